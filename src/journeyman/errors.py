@@ -1,0 +1,57 @@
+"""Every error a user can meet, and the exit code each one ends with.
+
+JourneymanError
+├── UsageError       2   a flag, a setting or a name that cannot be used
+├── DataRefused      3   input that was read and must not be trained or evaluated on
+├── MachineError     4   disk, port, permission, missing compiler or program
+├── UpstreamError    5   a server or an index that does not answer as it should
+├── IntegrityError   6   bytes that are not the ones that were promised
+└── Interrupted     75   stopped on request; the same command goes on from here
+"""
+
+
+class JourneymanError(Exception):
+    """What went wrong, where and with which value; `hint` is the next step for the user."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(JourneymanError):
+    """The command cannot be carried out as it was given."""
+
+    exit_code = 2
+
+
+class DataRefused(JourneymanError):
+    """The input was read and is not fit for the purpose."""
+
+    exit_code = 3
+
+
+class MachineError(JourneymanError):
+    """This machine lacks something: space, a permission, a port, a compiler, an instruction."""
+
+    exit_code = 4
+
+
+class UpstreamError(JourneymanError):
+    """A server or package index did not answer, or answered nonsense."""
+
+    exit_code = 5
+
+
+class IntegrityError(JourneymanError):
+    """A file is damaged, incomplete, or not the one that was named."""
+
+    exit_code = 6
+
+
+class Interrupted(JourneymanError):
+    """Stopped on request with nothing lost; running the same command again goes on."""
+
+    exit_code = 75

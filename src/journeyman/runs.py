@@ -1,0 +1,130 @@
+"""Run folders: the manifest that says what a folder holds, whether it is fresh, and who owns it."""
+
+import contextlib
+import datetime
+import fcntl
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from journeyman.errors import IntegrityError, MachineError
+from journeyman.files import sha256_of, write_json
+from journeyman.records import Manifest
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+_RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on; nothing is imported to learn them."""
+    found = {"python": platform.python_version()}
+    for name in _RECORDED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def machine() -> str:
+    """The processor's name, its cores and the memory, in a few words."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), name)
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{name}, {len(os.sched_getaffinity(0))} cores, {memory_bytes / 2**30:.0f} GiB"
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    stage: str,
+    settings: Mapping[str, object],
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str] | None = None,
+    facts: Mapping[str, object] | None = None,
+    name: str = MANIFEST,
+) -> Manifest:
+    """Write the manifest of a finished folder; it must be the last file written there.
+
+    outputs: relative path -> sha256; where None, every file below the folder is hashed now.
+    """
+    found = hash_files(folder) if outputs is None else dict(outputs)
+    found.pop(name, None)
+    manifest = Manifest(
+        stage=stage,
+        settings={key: msgspec.to_builtins(value, enc_hook=str) for key, value in settings.items()},
+        inputs=dict(inputs),
+        outputs=found,
+        versions=versions(),
+        machine=machine(),
+        created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        schema=SCHEMA,
+        facts=dict(facts or {}),
+    )
+    write_json(folder / name, manifest)
+    return manifest
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder by relative path; unfinished ones (`.tmp-…`) left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    relative = {str(path.relative_to(folder)): path for path in files}
+    return {name: sha256_of(path) for name, path in relative.items() if ".tmp-" not in name}
+
+
+def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest | None:
+    """The folder's manifest, or None where there is none. Raises IntegrityError when unreadable."""
+    path = folder / name
+    if not path.is_file():
+        return None
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise IntegrityError(
+            f"`{path}` is damaged: {error}", hint="move the folder away and run the stage again"
+        ) from error
+    if manifest.schema > SCHEMA:
+        raise IntegrityError(
+            f"`{path}` was written by a newer version (schema {manifest.schema}, known {SCHEMA})",
+            hint="upgrade journeyman",
+        )
+    return manifest
+
+
+def damaged_outputs(folder: Path, manifest: Manifest) -> list[str]:
+    """The files that the manifest promises and that are missing or hold other bytes."""
+    return [
+        name
+        for name, promised in manifest.outputs.items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != promised
+    ]
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; a second run is refused at once, with the holder's id.
+
+    The lock is the kernel's (flock): it ends with its process, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(handle, 64).decode("ascii", "replace").strip() or "unknown"
+            raise MachineError(
+                f"`{folder}` is in use by process {holder}",
+                hint="wait for it, stop it, or name another output folder",
+            ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

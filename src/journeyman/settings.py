@@ -1,0 +1,176 @@
+"""One settings record a stage: each default and its help stand here and nowhere else.
+
+The command line, `--help`, the TOML file and the docs are made from these fields.
+Paths are relative to the folder that the command is started in, as in the user's README.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+BASE = "Qwen/Qwen2.5-Coder-7B-Instruct"
+DATA_FOLDER = Path("training/data")
+ADAPTER_FOLDER = Path("training/models/qwen2.5-coder-7b-lora")
+LORA_CONFIG = Path("training/configs/lora_config.json")
+EFFECTIVE_BATCH = 16
+SEED = 42
+
+Policy = Literal["seed", "salvage", "strict"]
+Prompts = Literal["role", "logged"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """From logged interactions to train.jsonl, val.jsonl, test.jsonl and metadata.json."""
+
+    input: Path | None = None
+    """Log to read; by default the newest data/training/interactions_*.jsonl."""
+    output_dir: Path = DATA_FOLDER
+    """Folder for the splits and metadata.json."""
+    policy: Policy = "salvage"
+    """Which rows are kept: every success (seed), complete and cut-off answers (salvage), complete only (strict)."""
+    prompts: Prompts = "role"
+    """System prompt: this project's text for the agent's role, or the one that was logged."""
+    base: str = BASE
+    """Base model whose chat template renders the text."""
+    train_share: float = 0.8
+    """Share of the rows for training, 0..1."""
+    val_share: float = 0.1
+    """Share of the rows for validation, 0..1; the rest is the test split."""
+    seed: int = SEED
+    """Seed of the split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectPythonSettings:
+    """From documented functions of installed packages to interactions with doctest checks."""
+
+    output: Path = Path("data/training/interactions_python.jsonl")
+    """File to write."""
+    show_examples: bool = False
+    """Show all doctest examples but the last in the prompt; the check uses those not shown."""
+    verify: bool = True
+    """Keep only functions whose own source passes its check in the sandbox."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """From a dataset and a base model to a LoRA adapter."""
+
+    base: str = BASE
+    """Base model: hub id, local folder, GGUF file, or smollm2-135m."""
+    data_dir: Path = DATA_FOLDER
+    """Folder with train.jsonl, val.jsonl and metadata.json."""
+    output_dir: Path = ADAPTER_FOLDER
+    """Folder for checkpoints, final_model, logs and training_config.json."""
+    epochs: float = 3.0
+    """How often every row is seen."""
+    max_steps: int | None = None
+    """Stop after this many optimiser steps, whatever the epochs."""
+    batch_size: int = 2
+    """Rows in a micro-batch: less needs less memory."""
+    accumulation: int | None = None
+    """Micro-batches in an optimiser step; by default as many as make 16 rows."""
+    lr: float = 2e-4
+    """Peak learning rate."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    warmup_share: float = 0.1
+    """Share of the steps in which the learning rate rises, 0..1."""
+    max_grad_norm: float = 1.0
+    """Norm to which the gradient is clipped."""
+    max_tokens: int = 2048
+    """Longest row in tokens; a longer one is listed and left out, never cut."""
+    lora_r: int = 8
+    """Rank of the adapter."""
+    lora_alpha: int = 32
+    """Scale of the adapter: the update counts alpha / r times."""
+    lora_dropout: float = 0.1
+    """Dropout before the adapter, 0..1."""
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Linear layers that get an adapter."""
+    save_steps: int = 1
+    """Optimiser steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many verified checkpoints stay on the disk."""
+    eval_steps: int | None = None
+    """Optimiser steps between validations; by default once an epoch."""
+    resume: Path | None = None
+    """Checkpoint folder to go on from; an interrupted run in output_dir is found without it."""
+    fresh: bool = False
+    """Move what an earlier run left in output_dir aside and start over."""
+    precision: Precision = "auto"
+    """Arithmetic of the frozen products: bf16 where the processor has it, else fp32."""
+    threads: int | None = None
+    """Processor threads; by default one for each core."""
+    seed: int = SEED
+    """Seed of the adapter, the order of the rows and the dropout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertSettings:
+    """From an adapter to a merged, checked and quantised GGUF."""
+
+    model: Path = ADAPTER_FOLDER / "final_model"
+    """Adapter folder."""
+    output: Path = Path("models/qwen2.5-coder-7b-lora.gguf")
+    """GGUF file to write; the F16 file stands beside it as NAME.f16.gguf."""
+    base: str | None = None
+    """Base model; by default the one that the adapter names."""
+    quantize: str = "Q4_K_M"
+    """Quantisation of the output, or none for F16 alone."""
+    data_dir: Path = DATA_FOLDER
+    """Folder whose val.jsonl gives the prompts of the parity check."""
+    parity_prompts: int = 5
+    """Prompts that must give the same greedy tokens from the adapter and from the F16 GGUF."""
+    parity_tokens: int = 32
+    """Tokens compared for each prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """Base and tuned model on the held-out split: what they can do, how fast, in how much memory."""
+
+    model: Path = ADAPTER_FOLDER / "final_model"
+    """The tuned model: an adapter folder or a GGUF file."""
+    test_data: Path = DATA_FOLDER / "test.jsonl"
+    """Held-out rows."""
+    output: Path = Path("results/lora_evaluation.json")
+    """Result file (JSON)."""
+    base: str | None = None
+    """The model to compare with: a base model's name or a GGUF file; by default the adapter's base."""
+    limit: int | None = None
+    """Evaluate the first N rows only."""
+    max_tokens: int = 512
+    """Longest answer in tokens, the same for both models."""
+    threads: int | None = None
+    """Processor threads; by default one for each core."""
+    sandbox: bool = True
+    """Run generated code against its checks, in the sandbox; where none can be had it is not run."""
+    seed: int = SEED
+    """Seed of the sampling order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """All stages in order; those whose inputs have not changed are skipped."""
+
+    input: Path | None = None
+    """Log to start from; by default the demo's own interactions, made from installed packages."""
+    folder: Path = Path("demo")
+    """Folder for everything that the run makes."""
+    base: str = "smollm2-135m"
+    """Base model."""
+    policy: Policy = "salvage"
+    """Which rows are kept; see `journeyman prepare`."""
+    epochs: float = 3.0
+    """How often every row is seen."""
+    max_steps: int | None = None
+    """Stop training after this many optimiser steps."""
+    limit: int | None = None
+    """Evaluate the first N held-out rows only."""
+    max_tokens: int = 512
+    """Longest answer in tokens."""
+    seed: int = SEED
+    """Seed of everything."""
