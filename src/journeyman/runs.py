@@ -20,6 +20,15 @@ SCHEMA = 1
 _RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
+def cache_folder() -> Path:
+    """Where what is made once and used by every run lies: `$JOURNEYMAN_CACHE`, else the user's cache."""
+    given = os.environ.get("JOURNEYMAN_CACHE")
+    if given:
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "journeyman"
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that a result depends on; nothing is imported to learn them."""
     found = {"python": platform.python_version()}
