@@ -83,7 +83,7 @@ class BaseModel(Struct, frozen=True):
     """A base model that is on this disk, ready to load: a folder in the hub's layout.
 
     `name` is what the user wrote (hub id, folder, GGUF file, `smollm2-135m`). `sha256` is over the
-    weights; an adapter refuses a base with another one. `template_sha256` is over the chat template.
+    weights; an adapter refuses a base with another one. `template_sha256` is over its template.
     """
 
     name: str
@@ -105,8 +105,8 @@ class Gguf(Struct, frozen=True):
 class Answer(Struct, frozen=True):
     """What a model said to one conversation, and what it cost, by the caller's own clock.
 
-    `finish` is why it ended: `stop` (end of turn), `length` (cut off), or `error` (with `error` set,
-    `text` empty and no latency: an error never counts as a fast answer).
+    `finish` is why it ended: `stop` (end of turn), `length` (cut off), or `error` (`error` is
+    set, `text` empty, no latency: an error never counts as a fast answer).
     """
 
     text: str

@@ -21,7 +21,7 @@ _RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safet
 
 
 def cache_folder() -> Path:
-    """Where what is made once and used by every run lies: `$JOURNEYMAN_CACHE`, else the user's cache."""
+    """Where lies what is made once for all runs: `$JOURNEYMAN_CACHE`, else the user's cache."""
     given = os.environ.get("JOURNEYMAN_CACHE")
     if given:
         return Path(given).expanduser()
