@@ -1,1 +1,198 @@
-"""The only module that prints."""
+"""The only module that prints: data to stdout, everything else to stderr.
+
+On a terminal it shows a bar for each running task; elsewhere (nohup, a pipe, CI) plain lines that
+`tail -f` can follow, one a task at most every few seconds. `NO_COLOR` is respected; no meaning is
+carried by colour alone.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from journeyman.errors import JourneymanError
+from journeyman.events import (
+    Caution,
+    Event,
+    Note,
+    Progress,
+    ProgressEnded,
+    StageStarted,
+    Table,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Console:
+    """Turns events into what a person reads. Use as a context manager, so that bars are ended."""
+
+    def __init__(self, *, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._interactive = self._err.isatty()
+        self._bars: _Bars | None = None
+        self._last_line: dict[str, float] = {}
+
+    def __enter__(self) -> "Console":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_bars()
+
+    def report(self, event: Event) -> None:
+        """Show one event. This is the `Reporter` of every command."""
+        match event:
+            case Progress():
+                self._progress(event)
+            case ProgressEnded(task=task, summary=summary):
+                self._ended(task, summary)
+            case StageStarted(name=name, detail=detail):
+                self._end_bars()
+                self._line(f"\n== {name}" + (f": {detail}" if detail else ""), style="bold")
+            case Note(text=text):
+                self._line(f"   {text}")
+            case Caution(text=text, hint=hint):
+                self._line(f"warning: {text}", style="yellow")
+                if hint:
+                    self._line(f"hint: {hint}")
+            case Table():
+                self._line(in_columns(event))
+
+    def error(self, error: JourneymanError) -> None:
+        """The one or two lines that a failed command ends with."""
+        self._end_bars()
+        self._line(f"error: {error.message}", style="bold red")
+        if error.hint:
+            self._line(f"hint: {error.hint}")
+
+    def data(self, text: str) -> None:
+        """The command's result, to stdout."""
+        self._end_bars()
+        self._out.write(text.rstrip("\n") + "\n")
+        self._out.flush()
+
+    def table(self, table: Table) -> None:
+        """A result that is a table, to stdout."""
+        self.data(in_columns(table))
+
+    def _progress(self, event: Progress) -> None:
+        if self._interactive:
+            if self._bars is None:
+                self._bars = _Bars(self._err)
+            self._bars.show(event)
+            return
+        now = time.monotonic()
+        last = self._last_line.get(event.task)
+        complete = event.total is not None and event.done >= event.total
+        if last is None or complete or now - last >= SECONDS_BETWEEN_LINES:
+            self._last_line[event.task] = now
+            self._line(f"   {progress_line(event)}")
+
+    def _ended(self, task: str, summary: str) -> None:
+        self._last_line.pop(task, None)
+        if self._bars is not None:
+            self._bars.end(task)
+            if self._bars.empty:
+                self._end_bars()
+        if summary:
+            self._line(f"   {summary}")
+
+    def _line(self, text: str, *, style: str = "") -> None:
+        if self._bars is not None:
+            self._bars.line(text, style)
+        elif self._interactive:
+            rich_console(self._err).print(text, style=style or None, markup=False, highlight=False)
+        else:
+            self._err.write(text + "\n")
+            self._err.flush()
+
+    def _end_bars(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+class _Bars:
+    """The running tasks on a terminal, one bar each, below the lines already printed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        self._console = rich_console(stream)
+        self._bars: RichProgress = Bars(
+            TextColumn("   {task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[line]}", markup=False),
+            console=self._console,
+            transient=True,
+        )
+        self._ids: dict[str, TaskID] = {}
+        self._bars.start()
+
+    @property
+    def empty(self) -> bool:
+        return not self._ids
+
+    def show(self, event: Progress) -> None:
+        line = progress_line(event).removeprefix(event.task).strip()
+        if event.task not in self._ids:
+            self._ids[event.task] = self._bars.add_task(event.task, total=event.total, line=line)
+        self._bars.update(self._ids[event.task], completed=event.done, total=event.total, line=line)
+
+    def end(self, task: str) -> None:
+        if task in self._ids:
+            self._bars.remove_task(self._ids.pop(task))
+
+    def line(self, text: str, style: str) -> None:
+        self._console.print(text, style=style or None, markup=False, highlight=False)
+
+    def stop(self) -> None:
+        self._bars.stop()
+
+
+def rich_console(stream: TextIO) -> "RichConsole":
+    """A terminal that wraps long lines and obeys `NO_COLOR`."""
+    from rich.console import Console as Rich
+
+    return Rich(file=stream, soft_wrap=True)
+
+
+def progress_line(event: Progress) -> str:
+    """`train 120/360 steps  loss 1.284  312 tok/s  eta 41 min`."""
+    done = f"{event.done:g}" if event.total is None else f"{event.done:g}/{event.total:g}"
+    parts = [f"{event.task} {done} {event.unit}".rstrip(), event.detail]
+    if event.remaining_s is not None:
+        parts.append(f"eta {duration(event.remaining_s)}")
+    return "  ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def in_columns(table: Table) -> str:
+    """A table as text: a title, a header, and columns as wide as their widest cell."""
+    rows = [table.columns, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
+    lines = [_cells(row, widths) for row in rows]
+    rule = "  ".join("-" * width for width in widths)
+    title = [table.title] if table.title else []
+    return "\n".join([*title, lines[0], rule, *lines[1:]])
+
+
+def _cells(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    return "  ".join(cells).rstrip()

@@ -6,7 +6,9 @@ Paths are relative to the folder that the command is started in, as in the user'
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 BASE = "Qwen/Qwen2.5-Coder-7B-Instruct"
 DATA_FOLDER = Path("training/data")
@@ -46,7 +48,7 @@ class PrepareSettings:
 class CollectPythonSettings:
     """From documented functions of installed packages to interactions with doctest checks."""
 
-    output: Path = Path("data/training/interactions_python.jsonl")
+    output: Annotated[Path, Parameter(alias="-o")] = Path("data/training/interactions_python.jsonl")
     """File to write."""
     show_examples: bool = False
     """Show all doctest examples but the last in the prompt; the check uses those not shown."""

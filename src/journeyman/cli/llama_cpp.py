@@ -1,0 +1,12 @@
+"""`journeyman llama-cpp`."""
+
+from journeyman.console import Console
+
+
+def llama_cpp() -> None:
+    """Find the llama.cpp tools, or build them once; prints the folder that holds them."""
+    from journeyman.llama_cpp import find_tools
+
+    with Console() as console:
+        tools = find_tools(console.report)
+        console.data(str(tools.server.parent))

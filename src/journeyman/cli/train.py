@@ -1,0 +1,30 @@
+"""`journeyman train`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from journeyman.console import Console
+from journeyman.settings import TrainSettings
+
+
+def train(
+    settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
+    *,
+    config: Annotated[
+        Path | None,
+        Parameter(help="JSON file with defaults, as training/configs/lora_config.json."),
+    ] = None,
+    preset: Annotated[
+        Literal["given", "recommended"],
+        Parameter(help="Defaults as given, or those that the evidence recommends."),
+    ] = "given",
+) -> None:
+    """From a dataset and a base model to a LoRA adapter."""
+    del config, preset  # `journeyman.cli.presets` has read them, before the flags were parsed
+    from journeyman.train.stage import train as act
+
+    with Console() as console:
+        trained = act(settings, console.report)
+        console.data(str(trained.final_model))
