@@ -1,0 +1,45 @@
+# Everything from a clean clone, with nothing installed by hand: Python 3.11 or newer, a C++ compiler.
+PYTHON ?= python3
+# Other machines: the CPU build of torch comes from PyTorch's own CPU index; see README, "Install".
+TORCH_ARGS ?=
+VENV := venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench docs lock
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.ready ## Make venv/ with every pinned package
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one: make PYTHON=python3.11 setup")'
+	test -x $(BIN)/python3 || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python3 -m pip install --quiet --disable-pip-version-check --no-deps $(TORCH_ARGS) torch==2.13.0
+	$(BIN)/python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup ## Log to verdict on the embedded model, in minutes
+	$(BIN)/journeyman run
+
+test: setup ## Unit, end-to-end and slow tests
+	$(BIN)/journeyman llama-cpp
+	$(BIN)/python3 -m pytest
+
+check: setup ## Format, lint, types, order of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## Speed, side by side, last line JSON
+	$(BIN)/python3 benchmarks/train_step.py
+
+docs: setup ## Write docs/commands.md from the commands' own help
+	$(BIN)/python3 docs/make_commands.py
+
+lock: setup ## Pin every package again from pyproject.toml
+	$(BIN)/python3 -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-package torch --python-version 3.11 --quiet --no-header --output-file requirements.lock
