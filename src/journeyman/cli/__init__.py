@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line. Gives the exit code; errors of the user's never show a traceback."""
     try:
-        result = _app(arguments)(
+        result = application(arguments)(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except BrokenPipeError:
@@ -65,7 +65,8 @@ def _named(error: BaseException, arguments: Sequence[str]) -> JourneymanError:
             return MachineError("not enough memory", hint="try `--batch-size 1`")
 
 
-def _app(arguments: Sequence[str]) -> App:
+def application(arguments: Sequence[str]) -> App:
+    """The parser of one command line, with every place that a value may come from."""
     app = App(
         name="journeyman",
         help="A coding agent's logged work in; a small local model that has learned it out.",
