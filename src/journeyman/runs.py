@@ -6,7 +6,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -132,6 +132,42 @@ def owned(folder: Path) -> Iterator[None]:
                 f"`{folder}` is in use by process {holder}",
                 hint="wait for it, stop it, or name another output folder",
             ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until `path` is free and hold it: for what is made once and shared by every process.
+
+    The lock is the kernel's (flock): it ends with its process, however that ends. The file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold a folder that several runs fill together; a second one waits for the first to leave.
+
+    waiting: called once, with the holder's process id, before the wait. The kernel's lock, too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting(os.read(handle, 64).decode("ascii", "replace").strip() or "unknown")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

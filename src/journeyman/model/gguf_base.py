@@ -1,0 +1,98 @@
+"""A GGUF file as a model folder: dequantised once into the cache, by the hash of the file.
+
+The weights are kept in float32: a quantised block is scale * number + offset, worked out in
+float32, and float16 or bfloat16 would round that once more. Promise: the folder is whole or absent,
+and two processes that want it make it once.
+"""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeyman.errors import IntegrityError, UsageError
+from journeyman.events import Progress, ProgressEnded, Reporter, ignore
+from journeyman.files import atomic_folder, sha256_of
+from journeyman.model.gguf_header import GgufHeader, read_header
+from journeyman.model.gguf_tokenizer import write_tokenizer
+from journeyman.runs import cache_folder, locked, read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    import torch
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+SHARD_BYTES = 4 * 1024**3
+# Raise it when the files that are written change, so that old ones are made again.
+LAYOUT = 1
+
+
+def dequantised(gguf: Path, name: str, report: Reporter = ignore) -> Path:
+    """The folder in the cache that holds this file's model; made now where it is not there yet."""
+    header = read_header(gguf)
+    architecture = header.text("general.architecture")
+    if architecture not in ARCHITECTURES:
+        raise UsageError(
+            f"`{name}` has the architecture `{architecture}`; known are {', '.join(ARCHITECTURES)}",
+            hint="use the model's folder in the Hugging Face layout",
+        )
+    sha256 = sha256_of(gguf)
+    folder = cache_folder() / "bases" / f"{sha256}-{LAYOUT}"
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        if read_manifest(folder) is None:
+            _make(gguf, header, folder, sha256=sha256, name=name, report=report)
+    return folder
+
+
+def _make(
+    gguf: Path, header: GgufHeader, folder: Path, *, sha256: str, name: str, report: Reporter
+) -> None:
+    task = f"dequantise {name}"
+    report(Progress(task, 0, 3, detail="tokenizer"))
+    with atomic_folder(folder, replace=True) as temporary:
+        write_tokenizer(header, temporary, name=name)
+        report(Progress(task, 1, 3, detail="reading weights"))
+        model = _load(gguf)
+        report(Progress(task, 2, 3, detail="writing weights"))
+        _save(model, temporary)
+        write_manifest(temporary, stage="dequantise", settings={}, inputs={gguf.name: sha256})
+    report(ProgressEnded(task, f"{name}: dequantised to float32 in {folder}"))
+
+
+def _load(gguf: Path) -> "torch.nn.Module":
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    # transformers refuses a file of another folder unless it stands there under its own name.
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "model.gguf"
+        link.symlink_to(gguf.resolve())
+        try:
+            # Its own progress bar writes to stderr, whatever its logging is told.
+            with contextlib.redirect_stderr(io.StringIO()):
+                model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
+                    folder, gguf_file=link.name, dtype=torch.float32, local_files_only=True
+                )
+        except (ValueError, KeyError, NotImplementedError) as error:
+            raise IntegrityError(
+                f"`{gguf}` cannot be read as a model: {error}",
+                hint="use the model's folder in the Hugging Face layout",
+            ) from error
+    return model
+
+
+def _save(model: "torch.nn.Module", folder: Path) -> None:
+    from huggingface_hub import save_torch_model
+    from transformers import GenerationConfig, PretrainedConfig
+
+    config = model.config
+    assert isinstance(config, PretrainedConfig)
+    # The weights that are written are plain numbers, no longer a quantisation's.
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.architectures = [type(model).__name__]
+    if hasattr(config, "_model_name_or_path"):
+        del config._model_name_or_path
+    config.save_pretrained(folder)
+    GenerationConfig.from_model_config(config).save_pretrained(folder)
+    save_torch_model(model, folder, max_shard_size=SHARD_BYTES, safe_serialization=True)

@@ -1,0 +1,122 @@
+"""The tokenizer inside a GGUF file, as the files that transformers and llama.cpp's converter read.
+
+Covered: byte-level BPE with the pre-tokenizers below; their splitting rules stand in no GGUF, only
+their names. Not covered: SentencePiece and others, which are refused by name.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeyman.errors import IntegrityError, UsageError
+from journeyman.files import write_json, write_text
+from journeyman.model.gguf_header import GgufHeader
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PRE_TOKENIZERS = ("gpt-2", "qwen2", "smollm")
+_CONTROL, _USER_DEFINED = 3, 4
+# As Qwen2 publishes it in its tokenizer.json.
+_QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_ROLES = {
+    "bos_token": "tokenizer.ggml.bos_token_id",
+    "eos_token": "tokenizer.ggml.eos_token_id",
+    "unk_token": "tokenizer.ggml.unknown_token_id",
+    "pad_token": "tokenizer.ggml.padding_token_id",
+}
+
+
+def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
+    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. `name` is for errors."""
+    tokens = header.texts("tokenizer.ggml.tokens")
+    template = header.text("tokenizer.chat_template")
+    if not template:
+        raise UsageError(
+            f"`{name}` has no chat template", hint="use an instruct model, or a folder that has one"
+        )
+    write_text(folder / "tokenizer.json", _tokenizer(header, tokens, name).to_str(pretty=False))
+    config: dict[str, object] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "add_bos_token": bool(header.metadata.get("tokenizer.ggml.add_bos_token", False)),
+        "model_max_length": header.integer(f"{header.text('general.architecture')}.context_length"),
+    }
+    for role, key in _ROLES.items():
+        number = header.integer(key)
+        if number is not None and 0 <= number < len(tokens):
+            config[role] = tokens[number]
+    write_json(folder / "tokenizer_config.json", config)
+    write_text(folder / "chat_template.jinja", template)
+
+
+def _tokenizer(header: GgufHeader, tokens: list[str], name: str) -> "Tokenizer":
+    from tokenizers import AddedToken, Tokenizer
+
+    kinds = header.metadata.get("tokenizer.ggml.token_type", [])
+    if not isinstance(kinds, list) or len(kinds) != len(tokens) or not tokens:
+        raise IntegrityError(
+            f"`{name}` lists {len(tokens)} tokens and another number of token types",
+            hint="download or make the file again",
+        )
+    made = Tokenizer.from_str(json.dumps(_description(header, tokens, name)))
+    added = [
+        AddedToken(token, normalized=False, special=kind == _CONTROL)
+        for token, kind in zip(tokens, kinds, strict=True)
+        if kind in (_CONTROL, _USER_DEFINED)
+    ]
+    made.add_special_tokens([token for token in added if token.special])
+    made.add_tokens([token for token in added if not token.special])
+    return made
+
+
+def _description(header: GgufHeader, tokens: list[str], name: str) -> dict[str, object]:
+    kind, pre = header.text("tokenizer.ggml.model"), header.text("tokenizer.ggml.pre")
+    if kind != "gpt2" or pre not in PRE_TOKENIZERS:
+        raise UsageError(
+            f"`{name}` has a `{kind}` tokenizer with the pre-tokenizer `{pre}`; "
+            f"known are `gpt2` with {', '.join(PRE_TOKENIZERS)}",
+            hint="use the model's folder in the Hugging Face layout",
+        )
+    bytes_of: dict[str, object] = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": pre != "qwen2",
+    }
+    before: dict[str, list[dict[str, object]]] = {
+        "gpt-2": [],
+        "smollm": [{"type": "Digits", "individual_digits": True}],
+        "qwen2": [
+            {
+                "type": "Split",
+                "pattern": {"Regex": _QWEN2_WORDS},
+                "behavior": "Isolated",
+                "invert": False,
+            }
+        ],
+    }
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": {"type": "NFC"} if pre == "qwen2" else None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*before[pre], bytes_of]},
+        "post_processor": None,
+        "decoder": {**bytes_of, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {token: number for number, token in enumerate(tokens)},
+            "merges": header.texts("tokenizer.ggml.merges"),
+        },
+    }

@@ -1,0 +1,80 @@
+"""A model of the Hugging Face hub, from its cache or, where there is a network, from the hub.
+
+The hub's own cache and variables hold (HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN). Only
+safetensors, JSON and tokenizer files are fetched, never code or pickles.
+"""
+
+import re
+from pathlib import Path
+
+from journeyman.errors import UpstreamError
+from journeyman.events import Note, Reporter, ignore
+from journeyman.model.embedded import NAME as EMBEDDED
+from journeyman.model.folders import find_faults
+
+WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt")
+# Without a network the hub's client tries for minutes; one short question answers that at once.
+ANSWER_WITHIN_S = 5.0
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name has the form of the hub's: `owner/model` or `model`."""
+    return re.fullmatch(r"[\w][\w.-]{0,95}(/[\w][\w.-]{0,95})?", name) is not None
+
+
+def downloaded(name: str, report: Reporter = ignore) -> Path:
+    """The folder of a hub model in the hub's cache, fetched where it is not complete.
+
+    Raises UpstreamError with the reason and the ways out, within seconds where nobody answers.
+    """
+    from huggingface_hub import constants
+
+    folder = _cached(name)
+    if folder is not None and not any("missing" in fault for fault in find_faults(folder)):
+        return folder
+    missing = "it is not in the hub's cache" if folder is None else "the copy in the cache is torn"
+    if constants.HF_HUB_OFFLINE:
+        raise _not_there(name, f"{missing}, and HF_HUB_OFFLINE is set")
+    _require_answer(name, constants.ENDPOINT, missing)
+    report(Note(f"downloading {name} from {constants.ENDPOINT} into the hub's cache"))
+    return _fetch(name)
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+
+
+def _require_answer(name: str, endpoint: str, missing: str) -> None:
+    import httpx
+
+    try:
+        httpx.head(endpoint, timeout=ANSWER_WITHIN_S)
+    except httpx.HTTPError as error:
+        reason = f"{missing}, and {endpoint} cannot be reached ({type(error).__name__})"
+        raise _not_there(name, reason) from error
+
+
+def _fetch(name: str) -> Path:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(WANTED)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise _not_there(name, f"the hub says: {reason[0]}") from error
+
+
+def _not_there(name: str, reason: str) -> UpstreamError:
+    return UpstreamError(
+        f"the base `{name}` cannot be had: {reason}",
+        hint=f"where there is a network, run `hf download {name} --local-dir FOLDER`, copy the "
+        f"folder here and give `--base FOLDER`; or use `--base {EMBEDDED}`",
+    )

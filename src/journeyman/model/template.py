@@ -1,0 +1,187 @@
+"""A model's chat template over messages, in jinja2's sandbox. No tokenizer is needed.
+
+A template is a program that comes with a download: it runs in jinja2's immutable sandbox, and it
+may neither count to a billion nor write without end. Covered: what Hugging Face templates use
+(`raise_exception`, `strftime_now`, `tojson`, loop controls, `{% generation %}`).
+Not covered: templates that need tools, documents or pictures; padding filters are bounded only by
+the memory.
+"""
+
+import datetime
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+import jinja2.sandbox
+
+from journeyman.errors import DataRefused, IntegrityError
+from journeyman.records import Message
+
+CHATML = (
+    "{% if not messages or messages[0].role != 'system' %}"
+    "<|im_start|>system\n"
+    "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    "{% endif %}"
+    "{% for message in messages %}"
+    "{% if message.role not in ['system', 'user', 'assistant'] %}"
+    "{{ raise_exception('no turn for the role `' + message.role + '`') }}"
+    "{% endif %}"
+    "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""ChatML as Qwen2.5 renders it, its default system prompt included."""
+
+LOOPS_LIMIT = 100_000
+OUTPUT_LIMIT = 64 * 1024 * 1024
+_NAMES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+
+
+def render(
+    template: str,
+    messages: Sequence[Message],
+    add_generation_prompt: bool = False,
+    **tokens: str,
+) -> str:
+    """The text of a conversation. `tokens` are the tokenizer's (`bos_token`, `eos_token`, …).
+
+    Raises DataRefused where the template refuses the messages or breaks the limits.
+    """
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    pieces: list[str] = []
+    size = 0
+    try:
+        program = _compiled(template)
+        for piece in program.generate(
+            messages=turns,
+            add_generation_prompt=add_generation_prompt,
+            range=_counted(),
+            **tokens,
+        ):
+            size += len(piece)
+            if size > OUTPUT_LIMIT:
+                _refuse(f"it writes more than {OUTPUT_LIMIT // 1024**2} Mi characters")
+            pieces.append(piece)
+    except (jinja2.TemplateError, ArithmeticError, MemoryError, TypeError, ValueError) as error:
+        raise DataRefused(
+            f"the chat template cannot render these messages: {error}",
+            hint="check the roles and their order, or use a base with another template",
+        ) from error
+    return "".join(pieces)
+
+
+def read_template(folder: Path) -> str | None:
+    """The chat template of a model's folder, or None; a file of its own goes before the config."""
+    for name in _NAMES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        if name.endswith(".jinja"):
+            return path.read_text(encoding="utf-8")
+        found = _from_json(path)
+        if found is not None:
+            return found
+    return None
+
+
+def sha256_of_template(template: str) -> str:
+    """Hex sha256 of a template's text: training and serving must agree on it."""
+    return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _from_json(path: Path) -> str | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IntegrityError(
+            f"`{path}` is no JSON: {error}", hint="download the model again"
+        ) from error
+    found = values.get("chat_template") if isinstance(values, dict) else None
+    if isinstance(found, list):
+        named = {str(one.get("name")): one.get("template") for one in found}
+        found = named.get("default")
+    return found if isinstance(found, str) else None
+
+
+def _refuse(text: str) -> NoReturn:
+    raise jinja2.TemplateError(text)
+
+
+class _Generation(jinja2.ext.Extension):
+    """`{% generation %}` marks the answer for mask makers; here it is only its content."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        """The statements up to `{% endgeneration %}`."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """The sandbox, with limits on `range` (for one rendering together) and on what can grow."""
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def call_binop(
+        self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
+    ) -> Any:
+        """A product of numbers; texts and lists are not multiplied, powers not at all."""
+        if operator == "**" or not all(isinstance(side, int | float) for side in (left, right)):
+            _refuse(f"it uses `{operator}` on something that can grow without end")
+        return super().call_binop(context, operator, left, right)
+
+
+def _counted() -> Callable[..., range]:
+    left = LOOPS_LIMIT
+
+    def counted(*arguments: int) -> range:
+        nonlocal left
+        found = range(*arguments)
+        left -= len(found)
+        if left < 0:
+            _refuse(f"it loops more than {LOOPS_LIMIT} times")
+        return found
+
+    return counted
+
+
+def _tojson(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # jinja2's own filter escapes HTML; templates for models want plain JSON.
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _strftime_now(pattern: str) -> str:
+    return datetime.datetime.now().astimezone().strftime(pattern)
+
+
+@lru_cache(maxsize=16)
+def _compiled(template: str) -> jinja2.Template:
+    environment = _Sandbox(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, jinja2.ext.loopcontrols],
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _strftime_now
+    return environment.from_string(template)
