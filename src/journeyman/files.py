@@ -35,10 +35,14 @@ class Row(Struct, frozen=True):
 
 
 class LineFault(Struct, frozen=True):
-    """A line that could not be read: its number from 1, and what is wrong with it."""
+    """A line that could not be read: its number from 1, and what is wrong with it.
+
+    `torn` is True where it is the file's last line and a writer stopped in the middle of it.
+    """
 
     line: int
     reason: str
+    torn: bool = False
 
 
 def sha256_of(path: Path) -> str:
@@ -230,3 +234,15 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+    """Raise MachineError where too little is left on the disk of a folder, existing or not."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise MachineError(
+            f"{purpose} needs {needed_bytes / 2**30:.1f} GiB in `{folder}`, "
+            f"{free_bytes / 2**30:.1f} GiB are free",
+            hint="make room, or name a folder on a larger disk",
+        )

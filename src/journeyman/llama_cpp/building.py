@@ -1,0 +1,173 @@
+"""Building the pinned tools for the processor at hand, from source to checked programs."""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from journeyman.errors import MachineError
+from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
+from journeyman.files import require_space
+from journeyman.llama_cpp.processes import run_logged
+from journeyman.llama_cpp.source import (
+    OWN_TOOLS_HINT,
+    SHA256,
+    VERSION,
+    fetch_source,
+    unpack_source,
+)
+from journeyman.llama_cpp.tools import CONVERTER, CONVERTER_PARTS, PROGRAMS, missing_flags
+
+NEEDED_BYTES = 700 * 2**20
+_COMPILER_BYTES = 2**30
+_TASK = "build llama.cpp"
+
+# UI: its default is to fetch ready-made pages from a model hub. Subprocess: it is there for the
+# server's own agent tools, a shell among them. Number and commit: else those of any git
+# repository around the cache folder would be taken.
+CMAKE_FLAGS = (
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DBUILD_SHARED_LIBS=OFF",
+    "-DGGML_NATIVE=ON",
+    "-DGGML_CCACHE=OFF",
+    "-DLLAMA_ALL_WARNINGS=OFF",
+    "-DLLAMA_BUILD_APP=OFF",
+    f"-DLLAMA_BUILD_COMMIT={VERSION}",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_NUMBER=0",
+    "-DLLAMA_BUILD_TESTS=OFF",
+    "-DLLAMA_BUILD_UI=OFF",
+    "-DLLAMA_OPENSSL=OFF",
+    "-DLLAMA_SUBPROCESS=OFF",
+    "-DLLAMA_USE_PREBUILT_UI=OFF",
+)
+
+
+def build_identity(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The name of the build for this processor: version, flags and instruction sets in a hash.
+
+    Programs built with GGML_NATIVE end with an illegal instruction on a lesser processor.
+    """
+    parts = (SHA256, *CMAKE_FLAGS, *PROGRAMS.values(), platform.machine(), *_features(cpuinfo))
+    return f"{VERSION}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+
+
+def _features(cpuinfo: Path) -> list[str]:
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return [platform.processor()]
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return sorted(set(found.group(1).split())) if found else [platform.processor()]
+
+
+def build_tools(folder: Path, log: Path, report: Reporter = ignore) -> None:
+    """Fetch, unpack and compile llama.cpp, and put the tools with their converter into a folder."""
+    cmake, ninja = _builders()
+    require_compiler()
+    require_space(folder, NEEDED_BYTES, "building llama.cpp")
+    report(Note("llama.cpp is not there yet: building it once for this processor, some minutes"))
+    with tempfile.TemporaryDirectory(prefix=".tmp-source-", dir=folder.parent) as scratch:
+        archive = fetch_source(Path(scratch), log, report)
+        source = unpack_source(archive, Path(scratch) / "llama.cpp")
+        archive.unlink()
+        build = Path(scratch) / "build"
+        environment = {**os.environ, "NINJA_STATUS": "[%f/%t] "}
+        configure: list[str | Path] = [cmake, "-S", source, "-B", build, "-G", "Ninja"]
+        configure += [f"-DCMAKE_MAKE_PROGRAM={ninja}", *CMAKE_FLAGS]
+        run_logged(
+            configure,
+            doing="preparing the build of llama.cpp",
+            log=log,
+            environment=environment,
+            hint=OWN_TOOLS_HINT,
+        )
+        run_logged(
+            [ninja, "-C", build, "-j", str(_jobs()), *PROGRAMS.values()],
+            doing="building llama.cpp",
+            log=log,
+            environment=environment,
+            on_line=NinjaLines(report),
+            hint=OWN_TOOLS_HINT,
+        )
+        _collect(source, build, folder)
+    lacking = missing_flags(folder / "bin" / PROGRAMS["server"])
+    if lacking:
+        raise MachineError(f"the llama-server that was built does not know {', '.join(lacking)}")
+    report(ProgressEnded(_TASK, f"built in `{folder.parent}`"))
+
+
+def _builders() -> tuple[str, str]:
+    # Beside the interpreter first: there lie the programs of the packages this project pins.
+    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    found = {name: shutil.which(name, path=places) for name in ("cmake", "ninja")}
+    cmake, ninja = found["cmake"], found["ninja"]
+    if cmake is None or ninja is None:
+        names = " ".join(name for name, path in found.items() if path is None)
+        raise MachineError(
+            f"building llama.cpp needs {names.replace(' ', ' and ')}",
+            hint=f"pip install {names}; {OWN_TOOLS_HINT}",
+        )
+    return cmake, ninja
+
+
+def require_compiler() -> None:
+    """Raise MachineError that says how to get a C and C++ compiler where there is none."""
+    missing = [
+        language
+        for language, variable, names in (
+            ("C", "CC", ("cc", "gcc", "clang")),
+            ("C++", "CXX", ("c++", "g++", "clang++")),
+        )
+        if not any(shutil.which(n) for n in (os.environ.get(variable, "").split()[:1] or names))
+    ]
+    if missing:
+        raise MachineError(
+            f"building llama.cpp needs a {' and a '.join(missing)} compiler, and PATH has none",
+            hint="Debian, Ubuntu: sudo apt install build-essential; "
+            f"Fedora: sudo dnf install gcc gcc-c++; {OWN_TOOLS_HINT}",
+        )
+
+
+def _jobs() -> int:
+    # A compiler on this tree takes up to 1 GiB: more of them than memory would end in swap.
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(len(os.sched_getaffinity(0)), memory_bytes // _COMPILER_BYTES))
+
+
+class NinjaLines:
+    """Turns ninja's `[n/m] …` lines into progress with the time that is left."""
+
+    def __init__(self, report: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
+        self.report = report
+        self.clock = clock
+        self.started = clock()
+
+    def __call__(self, line: str) -> None:
+        """Report a line's progress; a line that is not a step is passed over."""
+        found = re.match(r"\[(\d+)/(\d+)\] ", line)
+        if found is None:
+            return
+        done, total = int(found[1]), int(found[2])
+        if not 0 < done <= total:
+            return
+        remaining_s = (self.clock() - self.started) / done * (total - done)
+        self.report(Progress(_TASK, done, total, "steps", remaining_s=remaining_s))
+
+
+def _collect(source: Path, build: Path, folder: Path) -> None:
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    for name in PROGRAMS.values():
+        shutil.copy2(build / "bin" / name, programs / name)
+    for name in (CONVERTER, "LICENSE"):
+        shutil.copy2(source / name, folder / name)
+    # The converter reads a few chat templates from beside it.
+    for name in (*CONVERTER_PARTS, "models/templates"):
+        shutil.copytree(source / name, folder / name)

@@ -1,0 +1,133 @@
+"""The one pinned source of llama.cpp: the tree inside a source package on the user's package index.
+
+pip fetches it, with all that the user has set up for pip (index, mirror, proxy, certificates,
+folder of files), so no address stands here. Of the package only `vendor/llama.cpp` is used.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from journeyman.errors import IntegrityError, MachineError, UpstreamError
+from journeyman.events import Progress, ProgressEnded, Reporter, ignore
+from journeyman.files import sha256_of
+from journeyman.llama_cpp.processes import run_logged
+
+PACKAGE = "llama_cpp_python"
+VERSION = "0.3.36"
+SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
+OWN_TOOLS_HINT = "or set JOURNEYMAN_LLAMA_CPP to a folder with llama.cpp's tools"
+
+# pip asks every source package for its metadata, also when it shall only be downloaded. The real
+# backend would be installed and run for that (70 s against 4 s): this one answers instead.
+_BACKEND = f"""
+from pathlib import Path
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    folder = Path(metadata_directory, "{PACKAGE}-{VERSION}.dist-info")
+    folder.mkdir()
+    text = "Metadata-Version: 2.1\\nName: {PACKAGE}\\nVersion: {VERSION}\\n"
+    (folder / "METADATA").write_text(text, encoding="utf-8")
+    return folder.name
+"""
+
+
+def fetch_source(folder: Path, log: Path, report: Reporter = ignore) -> Path:
+    """Have pip put the source package into a folder; gives the file, with its sha256 checked."""
+    if importlib.util.find_spec("pip") is None:
+        raise MachineError(
+            f"pip is missing in `{sys.prefix}`, and it is what fetches llama.cpp's source",
+            hint=f"install it: python -m ensurepip; {OWN_TOOLS_HINT}",
+        )
+    with tempfile.TemporaryDirectory(prefix="journeyman-") as scratch:
+        _write_backend(Path(scratch))
+        requirement = Path(scratch) / "requirement.txt"
+        requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
+        run_logged(
+            _command(folder, requirement),
+            doing=f"fetching `{ARCHIVE}` from pip's package index",
+            log=log,
+            environment={**os.environ, "PYTHONPATH": scratch, "PIP_NO_INPUT": "1"},
+            on_line=_DownloadLines(report),
+            failure=UpstreamError,
+            hint=f"check `pip config list`; {OWN_TOOLS_HINT}",
+        )
+    report(ProgressEnded("fetch llama.cpp", ARCHIVE))
+    return checked(folder / ARCHIVE)
+
+
+def _write_backend(folder: Path) -> None:
+    package = folder / "scikit_build_core"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "build.py").write_text(_BACKEND, encoding="utf-8")
+
+
+def _command(folder: Path, requirement: Path) -> list[str | Path]:
+    name = PACKAGE.replace("_", "-")
+    # `raw` writes a line for each piece that came; it exists since pip 24.1.
+    known = tuple(map(int, importlib.metadata.version("pip").split(".")[:2])) >= (24, 1)
+    return [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation"),
+        *("--no-binary", name, "--progress-bar", "raw" if known else "off"),
+        *("--disable-pip-version-check", "--dest", folder, "--requirement", requirement),
+    ]
+
+
+class _DownloadLines:
+    """Turns pip's `Progress 123 of 456` lines into events, at most one for each percent."""
+
+    def __init__(self, report: Reporter) -> None:
+        self.report = report
+        self.percent = -1
+
+    def __call__(self, line: str) -> None:
+        words = line.split()
+        if len(words) != 4 or words[0] != "Progress" or not (words[1] + words[3]).isdigit():
+            return
+        done, total = int(words[1]), max(1, int(words[3]))
+        if done * 100 // total > self.percent:
+            self.percent = done * 100 // total
+            self.report(Progress("fetch llama.cpp", done / 2**20, total / 2**20, "MiB"))
+
+
+def checked(archive: Path) -> Path:
+    """The archive itself, if its bytes are the pinned ones; else IntegrityError."""
+    found = sha256_of(archive) if archive.is_file() else "no file"
+    if found != SHA256:
+        raise IntegrityError(
+            f"`{archive}` is not the pinned source: sha256 {found}, expected {SHA256}",
+            hint="the package index serves other bytes than it did; do not build them",
+        )
+    return archive
+
+
+def unpack_source(archive: Path, folder: Path) -> Path:
+    """Unpack `vendor/llama.cpp` of the source package into a folder, and nothing else of it."""
+    if not hasattr(tarfile, "data_filter"):
+        raise MachineError(
+            "this Python cannot unpack archives safely (tarfile has no data filter)",
+            hint=f"use Python 3.11.4 or newer; {OWN_TOOLS_HINT}",
+        )
+    try:
+        with tarfile.open(archive, "r:gz") as package:
+            package.extractall(folder, members=_wanted(package), filter="data")
+    except (tarfile.TarError, EOFError) as error:
+        raise IntegrityError(f"`{archive}` cannot be unpacked: {error}") from error
+    if not (folder / "CMakeLists.txt").is_file():
+        raise IntegrityError(f"`{archive}` holds no `vendor/llama.cpp`")
+    return folder
+
+
+def _wanted(package: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    prefix = f"{PACKAGE}-{VERSION}/vendor/llama.cpp/"
+    for member in package:
+        # The .gguf files are vocabularies for llama.cpp's own tests, half of the tree.
+        if member.name.startswith(prefix) and not member.name.endswith(".gguf"):
+            yield member.replace(name=member.name.removeprefix(prefix), deep=False)
