@@ -1,0 +1,152 @@
+"""Whether an answer is right: its check, run in the sandbox, judged outside of it.
+
+The answer runs in a process inside the sandbox. That process is sent one example after another and
+sends back what was printed; what should have been printed never goes in, and text is compared with
+text out here. So a candidate that patches `doctest`, prints `PASSED`, leaves with status 0, or
+reads every byte of its own process has gained nothing that helps it to pass.
+
+Covered: leaving early (`sys.exit`, `os._exit`), forged and unasked results, objects equal to
+everything, patched builtins, closed or flooded pipes, empty checks, skipped examples.
+Not covered: an example whose text can be guessed (`True`) or that prints nothing; statements of an
+`assert` check other than a comparison with a literal, whose success the candidate's own process
+reports (`CheckResult.acknowledged` counts them).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from journeyman.events import Progress, ProgressEnded, Reporter, ignore
+from journeyman.records import Check
+from journeyman.sandbox.judgement import NoTests, Statement, Step, raised, steps_of
+from journeyman.sandbox.sandbox import Sandbox, named
+from journeyman.sandbox.session import Ended, Failure, Reply, Session
+
+TIMEOUT_S = 10.0
+
+
+class CheckResult(Struct, frozen=True):
+    """How a check went. `passed` only where all of `expected` steps ran and none failed.
+
+    `failure` is one word, empty where it passed; `detail` says more. `acknowledged` is how many of
+    the steps were only reported by the candidate's own process, not judged outside.
+    """
+
+    passed: bool
+    ran: int
+    expected: int
+    failure: Failure = ""
+    detail: str = ""
+    acknowledged: int = 0
+    duration_s: float | None = None
+
+
+class Job(Struct, frozen=True):
+    """An answer's code and the check to run on it."""
+
+    code: str
+    check: Check
+
+
+def run_check(
+    sandbox: Sandbox,
+    code: str,
+    check: Check,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    packages: Sequence[Path] = (),
+) -> CheckResult:
+    """Run one check on one answer. packages: folders to mount read-only and make importable.
+
+    timeout_s counts from the moment the sandbox is up. Raises MachineError where a package folder
+    does not exist; everything that the answer or its check does wrong is a result.
+    """
+    started = time.monotonic()
+    folders = named(packages)
+    try:
+        steps = steps_of(check)
+    except NoTests as error:
+        return CheckResult(False, 0, check.n, "no-tests", str(error))
+    run = _Run(steps)
+    try:
+        run.carry_out(sandbox, code, check.setup, timeout_s, folders)
+    except Ended as ended:
+        run.failure, run.detail = ended.failure, ended.detail
+    return CheckResult(
+        passed=run.ran == len(steps) and not run.failure,
+        ran=run.ran,
+        expected=len(steps),
+        failure=run.failure,
+        detail=run.detail,
+        acknowledged=sum(isinstance(step, Statement) for step in steps[: run.ran]),
+        duration_s=time.monotonic() - started,
+    )
+
+
+def run_checks(
+    sandbox: Sandbox,
+    jobs: Sequence[Job],
+    report: Reporter = ignore,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    packages: Sequence[Path] = (),
+    task: str = "checks",
+) -> list[CheckResult]:
+    """Run many checks, one at a time, and give their results in the same order."""
+    results: list[CheckResult] = []
+    for job in jobs:
+        report(Progress(task, len(results), len(jobs), "checks"))
+        results.append(
+            run_check(sandbox, job.code, job.check, timeout_s=timeout_s, packages=packages)
+        )
+    passed = sum(result.passed for result in results)
+    report(ProgressEnded(task, f"{passed} of {len(results)} passed"))
+    return results
+
+
+class _Run:
+    """The state of one check while it runs."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = steps
+        self.ran = 0
+        self.failure: Failure = ""
+        self.detail = ""
+
+    def carry_out(
+        self,
+        sandbox: Sandbox,
+        code: str,
+        setup: str,
+        timeout_s: float,
+        folders: Mapping[str, Path],
+    ) -> None:
+        """Load, then do step after step until one fails. Raises Ended."""
+        with Session(sandbox, timeout_s=timeout_s, packages=folders) as session:
+            # The first request finds out whether the sandbox is up; the clock starts after it.
+            session.ask("load", "")
+            session.start_clock()
+            _load(session, setup, "the check's setup: ")
+            _load(session, code, "")
+            for step in self.steps:
+                self.failure, self.detail = step.judge(session.ask(step.action, step.source))
+                self.ran += 1
+                if self.failure:
+                    return
+
+
+def _load(session: Session, source: str, prefix: str) -> None:
+    if not source:
+        return
+    reply = session.ask("load", source)
+    if reply.raised:
+        failure, detail = _load_failure(reply)
+        raise Ended(failure, prefix + detail)
+
+
+def _load_failure(reply: Reply) -> tuple[Failure, str]:
+    words: dict[str, Failure] = {"SyntaxError": "syntax", "ImportError": "import"}
+    failure, detail = raised(reply)
+    return words.get(reply.raised, failure), detail

@@ -1,0 +1,69 @@
+"""The system calls that no checked program needs: a deny list for the kernel, as bytes for bwrap.
+
+Covered: mounting, tracing, other namespaces, keys, kernel modules, io_uring, memory that the
+memory limits do not see, every socket but AF_UNIX, and typing into a terminal.
+Not covered: calls that are allowed and have a hole.
+"""
+
+import errno
+import os
+
+# fmt: off
+DENIED = (
+    "mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "ptrace", "process_vm_readv",
+    "process_vm_writev", "bpf", "perf_event_open", "keyctl", "add_key", "request_key",
+    "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "kexec_load",
+    "kexec_file_load", "init_module", "finit_module", "delete_module", "open_by_handle_at",
+    "name_to_handle_at", "quotactl", "personality", "mknod", "mknodat", "open_tree", "move_mount",
+    "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "swapon", "swapoff", "reboot",
+    "acct", "syslog", "memfd_create", "memfd_secret", "shmget", "msgget", "semget", "pidfd_getfd",
+)
+# fmt: on
+AF_UNIX = 1
+_INJECTING_IOCTLS = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: they type into the caller's terminal
+
+
+class SeccompMissing(Exception):
+    """libseccomp.so.2 or its Python binding cannot be loaded."""
+
+
+def deny_list() -> bytes:
+    """The filter as classic BPF. Raises SeccompMissing where the library cannot be loaded."""
+    try:
+        import pyseccomp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise SeccompMissing(str(error)) from error
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    refused = pyseccomp.ERRNO(errno.EPERM)
+    for name in DENIED:
+        _add(rules, refused, name)
+    # ENOSYS, so that libc falls back to clone, whose flags a filter can see.
+    _add(rules, pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    for name in ("socket", "socketpair"):
+        _add(rules, refused, name, pyseccomp.Arg(0, pyseccomp.NE, AF_UNIX))
+    for number in _INJECTING_IOCTLS:
+        only_command = pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, number)
+        _add(rules, refused, "ioctl", only_command)
+    return _exported(rules)
+
+
+def _add(rules, action, name, *arguments) -> None:  # type: ignore[no-untyped-def]
+    """One rule; a call that this libseccomp does not know is left out: it cannot be filtered."""
+    import pyseccomp
+
+    try:
+        number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+    except (ValueError, OSError):
+        return
+    if number >= 0:
+        rules.add_rule(action, name, *arguments)
+
+
+def _exported(rules) -> bytes:  # type: ignore[no-untyped-def]
+    handle = os.memfd_create("filter")
+    try:
+        with os.fdopen(os.dup(handle), "wb") as stream:
+            rules.export_bpf(stream)
+        return os.pread(handle, os.fstat(handle).st_size, 0)
+    finally:
+        os.close(handle)

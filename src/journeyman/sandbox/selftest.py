@@ -1,0 +1,133 @@
+"""The proof that a sandbox holds, before anything is run in it: a few attacks of our own.
+
+The probe runs inside, as a candidate would, and reports what it could do; the judgement is made
+out here. `docs/sandbox.md` lists what the test-suite tries beyond this.
+"""
+
+import tempfile
+from pathlib import Path
+
+from journeyman.sandbox.sandbox import Sandbox
+from journeyman.sandbox.session import Ended, Session
+from journeyman.sandbox.values import Malformed, decoded
+
+_TIME_S = 20.0
+_OLDEST_PYTHON = (3, 11)
+
+PROBE = '''
+import ctypes, os, signal, socket, sys
+
+def refused(action, *arguments):
+    """Whether the system said no."""
+    try:
+        action(*arguments)
+    except (OSError, MemoryError):
+        return True
+    return False
+
+def write(path, size=1):
+    with open(path, "wb") as stream:
+        stream.write(b"x" * size)
+
+def fork_many(most):
+    """How many children could be alive at once."""
+    children = []
+    try:
+        for _ in range(most):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            children.append(child)
+    except OSError:
+        pass
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return len(children)
+
+def unshared():
+    return ctypes.CDLL(None).unshare(0x10000000) == 0
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(line.split()[1] for line in lines if line.startswith(name + ":"))
+
+def probe(canary, processes, file_bytes, memory_bytes):
+    return {
+        "python": list(sys.version_info[:2]),
+        "user": os.getuid(),
+        "home": sorted(name for name in ("/root", "/home", "/etc", "/var") if os.path.exists(name)),
+        "canary": os.path.exists(canary),
+        "environment": sorted(os.environ),
+        "interfaces": [line.split(":")[0].strip() for line in open("/proc/net/dev")][2:],
+        "socket": not refused(socket.socket, socket.AF_INET, socket.SOCK_DGRAM),
+        "writes": [path for path in ("/x", "/usr/x", "/dev/x", "/proc/sys/vm/swappiness")
+                   if not refused(write, path)],
+        "scratch": not refused(write, "/work/x"),
+        "large file": not refused(write, "/work/y", file_bytes + 1),
+        "memory": not refused(bytearray, memory_bytes),
+        "children": fork_many(processes + 8),
+        "namespaces": unshared(),
+        "seccomp": status("Seccomp"),
+        "privileges": status("NoNewPrivs"),
+    }
+'''
+
+
+def faults_of(sandbox: Sandbox) -> list[str]:
+    """What is wrong with a sandbox: empty when it holds. Takes about 0.2 s."""
+    with tempfile.NamedTemporaryFile(prefix="journeyman-canary-") as canary:
+        Path(canary.name).chmod(0o644)
+        try:
+            found = _probed(sandbox, canary.name)
+        except Ended as ended:
+            return [ended.detail]
+        except Malformed as error:
+            return [f"the self test's result is damaged: {error}"]
+    if not isinstance(found, dict):
+        return ["the self test gave no result"]
+    return _judged(sandbox, found)
+
+
+def _probed(sandbox: Sandbox, canary: str) -> object:
+    limits = sandbox.limits
+    sizes = f"{limits.processes}, {limits.file_bytes}, {limits.address_space_bytes}"
+    with Session(sandbox, timeout_s=_TIME_S) as session:
+        loaded = session.ask("load", PROBE)
+        if loaded.raised:
+            raise Ended("sandbox", f"the self test did not load: {loaded.message.strip()}")
+        session.start_clock()
+        result = session.ask("value", f"probe({canary!r}, {sizes})")
+    if result.raised:
+        raise Ended("sandbox", f"the self test failed: {result.message.strip()}")
+    return decoded(result.value)
+
+
+def _judged(sandbox: Sandbox, found: dict[str, object]) -> list[str]:
+    """Compare what the probe could do with what it must be able to do."""
+    expected: dict[str, object] = {
+        "home": [],
+        "canary": False,
+        "interfaces": ["lo"],
+        "socket": False,
+        "writes": [],
+        "scratch": True,
+        "large file": False,
+        "memory": False,
+        "namespaces": False,
+        "seccomp": "2",
+        "privileges": "1",
+    }
+    wrong = [
+        f"self test: {name} is {found.get(name)!r}, must be {value!r}"
+        for name, value in expected.items()
+        if found.get(name) != value
+    ]
+    children, python = found.get("children"), found.get("python")
+    if not isinstance(children, int) or children >= sandbox.limits.processes:
+        wrong.append(f"self test: {children} processes, limit {sandbox.limits.processes}")
+    if not isinstance(python, list) or tuple(python) < _OLDEST_PYTHON:
+        wrong.append(f"Python {python} is older than {_OLDEST_PYTHON}")
+    if sandbox.user is not None and found.get("user") == 0:
+        wrong.append("self test: it runs as root")
+    return wrong
