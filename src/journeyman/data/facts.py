@@ -1,0 +1,135 @@
+"""Plain facts about one logged answer: a table of rules, one small function each.
+
+A rule states what is there; what follows from it is the policy's (`journeyman.prepare.policy`).
+Covered: empty, mock, failed, cut off (by `finish_reason`, else by the text), `<think>`.
+Not covered: answers cut off at a sentence's end, which only the producer's token count shows.
+"""
+
+import ast
+import re
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from journeyman.data.log_row import SUCCESS
+from journeyman.records import Interaction
+
+Severity = Literal["error", "warning"]
+
+# Indented fences count: they stand in lists. Backticks after the opening ones make it inline code.
+_FENCE = re.compile(r"\s*(?:[-*+] +|\d+[.)] +)?(`{3,}(?=[^`]*$)|~{3,})(.*)$")
+# Escapes: a closing quote, and the wide exclamation and question marks of Chinese.
+_CLOSERS = "*_)]}\"'`”»\u2019"
+_SENTENCE_ENDS = tuple(".!?…。\uff01\uff1f")
+_FINISHED = frozenset({"stop", "end_turn", "eos", "stop_sequence"})
+_CUT = frozenset({"length", "max_tokens", "abort", "aborted", "cancelled", "client_abort", "error"})
+
+
+class Finding(Struct, frozen=True):
+    """A rule that matched one answer. `detail` says what in it did."""
+
+    rule: str
+    severity: Severity
+    detail: str = ""
+
+
+class Rule(Struct, frozen=True):
+    """A fact to look for: `look` gives what was seen, or None. An `error` should not be trained."""
+
+    id: str
+    severity: Severity
+    meaning: str
+    look: Callable[[Interaction], str | None]
+
+
+def findings_in(interaction: Interaction) -> tuple[Finding, ...]:
+    """Every rule that matches, in the table's order."""
+    seen = ((rule, rule.look(interaction)) for rule in RULES)
+    return tuple(Finding(rule.id, rule.severity, what) for rule, what in seen if what is not None)
+
+
+def _failed(interaction: Interaction) -> str | None:
+    return None if interaction.status == SUCCESS else f"status `{interaction.status}`"
+
+
+def _empty(interaction: Interaction) -> str | None:
+    return None if (interaction.answer or "").strip() else "no text"
+
+
+def _mock(interaction: Interaction) -> str | None:
+    if (interaction.producer or "").split("/")[0].casefold() == "mock":
+        return "provider `mock`"
+    said = (interaction.answer or "").lstrip().startswith("Mock response")
+    return "`Mock response`" if said else None
+
+
+def _thinks(interaction: Interaction) -> str | None:
+    return "`<think>`" if "<think>" in (interaction.answer or "") else None
+
+
+def _thinks_without_end(interaction: Interaction) -> str | None:
+    answer = interaction.answer or ""
+    return "no `</think>`" if answer.rfind("<think>") > answer.rfind("</think>") else None
+
+
+def _cut_off(interaction: Interaction) -> str | None:
+    answer = interaction.answer or ""
+    if not answer.strip():
+        return None
+    finish = (interaction.finish_reason or "").casefold()
+    if finish in _FINISHED:
+        return None
+    if finish in _CUT:
+        return f"finish_reason `{finish}`"
+    if has_open_fence(answer):
+        return "open code fence"
+    if _thinks_without_end(interaction):
+        return "inside `<think>`"
+    return None if ends_well(answer) else "no end of a sentence"
+
+
+def has_open_fence(text: str) -> bool:
+    """Whether the last Markdown code fence is never closed. (CommonMark 0.31, 4.5.)"""
+    mark = ""
+    for line in text.split("\n"):
+        found = _FENCE.match(line)
+        if not found:
+            continue
+        run, rest = found[1], found[2].strip()
+        if not mark:
+            mark = run
+        elif run.startswith(mark) and not rest:
+            mark = ""
+    return bool(mark)
+
+
+def ends_well(text: str) -> bool:
+    """Whether a text whose fences are closed ends with a fence, a sentence or whole Python."""
+    last = text.rstrip().rsplit("\n", 1)[-1].strip()
+    if set(last) in ({"`"}, {"~"}) and len(last) >= 3:
+        return True
+    return last.rstrip(_CLOSERS).endswith(_SENTENCE_ENDS) or _is_python(text)
+
+
+def _is_python(text: str) -> bool:
+    """Whether a text is a module that defines or imports something, and not just a word."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    return any(isinstance(statement, kinds) for statement in module.body)
+
+
+RULES = (
+    Rule("failed", "error", "the call did not succeed", _failed),
+    Rule("empty", "error", "the answer holds no text", _empty),
+    Rule("mock", "error", "the answer is a stand-in, not a model's", _mock),
+    Rule("cut-off", "warning", "the answer ends in the middle", _cut_off),
+    Rule("think", "warning", "the answer holds `<think>`", _thinks),
+    Rule("think-unclosed", "error", "a `<think>` never ends", _thinks_without_end),
+)

@@ -1,0 +1,30 @@
+"""Which rows ask the same: those must never stand in two splits."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from journeyman.files import content_id
+from journeyman.records import Message
+
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
+
+
+def group_of(messages: Sequence[Message]) -> str:
+    """An id that is equal for conversations with the same prompt, but for how it is written.
+
+    messages: the conversation, with or without its answer. The system turn does not count: the
+    same task under another role is the same task.
+    """
+    answered = bool(messages) and messages[-1].role == "assistant"
+    turns = messages[: -1 if answered else None]
+    return content_id(*(normalised(turn.content) for turn in turns if turn.role != "system"))
+
+
+def normalised(text: str) -> str:
+    """A text without its case, widths, punctuation and spacing (NFKC, then casefold).
+
+    A text of punctuation alone keeps it: `+` and `-` are not the same prompt.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _BETWEEN_WORDS.sub(" ", folded).strip() or folded.strip()

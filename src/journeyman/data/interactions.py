@@ -1,0 +1,142 @@
+"""The user's log of interactions: read line by line and checked, and written in the same format.
+
+Covered: every line is either an Interaction or a LineFault that names the line, the field and the
+reason. Not covered: whether an answer is any good (`journeyman.data.facts`).
+Memory: one line at a time, and about 300 bytes a row for the ids that were seen.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import UNSET
+
+from journeyman.data.log_row import LogRow, content_of, to_interaction, to_row
+from journeyman.data.strict_json import fault_in, surrogate_in
+from journeyman.events import Caution, Reporter, ignore
+from journeyman.files import LineFault, Row, content_id, read_lines, write_records
+from journeyman.records import Interaction
+
+_DECODER = msgspec.json.Decoder(LogRow)
+_CONTROLS = frozenset(map(chr, range(32))) - frozenset("\t\n\r\f")
+
+
+def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interaction | LineFault]:
+    """The interactions of a log in its order, one at a time; a bad line comes as a LineFault.
+
+    A row keeps the log's `id` where no row before it has that one. A row that repeats an id and
+    the content under it has the same id again, so that a reader may count it once; with other
+    content, or without an id, the id is made of the content.
+    Raises UsageError where the file is missing or is not UTF-8.
+    """
+    ids = _Ids()
+    for row, is_tail in _with_tail(path):
+        logged = row if isinstance(row, LineFault) else _logged(row)
+        if isinstance(logged, LogRow):
+            yield to_interaction(logged, row_id=ids.of(logged), line=row.line, source=_source(path))
+        elif is_tail and logged.reason.startswith(("no JSON", "not UTF-8", "half", "holds a NUL")):
+            reason = "half-written: the file ends in the middle of this line"
+            yield LineFault(row.line, reason, torn=True)
+        else:
+            yield logged
+    if ids.taken:
+        report(
+            Caution(
+                f"`{path}`: {ids.taken} rows have the `id` of an earlier row but say something"
+                " else; they got ids made of their content",
+                hint="give every interaction an `id` of its own",
+            )
+        )
+
+
+def write_interactions(path: Path, interactions: Iterable[Interaction]) -> int:
+    """Write a log that `read_interactions` gives back as it was, whole or not at all. Gives n."""
+    return write_records(path, map(to_row, interactions))
+
+
+class _Ids:
+    """Ids given so far, and the content each one stands for."""
+
+    def __init__(self) -> None:
+        self._content: dict[str, str] = {}
+        self.taken = 0
+
+    def of(self, row: LogRow) -> str:
+        """The id of the next row."""
+        content = content_of(row)
+        wanted = "" if row.id is None else str(row.id).strip()
+        if wanted and self._content.setdefault(wanted, content) == content:
+            return wanted
+        self.taken += bool(wanted)
+        number, made = 1, content
+        # Rows without an id may say the same and still be two interactions.
+        while made in self._content:
+            number += 1
+            made = content_id(content, str(number))
+        self._content[made] = content
+        return made
+
+
+def _source(path: Path) -> str:
+    return path.name
+
+
+def _with_tail(path: Path) -> Iterator[tuple[Row | LineFault, bool]]:
+    """Every row, and whether it is the last one and has no line end: where a crash leaves its mark.
+
+    Many programs end a file without one, so this alone is no fault.
+    """
+    held: Row | LineFault | None = None
+    for row in read_lines(path):
+        if held is not None:
+            yield held, False
+        held = row
+    if held is not None:
+        yield held, not _ends_with_newline(path)
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def _logged(row: Row) -> LogRow | LineFault:
+    try:
+        logged = _DECODER.decode(row.data)
+    except msgspec.ValidationError as error:
+        return LineFault(row.line, fault_in(row.data) or _words(error))
+    except msgspec.DecodeError as error:
+        reason = fault_in(row.data) or surrogate_in(row.data) or f"no JSON: {_words(error)}"
+        return LineFault(row.line, reason)
+    reason = fault_in(row.data) or "; ".join(_field_faults(logged))
+    return LineFault(row.line, reason) if reason else logged
+
+
+def _words(error: msgspec.DecodeError) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]
+
+
+def _field_faults(row: LogRow) -> Iterator[str]:
+    """What the types cannot say: blanks, control characters, an output that was forgotten."""
+    required = (("$.task.description", row.task.description), ("$.agent.role", row.agent.role))
+    for name, text in required:
+        if not text.strip():
+            yield f"`{name}` is blank"
+    if row.execution.output is UNSET and row.execution.status is None:
+        yield "object missing required field `output` - at `$.execution`"
+    sent = row.execution.input_messages or ()
+    texts = [
+        *required,
+        ("$.execution.output", row.execution.output or ""),
+        *(
+            (f"$.execution.input_messages[{i}].content", turn.content)
+            for i, turn in enumerate(sent)
+        ),
+    ]
+    for name, text in texts:
+        found = _CONTROLS.intersection(text)
+        if found:
+            yield f"`{name}` holds the control character `\\x{ord(min(found)):02x}`"

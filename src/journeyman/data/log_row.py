@@ -1,0 +1,124 @@
+"""One line of the user's log, as it is written there, and the record that it stands for.
+
+Only what this project uses is typed; other keys (`timestamp`, `agent.capabilities`, …) may stand
+there and are left alone. docs/data-format.md describes the format for users.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from journeyman.files import content_id
+from journeyman.records import Check, Interaction, Message
+
+SUCCESS = "success"
+FAILURE = "failure"
+
+
+class Task(Struct, frozen=True, omit_defaults=True):
+    """What was asked for."""
+
+    description: str
+    task_id: str | None = None
+
+
+class Agent(Struct, frozen=True, omit_defaults=True):
+    """Who was asked."""
+
+    role: str
+
+
+class Config(Struct, frozen=True, omit_defaults=True):
+    """How the model was called."""
+
+    max_tokens: int | None = None
+
+
+class Llm(Struct, frozen=True, omit_defaults=True):
+    """Which model answered."""
+
+    provider: str | None = None
+    model: str | None = None
+    config: Config | None = None
+
+
+class Execution(Struct, frozen=True, omit_defaults=True):
+    """What came back. `output` may be null where the call failed, and only then be left out."""
+
+    output: str | None | UnsetType = UNSET
+    status: str | None = None
+    duration_ms: Annotated[float, Meta(ge=0)] | None = None
+    input_messages: tuple[Message, ...] | None = None
+    finish_reason: str | None = None
+
+
+class Context(Struct, frozen=True, omit_defaults=True):
+    """Where the interaction took place; `source` names the package or program."""
+
+    source: str | None = None
+
+
+class LogRow(Struct, frozen=True, omit_defaults=True):
+    """One interaction as the log holds it."""
+
+    task: Task
+    agent: Agent
+    execution: Execution
+    id: str | int | None = None
+    llm: Llm | None = None
+    context: Context | None = None
+    checks: tuple[Check, ...] = ()
+
+
+def content_of(row: LogRow) -> str:
+    """An id made of everything but the row's own id: equal for equal content."""
+    return content_id(msgspec.json.encode(msgspec.structs.replace(row, id=None)).decode())
+
+
+def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Interaction:
+    """The record of a row. `source` is used where the row names none."""
+    execution, llm = row.execution, row.llm or Llm()
+    answer = None if execution.output is UNSET else execution.output
+    named = [part for part in (llm.provider, llm.model) if part]
+    duration_ms = execution.duration_ms
+    max_tokens = llm.config.max_tokens if llm.config else None
+    return Interaction(
+        id=row_id,
+        line=line,
+        task=row.task.description,
+        agent=row.agent.role.strip().casefold(),
+        answer=answer,
+        status=(execution.status or (FAILURE if answer is None else SUCCESS)).strip().casefold(),
+        sent=execution.input_messages or (),
+        task_id=row.task.task_id,
+        source=(row.context and row.context.source) or source,
+        producer="/".join(named) or None,
+        duration_s=None if duration_ms is None else duration_ms / 1000,
+        finish_reason=execution.finish_reason,
+        # Some programs write 0 or -1 for "no limit".
+        max_tokens=max_tokens if max_tokens and max_tokens > 0 else None,
+        checks=row.checks,
+    )
+
+
+def to_row(interaction: Interaction) -> LogRow:
+    """The row that `to_interaction` reads back as the same record, but for its line."""
+    provider, _, model = (interaction.producer or "").partition("/")
+    seconds = interaction.duration_s
+    config = Config(max_tokens=interaction.max_tokens) if interaction.max_tokens else None
+    return LogRow(
+        id=interaction.id,
+        task=Task(interaction.task, interaction.task_id),
+        agent=Agent(interaction.agent),
+        llm=Llm(provider or None, model or None, config) if provider or config else None,
+        execution=Execution(
+            output=interaction.answer,
+            status=interaction.status,
+            duration_ms=None if seconds is None else round(seconds * 1000, 3),
+            input_messages=interaction.sent or None,
+            finish_reason=interaction.finish_reason,
+        ),
+        context=Context(interaction.source) if interaction.source else None,
+        checks=interaction.checks,
+    )

@@ -1,0 +1,84 @@
+"""What each agent is told before its task, and the conversation that an interaction makes.
+
+The texts are data: train, evaluate and serve with the same ones. An agent that is not known here
+is refused; a default prompt would teach one agent another's work.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from journeyman.errors import DataRefused
+from journeyman.records import Interaction, Message
+from journeyman.settings import Prompts
+
+ROLE_PROMPTS: Mapping[str, str] = MappingProxyType(
+    {
+        "coder": (
+            "You are an expert software engineer specializing in Clean Architecture and Clean Code."
+            " Write code that is correct, complete, typed and easy to read. Give small functions"
+            " with telling names, handle errors where they arise, and explain only what the code"
+            " cannot say."
+        ),
+        "tester": (
+            "You are an expert test engineer. Write tests that can fail: one behaviour each, with"
+            " a name that says it, covering ordinary values, limits and errors. Test what the code"
+            " does, never how, and keep every test independent of the others."
+        ),
+        "reviewer": (
+            "You are an expert code reviewer. Look first for faults in behaviour, then security,"
+            " then design and readability. For each finding name the place, say why it matters and"
+            " propose the change; say also what is good as it is."
+        ),
+        "researcher": (
+            "You are an expert technical researcher. Answer from what is known, compare the"
+            " alternatives by their merits and costs, separate facts from opinion, say what is"
+            " uncertain, and end with a recommendation."
+        ),
+        "coordinator": (
+            "You are an expert technical coordinator. Break the work into ordered steps with one"
+            " clear result each, name who does it and what it depends on, and point out risks and"
+            " what can be done at the same time."
+        ),
+    }
+)
+
+
+def messages_for(interaction: Interaction, prompts: Prompts) -> tuple[Message, ...]:
+    """The conversation up to where the assistant starts, and the answer where there is one.
+
+    prompts: `role` is this project's text for the agent and the task; `logged` is what was sent.
+    Raises DataRefused (the reason alone; the caller knows the line) for an unknown agent, or where
+    the log does not hold what was sent.
+    """
+    turns = _sent(interaction) if prompts == "logged" else _by_role(interaction)
+    if interaction.answer is None:
+        return turns
+    return (*turns, Message("assistant", interaction.answer))
+
+
+def _by_role(interaction: Interaction) -> tuple[Message, ...]:
+    if interaction.agent not in ROLE_PROMPTS:
+        known = ", ".join(f"`{role}`" for role in ROLE_PROMPTS)
+        raise DataRefused(
+            f"`$.agent.role` is `{interaction.agent}`, known are {known}",
+            hint="correct the role in the log, or use the prompts that were sent: --prompts logged",
+        )
+    system = Message("system", ROLE_PROMPTS[interaction.agent])
+    return (system, Message("user", interaction.task))
+
+
+def _sent(interaction: Interaction) -> tuple[Message, ...]:
+    roles = [message.role for message in interaction.sent]
+    where = "`$.execution.input_messages`"
+    reason = ""
+    if not roles:
+        reason = f"{where} is missing, and the prompts are to be the logged ones"
+    elif "user" not in roles:
+        reason = f"{where} holds no `user` turn"
+    elif "system" in roles[1:]:
+        reason = f"{where} holds a `system` turn that is not the first"
+    elif roles[-1] == "assistant":
+        reason = f"{where} ends with an `assistant` turn"
+    if reason:
+        raise DataRefused(reason, hint="use this project's prompts: --prompts role")
+    return interaction.sent

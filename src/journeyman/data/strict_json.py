@@ -1,0 +1,67 @@
+"""What a lenient JSON reader would let pass, and why a strict one refused."""
+
+import json
+import math
+import re
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+class _Found(ValueError):
+    """What is wrong, in words for the user."""
+
+
+def fault_in(data: bytes) -> str | None:
+    """What is wrong with one JSON text, or None: syntax, NaN, 1e999, a key that stands twice.
+
+    data: UTF-8, nested no deeper than `journeyman.files.NESTING_LIMIT`. Half of a surrogate pair
+    passes here (Python's reader takes it) and is found by `surrogate_in`.
+    """
+    try:
+        json.loads(
+            data,
+            object_pairs_hook=_no_twins,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            # Python refuses integers of more than 4300 digits; no field here is one.
+            parse_int=str,
+        )
+    except _Found as found:
+        return str(found)
+    except json.JSONDecodeError as error:
+        return f"no JSON: {_lower(error.msg)} at byte {_byte_at(data, error.pos)}"
+    return None
+
+
+def surrogate_in(data: bytes) -> str | None:
+    """The words for a `\\ud800` without its other half, where a strict reader stumbled over one."""
+    found = _SURROGATE.search(data)
+    return f"holds half of a surrogate pair near `{found[0].decode()}`" if found else None
+
+
+def _byte_at(data: bytes, position: int) -> int:
+    return len(data.decode("utf-8")[:position].encode("utf-8"))
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise _Found(f"the key `{twin}` stands twice in one object")
+    return found
+
+
+def _refuse_constant(text: str) -> float:
+    raise _Found(f"`{text}` is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _Found(f"the number `{text}` is too large")
+    return value
