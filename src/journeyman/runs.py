@@ -120,9 +120,14 @@ def owned(folder: Path) -> Iterator[None]:
 
     The lock is the kernel's (flock): it ends with its process, however that ends.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise MachineError(
+            f"cannot write into `{folder}`: {error.strerror or error}",
+            hint="check the permissions of the folder, or name another one",
+        ) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,21 +139,6 @@ def owned(folder: Path) -> Iterator[None]:
             ) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until `path` is free and hold it: for what is made once and shared by every process.
-
-    The lock is the kernel's (flock): it ends with its process, however that ends. The file stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

@@ -1,0 +1,93 @@
+"""What an earlier run left in the output folder: finished, unfinished, in the way, or debris."""
+
+import shutil
+from pathlib import Path
+
+from journeyman.errors import UsageError
+from journeyman.events import Caution, Note, Reporter
+from journeyman.runs import damaged_outputs, read_manifest
+from journeyman.settings import TrainSettings
+from journeyman.train.checkpoints import (
+    PREFIX,
+    QUARANTINE,
+    Found,
+    newest_good,
+    quarantine,
+    read_checkpoint,
+)
+from journeyman.train.identity import Identity, require_same
+from journeyman.train.outputs import CONFIG, FINAL, Trained, read_final
+
+_DEBRIS = (f".tmp-{PREFIX}*", f".tmp-{FINAL}*")
+_OF_A_RUN = (f"{PREFIX}*", FINAL, QUARANTINE, "logs", CONFIG, "losses.png", "replay-step-*.json")
+_WAYS_OUT = "name another --output-dir, or use --fresh to move the earlier run aside"
+
+
+def clear_debris(folder: Path) -> None:
+    """Delete what a killed run had not finished writing. The folder must be owned."""
+    for pattern in _DEBRIS:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path)
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Move everything that is of a run into `earlier-N/`; None where there is nothing."""
+    found = [path for pattern in _OF_A_RUN for path in folder.glob(pattern)]
+    if not found:
+        return None
+    target = _next_earlier(folder)
+    for path in found:
+        path.rename(target / path.name)
+    return target
+
+
+def _next_earlier(folder: Path) -> Path:
+    number = 1
+    while (folder / f"earlier-{number}").exists():
+        number += 1
+    target = folder / f"earlier-{number}"
+    target.mkdir()
+    return target
+
+
+def finished(output_dir: Path, identity: Identity, report: Reporter) -> Trained | None:
+    """The result of the same run where it is finished and undamaged.
+
+    Raises UsageError (other run, foreign folder); a damaged one goes to quarantine.
+    """
+    folder = output_dir / FINAL
+    if not folder.exists():
+        return None
+    manifest = read_manifest(folder)
+    final = read_final(folder)
+    if manifest is None or final is None:
+        raise UsageError(f"`{folder}` is there and is not of this program", hint=_WAYS_OUT)
+    require_same(final.identity, identity, where=str(folder))
+    damaged = damaged_outputs(folder, manifest)
+    if damaged:
+        names = ", ".join(f"`{name}`" for name in damaged)
+        moved = quarantine(folder)
+        report(Caution(f"`{folder}` is damaged ({names}); it was moved to `{moved}`"))
+        return None
+    report(
+        Note(f"`{folder}` is finished, with the same settings, data and base; --fresh redoes it")
+    )
+    return final.trained(folder)
+
+
+def starting_point(settings: TrainSettings, identity: Identity, report: Reporter) -> Found | None:
+    """The checkpoint to go on from, verified and of the same run; None for a new run."""
+    output_dir = settings.output_dir
+    found = newest_good(output_dir, report)
+    if found is not None:
+        require_same(found.state.identity, identity, where=str(found.folder))
+    if settings.resume is None:
+        return found
+    named = read_checkpoint(settings.resume)
+    require_same(named.state.identity, identity, where=str(named.folder))
+    if found is not None and found.state.step > named.state.step:
+        # Steps are exact, so both lead to the same adapter; and a command that was stopped and is
+        # given again must not fall back to where it started.
+        report(Note(f"`{found.folder}` is of the same run and later than `{settings.resume}`"))
+        return found
+    return named

@@ -1,0 +1,80 @@
+"""Settings that can be used: faults refused all at once, open choices made and said aloud."""
+
+from dataclasses import replace
+
+from journeyman.errors import UsageError
+from journeyman.events import Note, Reporter
+from journeyman.model.machine import choose_precision
+from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
+from journeyman.train.batches import accumulation_for
+
+
+def require_usable(settings: TrainSettings) -> None:
+    """Refuse settings that no run can have, all faults in one message. Raises UsageError."""
+    faults = [*_faults_of_numbers(settings), *_faults_of_files(settings)]
+    if faults:
+        raise UsageError("; ".join(faults), hint="see `journeyman train --help`")
+
+
+def _faults_of_numbers(settings: TrainSettings) -> list[str]:
+    least_one = (
+        "batch_size",
+        "max_tokens",
+        "lora_r",
+        "lora_alpha",
+        "save_steps",
+        "keep_checkpoints",
+    )
+    optional = ("accumulation", "max_steps", "eval_steps", "threads")
+    given = {name: getattr(settings, name) for name in (*least_one, *optional)}
+    faults = [
+        f"`{_flag(name)}` is {value}, and must be 1 or more"
+        for name, value in given.items()
+        if value is not None and value < 1
+    ]
+    faults += [
+        f"`{_flag(name)}` is {getattr(settings, name)}, and must be above 0"
+        for name in ("epochs", "lr", "max_grad_norm")
+        if not 0 < getattr(settings, name) < float("inf")
+    ]
+    faults += [
+        f"`{_flag(name)}` is {getattr(settings, name)}, and must be in 0..1, below 1"
+        for name in ("warmup_share", "lora_dropout", "weight_decay")
+        if not 0 <= getattr(settings, name) < 1
+    ]
+    if settings.fresh and settings.resume:
+        faults.append("`--fresh` starts over and `--resume` goes on; give one of them")
+    return faults
+
+
+def _faults_of_files(settings: TrainSettings) -> list[str]:
+    faults = [
+        f"`{settings.data_dir / name}` is not there; `journeyman prepare` makes it"
+        for name in ("train.jsonl", "val.jsonl")
+        if not (settings.data_dir / name).is_file()
+    ]
+    if settings.resume and not settings.resume.is_dir():
+        faults.append(f"`--resume {settings.resume}` is not a folder")
+    return faults
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def resolved(settings: TrainSettings, report: Reporter) -> TrainSettings:
+    """The settings with accumulation and precision decided. Raises MachineError for bf16."""
+    precision = choose_precision(settings.precision)
+    report(Note(f"precision {precision.name}: {precision.reason}"))
+    accumulation = settings.accumulation
+    if accumulation is None:
+        accumulation = accumulation_for(settings.batch_size)
+        rows = accumulation * settings.batch_size
+        if rows != EFFECTIVE_BATCH:
+            report(
+                Note(
+                    f"{rows} rows a step: batch size {settings.batch_size} does not divide "
+                    f"{EFFECTIVE_BATCH}, {accumulation} micro-batches come nearest"
+                )
+            )
+    return replace(settings, accumulation=accumulation, precision=precision.name)

@@ -1,0 +1,107 @@
+"""Rows as token ids with a mask of what is trained; what does not fit is listed, never cut."""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.data.examples import read_examples
+from journeyman.errors import DataRefused
+from journeyman.events import Caution, Note, Reporter
+from journeyman.model.chat import Chat
+from journeyman.records import BaseModel
+
+_NAMED_IDS = 5
+
+
+class TokenRow(Struct, frozen=True):
+    """One conversation in tokens: `trained[i]` says whether `ids[i]` is to be learned."""
+
+    id: str
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+
+    @property
+    def trained_tokens(self) -> int:
+        """How many tokens give a loss; the first has nothing before it and never does."""
+        return sum(self.trained[1:])
+
+
+class LeftOut(Struct, frozen=True):
+    """A row that is not trained on, and why."""
+
+    id: str
+    reason: str
+
+
+class Rows(Struct, frozen=True):
+    """The rows of one split that are used, and those that are not."""
+
+    used: tuple[TokenRow, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def read_rows(path: Path, chat: Chat, *, max_tokens: int) -> Rows:
+    """The rows of a split in tokens; longer ones and those with nothing to learn are left out."""
+    used: list[TokenRow] = []
+    left_out: list[LeftOut] = []
+    for example in read_examples(path):
+        encoded = chat.encode(example.messages, trains_end=example.trains_end)
+        row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
+        if len(row.ids) > max_tokens:
+            left_out.append(LeftOut(row.id, f"{len(row.ids)} tokens, more than {max_tokens}"))
+        elif not row.trained_tokens:
+            left_out.append(LeftOut(row.id, "no token to learn"))
+        else:
+            used.append(row)
+    return Rows(tuple(used), tuple(left_out))
+
+
+def report_left_out(rows: Rows, path: Path, report: Reporter) -> None:
+    """Name the rows of a split that are not used."""
+    if not rows.left_out:
+        return
+    named = ", ".join(f"`{row.id}` ({row.reason})" for row in rows.left_out[:_NAMED_IDS])
+    more = len(rows.left_out) - _NAMED_IDS
+    rest = f" and {more} more, all in training_config.json" if more > 0 else ""
+    count = len(rows.left_out) + len(rows.used)
+    report(
+        Caution(
+            f"{len(rows.left_out)} of {count} rows of `{path.name}` are left out: {named}{rest}",
+            hint="raise --max-tokens to keep longer rows; no answer is ever cut",
+        )
+    )
+
+
+def require_rows(rows: Rows, path: Path) -> None:
+    """Refuse a training split from which nothing can be learned. Raises DataRefused."""
+    if not rows.used:
+        reasons = sorted({row.reason for row in rows.left_out}) or ["the file holds no row"]
+        raise DataRefused(
+            f"`{path}` holds no row to train on: {'; '.join(reasons[:_NAMED_IDS])}",
+            hint="run `journeyman prepare` and read its report, or raise --max-tokens",
+        )
+
+
+class _Metadata(Struct, frozen=True):
+    template_sha256: str | None = None
+
+
+def note_other_template(data_dir: Path, base: BaseModel, report: Reporter) -> None:
+    """Say so where the dataset's `text` was rendered with another template than the base's."""
+    path = data_dir / "metadata.json"
+    if not path.is_file():
+        return
+    try:
+        metadata = msgspec.json.decode(path.read_bytes(), type=_Metadata)
+    except msgspec.DecodeError as error:
+        raise DataRefused(
+            f"`{path}` cannot be read: {error}", hint="run `journeyman prepare` again"
+        ) from error
+    if metadata.template_sha256 not in (None, base.template_sha256):
+        report(
+            Note(
+                f"the `text` in `{data_dir}` was rendered with another chat template; the messages "
+                f"are rendered anew with the one of `{base.name}`"
+            )
+        )

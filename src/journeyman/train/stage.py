@@ -1,0 +1,137 @@
+"""`train`: a dataset and a base model in, a LoRA adapter out; safe to stop and to run again."""
+
+from msgspec import Struct
+
+from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
+from journeyman.records import BaseModel
+from journeyman.runs import owned
+from journeyman.settings import TrainSettings
+from journeyman.train.batches import Step, epoch_ends, plan_steps
+from journeyman.train.checkpoints import Found
+from journeyman.train.earlier import clear_debris, finished, move_aside, starting_point
+from journeyman.train.identity import Identity, identity_of
+from journeyman.train.outputs import Trained, write_config
+from journeyman.train.resolved import require_usable, resolved
+from journeyman.train.rows import (
+    Rows,
+    note_other_template,
+    read_rows,
+    report_left_out,
+    require_rows,
+)
+from journeyman.train.schedule import warmup_steps
+
+ENGINE = "hf"
+
+
+class _Data(Struct, frozen=True):
+    train: Rows
+    val: Rows
+
+
+def train(settings: TrainSettings, report: Reporter = ignore) -> Trained:
+    """Train the adapter, or go on with a run that was interrupted, or say that it is finished.
+
+    Raises UsageError, DataRefused, MachineError, IntegrityError; Interrupted when stopped.
+    """
+    from journeyman.model.base import find_base
+
+    require_usable(settings)
+    with owned(settings.output_dir):
+        report(StageStarted("train", f"`{settings.data_dir}` into `{settings.output_dir}`"))
+        clear_debris(settings.output_dir)
+        base = find_base(settings.base, report)
+        settings = resolved(settings, report)
+        data = _read_data(settings, base, report)
+        identity = identity_of(settings, base, engine=ENGINE)
+        if settings.fresh and (aside := move_aside(settings.output_dir)):
+            report(Note(f"the earlier run was moved to `{aside}`"))
+        done = finished(settings.output_dir, identity, report)
+        if done is not None:
+            return done
+        found = starting_point(settings, identity, report)
+        return _trained(settings, base, data, identity=identity, found=found, report=report)
+
+
+def _read_data(settings: TrainSettings, base: BaseModel, report: Reporter) -> _Data:
+    from journeyman.model.chat import load_chat
+
+    note_other_template(settings.data_dir, base, report)
+    chat = load_chat(base)
+    rows = []
+    for name in ("train.jsonl", "val.jsonl"):
+        path = settings.data_dir / name
+        rows.append(read_rows(path, chat, max_tokens=settings.max_tokens))
+        report_left_out(rows[-1], path, report)
+    require_rows(rows[0], settings.data_dir / "train.jsonl")
+    if not rows[1].used:
+        report(
+            Caution(
+                "there is no validation row, so nothing will show whether training helps",
+                hint="give prepare more interactions, or a larger --val-share",
+            )
+        )
+    return _Data(*rows)
+
+
+def _planned(settings: TrainSettings, data: _Data, report: Reporter) -> tuple[Step, ...]:
+    assert settings.accumulation is not None  # resolved
+    rows = data.train.used
+    steps = plan_steps(
+        [len(row.ids) for row in rows],
+        batch_size=settings.batch_size,
+        accumulation=settings.accumulation,
+        epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        seed=settings.seed,
+    )
+    tokens = sum(len(row.ids) for row in rows)
+    trained = sum(row.trained_tokens for row in rows)
+    warmup = warmup_steps(len(steps), settings.warmup_share)
+    report(
+        Note(
+            f"{len(rows)} rows, {tokens} tokens, {trained} of them trained; {len(steps)} steps of "
+            f"{settings.batch_size} x {settings.accumulation} rows, {warmup} of them warm-up"
+        )
+    )
+    return steps
+
+
+def _validated_steps(settings: TrainSettings, steps: tuple[Step, ...]) -> frozenset[int]:
+    every = settings.eval_steps
+    ends = epoch_ends(steps) if every is None else range(every, len(steps), every)
+    return frozenset({0, *ends, len(steps)})
+
+
+def _trained(
+    settings: TrainSettings,
+    base: BaseModel,
+    data: _Data,
+    *,
+    identity: Identity,
+    found: Found | None,
+    report: Reporter,
+) -> Trained:
+    steps = _planned(settings, data, report)
+    write_config(
+        settings,
+        identity,
+        facts={
+            "steps": len(steps),
+            "train_rows": len(data.train.used),
+            "val_rows": len(data.val.used),
+            "left_out": {"train": data.train.left_out, "val": data.val.left_out},
+        },
+    )
+    # Here and not above: a run that is refused or finished needs no torch.
+    from journeyman.train.loop import Job
+    from journeyman.train.session import run_job
+
+    job = Job(
+        settings=settings,
+        rows=data.train.used,
+        val_rows=data.val.used,
+        steps=steps,
+        validated_steps=_validated_steps(settings, steps),
+    )
+    return run_job(job, base, identity, found, report)
