@@ -12,11 +12,26 @@ from msgspec import Struct, field
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-class Message(Struct, frozen=True):
-    """One turn of a conversation, as it was said."""
+class ToolCall(Struct, frozen=True):
+    """A tool that an assistant asked for. `arguments` is JSON text; `id` is empty if not logged."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation, as it was said.
+
+    An assistant's turn may ask for tools (its `content` is then often empty); a `tool` turn holds
+    what came back, `tool_call_id` says for which call and `name` from which tool.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
 
 
 class Check(Struct, frozen=True, omit_defaults=True):
@@ -39,6 +54,8 @@ class Interaction(Struct, frozen=True):
 
     `sent` are the messages that were really sent, empty where the log does not hold them.
     `answer` is None where the call failed. `line` is the row's line in its file, from 1.
+    `tool_calls` are the calls that the answer asks for. Interactions of one `conversation` share
+    their first turns, so they must not stand in two splits.
     """
 
     id: str
@@ -55,6 +72,8 @@ class Interaction(Struct, frozen=True):
     finish_reason: str | None = None
     max_tokens: int | None = None
     checks: tuple[Check, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    conversation: str | None = None
 
 
 class Example(Struct, frozen=True):
