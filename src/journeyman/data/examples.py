@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from journeyman.errors import DataRefused, UsageError
-from journeyman.files import LineFault, read_records, write_records
+from journeyman.files import LineFault, Row, read_lines, write_records
 from journeyman.records import Example
 
+_DECODER = msgspec.json.Decoder(Example)
 _SHOWN = 10
 _AGAIN = "run `journeyman prepare` again; the file was changed or is of another version"
 
@@ -24,12 +27,14 @@ def read_examples(path: Path) -> list[Example]:
     examples: list[Example] = []
     faults: list[str] = []
     seen: dict[str, int] = {}
-    for line, row in enumerate(read_records(path, Example), start=1):
-        if isinstance(row, LineFault):
-            faults.append(f"`{path}` line {row.line}: {row.reason[:1].lower()}{row.reason[1:]}")
-            continue
-        faults += [f"`{path}` row {line}: {reason}" for reason in _faults(row, line, seen)]
-        examples.append(row)
+    for row in read_lines(path):
+        example = _decoded(row)
+        if isinstance(example, Example):
+            examples.append(example)
+            reasons = list(_faults(example, row.line, seen))
+        else:
+            reasons = [example]
+        faults += [f"`{path}` line {row.line}: {reason}" for reason in reasons]
     if faults:
         more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
         raise DataRefused("\n".join(faults[:_SHOWN] + more), hint=_AGAIN)
@@ -43,10 +48,19 @@ def write_examples(path: Path, examples: Iterable[Example]) -> int:
     return write_records(path, examples)
 
 
+def _decoded(row: Row | LineFault) -> Example | str:
+    if isinstance(row, LineFault):
+        return row.reason
+    try:
+        return _DECODER.decode(row.data)
+    except msgspec.DecodeError as error:
+        return str(error)[:1].lower() + str(error)[1:]
+
+
 def _faults(example: Example, line: int, seen: dict[str, int]) -> Iterator[str]:
     first = seen.setdefault(example.id, line)
     if first != line:
-        yield f"`$.id` `{example.id}` is that of row {first}"
+        yield f"`$.id` `{example.id}` is that of line {first}"
     if not example.messages or example.messages[-1].role != "assistant":
         yield "`$.messages` does not end with an `assistant` turn"
     elif not example.messages[-1].content.strip():

@@ -34,7 +34,7 @@ def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interac
     for row, is_tail in _with_tail(path):
         logged = row if isinstance(row, LineFault) else _logged(row)
         if isinstance(logged, LogRow):
-            yield to_interaction(logged, row_id=ids.of(logged), line=row.line, source=_source(path))
+            yield to_interaction(logged, row_id=ids.of(logged), line=row.line, source=path.name)
         elif is_tail and logged.reason.startswith(("no JSON", "not UTF-8", "half", "holds a NUL")):
             reason = "half-written: the file ends in the middle of this line"
             yield LineFault(row.line, reason, torn=True)
@@ -76,10 +76,6 @@ class _Ids:
             made = content_id(content, str(number))
         self._content[made] = content
         return made
-
-
-def _source(path: Path) -> str:
-    return path.name
 
 
 def _with_tail(path: Path) -> Iterator[tuple[Row | LineFault, bool]]:

@@ -46,7 +46,7 @@ class Llm(Struct, frozen=True, omit_defaults=True):
 class Execution(Struct, frozen=True, omit_defaults=True):
     """What came back. `output` may be null where the call failed, and only then be left out."""
 
-    output: str | None | UnsetType = UNSET
+    output: str | UnsetType | None = UNSET
     status: str | None = None
     duration_ms: Annotated[float, Meta(ge=0)] | None = None
     input_messages: tuple[Message, ...] | None = None

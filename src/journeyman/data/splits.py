@@ -53,7 +53,7 @@ def asked_counts(rows: int, train_share: float, val_share: float) -> Counts:
 
     Raises UsageError for shares below 0, or that leave less than nothing for test.
     """
-    if not (0 <= train_share and 0 <= val_share and train_share + val_share <= 1 + 1e-9):
+    if min(train_share, val_share) < 0 or train_share + val_share > 1 + 1e-9:
         raise UsageError(
             f"`train_share` {train_share} and `val_share` {val_share} are not two shares of one",
             hint="give both from 0 to 1, together at most 1, as in 0.8 and 0.1",

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+_PAIRS_LIMIT = 2**22
+_MEMORY_LIMIT_BITS = 64 * 8 * 1024**2
+
 
 def choose(sizes: Sequence[int], target: int) -> list[int]:
     """Positions of sizes that add up to `target`, or to the largest sum below it.
@@ -28,13 +31,14 @@ def choose_two(sizes: Sequence[int], first: int, second: int) -> tuple[list[int]
     """Two disjoint choices that add up to exactly `first` and `second`, or the closest pair.
 
     Closest: as few wanted sums as possible are 0 (what is left over counts as wanted too), then
-    the least distance from both. None where looking would take more than 64 MiB.
+    the least distance from both. None where that would take more than 64 MiB or a few seconds.
     """
     total, largest = sum(sizes), max(sizes, default=0)
     limits = (min(total, first + largest), min(total, second + largest))
     # A pair (a, b) is the bit a * width + b; the row is wide enough for no carry into the next.
     width = limits[1] + largest + 1
-    if width * (limits[0] + 1) * len(sizes) > 64 * 8 * 1024**2:
+    bits = width * (limits[0] + 1)
+    if bits > _PAIRS_LIMIT or bits * len(sizes) > _MEMORY_LIMIT_BITS:
         return None
     row = (1 << (limits[1] + 1)) - 1
     mask = sum(row << (a * width) for a in range(limits[0] + 1))
@@ -42,8 +46,9 @@ def choose_two(sizes: Sequence[int], first: int, second: int) -> tuple[list[int]
     for size in sizes:
         last = pairs[-1]
         pairs.append((last | last << (size * width) | last << size) & mask)
+    reached = enumerate(reversed(f"{pairs[-1]:b}"))
     a, b = min(
-        (divmod(bit, width) for bit in range(pairs[-1].bit_length()) if pairs[-1] >> bit & 1),
+        (divmod(bit, width) for bit, digit in reached if digit == "1"),
         key=lambda pair: _distance(pair, (first, second), total),
     )
     return _traced(sizes, pairs, width, a, b)
