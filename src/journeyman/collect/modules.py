@@ -1,0 +1,153 @@
+"""An installed package as syntax trees, and where each module-level name comes from.
+
+Nothing is imported: a package is found by its name and its files are parsed.
+Not covered: names that are made at run time (`globals()[...] = ...`), compiled modules.
+"""
+
+import ast
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from journeyman.errors import UsageError
+
+_TESTS = frozenset({"test", "tests", "testing", "conftest"})
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A name that an import binds: a module (`attribute` None) or something in it."""
+
+    module: str
+    attribute: str | None
+
+
+@dataclass(frozen=True)
+class Module:
+    """One parsed file: its dotted name, its text, and what binds each of its names, in order."""
+
+    name: str
+    text: str
+    tree: ast.Module
+    is_package: bool
+    bindings: dict[str, list[Imported | ast.stmt]] = field(default_factory=dict)
+
+    def segment(self, statement: ast.stmt) -> str:
+        """The statement's own lines, decorators and comments inside of it included."""
+        first = min(
+            [statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", ()))]
+        )
+        return "\n".join(self.text.splitlines()[first - 1 : statement.end_lineno])
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package: import name, distribution, version, folder, modules by dotted name."""
+
+    name: str
+    distribution: str
+    version: str
+    modules: dict[str, Module]
+
+    @property
+    def producer(self) -> str:
+        """Who made it, with the version."""
+        return f"{self.distribution} {self.version}"
+
+
+def read_package(name: str) -> Package:
+    """Find and parse an installed package. Raises UsageError where it cannot be found or read."""
+    plain = name.replace("-", "_")
+    spec = importlib.util.find_spec(plain) if plain.isidentifier() else None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise UsageError(
+            f"no Python source of a package `{name}` is installed",
+            hint=f"install it into this environment: pip install {name}",
+        )
+    origin = Path(spec.origin)
+    distribution = _distribution(plain)
+    version = importlib.metadata.version(distribution) if distribution else "unknown"
+    modules = {}
+    for dotted, path in _files(plain, origin):
+        module = _parsed(dotted, path)
+        modules[dotted] = module
+    return Package(plain, distribution or plain, version, modules)
+
+
+def _distribution(name: str) -> str | None:
+    found = importlib.metadata.packages_distributions().get(name)
+    return found[0] if found else None
+
+
+def _files(name: str, origin: Path) -> Iterator[tuple[str, Path]]:
+    """Dotted names and files, in the order of the names; test modules left out."""
+    if origin.name != "__init__.py":
+        yield name, origin
+        return
+    for path in sorted(origin.parent.rglob("*.py")):
+        parts = path.relative_to(origin.parent).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if not any(part in _TESTS or part.startswith("test_") for part in parts):
+            yield ".".join((name, *parts)), path
+
+
+def _parsed(dotted: str, path: Path) -> Module:
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
+        raise UsageError(
+            f"`{path}` cannot be read as Python: {error}", hint="install the package again"
+        ) from error
+    module = Module(dotted, text, tree, path.name == "__init__.py")
+    for statement in tree.body:
+        for bound, source in _bound_by(statement, module):
+            module.bindings.setdefault(bound, []).append(source)
+    return module
+
+
+def _bound_by(statement: ast.stmt, module: Module) -> Iterator[tuple[str, Imported | ast.stmt]]:
+    """The names that a module-level statement binds, each with what stands behind it."""
+    match statement:
+        case ast.Import(names):
+            for alias in names:
+                inside = alias.name if alias.asname else alias.name.partition(".")[0]
+                yield alias.asname or inside, Imported(inside, None)
+        case ast.ImportFrom(names=names):
+            origin = origin_of(statement, module)
+            for alias in names:
+                yield alias.asname or alias.name, Imported(origin, alias.name)
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name, statement
+        case _:
+            for name in sorted(_stored(statement)):
+                yield name, statement
+
+
+def origin_of(statement: ast.ImportFrom, module: Module) -> str:
+    """The absolute name of the module that a `from` import reads."""
+    if not statement.level:
+        return statement.module or ""
+    parts = module.name.split(".")
+    up = statement.level - (1 if module.is_package else 0)
+    base = parts[: len(parts) - up]
+    return ".".join([*base, statement.module] if statement.module else base)
+
+
+def _stored(statement: ast.stmt) -> set[str]:
+    """Names bound anywhere in a block at module level, but not inside of its functions."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [statement]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        if isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+        pending.extend(ast.iter_child_nodes(node))
+    return found
