@@ -1,1 +1,1 @@
-"""engines"""
+"""Engines: messages in, an `Answer` out. llama-server serves; torch is the yardstick."""

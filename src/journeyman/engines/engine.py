@@ -1,0 +1,33 @@
+"""What evaluation needs of a model that answers: messages in, an `Answer` out."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from journeyman.records import Answer, Message
+
+
+class Engine(Protocol):
+    """A loaded model. Used as a context manager, so that its memory and processes end with it."""
+
+    @property
+    def name(self) -> str:
+        """What answers, in a few words, for reports."""
+        ...
+
+    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
+        """The greedy answer to a conversation. A failure is an Answer whose finish is `error`."""
+        ...
+
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory it held so far, in bytes; None where that cannot be known."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

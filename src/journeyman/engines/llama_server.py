@@ -1,0 +1,180 @@
+"""A llama-server of our own: started for one GGUF, asked over HTTP, ended with us.
+
+It serves one request at a time, reads no setting from the environment, and reuses nothing between
+requests, so that every answer is cold and repeatable. Only a GGUF whose header is sound is loaded.
+Start it from a thread that lives as long as it is needed (see `server_process`).
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from journeyman.engines.answer_stream import failed, read_answer
+from journeyman.engines.server_process import ServerProcess
+from journeyman.errors import UpstreamError
+from journeyman.events import Note, Reporter, ignore
+from journeyman.llama_cpp import Tools
+from journeyman.llama_cpp.gguf_header import read_gguf_header
+from journeyman.records import Answer, Message
+
+SEED = 42
+SILENCE_LIMIT_S = 600.0
+_START_BASE_S = 120.0
+_SLOWEST_DISK_BYTES_S = 20e6
+
+T = TypeVar("T")
+
+
+class _Prompt(Struct):
+    prompt: str
+
+
+class _Tokens(Struct):
+    tokens: list[int]
+
+
+class LlamaServer:
+    """An `Engine` over llama-server, from the very file that will be deployed."""
+
+    def __init__(
+        self,
+        gguf: Path,
+        *,
+        tools: Tools,
+        threads: int | None = None,
+        context_tokens: int = 4096,
+        cache_type: Literal["f16", "f32"] = "f16",
+        silence_limit_s: float = SILENCE_LIMIT_S,
+        report: Reporter = ignore,
+    ) -> None:
+        """Start the server and wait until the model is loaded.
+
+        cache_type: numbers of the key-value cache; f32 for an exact comparison with another engine.
+        silence_limit_s: longest wait for the next piece of an answer. Raises IntegrityError for a
+        GGUF that is not sound, MachineError where the server does not come up.
+        """
+        header = read_gguf_header(gguf)
+        self.gguf = gguf
+        self.tools = tools
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self.context_tokens = context_tokens
+        self.cache_type = cache_type
+        self.silence_limit_s = silence_limit_s
+        limit_s = _START_BASE_S + header.size_bytes / _SLOWEST_DISK_BYTES_S
+        self.process = ServerProcess(self.command(), subject=str(gguf), limit_s=limit_s)
+        self.load_s = self.process.load_s
+        self._client = httpx.Client(
+            base_url=self.process.address,
+            headers=self.process.headers,
+            trust_env=False,
+            timeout=httpx.Timeout(silence_limit_s, connect=10.0),
+        )
+        report(Note(f"llama-server has `{gguf.name}` loaded after {self.load_s:.1f} s"))
+
+    @property
+    def name(self) -> str:
+        """The GGUF's file name and the build that serves it."""
+        return f"{self.gguf.name} in llama.cpp {self.tools.identity}"
+
+    def command(self) -> list[str]:
+        """The command line, without its address and key: for the record, and to do it by hand."""
+        return [
+            *(str(self.tools.server), "--model", str(self.gguf)),
+            *("--offline", "--no-ui", "--no-slots", "--cors-origins", "localhost"),
+            *("--parallel", "1", "--ctx-size", str(self.context_tokens)),
+            *("--threads", str(self.threads), "--threads-batch", str(self.threads)),
+            # A mapped file and repacked weights would both stay in memory and count twice.
+            *("--load-mode", "none", "--cache-ram", "0"),
+            *("--cache-type-k", self.cache_type, "--cache-type-v", self.cache_type),
+            *("--seed", str(SEED), "--temp", "0", "--skip-chat-parsing"),
+            *("--log-verbosity", "3", "--log-colors", "off"),
+        ]
+
+    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
+        """The greedy answer, timed from the request to its last event; the prompt is not cached."""
+        body = {
+            "messages": msgspec.to_builtins(messages),
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "seed": SEED,
+            "cache_prompt": False,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        started_s = time.perf_counter()
+        try:
+            with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
+                if response.status_code != httpx.codes.OK:
+                    text = response.read().decode("utf-8", "replace")[:300]
+                    return failed(f"llama-server answered {response.status_code}: {text}")
+                lines = response.iter_lines()
+                return read_answer(lines, started_s, silence_limit_s=self.silence_limit_s)
+        except httpx.HTTPError as error:
+            return failed(self._reason(error))
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """The token ids that the server makes of a conversation, up to where the answer begins."""
+        body = {"messages": msgspec.to_builtins(messages)}
+        prompt = self._post("/apply-template", body, _Prompt).prompt
+        # As the server does it for a chat: special tokens are added, and recognised in the text.
+        asked = {"content": prompt, "add_special": True, "parse_special": True}
+        return self._post("/tokenize", asked, _Tokens).tokens
+
+    def complete(self, ids: Sequence[int], n_tokens: int) -> list[int]:
+        """The greedy continuation of token ids: at most n_tokens, fewer where the model ends."""
+        body = {
+            "prompt": list(ids),
+            "n_predict": n_tokens,
+            "temperature": 0,
+            "samplers": ["temperature"],
+            "seed": SEED,
+            "cache_prompt": False,
+            "return_tokens": True,
+        }
+        return self._post("/completion", body, _Tokens).tokens
+
+    def _post(self, path: str, body: object, kind: type[T]) -> T:
+        try:
+            response = self._client.post(path, json=body)
+        except httpx.HTTPError as error:
+            raise UpstreamError(f"llama-server `{path}`: {self._reason(error)}") from error
+        if response.status_code != httpx.codes.OK:
+            raise UpstreamError(
+                f"llama-server `{path}` answered {response.status_code}: {response.text[:300]}"
+            )
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise UpstreamError(f"llama-server `{path}` answered nonsense: {error}") from error
+
+    def _reason(self, error: httpx.HTTPError) -> str:
+        # A connection that broke is often the first sign of a process that is about to be gone.
+        end = self.process.end_reason(wait_s=1.0)
+        return f"{type(error).__name__}: {error}" + (f"; llama-server {end}" if end else "")
+
+    def peak_memory_bytes(self) -> int | None:
+        """The server's peak resident memory, its model included."""
+        return self.process.peak_memory_bytes()
+
+    def close(self) -> None:
+        """End the server; nothing can be asked afterwards. A second call does nothing."""
+        self._client.close()
+        self.process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
