@@ -91,10 +91,11 @@ def _split(stream: IO[bytes]) -> Iterator[Row | LineFault]:
         text = piece.strip(b" \t\r\n")
         if not text:
             continue
-        yield _checked(number, text, complete=piece.endswith(b"\n"))
+        yield checked_row(number, text, complete=piece.endswith(b"\n"))
 
 
-def _checked(number: int, text: bytes, *, complete: bool) -> Row | LineFault:
+def checked_row(number: int, text: bytes, *, complete: bool = True) -> Row | LineFault:
+    """A row whose bytes are UTF-8 without NUL and not nested beyond the limit, or its fault."""
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
