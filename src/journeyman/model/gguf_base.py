@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journeyman.errors import IntegrityError, UsageError
-from journeyman.events import Progress, ProgressEnded, Reporter, ignore
+from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, sha256_of
 from journeyman.model.gguf_header import GgufHeader, read_header
 from journeyman.model.gguf_tokenizer import write_tokenizer
-from journeyman.runs import cache_folder, locked, read_manifest, write_manifest
+from journeyman.model.weights import save_weights
+from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     import torch
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
-SHARD_BYTES = 4 * 1024**3
 # Raise it when the files that are written change, so that old ones are made again.
-LAYOUT = 1
+LAYOUT = 2
 
 
 def dequantised(gguf: Path, name: str, report: Reporter = ignore) -> Path:
@@ -37,8 +37,13 @@ def dequantised(gguf: Path, name: str, report: Reporter = ignore) -> Path:
             hint="use the model's folder in the Hugging Face layout",
         )
     sha256 = sha256_of(gguf)
-    folder = cache_folder() / "bases" / f"{sha256}-{LAYOUT}"
-    with locked(folder.with_name(f"{folder.name}.lock")):
+    home = cache_folder() / "bases" / sha256
+    folder = home / f"layout-{LAYOUT}"
+
+    def waiting(holder: str) -> None:
+        report(Note(f"process {holder} is dequantising {name}: waiting for it"))
+
+    with one_at_a_time(home, waiting):
         if read_manifest(folder) is None:
             _make(gguf, header, folder, sha256=sha256, name=name, report=report)
     return folder
@@ -82,7 +87,6 @@ def _load(gguf: Path) -> "torch.nn.Module":
 
 
 def _save(model: "torch.nn.Module", folder: Path) -> None:
-    from huggingface_hub import save_torch_model
     from transformers import GenerationConfig, PretrainedConfig
 
     config = model.config
@@ -95,4 +99,4 @@ def _save(model: "torch.nn.Module", folder: Path) -> None:
         del config._model_name_or_path
     config.save_pretrained(folder)
     GenerationConfig.from_model_config(config).save_pretrained(folder)
-    save_torch_model(model, folder, max_shard_size=SHARD_BYTES, safe_serialization=True)
+    save_weights(model.state_dict(), folder, tied=bool(config.tie_word_embeddings))

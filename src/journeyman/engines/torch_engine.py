@@ -1,0 +1,126 @@
+"""Answers from PyTorch on the CPU: a base model, with an adapter or without, greedy and in order.
+
+It is the yardstick, not the fast way: what an adapter says here is what its GGUF must say. Memory
+is that of this process, the loading included (VmHWM), so measure one model in one process.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
+
+from journeyman.model.base import load_causal_model
+from journeyman.model.chat import Chat, load_chat
+from journeyman.model.machine import choose_precision
+from journeyman.records import Answer, BaseModel, Message
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Greedy(Struct, frozen=True):
+    """A greedy continuation. `margins`: logit of the best token minus the second's, for each id.
+
+    It ends early with an end token, which is then the last id.
+    """
+
+    ids: list[int]
+    margins: list[float]
+
+
+class TorchEngine:
+    """Messages in, Answer out, by transformers on this machine's processor."""
+
+    def __init__(
+        self, base: BaseModel, *, adapter: Path | None = None, threads: int | None = None
+    ) -> None:
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.precision = choose_precision()
+        self.name = f"torch {self.precision.name} {base.name}" + (
+            f" + {adapter}" if adapter else ""
+        )
+        self.chat: Chat = load_chat(base)
+        dtype = torch.bfloat16 if self.precision.name == "bf16" else torch.float32
+        self._model = _with_adapter(load_causal_model(base, dtype), adapter)
+
+    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
+        """One greedy answer; times are this process's own, prompt and answer together."""
+        started = time.perf_counter()
+        ids = self.chat.prompt_ids(messages)
+        found: list[int] = []
+        first_token_s: float | None = None
+        for token, _ in self._steps(ids, max_tokens):
+            if first_token_s is None:
+                first_token_s = time.perf_counter() - started
+            found.append(token)
+        latency_s = time.perf_counter() - started
+        stopped = bool(found) and found[-1] in self.chat.end_ids
+        return Answer(
+            text=self.chat.decode(found[:-1] if stopped else found),
+            finish="stop" if stopped else "length",
+            latency_s=latency_s,
+            first_token_s=first_token_s,
+            prompt_tokens=len(ids),
+            answer_tokens=len(found),
+        )
+
+    def complete(self, ids: Sequence[int], n_tokens: int) -> Greedy:
+        """The most likely next tokens, one by one, and how clear each choice was."""
+        steps = list(self._steps(ids, n_tokens))
+        return Greedy([token for token, _ in steps], [margin for _, margin in steps])
+
+    def peak_memory_bytes(self) -> int | None:
+        """Most memory this process has held at once (VmHWM), or None where the kernel is silent."""
+        status = Path("/proc/self/status")
+        if not status.is_file():
+            return None
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return None
+
+    def _steps(self, ids: Sequence[int], n_tokens: int) -> Iterator[tuple[int, float]]:
+        """The best next token and its margin, n times or until an end token."""
+        import torch
+
+        given = torch.tensor([list(ids)])
+        memory = None
+        for _ in range(n_tokens):
+            # Not around the whole loop: a generator that is left early must not keep the mode.
+            with torch.inference_mode():
+                out = self._model(
+                    input_ids=given, past_key_values=memory, use_cache=True, logits_to_keep=1
+                )
+                best, second = out.logits[0, -1].float().topk(2)[0].tolist()
+                token = int(out.logits[0, -1].argmax())
+            yield token, best - second
+            if token in self.chat.end_ids:
+                return
+            memory, given = out.past_key_values, torch.tensor([[token]])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to stop: the model goes with the object."""
+
+
+def _with_adapter(model: "torch.nn.Module", adapter: Path | None) -> "torch.nn.Module":
+    """The model with the adapter beside its weights, as PEFT computes it (nothing is merged)."""
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    adapted: torch.nn.Module = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    return adapted.eval()
