@@ -1,0 +1,165 @@
+"""The answers of one arm, each written down as it comes, so that a stop loses one at most.
+
+The record is `OUTPUT.items.jsonl`. An answer counts for its arm, weights, prompt, longest answer,
+threads and machine; any other is not this measurement. A damaged line is dropped and asked again.
+Not covered: the order's influence (arms run one after the other, each with its own engine).
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from journeyman.engines.engine import Engine
+from journeyman.errors import MachineError
+from journeyman.evaluate.arms import OpenEngine
+from journeyman.evaluate.records import Arm, Item, Plan, Task
+from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
+from journeyman.files import LineFault, content_id, read_records
+from journeyman.records import Answer, Message
+from journeyman.runs import machine
+
+WARM_UPS = 2
+WARM_UP_TOKENS = 16
+_WARM_UP = (Message("user", "Write one line of Python that prints the sum of 2 and 3."),)
+
+
+class Line(Struct, frozen=True):
+    """One line of the record: the item and the key of the measurement that it belongs to."""
+
+    key: str
+    item: Item
+
+
+class Record:
+    """The partial file of one evaluation, held by this process alone while it is open."""
+
+    def __init__(self, path: Path, stream: IO[bytes], found: dict[str, Item]) -> None:
+        self._path, self._stream, self._found = path, stream, found
+
+    def get(self, key: str) -> Item | None:
+        """The item that was recorded under a key, or None."""
+        return self._found.get(key)
+
+    def add(self, key: str, item: Item) -> None:
+        """Append one item; it is on the disk when this returns."""
+        try:
+            self._stream.write(msgspec.json.encode(Line(key, item)) + b"\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise MachineError(
+                f"cannot write `{self._path}`: {error.strerror or error}",
+                hint="check the free space; the same command goes on from here",
+            ) from error
+        self._found[key] = item
+
+    def remove(self) -> None:
+        """Delete the file: what it holds is in the result now."""
+        self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def record(path: Path, report: Reporter) -> Iterator[Record]:
+    """Open the partial file, or start it. Raises MachineError where another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MachineError(
+                f"`{path}` is in use: another evaluation writes the same result",
+                hint="wait for it, or name another --output",
+            ) from error
+        found = _read(path, report)
+        # A line that was cut off must not swallow the next one.
+        if stream.tell() and not _ends_with_newline(path):
+            stream.write(b"\n")
+        yield Record(path, stream, found)
+
+
+def _read(path: Path, report: Reporter) -> dict[str, Item]:
+    found: dict[str, Item] = {}
+    for line in read_records(path, Line):
+        if isinstance(line, LineFault):
+            report(Caution(f"`{path}` line {line.line} is dropped and asked again: {line.reason}"))
+        else:
+            found[line.key] = line.item
+    return found
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def key_of(arm: Arm, task: Task, plan: Plan) -> str:
+    """What an answer stands for: another model, prompt, length, machine or threads is another."""
+    threads = "all" if plan.threads is None else str(plan.threads)
+    return content_id(
+        arm.id, arm.engine, arm.sha256, task.id, str(plan.max_tokens), threads, machine()
+    )
+
+
+def answers_of(
+    arm: Arm,
+    tasks: Sequence[Task],
+    plan: Plan,
+    *,
+    store: Record,
+    open_engine: OpenEngine,
+    report: Reporter,
+) -> list[Item]:
+    """Every task's item, in order: those on record as they are, the rest asked now."""
+    keys = [key_of(arm, task, plan) for task in tasks]
+    left = [(key, task) for key, task in zip(keys, tasks, strict=True) if store.get(key) is None]
+    if len(left) < len(tasks):
+        report(Note(f"{arm.id}: {len(tasks) - len(left)} of {len(tasks)} answers are on record"))
+    if left:
+        start = time.perf_counter()
+        with open_engine(arm) as engine:
+            load_s = time.perf_counter() - start
+            report(Note(f"{arm.id}: {engine.name} loaded in {load_s:.1f} s"))
+            for _ in range(WARM_UPS):
+                engine.answer(_WARM_UP, max_tokens=min(WARM_UP_TOKENS, plan.max_tokens))
+            _ask(engine, arm, left, plan, store=store, load_s=load_s, report=report)
+    return [item for key in keys if (item := store.get(key)) is not None]
+
+
+def _ask(
+    engine: Engine,
+    arm: Arm,
+    left: Sequence[tuple[str, Task]],
+    plan: Plan,
+    *,
+    store: Record,
+    load_s: float,
+    report: Reporter,
+) -> None:
+    name = f"answers of {arm.id}"
+    start = time.perf_counter()
+    errors = 0
+    for done, (key, task) in enumerate(left, start=1):
+        answer = clean(engine.answer(task.messages, max_tokens=plan.max_tokens))
+        errors += answer.finish == "error"
+        store.add(key, Item(arm.id, task.id, answer, engine.peak_memory_bytes(), load_s))
+        mean_s = (time.perf_counter() - start) / done
+        detail = f"{mean_s:.1f} s each" + (f"  {errors} errors" if errors else "")
+        remaining_s = mean_s * (len(left) - done)
+        report(Progress(name, done, len(left), "tasks", detail, remaining_s))
+    report(ProgressEnded(name, f"{len(left)} {name}, {mean_s:.1f} s each, {errors} errors"))
+
+
+def clean(answer: Answer) -> Answer:
+    """The answer as text that UTF-8 can hold, and without the time of an error."""
+    text = answer.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    failed = answer.finish == "error"
+    return replace(answer, text=text, latency_s=None if failed else answer.latency_s)

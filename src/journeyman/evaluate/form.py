@@ -1,0 +1,140 @@
+"""Rung S2: does an answer have the form that its agent's work has? Nothing is executed.
+
+Covered: coder (code that parses, is no stub, defines the names asked for), tester (a test function
+with an assert), and for the others a text with some structure, which says nothing about its worth.
+Not covered: whether imports resolve, whether names are defined before they are used.
+"""
+
+import ast
+import re
+
+from journeyman.evaluate.extract import Extraction, defined_names, parse, without_thinking
+from journeyman.evaluate.records import Score, Task
+
+FORM_ONLY = "form only, says nothing about the content"
+STUB_SHARE = 0.5
+
+CODE_AGENTS = frozenset({"coder", "tester"})
+"""Agents whose form is code; of the others only the shape of the text is looked at."""
+
+_SIGNATURE = re.compile(
+    r"^[ \t>`]*(?:async[ \t]+)?(?:def[ \t]+(\w+)[ \t]*\(|class[ \t]+(\w+)[ \t]*[(:])"
+)
+_NAMED = re.compile(r"\b(?:function|class|method)\s+(?:called\s+|named\s+)?`(\w+)(?:\([^`]*\))?`")
+_STRUCTURE = re.compile(r"^\s*(?:[-*+•]\s+\S|\d+[.)]\s+\S|#{1,6}\s+\S|\*\*\S)", re.MULTILINE)
+_ASSERTING = re.compile(r"assert|expect|verify|raises|fail", re.IGNORECASE)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def form(task: Task, answer: str, extraction: Extraction) -> Score:
+    """The S2 score of one answer, by its agent's rule."""
+    if task.agent == "coder":
+        return _coder_form(task, extraction)
+    if task.agent == "tester":
+        return _tester_form(extraction)
+    return _text_form(answer)
+
+
+def asked_names(task: Task) -> frozenset[str]:
+    """The names that an answer must define: the checks' entry point, else those the prompt gives.
+
+    A prompt gives one by a signature (`def name(`, `class Name:`) at the start of a line, or as
+    ``function `name` ``. Names that are only mentioned are not asked for.
+    """
+    if task.entry_point:
+        return frozenset({task.entry_point})
+    signatures = (found for line in task.prompt.split("\n") if (found := _SIGNATURE.match(line)))
+    names = {found[1] or found[2] for found in signatures}
+    return frozenset(names | set(_NAMED.findall(task.prompt)))
+
+
+def _coder_form(task: Task, extraction: Extraction) -> Score:
+    tree = parse(extraction.code) if extraction.parses else None
+    if tree is None:
+        return _no_code(extraction)
+    if is_stub(tree):
+        return Score("S2", passed=False, code="stub", detail="most bodies are `pass` or `...`")
+    defined = defined_names(tree)
+    missing = sorted(asked_names(task) - defined - _methods(tree))
+    if missing:
+        return Score("S2", passed=False, code="name_missing", detail=", ".join(missing))
+    if not defined:
+        return Score("S2", passed=False, code="no_definition", detail="defines nothing")
+    return Score("S2", passed=True)
+
+
+def _tester_form(extraction: Extraction) -> Score:
+    tree = parse(extraction.code) if extraction.parses else None
+    if tree is None:
+        return _no_code(extraction)
+    tests = [function for function in _functions(tree) if function.name.startswith("test")]
+    if not tests:
+        return Score("S2", passed=False, code="no_test", detail="no function `test…`")
+    if not any(_asserts(function) for function in tests):
+        return Score("S2", passed=False, code="no_assert", detail=f"{len(tests)} tests")
+    return Score("S2", passed=True)
+
+
+def _text_form(answer: str) -> Score:
+    spoken = without_thinking(answer) or ""
+    parts = len(_STRUCTURE.findall(spoken))
+    if parts >= 3:
+        return Score("S2", passed=True, detail=FORM_ONLY)
+    return Score(
+        "S2", passed=False, code="form", detail=f"{parts} list items or headings, 3 needed"
+    )
+
+
+def _no_code(extraction: Extraction) -> Score:
+    code = "syntax" if extraction.rule == "broken_block" else extraction.rule
+    detail = "its Python block does not parse" if code == "syntax" else ""
+    return Score("S2", passed=False, code=code, detail=detail)
+
+
+def is_stub(tree: ast.Module) -> bool:
+    """True where at least half of the functions do nothing; those of an interface are meant to."""
+    interfaces = [node for node in ast.walk(tree) if _is_protocol(node)]
+    meant = {id(function) for interface in interfaces for function in _functions(interface)}
+    functions = [f for f in _functions(tree) if not _is_abstract(f) and id(f) not in meant]
+    empty = sum(_is_empty(function) for function in functions)
+    return bool(functions) and empty >= STUB_SHARE * len(functions)
+
+
+def _functions(tree: ast.AST) -> list[Function]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def _methods(tree: ast.Module) -> frozenset[str]:
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    return frozenset(f.name for c in classes for f in _functions(c))
+
+
+def _is_protocol(node: ast.AST) -> bool:
+    return isinstance(node, ast.ClassDef) and any("Protocol" in ast.unparse(b) for b in node.bases)
+
+
+def _is_abstract(function: Function) -> bool:
+    return any("abstract" in ast.unparse(mark) or "overload" in ast.unparse(mark)
+               for mark in function.decorator_list)  # fmt: skip
+
+
+def _is_empty(function: Function) -> bool:
+    """True where the body is a docstring, `pass`, `...` or `raise NotImplementedError` alone."""
+    return all(
+        isinstance(node, ast.Pass)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Raise) and "NotImplemented" in ast.unparse(node))
+        for node in function.body
+    )
+
+
+def _asserts(function: Function) -> bool:
+    """True where a test states something: an `assert`, or a call such as `self.assertEqual`."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call) and _ASSERTING.search(ast.unparse(node.func)):
+            return True
+    return False

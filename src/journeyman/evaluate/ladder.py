@@ -1,0 +1,108 @@
+"""The rungs of one answer, each judged by itself: S0 served, S1 finished, S2 form, S4 checks.
+
+S1, S2 and S4 need an answer (S0) and nothing else of each other: an answer that was cut off after
+correct code fails S1 and may pass S4. S3 (runs) is not measured.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from journeyman.data.facts import has_open_fence
+from journeyman.evaluate.extract import Extraction, extract, without_thinking
+from journeyman.evaluate.form import form
+from journeyman.evaluate.records import Item, Score, ScoredItem, Task
+from journeyman.records import Answer, Check
+from journeyman.sandbox.checks import CheckResult
+
+LOOP_WORDS = 8
+LOOP_REPEATS = 6
+SHORTEST_TEXT = 40
+DETAIL_LIMIT = 500
+
+CheckCode = Callable[[str, Check], CheckResult]
+"""Runs one check against code, in the sandbox."""
+
+
+def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
+    """All rungs of one item. check_code None: no sandbox, S4 is not measured."""
+    answer = item.answer
+    extraction = extract(answer.text, task.entry_point)
+    scores = [served(answer)]
+    if scores[0].passed:
+        scores += [finished(answer, extraction), form(task, answer.text, extraction)]
+    else:
+        scores += [Score("S1", passed=False, code="not_served")]
+        scores += [Score("S2", passed=False, code="not_served")]
+    if task.checks:
+        scores.append(checked(extraction, task.checks, check_code))
+    return ScoredItem(
+        arm=item.arm,
+        task=item.task,
+        answer=answer,
+        scores=tuple(scores),
+        code=extraction.code,
+        extract_rule=extraction.rule if scores[0].passed else "",
+        tokens_per_s=decode_rate(answer),
+    )
+
+
+def decode_rate(answer: Answer) -> float | None:
+    """Tokens a second after the first one; None where the parts were not measured."""
+    if answer.latency_s is None or answer.first_token_s is None or not answer.answer_tokens:
+        return None
+    seconds = answer.latency_s - answer.first_token_s
+    return (answer.answer_tokens - 1) / seconds if seconds > 0 else None
+
+
+def served(answer: Answer) -> Score:
+    """S0: something came back."""
+    if answer.finish == "error":
+        return Score("S0", passed=False, code="error", detail=answer.error[:DETAIL_LIMIT])
+    if not answer.text.strip():
+        return Score("S0", passed=False, code="empty")
+    return Score("S0", passed=True)
+
+
+def finished(answer: Answer, extraction: Extraction) -> Score:
+    """S1: the model came to its end, outside of its reasoning, without losing itself."""
+    spoken = without_thinking(answer.text)
+    text = spoken or ""
+    faults = {
+        "limit": answer.finish == "length",
+        "open_think": spoken is None,
+        "no_answer": not text.strip(),
+        "open_fence": has_open_fence(text),
+        "repetition": repeats_itself(text),
+        "unclean_text": "\ufffd" in text,
+        # Code may be as short as it likes.
+        "too_short": not extraction.code and len(text.strip()) < SHORTEST_TEXT,
+    }
+    code = next((code for code, found in faults.items() if found), "")
+    return Score("S1", passed=not code, code=code)
+
+
+def repeats_itself(text: str) -> bool:
+    """True where eight words in a row occur more than six times."""
+    words = text.split()
+    runs = (tuple(words[i : i + LOOP_WORDS]) for i in range(len(words) - LOOP_WORDS + 1))
+    return any(count > LOOP_REPEATS for count in Counter(runs).values())
+
+
+def checked(extraction: Extraction, checks: Sequence[Check], check_code: CheckCode | None) -> Score:
+    """S4: the code passes every check. Without a sandbox it is not run, and nothing is claimed."""
+    if check_code is None:
+        return Score("S4", passed=None, code="not_executed", detail="no sandbox")
+    if not extraction.parses:
+        code = "syntax" if extraction.rule == "broken_block" else extraction.rule
+        return Score("S4", passed=False, code=code)
+    for check in checks:
+        result = check_code(extraction.code, check)
+        if not result.passed:
+            return _failed(result)
+    return Score("S4", passed=True)
+
+
+def _failed(result: CheckResult) -> Score:
+    ran = f"{result.ran} of {result.expected} ran"
+    detail = f"{ran}: {result.detail}" if result.detail else ran
+    return Score("S4", passed=False, code=result.failure or "failed", detail=detail[:DETAIL_LIMIT])

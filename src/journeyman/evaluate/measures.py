@@ -1,0 +1,162 @@
+"""From scored items to rates, latencies and pairs. The denominator is always the plan's."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+
+from journeyman.evaluate.form import CODE_AGENTS, FORM_ONLY
+from journeyman.evaluate.records import (
+    RUNGS,
+    Arm,
+    ArmResult,
+    Item,
+    Latency,
+    Paired,
+    Rung,
+    RungId,
+    ScoredItem,
+    Task,
+)
+from journeyman.stats import bootstrap_mean, mcnemar_exact, quantile, tango_interval, wilson
+
+NOT_RECORDED = "not_recorded"
+
+
+def arm_result(
+    arm: Arm, tasks: Sequence[Task], items: Sequence[Item], scored: Sequence[ScoredItem], seed: int
+) -> ArmResult:
+    """What one arm showed on the planned tasks."""
+    memory = [item.peak_memory_bytes for item in items if item.peak_memory_bytes is not None]
+    loads = [item.load_s for item in items if item.load_s is not None]
+    return ArmResult(
+        arm=arm,
+        recorded=len(scored),
+        rungs=rungs(tasks, scored),
+        latency=latency(tasks, scored, seed),
+        peak_memory_bytes=max(memory, default=None),
+        load_s=max(loads, default=None),
+        extract_rules=dict(Counter(item.extract_rule for item in scored if item.extract_rule)),
+    )
+
+
+def rungs(tasks: Sequence[Task], scored: Sequence[ScoredItem]) -> tuple[Rung, ...]:
+    """Every rung over all its tasks; S2 also by agent, because its meaning differs."""
+    agents = sorted({task.agent for task in tasks})
+    found = [_rung("S0", tasks, scored), _rung("S1", tasks, scored), _rung("S2", tasks, scored)]
+    if len(agents) > 1:
+        found += [_rung("S2", tasks, scored, agent) for agent in agents]
+    with_checks = [task for task in tasks if task.checks]
+    if with_checks:
+        found.append(_rung("S4", with_checks, scored))
+    return tuple(found)
+
+
+def _rung(
+    rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem], agent: str = ""
+) -> Rung:
+    planned = [task for task in tasks if agent in ("", task.agent)]
+    by_task = {item.task: item for item in scored}
+    codes: Counter[str] = Counter()
+    passed = unmeasured = 0
+    for task in planned:
+        item = by_task.get(task.id)
+        score = next((s for s in item.scores if s.rung == rung), None) if item else None
+        passed += bool(score and score.passed)
+        unmeasured += score is not None and score.passed is None
+        if score is None or not score.passed:
+            codes[score.code if score else NOT_RECORDED] += 1
+    return Rung(
+        id=rung,
+        name=RUNGS[rung],
+        agent=agent,
+        rate=None if unmeasured else wilson(passed, len(planned)),
+        codes=dict(codes.most_common()),
+        note=_note(rung, planned),
+    )
+
+
+def _note(rung: RungId, tasks: Sequence[Task]) -> str:
+    weak = sum(task.agent not in CODE_AGENTS for task in tasks)
+    if rung != "S2" or not weak:
+        return ""
+    return FORM_ONLY if weak == len(tasks) else f"{weak} of {len(tasks)}: {FORM_ONLY}"
+
+
+def latency(tasks: Sequence[Task], scored: Sequence[ScoredItem], seed: int) -> Latency:
+    """The times of the answers that came; bounds over clusters of equal prompts."""
+    cluster = {task.id: task.cluster for task in tasks}
+    timed = [(item, item.answer.latency_s) for item in scored if item.answer.latency_s is not None]
+    if not timed:
+        return Latency(planned=len(tasks), answered=0)
+    seconds = [value for _, value in timed]
+    answers = [item.answer for item, _ in timed]
+    return Latency(
+        planned=len(tasks),
+        answered=len(timed),
+        mean=bootstrap_mean(seconds, seed=seed, clusters=[cluster[i.task] for i, _ in timed]),
+        p50_s=quantile(seconds, 0.5),
+        p95_s=quantile(seconds, 0.95),
+        max_s=max(seconds),
+        first_token_s=_mean([a.first_token_s for a in answers]),
+        tokens_per_s=_mean([item.tokens_per_s for item, _ in timed]),
+        answer_tokens=_mean([a.answer_tokens for a in answers]),
+    )
+
+
+def _mean(values: Sequence[float | int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def paired(rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem]) -> Paired | None:
+    """Both arms on one rung, cluster by cluster; None where that rung was not measured for both.
+
+    A cluster passes where all its tasks do: repeats of a prompt are one piece of evidence.
+    """
+    both = {arm: _by_cluster(rung, tasks, [i for i in scored if i.arm == arm]) for arm in
+            ("base", "tuned")}  # fmt: skip
+    base, tuned = both["base"], both["tuned"]
+    if not base or not tuned:
+        return None
+    fixed = tuple(c for c, passed in tuned.items() if passed and not base[c])
+    broken = tuple(c for c, passed in tuned.items() if not passed and base[c])
+    passing = sum(passed and base[c] for c, passed in tuned.items())
+    n = len(tuned)
+    one_sided = tango_interval(len(fixed), len(broken), n, confidence=0.9)
+    members = {c: [t.id for t in tasks if t.cluster == c] for c in (*fixed, *broken)}
+    return Paired(
+        rung=rung,
+        n=n,
+        both=passing,
+        fixed=len(fixed),
+        broken=len(broken),
+        neither=n - passing - len(fixed) - len(broken),
+        difference=tango_interval(len(fixed), len(broken), n),
+        lower=one_sided.low,
+        upper=one_sided.high,
+        p=mcnemar_exact(len(fixed), len(broken)),
+        fixed_tasks=tuple(task for c in fixed for task in members[c]),
+        broken_tasks=tuple(task for c in broken for task in members[c]),
+    )
+
+
+def _by_cluster(
+    rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem]
+) -> dict[str, bool]:
+    """Cluster -> passed, over the planned tasks that have this rung; empty where not measured."""
+    by_task = {item.task: item.passed(rung) for item in scored}
+    planned = [task for task in tasks if rung != "S4" or task.checks]
+    if not scored or any(by_task.get(task.id, False) is None for task in planned):
+        return {}
+    found: dict[str, bool] = {}
+    for task in planned:
+        found[task.cluster] = found.get(task.cluster, True) and bool(by_task.get(task.id))
+    return found
+
+
+def clusters_passing(
+    rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem]
+) -> tuple[int, int]:
+    """(k, n) of one arm's clusters on a rung; n = 0 where it was not measured."""
+    found = _by_cluster(rung, tasks, scored)
+    return sum(found.values()), len(found)

@@ -1,0 +1,177 @@
+"""An evaluation as one self-contained page. Models' answers are hostile text here: all is escaped.
+
+It loads nothing and runs nothing (its own policy forbids it), and says with words what it says with
+colour. Not covered: pictures of single times, differences between two answers.
+"""
+
+from collections.abc import Iterable
+
+from journeyman.evaluate.criteria import SUCCESS_TARGET
+from journeyman.evaluate.markup import Html, document, element, joined
+from journeyman.evaluate.page_items import task_details
+from journeyman.evaluate.page_style import STYLE
+from journeyman.evaluate.records import ArmResult, Evaluation, Rung
+from journeyman.evaluate.summary import cost_table, paired_table, rung_name
+from journeyman.evaluate.words import NOT_MEASURED, rate
+from journeyman.events import Table
+from journeyman.records import Interval
+
+
+def page(evaluation: Evaluation) -> str:
+    """The whole page as text."""
+    parts = [
+        _banner(evaluation),
+        _criteria(evaluation),
+        _list("What these numbers can and cannot claim", evaluation.verdict.claims),
+        _rungs(evaluation),
+        _table("Base and tuned on the same tasks", paired_table(evaluation)),
+        _table("Time and memory", cost_table(evaluation)),
+        _baseline(evaluation),
+        _tasks(evaluation),
+        _origin(evaluation),
+    ]
+    title = f"{evaluation.verdict.label}: {evaluation.plan.test_data}"
+    return document(title, STYLE, element("main", *parts))
+
+
+def _banner(evaluation: Evaluation) -> Html:
+    verdict = evaluation.verdict
+    sentence = verdict.headline.removeprefix(f"{verdict.label}: ")
+    models = ", ".join(f"{r.arm.id}: {r.arm.name} {r.arm.quantization}" for r in evaluation.arms)
+    parts = [
+        element("h1", f"Evaluation of {evaluation.plan.tasks} held-out tasks"),
+        element("strong", verdict.label),
+        element("p", sentence),
+        *(element("p", f"Because: {reason}") for reason in verdict.reasons),
+    ]
+    if verdict.next_steps:
+        parts.append(element("p", element("b", "Next:")))
+        parts.append(element("ul", *(element("li", step) for step in verdict.next_steps)))
+    parts.append(element("p", models, class_="soft"))
+    return element("section", *parts, class_=f"banner {verdict.label}")
+
+
+def _criteria(evaluation: Evaluation) -> Html:
+    if not evaluation.verdict.criteria:
+        return Html()
+    rows = [
+        element(
+            "tr",
+            element("td", element("span", one.state, class_=f"state {one.state}")),
+            element("th", one.name, scope="row"),
+            element("td", one.target, class_="number"),
+            element("td", one.found + (f"; needs {one.need}" if one.need else "")),
+        )
+        for one in evaluation.verdict.criteria
+    ]
+    table = _rows(("state", "criterion", "target", "found (one-sided 95% bounds)"), rows)
+    return _section("Criteria", element("div", table, class_="card criteria"))
+
+
+def _rungs(evaluation: Evaluation) -> Html:
+    rows = [
+        row
+        for place, rung in enumerate(evaluation.arms[0].rungs if evaluation.arms else ())
+        for row in _rung_rows(evaluation.arms, place, rung)
+    ]
+    if not rows:
+        return Html()
+    legend = (
+        "Share of the planned tasks on each rung with its 95 % interval (Wilson). Each rung is "
+        "judged by itself. S3 (runs): not measured. Dashed line: the target of S1. Hollow: base."
+    )
+    if evaluation.reference is not None:
+        legend += (
+            f" The rows' own answers pass their checks (S4): {rate(evaluation.reference.rate)}."
+        )
+    table = _rows(("rung", "arm", "passed", "0 to 100 %", "failures"), rows)
+    return _section(
+        "Rungs", element("p", legend, class_="soft"), element("div", table, class_="card")
+    )
+
+
+def _rung_rows(arms: tuple[ArmResult, ...], place: int, rung: Rung) -> Iterable[Html]:
+    for number, result in enumerate(arms):
+        mine = result.rungs[place]
+        codes = ", ".join(f"{code} {count}" for code, count in mine.codes.items())
+        note = element("div", mine.note, class_="soft") if mine.note else Html()
+        yield element(
+            "tr",
+            element("th", rung_name(rung) if number == 0 else "", scope="row"),
+            element("td", result.arm.id),
+            element("td", rate(mine.rate), class_="number"),
+            element("td", _bar(mine.rate, result.arm.id, target=rung.id == "S1")),
+            element("td", codes, note),
+        )
+
+
+def _bar(interval: Interval | None, arm: str, *, target: bool) -> Html:
+    """An interval as a line with a dot, on an axis from 0 to 1; the cell beside it says it too."""
+    if interval is None:
+        return joined(NOT_MEASURED)
+
+    def x(share: float) -> float:
+        return round(4 + 192 * share, 1)
+
+    parts = [element("line", x1=4, x2=196, y1=12, y2=12, class_="axis")]
+    if target:
+        goal = x(SUCCESS_TARGET)
+        parts.append(element("line", x1=goal, x2=goal, y1=1, y2=23, class_="target"))
+    parts += [
+        element(
+            "line", x1=x(interval.low), x2=x(interval.high), y1=12, y2=12,
+            class_=arm, stroke_width=5,
+        ),
+        element("circle", cx=x(interval.share), cy=12, r=5, class_=arm, stroke_width=2),
+    ]  # fmt: skip
+    return element("svg", *parts, viewBox="0 0 200 24", role="img", aria_label=rate(interval))
+
+
+def _baseline(evaluation: Evaluation) -> Html:
+    if evaluation.baseline is None:
+        return Html()
+    return _section("The system in use", element("p", evaluation.baseline.text))
+
+
+def _tasks(evaluation: Evaluation) -> Html:
+    if not evaluation.items:
+        return Html()
+    return _section("Every task", *task_details(evaluation))
+
+
+def _origin(evaluation: Evaluation) -> Html:
+    plan, place = evaluation.plan, evaluation.environment
+    load = NOT_MEASURED if place.load_average is None else f"{place.load_average:.2f}"
+    lines = [
+        f"test rows: {plan.test_data} (sha256 {plan.test_sha256[:16]}), {plan.rows} rows, "
+        f"{plan.tasks} tasks, {plan.clusters} independent",
+        f"decoding: {plan.decoding}, at most {plan.max_tokens} tokens, seed {plan.seed}",
+        f"machine: {place.machine}; load before {load}; sandbox {place.sandbox}",
+        "versions: " + ", ".join(f"{name} {value}" for name, value in place.versions.items()),
+        *(f"{r.arm.id}: {r.arm.engine}, sha256 {r.arm.sha256[:16]}" for r in evaluation.arms),
+        f"created: {place.created_utc}",
+    ]
+    return _list("Where this comes from", lines)
+
+
+def _list(title: str, lines: Iterable[str]) -> Html:
+    items = [element("li", line) for line in lines]
+    return _section(title, element("ul", *items)) if items else Html()
+
+
+def _table(title: str, table: Table) -> Html:
+    if not table.rows:
+        return Html()
+    rows = [
+        element("tr", *(element("td", cell, class_="number") for cell in row)) for row in table.rows
+    ]
+    return _section(title, element("div", _rows(table.columns, rows), class_="card"))
+
+
+def _rows(columns: Iterable[str], rows: Iterable[Html]) -> Html:
+    head = element("tr", *(element("th", column, scope="col") for column in columns))
+    return element("table", element("thead", head), element("tbody", *rows))
+
+
+def _section(title: str, *parts: Html) -> Html:
+    return element("section", element("h2", title), *parts)

@@ -1,0 +1,96 @@
+"""What is to be measured: the test rows as tasks, and whether they were kept out of the training.
+
+The plan is fixed before the first answer. Rows with equal messages are one task: a greedy model
+gives them one answer, and repeats would only pretend to be more evidence.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from journeyman.data.examples import read_examples
+from journeyman.data.groups import group_of
+from journeyman.errors import UsageError
+from journeyman.evaluate.records import Leak, Plan, Task
+from journeyman.files import content_id, sha256_of
+from journeyman.records import Example
+from journeyman.settings import EvaluateSettings
+
+SEEN_SPLITS = ("train.jsonl", "val.jsonl")
+
+
+class Planned(Struct, frozen=True):
+    """The plan, its tasks in the order they are asked, and what of them had leaked."""
+
+    plan: Plan
+    tasks: tuple[Task, ...]
+    leak: Leak
+
+
+def planned(settings: EvaluateSettings) -> Planned:
+    """Read the test rows (the first `limit`) and compare them with the splits beside them."""
+    if settings.limit is not None and settings.limit < 1:
+        raise UsageError(f"`--limit {settings.limit}` leaves no rows", hint="give 1 or more")
+    if settings.max_tokens < 1:
+        raise UsageError(f"`--max-tokens {settings.max_tokens}` leaves no answer", hint="try 512")
+    rows = read_examples(settings.test_data)[: settings.limit]
+    tasks = tasks_of(rows)
+    random.Random(settings.seed).shuffle(tasks)  # noqa: S311 - an order, not a secret
+    plan = Plan(
+        test_data=str(settings.test_data),
+        test_sha256=sha256_of(settings.test_data),
+        rows=len(rows),
+        tasks=len(tasks),
+        clusters=len({task.cluster for task in tasks}),
+        tasks_with_checks=sum(bool(task.checks) for task in tasks),
+        max_tokens=settings.max_tokens,
+        threads=settings.threads,
+        seed=settings.seed,
+        limit=settings.limit,
+    )
+    return Planned(plan, tuple(tasks), find_leak(tasks, settings.test_data.parent))
+
+
+def tasks_of(rows: Sequence[Example]) -> list[Task]:
+    """The distinct prompts of some rows, in order, each with the checks of all its rows."""
+    tasks: dict[str, Task] = {}
+    for row in rows:
+        task = _task(row)
+        known = tasks.get(task.id)
+        if known is not None:
+            checks = tuple(dict.fromkeys((*known.checks, *task.checks)))
+            task = replace(known, checks=checks)
+        tasks[task.id] = task
+    return list(tasks.values())
+
+
+def _task(row: Example) -> Task:
+    messages = row.messages[:-1]
+    return Task(
+        id=content_id(*(part for turn in messages for part in (turn.role, turn.content))),
+        cluster=group_of(row.messages),
+        agent=row.agent,
+        task_id=row.task_id,
+        messages=messages,
+        checks=row.checks,
+        reference=row.messages[-1].content,
+    )
+
+
+def find_leak(tasks: Sequence[Task], folder: Path) -> Leak:
+    """The tasks whose prompt, however it is written, is in train.jsonl or val.jsonl of a folder."""
+    files = [folder / name for name in SEEN_SPLITS if (folder / name).is_file()]
+    seen = {group_of(row.messages) for path in files for row in _rows(path)}
+    return Leak(
+        tasks=tuple(task.id for task in tasks if task.cluster in seen),
+        of=len(tasks),
+        files=tuple(str(path) for path in files),
+    )
+
+
+def _rows(path: Path) -> list[Example]:
+    # A small dataset may have an empty validation split: nothing can have leaked into it.
+    return read_examples(path) if path.stat().st_size else []
