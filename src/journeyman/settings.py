@@ -42,6 +42,8 @@ class PrepareSettings:
     """Share of the rows for validation, 0..1; the rest is the test split."""
     seed: int = SEED
     """Seed of the split."""
+    max_bad_lines: int = 0
+    """Lines of the log that may be unusable and are left out; a torn last line never counts."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,3 +28,24 @@ def normalised(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return _BETWEEN_WORDS.sub(" ", folded).strip() or folded.strip()
+
+
+def joined(keys: Sequence[Sequence[str]]) -> list[str]:
+    """For each row one group id, equal for rows that a chain of shared keys connects.
+
+    keys: for each row what it must not be parted by: its prompt, its conversation. The id is the
+    least key of the whole chain, so that the order of the rows does not count. (Union-find.)
+    """
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while parent.setdefault(key, key) != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for row in keys:
+        for key in row[1:]:
+            low, high = sorted((root(row[0]), root(key)))
+            parent[high] = low
+    return [root(row[0]) for row in keys]

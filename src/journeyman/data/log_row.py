@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from journeyman.files import content_id
-from journeyman.records import Check, Interaction, Message
+from journeyman.records import Check, Interaction, Message, ToolCall
 
 SUCCESS = "success"
 FAILURE = "failure"
@@ -51,12 +51,17 @@ class Execution(Struct, frozen=True, omit_defaults=True):
     duration_ms: Annotated[float, Meta(ge=0)] | None = None
     input_messages: tuple[Message, ...] | None = None
     finish_reason: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Context(Struct, frozen=True, omit_defaults=True):
-    """Where the interaction took place; `source` names the package or program."""
+    """Where the interaction took place; `source` names the package or program.
+
+    Interactions of one `conversation` share their first turns and stay in one split.
+    """
 
     source: str | None = None
+    conversation: str | None = None
 
 
 class LogRow(Struct, frozen=True, omit_defaults=True):
@@ -78,7 +83,7 @@ def content_of(row: LogRow) -> str:
 
 def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Interaction:
     """The record of a row. `source` is used where the row names none."""
-    execution, llm = row.execution, row.llm or Llm()
+    execution, llm, context = row.execution, row.llm or Llm(), row.context or Context()
     answer = None if execution.output is UNSET else execution.output
     named = [part for part in (llm.provider, llm.model) if part]
     duration_ms = execution.duration_ms
@@ -92,13 +97,15 @@ def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Inter
         status=(execution.status or (FAILURE if answer is None else SUCCESS)).strip().casefold(),
         sent=execution.input_messages or (),
         task_id=row.task.task_id,
-        source=(row.context and row.context.source) or source,
+        source=context.source or source,
         producer="/".join(named) or None,
         duration_s=None if duration_ms is None else duration_ms / 1000,
         finish_reason=execution.finish_reason,
         # Some programs write 0 or -1 for "no limit".
         max_tokens=max_tokens if max_tokens and max_tokens > 0 else None,
         checks=row.checks,
+        tool_calls=execution.tool_calls,
+        conversation=context.conversation,
     )
 
 
@@ -106,6 +113,7 @@ def to_row(interaction: Interaction) -> LogRow:
     """The row that `to_interaction` reads back as the same record, but for its line."""
     provider, _, model = (interaction.producer or "").partition("/")
     seconds = interaction.duration_s
+    context = Context(interaction.source or None, interaction.conversation)
     config = Config(max_tokens=interaction.max_tokens) if interaction.max_tokens else None
     return LogRow(
         id=interaction.id,
@@ -118,7 +126,8 @@ def to_row(interaction: Interaction) -> LogRow:
             duration_ms=None if seconds is None else round(seconds * 1000, 3),
             input_messages=interaction.sent or None,
             finish_reason=interaction.finish_reason,
+            tool_calls=interaction.tool_calls,
         ),
-        context=Context(interaction.source) if interaction.source else None,
+        context=context if context != Context() else None,
         checks=interaction.checks,
     )

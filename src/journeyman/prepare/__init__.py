@@ -1,1 +1,1 @@
-"""prepare"""
+"""From a log of interactions to a dataset, with a ledger of what became of every line."""
