@@ -53,7 +53,10 @@ def task_of(package: Package, module: Module, function: Documented, *, show_exam
         parts = parts_of(ast.get_docstring(function) or "")
     except ValueError as error:
         raise LeftOut("its examples are malformed") from error
-    examples = [part for part in parts if not isinstance(part, str)]
+    # An example that its author skips (chance, another order) says nothing that can be checked.
+    examples = [
+        part for part in parts if not isinstance(part, str) and not part.options.get(doctest.SKIP)
+    ]
     shown = _shown(examples) if show_examples else []
     try:
         code = Slice(package)
@@ -130,14 +133,9 @@ def _check(
 ) -> Check:
     """The check of some examples, with the package's other functions that they use as setup."""
     setup = Slice(package, without=entry_point)
-    kept: list[doctest.Example] = []
-    for example in examples:
-        if example.options.get(doctest.SKIP):
-            raise LeftOut("an example is marked to be skipped")
-        if not _imports_from_package(package, module, example, setup):
-            kept.append(example)
+    kept = [example for example in examples if not _moved_to_setup(package, module, example, setup)]
     if not any(example.want for example in kept):
-        raise LeftOut("no example says what it prints")
+        raise LeftOut("no example that is not skipped says what it prints")
     for name in _names_used(kept):
         if name in module.bindings:
             setup.add(module, name)
@@ -157,7 +155,7 @@ def _names_used(examples: list[doctest.Example]) -> list[str]:
         raise LeftOut("its examples are malformed") from error
 
 
-def _imports_from_package(
+def _moved_to_setup(
     package: Package, module: Module, example: doctest.Example, setup: Slice
 ) -> bool:
     """Whether an example only imports from the package; what it imports goes into the setup.

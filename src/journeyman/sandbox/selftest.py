@@ -56,7 +56,9 @@ def probe(canary, processes, file_bytes, memory_bytes):
     return {
         "python": list(sys.version_info[:2]),
         "user": os.getuid(),
-        "home": sorted(name for name in ("/root", "/home", "/etc", "/var") if os.path.exists(name)),
+        "host files": [os.path.join(folder, name)
+                       for folder in ("/root", "/home", "/etc", "/var", "/srv", "/opt", "/mnt")
+                       if os.path.isdir(folder) for name in os.listdir(folder)],
         "canary": os.path.exists(canary),
         "environment": sorted(os.environ),
         "interfaces": [line.split(":")[0].strip() for line in open("/proc/net/dev")][2:],
@@ -106,7 +108,6 @@ def _probed(sandbox: Sandbox, canary: str) -> object:
 def _judged(sandbox: Sandbox, found: dict[str, object]) -> list[str]:
     """Compare what the probe could do with what it must be able to do."""
     expected: dict[str, object] = {
-        "home": [],
         "canary": False,
         "interfaces": ["lo"],
         "socket": False,
@@ -123,6 +124,12 @@ def _judged(sandbox: Sandbox, found: dict[str, object]) -> list[str]:
         for name, value in expected.items()
         if found.get(name) != value
     ]
+    files, parents = found.get("host files"), [f"{inside}/" for inside in sandbox.mounts]
+    if not isinstance(files, list):
+        wrong.append("self test: it does not say which files it sees")
+    else:
+        seen = [name for name in files if not any(p.startswith(f"{name}/") for p in parents)]
+        wrong += [f"self test: it sees `{name}` of the host" for name in seen]
     children, python = found.get("children"), found.get("python")
     if not isinstance(children, int) or children >= sandbox.limits.processes:
         wrong.append(f"self test: {children} processes, limit {sandbox.limits.processes}")

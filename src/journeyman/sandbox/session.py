@@ -106,17 +106,9 @@ class Session:
         own.append(rules := os.memfd_create("seccomp"))
         os.write(rules, self._sandbox.seccomp)
         os.lseek(rules, 0, os.SEEK_SET)
-        mounts: dict[str, int] = {}
-        folders = dict(self._packages)
-        if self._sandbox.runtime is not None:
-            folders[str(self._sandbox.runtime)] = self._sandbox.runtime
-        for inside, folder in folders.items():
-            # A descriptor, so that a folder below one that the user may not read can be mounted.
-            own.append(mounted := os.open(folder, os.O_PATH | os.O_DIRECTORY))
-            mounts[inside] = mounted
         limits = json.dumps(self._limits.inside(int(self._timeout_s) + 2))
         shim = ["-I", "-S", "-B", "-X", "utf8", "-c", WORKER.read_text(encoding="utf-8")]
-        command = self._sandbox.command(seccomp_fd=rules, mounts=mounts)
+        command = self._sandbox.command(seccomp_fd=rules, packages=self._packages)
         command += ["--", self._sandbox.python, *shim, str(requests), str(answers), limits]
         user = self._sandbox.user
         try:
@@ -125,7 +117,7 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(requests, answers, rules, *mounts.values()),
+                pass_fds=(requests, answers, rules),
                 start_new_session=True,
                 env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
                 cwd="/",
