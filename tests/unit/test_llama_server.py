@@ -1,0 +1,165 @@
+"""Our llama-server: started, asked, and ended. A small HTTP server stands in for llama.cpp's."""
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from journeyman.engines.llama_server import LlamaServer
+from journeyman.errors import IntegrityError, MachineError, UpstreamError
+from journeyman.llama_cpp.tools import Tools
+from journeyman.records import Message
+from tests.fake_tools import fake_server, fake_tools, python_script
+from tests.gguf_files import gguf_bytes, write_gguf
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    return fake_tools(tmp_path_factory.mktemp("tools"), server=fake_server())
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "small.gguf")
+
+
+@pytest.fixture(scope="module")
+def server(tools: Tools, gguf: Path) -> Iterator[LlamaServer]:
+    with LlamaServer(gguf, tools=tools, threads=1) as running:
+        yield running
+
+
+def said(text: str) -> list[Message]:
+    return [Message("system", "be brief"), Message("user", text)]
+
+
+def test_an_answer_carries_text_counts_and_our_own_times(server: LlamaServer) -> None:
+    answer = server.answer(said("slow"), max_tokens=9)
+    assert (answer.text, answer.finish, answer.error) == ("one two", "stop", "")
+    assert (answer.prompt_tokens, answer.answer_tokens) == (5, 2)
+    assert answer.first_token_s is not None
+    assert answer.latency_s is not None
+    # The stand-in sleeps 0.3 s before its first token.
+    assert 0.3 <= answer.first_token_s <= answer.latency_s
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("truncate", "ended before its end|RemoteProtocolError"),
+        ("error", "out of memory"),
+        ("nonsense", "could not be read"),
+        ("refuse", "answered 400.*too long"),
+    ],
+)
+def test_a_failed_answer_is_an_error_with_its_reason(
+    server: LlamaServer, what: str, reason: str
+) -> None:
+    answer = server.answer(said(what), max_tokens=9)
+    assert (answer.finish, answer.text, answer.latency_s) == ("error", "", None)
+    assert re.search(reason, answer.error)
+    assert server.answer(said("again"), max_tokens=9).finish == "stop"
+
+
+def test_prompt_ids_are_tokenised_as_the_server_does_for_a_chat(server: LlamaServer) -> None:
+    # add_special and parse_special are both true, and "P:hello" has 7 characters.
+    assert server.prompt_ids(said("hello")) == [1, 1, 7]
+
+
+def test_a_completion_gives_token_ids(server: LlamaServer) -> None:
+    assert server.complete([1, 2, 3], 2) == [3, 2]
+
+
+def test_a_completion_that_is_nonsense_is_an_upstream_error(server: LlamaServer) -> None:
+    with pytest.raises(UpstreamError, match="nonsense"):
+        server.complete([0], 2)
+
+
+def test_its_peak_memory_is_known_while_it_runs_and_after(tools: Tools, gguf: Path) -> None:
+    with LlamaServer(gguf, tools=tools) as running:
+        during = running.peak_memory_bytes()
+    after = running.peak_memory_bytes()
+    assert during is not None
+    assert after is not None
+    assert 2**20 < during <= after
+
+
+def test_nobody_without_the_key_is_served(server: LlamaServer) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    reply = httpx.post(f"{server.process.address}/apply-template", json=body, trust_env=False)
+    assert reply.status_code == httpx.codes.UNAUTHORIZED
+
+
+def test_a_server_that_dies_gives_an_error_that_says_how(tools: Tools, gguf: Path) -> None:
+    with LlamaServer(gguf, tools=tools) as running:
+        answer = running.answer(said("die"), max_tokens=9)
+        assert answer.finish == "error"
+        assert "ended with code 7" in running.answer(said("again"), max_tokens=9).error
+        with pytest.raises(UpstreamError, match="ended with code 7"):
+            running.complete([1], 1)
+
+
+def test_a_silent_server_is_given_up(tools: Tools, gguf: Path) -> None:
+    with LlamaServer(gguf, tools=tools, silence_limit_s=0.2) as running:
+        assert "ReadTimeout" in running.answer(said("silent"), max_tokens=9).error
+
+
+def test_a_server_that_does_not_load_is_quoted(tools: Tools, tmp_path: Path) -> None:
+    gguf = write_gguf(tmp_path / "refused.gguf")
+    with pytest.raises(MachineError, match="ended with code 1: error: unknown model architecture"):
+        LlamaServer(gguf, tools=tools)
+
+
+def test_a_damaged_gguf_never_reaches_the_server(tools: Tools, tmp_path: Path) -> None:
+    gguf = write_gguf(tmp_path / "cut.gguf", gguf_bytes()[:-8])
+    with pytest.raises(IntegrityError, match="ends at byte"):
+        LlamaServer(gguf, tools=tools)
+
+
+def test_closing_ends_the_process_and_removes_its_key(tools: Tools, gguf: Path) -> None:
+    running = LlamaServer(gguf, tools=tools)
+    folder, port = running.process.log.parent, int(running.process.address.rsplit(":", 1)[1])
+    assert (folder / "key").stat().st_mode & 0o077 == 0
+    running.close()
+    running.close()
+    assert not folder.exists()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_setting_in_the_shell_does_not_reach_the_server(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMA_ARG_TOOLS", "all")
+    script = "import os, sys\nsys.exit('tools ' + os.environ.get('LLAMA_ARG_TOOLS', 'none'))\n"
+    tools = fake_tools(tmp_path, server=python_script(script))
+    with pytest.raises(MachineError, match="tools none"):
+        LlamaServer(gguf, tools=tools)
+
+
+def test_a_server_whose_owner_is_killed_goes_too(tools: Tools, gguf: Path) -> None:
+    reading, writing = os.pipe()
+    owner = os.fork()
+    if owner == 0:
+        try:
+            running = LlamaServer(gguf, tools=tools)
+            os.write(writing, running.process.address.encode())
+            time.sleep(600)
+        finally:
+            os._exit(1)
+    address = os.read(reading, 100).decode()
+    os.kill(owner, signal.SIGKILL)
+    os.waitpid(owner, 0)
+    port = int(address.rsplit(":", 1)[1])
+    for _ in range(500):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return
+        time.sleep(0.01)
+    pytest.fail("the server lives on without its owner")
