@@ -8,14 +8,15 @@ from msgspec import Struct
 
 from journeyman.data.examples import read_examples
 from journeyman.errors import IntegrityError
+from journeyman.evaluate.criteria import SUCCESS_TARGET
 from journeyman.evaluate.records import Baseline
+from journeyman.evaluate.words import percent
 from journeyman.stats import clopper_pearson_lower, wilson
 
 STATED_SUCCESS = 0.987
 STATED_LATENCY_S = 20.1
 """The figures that the targets were set against, as the user gave them."""
 
-TARGET_SUCCESS = 0.98
 MIXTURE_RATIO = 1.3
 """From this ratio of mean to median on, a mean says little about a single call."""
 
@@ -86,16 +87,17 @@ def _durations(folder: Path) -> list[float]:
 def explained(baseline: Baseline) -> str:
     """One paragraph: what these figures are, and what they are not."""
     parts = [
-        f"stated for the system in use: success {STATED_SUCCESS:.1%}, mean {STATED_LATENCY_S} s."
+        f"Stated for the system in use: success {percent(STATED_SUCCESS)}, mean "
+        f"{STATED_LATENCY_S} s."
     ]
     if baseline.success is not None:
         rate = baseline.success
         bound = clopper_pearson_lower(rate.k, rate.n)
-        proves = "proves" if bound >= TARGET_SUCCESS else "does not prove"
+        proves = "proves" if bound >= SUCCESS_TARGET else "does not prove"
         parts.append(
-            f"The log: {rate.k} of {rate.n} calls came back as `success` ({rate.share:.1%}, 95% "
-            f"{rate.low:.1%} to {rate.high:.1%}), a transport rate (S0), not a rate of right "
-            f"answers; it {proves} {TARGET_SUCCESS:.0%} itself (one-sided bound {bound:.1%})."
+            f"The log: {rate.k} of {rate.n} calls came back as `success` ({percent(rate.share)}, 95 % "
+            f"{percent(rate.low)} to {percent(rate.high)}), a transport rate (S0), not a rate of right "
+            f"answers; it {proves} {percent(SUCCESS_TARGET)} itself (one-sided bound {percent(bound)})."
         )
     if baseline.mean_latency_s is not None and baseline.median_latency_s is not None:
         parts.append(_latency_sentence(baseline))

@@ -1,0 +1,102 @@
+"""An engine without a model: it answers from a script, in no time, and can be told to stop."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from journeyman.data.examples import write_examples
+from journeyman.data.groups import group_of
+from journeyman.evaluate.records import Arm
+from journeyman.files import content_id
+from journeyman.records import Answer, Check, Example, Message
+
+Script = Callable[[str], Answer]
+"""From the user's words to the answer."""
+
+
+class ScriptedEngine:
+    """Answers by script. `asked` holds every prompt but the warm-ups' and may be shared.
+
+    `stop_after`: raise KeyboardInterrupt instead of the answer after that many.
+    """
+
+    def __init__(
+        self, script: Script, asked: list[str] | None = None, *, stop_after: int | None = None
+    ) -> None:
+        self.script = script
+        self.asked = [] if asked is None else asked
+        self.stop_after = stop_after
+        self.open = False
+
+    @property
+    def name(self) -> str:
+        return "script"
+
+    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
+        assert self.open
+        if len(messages) == 1:
+            return said("4")
+        if self.stop_after is not None and len(self.asked) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.asked.append(messages[-1].content)
+        return self.script(messages[-1].content)
+
+    def peak_memory_bytes(self) -> int | None:
+        return 2**30
+
+    def __enter__(self) -> Self:
+        self.open = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.open = False
+
+
+def said(text: str, *, latency_s: float = 2.0) -> Answer:
+    """A finished answer at ten tokens a second after the first second."""
+    tokens = round((latency_s - 1) * 10) + 1
+    return Answer(text, "stop", latency_s, 1.0, prompt_tokens=20, answer_tokens=tokens)
+
+
+def by_arm(base: ScriptedEngine, tuned: ScriptedEngine) -> Callable[[Arm], ScriptedEngine]:
+    """What opens the engine of an arm."""
+    return lambda arm: base if arm.id == "base" else tuned
+
+
+def row(
+    prompt: str, answer: str = "An answer.", *, agent: str = "coder", checks: int = 0
+) -> Example:
+    """A row of a split. checks: how many doctest checks of `double` it carries."""
+    messages = (
+        Message("system", f"You are a {agent}."),
+        Message("user", prompt),
+        Message("assistant", answer),
+    )
+    check = Check("doctest", ">>> double(2)\n4\n>>> double(3)\n6\n", 2, entry_point="double")
+    return Example(
+        id=content_id(agent, prompt, answer),
+        messages=messages,
+        text="",
+        agent=agent,
+        task_id=None,
+        status="success",
+        source="tests",
+        group=group_of(messages),
+        duration_s=20.0,
+        checks=(check,) * checks,
+    )
+
+
+def write_dataset(folder: Path, test: Sequence[Example], train: Sequence[Example] = ()) -> Path:
+    """train, val and test split in a folder. Gives the path of the test split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_examples(folder / "train.jsonl", train or [row("Something else entirely.")])
+    write_examples(folder / "val.jsonl", [row("Yet another thing.")])
+    write_examples(folder / "test.jsonl", test)
+    return folder / "test.jsonl"

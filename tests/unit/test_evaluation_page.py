@@ -1,0 +1,87 @@
+"""The page holds hostile text without letting it out."""
+
+import html.parser
+
+from journeyman.evaluate.markup import document, element, joined
+from journeyman.evaluate.page import page
+from journeyman.evaluate.records import (
+    Arm,
+    ArmResult,
+    Environment,
+    Evaluation,
+    Latency,
+    Leak,
+    Plan,
+    Rung,
+    Score,
+    ScoredItem,
+    Task,
+    Verdict,
+)
+from journeyman.records import Answer, Message
+from journeyman.stats import wilson
+
+HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\" ' & \x1b[31m"
+ALLOWED = {
+    *("html", "head", "meta", "title", "style", "body", "main", "section", "h1", "h2", "h3", "p"),
+    *("b", "strong", "ul", "li", "div", "span", "table", "thead", "tbody", "tr", "th", "td"),
+    *("svg", "line", "circle", "details", "summary", "pre"),
+}
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def hostile_evaluation() -> Evaluation:
+    item = ScoredItem(
+        "tuned", "t", Answer(HOSTILE, "stop"), (Score("S1", False, HOSTILE, HOSTILE),), HOSTILE
+    )
+    rung = Rung("S1", "finished", HOSTILE, wilson(0, 1), {HOSTILE: 1}, HOSTILE)
+    arm = Arm("tuned", HOSTILE, "llama.cpp", "ab", HOSTILE, HOSTILE, HOSTILE)
+    return Evaluation(
+        verdict=Verdict("INVALID", HOSTILE, (), (HOSTILE,), (HOSTILE,), (HOSTILE,)),
+        plan=Plan(HOSTILE, "cd", 1, 1, 1, 0, 8, None, 1, None),
+        environment=Environment(HOSTILE, {HOSTILE: HOSTILE}, None, "none", "now"),
+        leak=Leak(),
+        arms=(ArmResult(arm, 1, (rung,), Latency(1, 0), None, None, {}),),
+        tasks=(Task("t", "c", HOSTILE, HOSTILE, (Message("user", HOSTILE),)),),
+        items=(item,),
+    )
+
+
+def test_hostile_text_makes_no_element_and_no_attribute() -> None:
+    text = page(hostile_evaluation())
+    seen = Tags()
+    seen.feed(text)
+    assert seen.tags <= ALLOWED
+    assert not {name for name in seen.attributes if name.startswith("on") or name == "src"}
+    assert "alert(1)" in text  # it is shown, as text
+
+
+def test_the_page_may_load_and_run_nothing() -> None:
+    text = page(hostile_evaluation())
+    assert "default-src 'none'; style-src 'unsafe-inline'" in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_children_are_escaped_unless_they_are_markup() -> None:
+    assert element("p", "<b>", element("i", "x"), class_='a"b') == (
+        '<p class="a&quot;b">&lt;b&gt;<i>x</i></p>'
+    )
+
+
+def test_what_is_done_to_markup_makes_it_plain_text_again() -> None:
+    # A slice or a sum of markup is a str: it is escaped, not trusted.
+    assert joined(element("b", "x")[:3]) == "&lt;b&gt;"
+
+
+def test_the_title_is_escaped() -> None:
+    assert "<title>&lt;/title&gt;" in document("</title>", "", element("p", "x"))

@@ -1,0 +1,92 @@
+"""Test rows as tasks, and the search for a leak."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from journeyman.errors import UsageError
+from journeyman.evaluate.baseline import read_baseline
+from journeyman.evaluate.plan import planned, tasks_of
+from journeyman.files import write_json
+from journeyman.settings import EvaluateSettings
+from tests.scripted_engine import row, write_dataset
+
+
+def test_rows_with_equal_messages_are_one_task() -> None:
+    tasks = tasks_of([row("Add.", "one"), row("Add.", "two"), row("Sub.", "three")])
+    assert [task.prompt for task in tasks] == ["Add.", "Sub."]
+
+
+def test_the_same_prompt_for_another_agent_is_another_task_of_the_same_cluster() -> None:
+    tasks = tasks_of([row("Add."), row("add", agent="tester")])
+    assert len(tasks) == 2
+    assert tasks[0].cluster == tasks[1].cluster
+
+
+def test_a_task_has_the_checks_of_all_its_rows_once() -> None:
+    tasks = tasks_of([row("Double.", "one", checks=1), row("Double.", "two", checks=2)])
+    assert len(tasks[0].checks) == 1
+
+
+def test_the_answer_to_learn_is_not_shown_to_the_model() -> None:
+    task = tasks_of([row("Add.", "secret")])[0]
+    assert "secret" not in str(task.messages)
+    assert task.reference == "secret"
+
+
+def test_limit_takes_the_first_rows_and_the_seed_orders_them(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path, [row(f"Task {n}.") for n in range(20)])
+    settings = EvaluateSettings(test_data=path, limit=10)
+    first = [task.prompt for task in planned(settings).tasks]
+    assert sorted(first) == sorted(f"Task {n}." for n in range(10))
+    assert first == [task.prompt for task in planned(settings).tasks]
+
+
+@pytest.mark.parametrize("values", [{"limit": 0}, {"max_tokens": 0}])
+def test_settings_that_leave_nothing_are_refused(tmp_path: Path, values: dict[str, int]) -> None:
+    path = write_dataset(tmp_path, [row("Add.")])
+    with pytest.raises(UsageError):
+        planned(EvaluateSettings(test_data=path, **values))  # type: ignore[arg-type]
+
+
+def test_a_leak_is_found_however_the_prompt_is_written(tmp_path: Path) -> None:
+    path = write_dataset(
+        tmp_path, [row("Add!"), row("Sub.")], train=[row("  add ", agent="tester")]
+    )
+    found = planned(EvaluateSettings(test_data=path))
+    assert len(found.leak.tasks) == 1
+    assert found.leak.of == 2
+    assert len(found.leak.files) == 2
+
+
+def test_an_empty_validation_split_holds_no_leak(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path, [row("Add.")])
+    (tmp_path / "val.jsonl").write_text("")
+    assert planned(EvaluateSettings(test_data=path)).leak.tasks == ()
+
+
+def test_the_baseline_comes_from_the_metadata(tmp_path: Path) -> None:
+    facts = {"k": 298, "n": 302, "mean_latency_s": 20.1, "median_latency_s": 10.9}
+    write_json(tmp_path / "metadata.json", {"baseline": facts | {"latency_n": 297}, "other": 1})
+    found = read_baseline(tmp_path)
+    assert found is not None
+    assert found.success is not None
+    assert (found.success.k, found.success.n) == (298, 302)
+    assert "transport rate" in found.text
+    # The lower bound of 298/302 is 97.0 %: the baseline does not establish 98 % itself.
+    assert "does not prove 98 %" in found.text
+    assert "mixture" in found.text
+
+
+def test_without_metadata_rows_give_a_latency_and_no_rate(tmp_path: Path) -> None:
+    write_dataset(tmp_path, [row("Add."), replace(row("Sub."), duration_s=0.0)])
+    found = read_baseline(tmp_path)
+    assert found is not None
+    assert found.success is None
+    assert (found.mean_latency_s, found.n_latency) == (20.0, 3)
+    assert "mixture" not in found.text
+
+
+def test_no_dataset_has_no_baseline(tmp_path: Path) -> None:
+    assert read_baseline(tmp_path) is None
