@@ -13,13 +13,12 @@ import msgspec
 from msgspec import UNSET
 
 from journeyman.data.log_row import LogRow, content_of, to_interaction, to_row
-from journeyman.data.strict_json import fault_in, surrogate_in
+from journeyman.data.strict_json import control_in, decoded
 from journeyman.events import Caution, Reporter, ignore
 from journeyman.files import LineFault, Row, content_id, read_lines, write_records
 from journeyman.records import Interaction
 
 _DECODER = msgspec.json.Decoder(LogRow)
-_CONTROLS = frozenset(map(chr, range(32))) - frozenset("\t\n\r\f")
 
 
 def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interaction | LineFault]:
@@ -31,7 +30,7 @@ def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interac
     Raises UsageError where the file is missing or is not UTF-8.
     """
     ids = _Ids()
-    for row, is_tail in _with_tail(path):
+    for row, is_tail in rows_with_tail(path):
         logged = row if isinstance(row, LineFault) else _logged(row)
         if isinstance(logged, LogRow):
             yield to_interaction(logged, row_id=ids.of(logged), line=row.line, source=path.name)
@@ -78,7 +77,7 @@ class _Ids:
         return made
 
 
-def _with_tail(path: Path) -> Iterator[tuple[Row | LineFault, bool]]:
+def rows_with_tail(path: Path) -> Iterator[tuple[Row | LineFault, bool]]:
     """Every row, and whether it is the last one and has no line end: where a crash leaves its mark.
 
     Many programs end a file without one, so this alone is no fault.
@@ -99,20 +98,11 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def _logged(row: Row) -> LogRow | LineFault:
-    try:
-        logged = _DECODER.decode(row.data)
-    except msgspec.ValidationError as error:
-        return LineFault(row.line, fault_in(row.data) or _words(error))
-    except msgspec.DecodeError as error:
-        reason = fault_in(row.data) or surrogate_in(row.data) or f"no JSON: {_words(error)}"
-        return LineFault(row.line, reason)
-    reason = fault_in(row.data) or "; ".join(_field_faults(logged))
+    logged = decoded(row, _DECODER)
+    if isinstance(logged, LineFault):
+        return logged
+    reason = "; ".join(_field_faults(logged))
     return LineFault(row.line, reason) if reason else logged
-
-
-def _words(error: msgspec.DecodeError) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:]
 
 
 def _field_faults(row: LogRow) -> Iterator[str]:
@@ -133,6 +123,6 @@ def _field_faults(row: LogRow) -> Iterator[str]:
         ),
     ]
     for name, text in texts:
-        found = _CONTROLS.intersection(text)
+        found = control_in(text)
         if found:
-            yield f"`{name}` holds the control character `\\x{ord(min(found)):02x}`"
+            yield f"`{name}` holds the control character `{found}`"

@@ -1,14 +1,49 @@
-"""What a lenient JSON reader would let pass, and why a strict one refused."""
+"""Rows of strict JSON as typed values, and why a row is none.
+
+A lenient reader would let NaN, twin keys and 1e999 pass; the words here name what is wrong.
+"""
 
 import json
 import math
 import re
+from typing import TypeVar
 
+import msgspec
+
+from journeyman.files import LineFault, Row
+
+T = TypeVar("T")
+
+_CONTROLS = frozenset(map(chr, range(32))) - frozenset("\t\n\r\f")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 class _Found(ValueError):
     """What is wrong, in words for the user."""
+
+
+def decoded(row: Row, decoder: msgspec.json.Decoder[T]) -> T | LineFault:
+    """The value of a row, checked against its type, or what is wrong and in which field."""
+    try:
+        value = decoder.decode(row.data)
+    except msgspec.ValidationError as error:
+        return LineFault(row.line, fault_in(row.data) or words(error))
+    except msgspec.DecodeError as error:
+        reason = fault_in(row.data) or surrogate_in(row.data)
+        return LineFault(row.line, reason or f"no JSON: {words(error)}")
+    reason = fault_in(row.data)
+    return LineFault(row.line, reason) if reason else value
+
+
+def words(error: Exception) -> str:
+    """A decoder's message as part of a sentence."""
+    return _lower(str(error))
+
+
+def control_in(text: str) -> str | None:
+    """The first control character that no text should hold, as it is written (`\\x1b`), or None."""
+    found = _CONTROLS.intersection(text)
+    return f"\\x{ord(min(found)):02x}" if found else None
 
 
 def fault_in(data: bytes) -> str | None:
