@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from journeyman.data.log_row import LogRow, content_of, to_interaction, to_row
-from journeyman.data.strict_json import control_in, decoded
+from journeyman.data.strict_json import at_the_tail, control_in, decoded
 from journeyman.events import Caution, Reporter, ignore
 from journeyman.files import LineFault, Row, content_id, read_lines, write_records
 from journeyman.records import Interaction
@@ -34,11 +34,8 @@ def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interac
         logged = row if isinstance(row, LineFault) else _logged(row)
         if isinstance(logged, LogRow):
             yield to_interaction(logged, row_id=ids.of(logged), line=row.line, source=path.name)
-        elif is_tail and logged.reason.startswith(("no JSON", "not UTF-8", "half", "holds a NUL")):
-            reason = "half-written: the file ends in the middle of this line"
-            yield LineFault(row.line, reason, torn=True)
         else:
-            yield logged
+            yield at_the_tail(logged) if is_tail else logged
     if ids.taken:
         report(
             Caution(

@@ -35,6 +35,14 @@ def decoded(row: Row, decoder: msgspec.json.Decoder[T]) -> T | LineFault:
     return LineFault(row.line, reason) if reason else value
 
 
+def at_the_tail(fault: LineFault) -> LineFault:
+    """The fault of a file's last line that has no line end: torn, where half a line reads so."""
+    if not fault.reason.startswith(("no JSON", "not UTF-8", "half", "holds a NUL")):
+        return fault
+    reason = "half-written: the file ends in the middle of this line"
+    return LineFault(fault.line, reason, torn=True)
+
+
 def words(error: Exception) -> str:
     """A decoder's message as part of a sentence."""
     return _lower(str(error))
