@@ -67,18 +67,25 @@ def read_package(name: str) -> Package:
             hint=f"install it into this environment: pip install {name}",
         )
     origin = Path(spec.origin)
-    distribution = _distribution(plain)
-    version = importlib.metadata.version(distribution) if distribution else "unknown"
+    distribution, version = _distribution(plain)
     modules = {}
     for dotted, path in _files(plain, origin):
         module = _parsed(dotted, path)
         modules[dotted] = module
-    return Package(plain, distribution or plain, version, modules)
+    return Package(plain, distribution, version, modules)
 
 
-def _distribution(name: str) -> str | None:
-    found = importlib.metadata.packages_distributions().get(name)
-    return found[0] if found else None
+def _distribution(name: str) -> tuple[str, str]:
+    """Name and version of what was installed; `unknown` for a folder on the path."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        # Slow (it reads every installed file list), so only where the names differ.
+        others = importlib.metadata.packages_distributions().get(name)
+        if not others:
+            return name, "unknown"
+        found = importlib.metadata.distribution(others[0])
+    return found.metadata["Name"], found.version
 
 
 def _files(name: str, origin: Path) -> Iterator[tuple[str, Path]]:
