@@ -39,8 +39,8 @@ def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interac
     if ids.taken:
         report(
             Caution(
-                f"`{path}`: {ids.taken} rows have the `id` of an earlier row but say something"
-                " else; they got ids made of their content",
+                f"`{path}`: rows that say something else but have the `id` of an earlier row:"
+                f" {ids.taken}; they got ids made of their content",
                 hint="give every interaction an `id` of its own",
             )
         )

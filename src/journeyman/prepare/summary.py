@@ -85,7 +85,7 @@ def cautions_of(rows: Sequence[Judged], splits: Splits, policy: Policy) -> Itera
     mock = _count(used, "mock")
     if mock:
         yield Caution(
-            f"{_of(mock, used)} are a mock's and no model's",
+            f"{_of(mock, used)} come from a mock, not from a model",
             hint="`--policy salvage` drops them",
         )
     yield from _prompts(groups_of(rows), used)

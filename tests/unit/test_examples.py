@@ -1,0 +1,71 @@
+"""`journeyman.data.examples`: rows come back as they were written, or not at all."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from journeyman.data.examples import read_examples, write_examples
+from journeyman.errors import DataRefused, UsageError
+from journeyman.records import Example, Message
+
+ROW = Example(
+    id="a",
+    messages=(Message("user", "Add."), Message("assistant", "Yes.")),
+    text="Add. Yes.",
+    agent="coder",
+    task_id=None,
+    status="success",
+    source="log",
+    group="g",
+)
+
+
+def refusal(path: Path) -> DataRefused:
+    with pytest.raises(DataRefused) as found:
+        read_examples(path)
+    assert "journeyman prepare" in found.value.hint
+    return found.value
+
+
+def test_examples_come_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [ROW, msgspec.structs.replace(ROW, id="b", trains_end=False, findings=("cut-off",))]
+    assert write_examples(tmp_path / "train.jsonl", rows) == 2
+    assert read_examples(tmp_path / "train.jsonl") == rows
+
+
+def test_every_bad_line_is_named_with_its_field(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    write_examples(
+        path, [ROW, ROW, msgspec.structs.replace(ROW, id="c", messages=ROW.messages[:1])]
+    )
+    with path.open("ab") as stream:
+        stream.write(b'\n{"id": 7}\n')
+    assert refusal(path).message.split("\n") == [
+        f"`{path}` line 2: `$.id` `a` is that of line 1",
+        f"`{path}` line 3: `$.messages` does not end with an `assistant` turn",
+        f"`{path}` line 5: expected `str`, got `int` - at `$.id`",
+    ]
+
+
+def test_a_blank_answer_is_refused(tmp_path: Path) -> None:
+    blank = msgspec.structs.replace(ROW, messages=(ROW.messages[0], Message("assistant", " ")))
+    write_examples(tmp_path / "train.jsonl", [blank])
+    assert "line 1: `$.messages[1].content` is blank" in refusal(tmp_path / "train.jsonl").message
+
+
+def test_only_the_first_ten_bad_lines_are_written_out(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}\n" * 30, encoding="utf-8")
+    lines = refusal(tmp_path / "train.jsonl").message.split("\n")
+    assert (len(lines), lines[-1]) == (11, "and 20 more")
+
+
+def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "val.jsonl").touch()
+    assert "holds no rows" in refusal(tmp_path / "val.jsonl").message
+
+
+def test_a_missing_split_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as found:
+        read_examples(tmp_path / "val.jsonl")
+    assert "journeyman prepare" in found.value.hint

@@ -1,0 +1,92 @@
+"""`journeyman.data.prompts` and `groups`: what is asked, and which rows ask the same."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journeyman.data.groups import group_of, joined, normalised
+from journeyman.data.prompts import ROLE_PROMPTS, messages_for
+from journeyman.errors import DataRefused
+from journeyman.records import Interaction, Message
+
+
+def asked(task: str = "Add two numbers.", **fields: object) -> Interaction:
+    values: dict[str, object] = {
+        "id": "a", "line": 1, "task": task, "agent": "coder", "answer": "Yes.", "status": "success",
+    }  # fmt: skip
+    return Interaction(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def test_the_coder_is_told_what_the_readme_shows() -> None:
+    system, user, answer = messages_for(asked(), "role")
+    start = "You are an expert software engineer specializing in Clean Architecture"
+    assert system.content.startswith(start)
+    assert user == Message("user", "Add two numbers.")
+    assert answer == Message("assistant", "Yes.")
+
+
+def test_every_agent_of_the_log_has_its_own_prompt() -> None:
+    assert list(ROLE_PROMPTS) == ["coder", "tester", "reviewer", "researcher", "coordinator"]
+    assert len(set(ROLE_PROMPTS.values())) == 5
+
+
+def test_an_unknown_agent_gets_no_default_prompt() -> None:
+    with pytest.raises(DataRefused, match=r"`\$\.agent\.role` is `janitor`, known are `coder`"):
+        messages_for(asked(agent="janitor"), "role")
+
+
+def test_logged_prompts_are_those_that_were_sent() -> None:
+    sent = (Message("system", "Be kind."), Message("user", "Task: add"))
+    assert messages_for(asked(sent=sent, agent="janitor"), "logged") == (
+        *sent,
+        Message("assistant", "Yes."),
+    )
+
+
+@pytest.mark.parametrize(
+    ("roles", "reason"),
+    [
+        ((), "is missing, and the prompts are to be the logged ones"),
+        (("system",), "holds no `user` turn"),
+        (("system", "system", "user"), "holds a `system` turn that is not the first"),
+        (("user", "assistant"), "ends with an `assistant` turn"),
+    ],
+)
+def test_logged_prompts_that_cannot_be_used_are_refused(
+    roles: tuple[str, ...], reason: str
+) -> None:
+    sent = tuple(Message(role, "x") for role in roles)  # type: ignore[arg-type]
+    with pytest.raises(DataRefused, match=reason):
+        messages_for(asked(sent=sent), "logged")
+
+
+def test_a_prompt_is_the_same_in_other_case_width_spacing_and_punctuation() -> None:
+    first = group_of(messages_for(asked("Add two numbers."), "role"))
+    again = asked("\uff41\uff44\uff44  two\n Numbers!", agent="tester", answer="No.")
+    assert group_of(messages_for(again, "role")) == first
+
+
+def test_other_words_or_other_signs_alone_are_another_prompt() -> None:
+    assert normalised("add one") != normalised("add two")
+    assert normalised("+") != normalised("-")
+
+
+def test_every_turn_but_the_system_and_the_answer_counts_for_the_group() -> None:
+    turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    other = (Message("user", "a"), Message("assistant", "x"), Message("user", "c"))
+    assert group_of(turns) != group_of(other)
+    assert group_of((Message("system", "s"), *turns)) == group_of(turns)
+
+
+def test_a_chain_of_shared_keys_is_one_group() -> None:
+    found = joined([("p1", "~a"), ("p2", "~a"), ("p2", "~b"), ("p3",), ("p4", "~b")])
+    assert found == ["p1", "p1", "p1", "p3", "p1"]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3), max_size=6))
+def test_groups_do_not_depend_on_the_order_of_rows(keys: list[list[str]]) -> None:
+    whole = dict(zip(map(tuple, keys), joined(keys), strict=True))
+    for order in itertools.islice(itertools.permutations(keys), 20):
+        assert dict(zip(map(tuple, order), joined(order), strict=True)) == whole
