@@ -4,11 +4,14 @@ It is the yardstick, not the fast way: what an adapter says here is what its GGU
 is that of this process, the loading included (VmHWM), so measure one model in one process.
 """
 
+import json
+import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from msgspec import Struct
 
@@ -35,27 +38,38 @@ class TorchEngine:
     """Messages in, Answer out, by transformers on this machine's processor."""
 
     def __init__(
-        self, base: BaseModel, *, adapter: Path | None = None, threads: int | None = None
+        self,
+        base: BaseModel,
+        *,
+        adapter: Path | None = None,
+        threads: int | None = None,
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
     ) -> None:
+        """Load the model; precision auto is bf16 where the processor multiplies it natively."""
         import torch
 
         if threads is not None:
             torch.set_num_threads(threads)
-        self.precision = choose_precision()
+        self.precision = choose_precision(precision)
         self.name = f"torch {self.precision.name} {base.name}" + (
             f" + {adapter}" if adapter else ""
         )
         self.chat: Chat = load_chat(base)
         dtype = torch.bfloat16 if self.precision.name == "bf16" else torch.float32
+        self.context_tokens = context_tokens(base)
         self._model = _with_adapter(load_causal_model(base, dtype), adapter)
 
     def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
         """One greedy answer; times are this process's own, prompt and answer together."""
         started = time.perf_counter()
         ids = self.chat.prompt_ids(messages)
+        if len(ids) >= self.context_tokens:
+            reason = f"the prompt has {len(ids)} tokens, the model's context {self.context_tokens}"
+            return Answer(text="", finish="error", prompt_tokens=len(ids), error=reason)
         found: list[int] = []
         first_token_s: float | None = None
-        for token, _ in self._steps(ids, max_tokens):
+        room = min(max_tokens, self.context_tokens - len(ids))
+        for token, _ in self._steps(ids, room):
             if first_token_s is None:
                 first_token_s = time.perf_counter() - started
             found.append(token)
@@ -116,11 +130,22 @@ class TorchEngine:
         """Nothing to stop: the model goes with the object."""
 
 
+def context_tokens(base: BaseModel) -> int:
+    """How many tokens the base was made to see at once, or a great many where it does not say."""
+    config = json.loads((base.folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or sys.maxsize)
+
+
 def _with_adapter(model: "torch.nn.Module", adapter: Path | None) -> "torch.nn.Module":
     """The model with the adapter beside its weights, as PEFT computes it (nothing is merged)."""
     if adapter is None:
         return model
     from peft import PeftModel
 
-    adapted: torch.nn.Module = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    with warnings.catch_warnings():
+        # peft asks transformers for an attribute that it has renamed; nobody can act on that.
+        warnings.simplefilter("ignore", FutureWarning)
+        adapted: torch.nn.Module = PeftModel.from_pretrained(
+            model, str(adapter), is_trainable=False
+        )
     return adapted.eval()

@@ -2,7 +2,8 @@
 
 The prompt's ids are those of the template's own text up to where the assistant starts, so that they
 are what a server computes; the answer's ids follow, encoded by themselves, as a model writes them.
-A special token's text inside a message (`<|im_start|>`) is text, never the token.
+A special token's text inside a message (`<|im_start|>`) is text, never the token. `end_ids` are all
+tokens that end an answer, `end_of_turn` the one that the template writes and training learns.
 
 How: the template is rendered once more with marks in place of the contents. What lies between the
 marks is the template's, and only there special tokens count. Where that cannot be told apart (a
@@ -24,6 +25,11 @@ from journeyman.records import BaseModel, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+KNOWN_ENDS = frozenset(
+    ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|end_of_text|>", "<|endoftext|>")
+)
+"""At these llama.cpp stops by their text, whatever a model says (llama-vocab.cpp)."""
 
 _TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -53,7 +59,8 @@ class Chat:
         }
         self.template_sha256 = sha256_of_template(template)
         self.end_of_turn = self._find_end_of_turn()
-        self.end_ids = end_ids | {self.end_of_turn}
+        known = {number for token, number in self._special.items() if token in KNOWN_ENDS}
+        self.end_ids = end_ids | known | {self.end_of_turn}
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """The template's text of a conversation."""
@@ -63,7 +70,7 @@ class Chat:
         """Ids up to where the assistant starts to write; a last answer is left out."""
         asked = _without_answer(messages)
         text = self.render(asked, add_generation_prompt=True)
-        if not self._holds_special(asked):
+        if not self.holds_special(asked):
             return self._ids(text)
         return self._ids_of_parts(self._parts(asked, text))
 
@@ -95,7 +102,12 @@ class Chat:
         assert isinstance(found, str)
         return found
 
-    def _holds_special(self, messages: Sequence[Message]) -> bool:
+    def decode_whole(self, ids: Sequence[int]) -> str:
+        """The text of ids with special tokens written out, for messages to a person."""
+        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    def holds_special(self, messages: Sequence[Message]) -> bool:
+        """Whether a content holds the text of a special token, which servers read as the token."""
         return any(token in x.content for x in messages for token in self._special)
 
     def _ids(self, text: str, *, as_text: bool = False) -> list[int]:

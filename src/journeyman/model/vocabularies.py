@@ -1,9 +1,9 @@
 """Vocabularies of well-known models, to count an answer's tokens as its producer counted them.
 
 They are the `ggml-vocab-*.gguf` files of llama.cpp's source tree: tokenizers without weights. The
-first use turns a file into a tokenizer.json in the cache, which loads ten times as fast.
-Covered: the families below, whose splitting rules are known exactly. Not covered: makers who
-publish no vocabulary (Anthropic, Google's Gemini), and OpenAI's, which is in no such file.
+first use turns a file into a tokenizer.json in the cache, which loads many times as fast.
+Covered: the families below, whose splitting rules are known exactly. Not covered: makers whose
+vocabulary is in no such file (Anthropic, OpenAI, Google's Gemini, Qwen 3.5, Llama 4).
 """
 
 import re
@@ -16,6 +16,7 @@ from msgspec import Struct
 from journeyman.errors import IntegrityError
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import sha256_of, write_text
+from journeyman.model.gguf_header import read_header
 from journeyman.runs import cache_folder
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ class Family(Struct, frozen=True):
     producers: str
 
 
-# A model's name decides before its provider's: `groq/llama-3.1-8b` is Llama 3.
 FAMILIES = (
     Family(
         "llama-spm",
@@ -58,23 +58,29 @@ FAMILIES = (
         "Llama 3, 3.1, 3.2 and 3.3",
         r"(meta-)?llama-?3",
     ),
-    Family("qwen35", "ggml-vocab-qwen35.gguf", "Qwen 3.5", r"qwen-?3[._]5"),
-    Family("gpt-2", "ggml-vocab-gpt-2.gguf", "GPT-2", r"gpt-?2(?![\d.])"),
 )
 
 
-class Vocabulary(Struct, frozen=True):
-    """A family's tokenizer, ready to count."""
+class Vocabulary:
+    """A family's tokenizer, read from its file when it first has to count."""
 
-    family: Family
-    tokenizer: "Tokenizer"
+    def __init__(self, family: Family, gguf: Path, report: Reporter = ignore) -> None:
+        self.family = family
+        self._gguf = gguf
+        self._report = report
+        self._tokenizer: Tokenizer | None = None
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, none added at either end."""
+        """Tokens of each text, none added at either end.
+
+        Raises IntegrityError where the file cannot be read as a tokenizer.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = _tokenizer(self._gguf, self._report)
         found: list[int] = []
         for start in range(0, len(texts), _BATCH):
             batch = list(texts[start : start + _BATCH])
-            encoded = self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            encoded = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
             found += map(len, encoded)
         return found
 
@@ -88,13 +94,13 @@ def family_of(producer: str | None) -> Family | None:
     return None
 
 
-def load_vocabularies(folder: Path, report: Reporter = ignore) -> tuple[Vocabulary, ...]:
-    """Every vocabulary whose file is in the folder, in the order of `FAMILIES`; none is no error.
-
-    Raises IntegrityError for a file that cannot be read as a tokenizer.
-    """
-    there = [family for family in FAMILIES if (folder / family.file).is_file()]
-    return tuple(Vocabulary(one, _tokenizer(folder / one.file, report)) for one in there)
+def find_vocabularies(folder: Path, report: Reporter = ignore) -> tuple[Vocabulary, ...]:
+    """Every vocabulary whose file is in the folder, in the order of `FAMILIES`; maybe none."""
+    return tuple(
+        Vocabulary(family, folder / family.file, report)
+        for family in FAMILIES
+        if (folder / family.file).is_file()
+    )
 
 
 def _tokenizer(gguf: Path, report: Reporter) -> "Tokenizer":
@@ -112,8 +118,6 @@ def _tokenizer(gguf: Path, report: Reporter) -> "Tokenizer":
 
 def _converted(gguf: Path) -> "Tokenizer":
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
-
-    from journeyman.model.gguf_header import read_header
 
     read_header(gguf)
     try:

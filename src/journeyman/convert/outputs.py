@@ -1,0 +1,141 @@
+"""The files of a conversion: their names, whose they are, and how they get into their place.
+
+The manifest `NAME.gguf.manifest.json` is written under a hidden name first (the claim), the GGUF
+files are renamed, and the manifest gets its own name last. Killed in between, the claim tells the
+next run that the files are this project's own, to be made again.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.convert.records import Converted, Parity
+from journeyman.errors import UsageError
+from journeyman.files import sha256_of, sync_folder
+from journeyman.llama_cpp.conversion import F16
+from journeyman.records import Gguf, Manifest
+from journeyman.runs import owned, read_manifest, write_manifest
+
+STAGE = "convert"
+
+
+class Outputs(Struct, frozen=True):
+    """Where the result goes, and what it is made from: equal inputs and settings, equal result."""
+
+    output: Path
+    kind: str
+    inputs: dict[str, str]
+    settings: dict[str, object]
+
+    @property
+    def f16(self) -> Path:
+        """The F16 file: beside the output, or the output itself."""
+        return self.output if self.kind == F16 else self.output.with_suffix(".f16.gguf")
+
+    @property
+    def manifest(self) -> str:
+        """Name of the manifest beside the output."""
+        return f"{self.output.name}.manifest.json"
+
+    @property
+    def claim(self) -> str:
+        """Name of the manifest before the files have theirs."""
+        return f".tmp-{self.manifest}"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The GGUF files, each once."""
+        return tuple(dict.fromkeys((self.f16, self.output)))
+
+    def finished(self) -> Converted | None:
+        """What an earlier run with the same inputs left, if it is whole."""
+        manifest = read_manifest(self.output.parent, name=self.manifest)
+        if manifest is None or not self._is_same(manifest) or not self._are_there(manifest):
+            return None
+        parity = msgspec.convert(manifest.facts["parity"], Parity)
+        return self.converted(parity, manifest.outputs, outcome="fresh")
+
+    def require_free(self) -> None:
+        """Raise UsageError that names the files in the way, unless an equal run left them."""
+        folder = self.output.parent
+        for name in (self.manifest, self.claim):
+            manifest = read_manifest(folder, name=name)
+            if manifest is not None and self._is_same(manifest):
+                return
+        found = [*self.paths, folder / self.manifest]
+        taken = [f"`{path}`" for path in found if path.exists()]
+        if taken:
+            raise UsageError(
+                f"{' and '.join(taken)} already there, from another adapter, base or setting",
+                hint="move it away, or name another file with `--output`",
+            )
+
+    def publish(
+        self, made: Mapping[Path, Gguf], facts: Mapping[str, object], parity: Parity
+    ) -> Converted:
+        """Give the files their names, and the manifest its own last. made: by final path."""
+        folder = self.output.parent
+        hashes = {path.name: gguf.sha256 for path, gguf in made.items()}
+        write_manifest(
+            folder,
+            stage=STAGE,
+            settings=self.settings,
+            inputs=self.inputs,
+            outputs=hashes,
+            facts={**facts, "parity": msgspec.to_builtins(parity)},
+            name=self.claim,
+        )
+        for path, gguf in made.items():
+            gguf.path.replace(path)
+        sync_folder(folder)
+        (folder / self.claim).replace(folder / self.manifest)
+        sync_folder(folder)
+        return self.converted(parity, hashes, outcome="made")
+
+    def converted(
+        self, parity: Parity, hashes: Mapping[str, str], *, outcome: Literal["made", "fresh"]
+    ) -> Converted:
+        """The record of the files in their places."""
+        f16, gguf = (
+            Gguf(path, hashes[path.name], path.stat().st_size, kind)
+            for path, kind in ((self.f16, F16), (self.output, self.kind))
+        )
+        return Converted(
+            gguf=gguf,
+            f16=f16,
+            adapter_sha256=self.inputs["adapter"],
+            base_sha256=self.inputs["base"],
+            parity=parity,
+            outcome=outcome,
+        )
+
+    def _is_same(self, manifest: Manifest) -> bool:
+        return manifest.inputs == self.inputs and manifest.settings == self.settings
+
+    def _are_there(self, manifest: Manifest) -> bool:
+        return all(
+            path.is_file() and sha256_of(path) == manifest.outputs.get(path.name)
+            for path in self.paths
+        )
+
+
+@contextmanager
+def work_folder(output: Path) -> Iterator[Path]:
+    """A hidden folder beside the output, this process's alone, empty now and gone afterwards.
+
+    Its name is fixed, so that what a killed run left is found and removed.
+    """
+    home = output.parent / f".tmp-{output.name}.work"
+    with owned(home):
+        work = home / "files"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
