@@ -95,12 +95,15 @@ def explained(baseline: Baseline) -> str:
         bound = clopper_pearson_lower(rate.k, rate.n)
         proves = "proves" if bound >= SUCCESS_TARGET else "does not prove"
         parts.append(
-            f"The log: {rate.k} of {rate.n} calls came back as `success` ({percent(rate.share)}, 95 % "
-            f"{percent(rate.low)} to {percent(rate.high)}), a transport rate (S0), not a rate of right "
-            f"answers; it {proves} {percent(SUCCESS_TARGET)} itself (one-sided bound {percent(bound)})."
+            f"The log: {rate.k} of {rate.n} calls came back as `success` ({percent(rate.share)}, "
+            f"95 % {percent(rate.low)} to {percent(rate.high)}), a transport rate (S0) and not a "
+            f"rate of right answers; it {proves} {percent(SUCCESS_TARGET)} itself (one-sided "
+            f"bound {percent(bound)})."
         )
     if baseline.mean_latency_s is not None and baseline.median_latency_s is not None:
         parts.append(_latency_sentence(baseline))
+    else:
+        parts.append("The log holds no times.")
     parts.append(
         "Other models on other machines answered there, so it is no arm of this comparison: "
         "the base model is."

@@ -139,7 +139,7 @@ def memory(tuned: ArmResult) -> Criterion:
 def no_regression(primary: Paired | None) -> Criterion:
     """Tuned is not worse than base by more than the margin, on the same tasks."""
     margin = SMALL_MARGIN if primary is not None and primary.n <= SMALL_N else MARGIN
-    name, target = "no worse than base", f"> -{points(margin)}"
+    name, target = "no worse than base", f"> {points(-margin)}"
     if primary is None:
         return _without_pairs("no_regression", name, target)
     state = _state(passed=primary.lower > -margin, failed=primary.upper < 0)

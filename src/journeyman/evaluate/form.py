@@ -11,7 +11,8 @@ import re
 from journeyman.evaluate.extract import Extraction, defined_names, parse, without_thinking
 from journeyman.evaluate.records import Score, Task
 
-FORM_ONLY = "form only, says nothing about the content"
+FORM_ONLY = "form only"
+"""What such a score says nothing about is the content."""
 STUB_SHARE = 0.5
 
 CODE_AGENTS = frozenset({"coder", "tester"})

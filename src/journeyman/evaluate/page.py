@@ -78,7 +78,8 @@ def _rungs(evaluation: Evaluation) -> Html:
         return Html()
     legend = (
         "Share of the planned tasks on each rung with its 95 % interval (Wilson). Each rung is "
-        "judged by itself. S3 (runs): not measured. Dashed line: the target of S1. Hollow: base."
+        "judged by itself; form only: the shape of a text, not its content. S3 (runs): not "
+        "measured. Dashed line: the target of S1. Hollow: base."
     )
     if evaluation.reference is not None:
         legend += (
@@ -86,7 +87,7 @@ def _rungs(evaluation: Evaluation) -> Html:
         )
     table = _rows(("rung", "arm", "passed", "0 to 100 %", "failures"), rows)
     return _section(
-        "Rungs", element("p", legend, class_="soft"), element("div", table, class_="card")
+        "Rungs", element("p", legend, class_="soft"), element("div", table, class_="card rungs")
     )
 
 
@@ -94,7 +95,8 @@ def _rung_rows(arms: tuple[ArmResult, ...], place: int, rung: Rung) -> Iterable[
     for number, result in enumerate(arms):
         mine = result.rungs[place]
         codes = ", ".join(f"{code} {count}" for code, count in mine.codes.items())
-        note = element("div", mine.note, class_="soft") if mine.note else Html()
+        noted = bool(mine.note) and number == 0
+        note = element("div", mine.note, class_="soft") if noted else Html()
         yield element(
             "tr",
             element("th", rung_name(rung) if number == 0 else "", scope="row"),
@@ -124,7 +126,10 @@ def _bar(interval: Interval | None, arm: str, *, target: bool) -> Html:
         ),
         element("circle", cx=x(interval.share), cy=12, r=5, class_=arm, stroke_width=2),
     ]  # fmt: skip
-    return element("svg", *parts, viewBox="0 0 200 24", role="img", aria_label=rate(interval))
+    return element(
+        "svg", *parts, viewBox="0 0 200 24", preserveAspectRatio="xMinYMid meet", role="img",
+        aria_label=rate(interval),
+    )  # fmt: skip
 
 
 def _baseline(evaluation: Evaluation) -> Html:

@@ -11,25 +11,35 @@ TITLE_LENGTH = 110
 
 def task_details(evaluation: Evaluation) -> list[Html]:
     """One fold-out a task: what tuning broke first, then what it fixed, then the rest."""
-    tags = {task: "fixed" for pair in evaluation.paired for task in pair.fixed_tasks}
-    tags |= {task: "broken" for pair in evaluation.paired for task in pair.broken_tasks}
+    tags = _tags(evaluation)
     order = {"broken": 0, "fixed": 1, "": 2}
-    tasks = sorted(evaluation.tasks, key=lambda task: order[tags.get(task.id, "")])
+    tasks = sorted(evaluation.tasks, key=lambda task: order[tags.get(task.id, "")[:6].strip()])
     items: dict[str, list[ScoredItem]] = {}
     for item in evaluation.items:
         items.setdefault(item.task, []).append(item)
     return [_task(task, tags.get(task.id, ""), items.get(task.id, [])) for task in tasks]
 
 
+def _tags(evaluation: Evaluation) -> dict[str, str]:
+    """Task -> `broken S1 S4` or `fixed S2`; a task that is both is broken."""
+    tags: dict[str, str] = {}
+    for word in ("broken", "fixed"):
+        for pair in evaluation.paired:
+            for task in pair.broken_tasks if word == "broken" else pair.fixed_tasks:
+                if tags.get(task, word).startswith(word):
+                    tags[task] = f"{tags.get(task, word)} {pair.rung}"
+    return tags
+
+
 def _task(task: Task, tag: str, items: Sequence[ScoredItem]) -> Html:
     words = " ".join(task.prompt.split())
     title = words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
-    marks = "   ".join(f"{item.arm}: {_marks(item)}" for item in items)
+    marks = "; ".join([task.agent, *(f"{item.arm} {_marks(item)}" for item in items)])
     head = element(
         "summary",
         *([element("span", tag, class_="tag")] if tag else []),
         title,
-        element("span", f"{task.agent}   {marks}", class_="marks"),
+        element("span", marks, class_="marks"),
     )
     asked = element("div", element("h3", "asked"), element("pre", _asked(task)), class_="wide")
     body = element("div", asked, *(_answer(item) for item in items), class_="answers")

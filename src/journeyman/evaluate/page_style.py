@@ -53,6 +53,10 @@ pre { margin: 0; padding: .6rem; border: 1px solid var(--line); border-radius: .
 @media (max-width: 40rem) { body { font-size: 15px; } svg { width: 8rem; }
   th, td { padding: .4rem .5rem; } .criteria tr { display: block; padding: .4rem 0;
   border-top: 1px solid var(--line); } .criteria td, .criteria th { display: block; border: 0;
-  padding: .1rem .6rem; } .criteria thead { display: none; } }
+  padding: .1rem .6rem; } .criteria thead, .rungs thead { display: none; }
+  .rungs tr { display: flex; flex-wrap: wrap; border-top: 1px solid var(--line); }
+  .rungs td, .rungs th { border: 0; padding: .2rem .6rem; } .rungs th:empty { display: none; }
+  .rungs th, .rungs td:nth-last-child(2), .rungs td:last-child { width: 100%; }
+  .rungs svg { width: 100%; } }
 @media print { body { background: #fff; } pre { max-height: none; } }
 """
