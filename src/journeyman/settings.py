@@ -59,6 +59,22 @@ class CollectPythonSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CollectLogSettings:
+    """From logs of other programs to interactions in this project's format."""
+
+    output: Annotated[Path, Parameter(alias="-o")] = Path(
+        "data/training/interactions_collected.jsonl"
+    )
+    """File to write."""
+    format: str | None = None
+    """Format of the files, see `journeyman collect formats`; by default each is recognised."""
+    agent: str = "coder"
+    """Agent role of the rows whose log names none."""
+    max_bad_lines: int = 0
+    """How many broken rows are tolerated; more, and nothing is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """From a dataset and a base model to a LoRA adapter."""
 

@@ -1,0 +1,116 @@
+"""Logs of an OpenAI-compatible chat interface: requests with `messages`, responses with `choices`.
+
+Every choice is an interaction. `journeyman.collect.formats.exchanges` says where both may stand.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from journeyman.collect.formats.exchanges import (
+    Part,
+    conversation_in,
+    failed,
+    request_in,
+    response_in,
+    text_in,
+    typed,
+)
+from journeyman.collect.formats.format import Faulty, Format, Item, JsonObject, by_row, by_type
+from journeyman.collect.formats.moments import duration_s
+from journeyman.collect.formats.openai_turns import Turn, message_of, messages_of
+from journeyman.collect.formats.turns import Call, interaction
+
+NAME = "chat-completions"
+
+
+class Request(Struct, frozen=True):
+    """What was asked."""
+
+    messages: tuple[Turn, ...]
+    model: str | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+
+class Choice(Struct, frozen=True):
+    """One of the answers."""
+
+    message: Turn
+    finish_reason: str | None = None
+
+
+class Usage(Struct, frozen=True):
+    """What it took."""
+
+    completion_tokens: int | None = None
+
+
+class Response(Struct, frozen=True):
+    """What came back."""
+
+    choices: tuple[Choice, ...]
+    model: str | None = None
+    usage: Usage | None = None
+
+
+def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
+    asked = request_in(row)
+    if asked is None:
+        raise Faulty("object missing required field `messages` - at `$.request`")
+    request = typed(asked, Request)
+    call = Call(
+        line=line,
+        format=NAME,
+        agent=agent,
+        sent=messages_of(request.messages, f"{asked.where}.messages"),
+        answer=None,
+        provider=text_in(row, "provider", "custom_llm_provider"),
+        model=request.model,
+        conversation=conversation_in(row, asked.fields),
+        duration_s=duration_s(row),
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+    )
+    answered = response_in(row, "choices")
+    if answered is not None:
+        yield from _answers(call, answered)
+    elif failed(row):
+        yield interaction(call)
+    else:
+        raise Faulty("object missing required field `choices` - at `$.response`")
+
+
+def _answers(call: Call, answered: Part) -> Iterator[Item]:
+    response = typed(answered, Response)
+    if not response.choices:
+        raise Faulty(f"the list is empty - at `{answered.where}.choices`")
+    tokens = response.usage.completion_tokens if response.usage else None
+    for place, choice in enumerate(response.choices):
+        answer = message_of(choice.message, f"{answered.where}.choices[{place}].message")
+        if answer.role != "assistant":
+            raise Faulty(f"the answer's role is `{answer.role}` - at `{answered.where}.choices`")
+        yield interaction(
+            replace(
+                call,
+                answer=answer,
+                model=response.model or call.model,
+                finish_reason=choice.finish_reason,
+                # The tokens of several choices are counted together.
+                answer_tokens=tokens if len(response.choices) == 1 else None,
+            )
+        )
+
+
+def _against(row: JsonObject) -> str:
+    if request_in(row) is None:
+        return "no request with `messages`"
+    return "" if response_in(row, "choices") or failed(row) else "no response with `choices`"
+
+
+FORMAT = Format(
+    name=NAME,
+    what="logs of an OpenAI-compatible interface (request, response with choices)",
+    misfit=by_row(_against),
+    read=by_type(dict[str, object], _items),
+)

@@ -1,0 +1,53 @@
+"""OpenAI's chat fine-tuning format: `{"messages": [...], "tools": [...]}`, one row a line.
+
+An answer with `weight` 0 is context and not learned. The definitions in `tools` are not kept.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from journeyman.collect.formats.format import Format, Item, JsonObject, Unusable, by_row, by_type
+from journeyman.collect.formats.openai_turns import Turn, messages_of
+from journeyman.collect.formats.turns import Call, final_answers, interaction, row_name
+
+NAME = "openai-chat"
+
+
+class Chat(Struct, frozen=True):
+    """One row."""
+
+    messages: tuple[Turn, ...]
+
+
+def _items(chat: Chat, line: int, agent: str) -> Iterator[Item]:
+    turns = messages_of(chat.messages, "$.messages")
+    ends = [place for place in final_answers(turns) if chat.messages[place].weight != 0]
+    if not ends:
+        raise Unusable("no assistant's turn to learn follows a user's turn")
+    for place in ends:
+        yield interaction(
+            Call(
+                line=line,
+                format=NAME,
+                agent=agent,
+                sent=turns[:place],
+                answer=turns[place],
+                conversation=row_name(turns),
+            )
+        )
+
+
+def _against(row: JsonObject) -> str:
+    if not isinstance(row.get("messages"), list):
+        return "no list `messages`"
+    more = [name for name in ("choices", "response", "response_body", "output") if name in row]
+    return f"`{more[0]}` stands beside `messages`" if more else ""
+
+
+FORMAT = Format(
+    name=NAME,
+    what="OpenAI chat fine-tuning rows (messages, weight)",
+    misfit=by_row(_against),
+    read=by_type(Chat, _items),
+)

@@ -1,0 +1,117 @@
+"""Turns as OpenAI's chat interface writes them, and the records they stand for.
+
+Covered: text (also in parts), tool calls old and new, `developer` and `function` roles.
+Not covered: pictures, sound and files.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.collect.formats.format import Faulty, Unusable
+from journeyman.records import Message, Role, ToolCall
+
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+class Part(Struct, frozen=True):
+    """One part of a turn's content."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class Function(Struct, frozen=True):
+    """The function of a call. `arguments` is JSON text; some servers log the object itself."""
+
+    name: str
+    arguments: str | dict[str, object] = "{}"
+
+
+class Call(Struct, frozen=True):
+    """One tool call."""
+
+    id: str | None = None
+    type: str = "function"
+    function: Function | None = None
+
+
+class Turn(Struct, frozen=True):
+    """One turn. `weight` 0 marks an answer that must not be learned."""
+
+    role: str
+    content: str | tuple[Part, ...] | None = None
+    tool_calls: tuple[Call, ...] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+    function_call: Function | None = None
+    refusal: str | None = None
+    weight: Literal[0, 1] | None = None
+
+
+def messages_of(turns: Sequence[Turn], where: str) -> tuple[Message, ...]:
+    """The records of some turns. `where` is their JSON path, for the words of a fault."""
+    return tuple(message_of(turn, f"{where}[{place}]") for place, turn in enumerate(turns))
+
+
+def message_of(turn: Turn, where: str) -> Message:
+    """The record of one turn."""
+    role = _ROLES.get(turn.role)
+    if role is None:
+        raise Faulty(f"unknown role `{turn.role}` - at `{where}.role`")
+    calls = tuple(_call(call, where) for call in turn.tool_calls or ())
+    if turn.function_call:
+        calls = (*calls, _from_function(turn.function_call, ""))
+    if calls and role != "assistant":
+        raise Faulty(f"a `{turn.role}` turn asks for tools - at `{where}`")
+    if turn.content is None and not calls and turn.refusal is None and role != "assistant":
+        raise Faulty(f"object missing required field `content` - at `{where}`")
+    return Message(
+        role,
+        _text(turn, where),
+        tool_calls=calls,
+        tool_call_id=turn.tool_call_id if role == "tool" else None,
+        name=turn.name if role == "tool" else None,
+    )
+
+
+def _text(turn: Turn, where: str) -> str:
+    if turn.content is None:
+        return turn.refusal or ""
+    if isinstance(turn.content, str):
+        return turn.content
+    return "\n".join(_part(part, where) for part in turn.content)
+
+
+def _part(part: Part, where: str) -> str:
+    text = part.text if part.text is not None else part.refusal
+    if part.type not in ("text", "input_text", "output_text", "refusal"):
+        raise Unusable(f"content of type `{part.type}` is no text")
+    if text is None:
+        raise Faulty(f"a part of type `{part.type}` has no text - at `{where}.content`")
+    return text
+
+
+def _call(call: Call, where: str) -> ToolCall:
+    if call.function is None:
+        if call.type != "function":
+            raise Unusable(f"a tool call of type `{call.type}` has no function")
+        raise Faulty(f"object missing required field `function` - at `{where}.tool_calls[...]`")
+    return _from_function(call.function, call.id or "")
+
+
+def _from_function(function: Function, call_id: str) -> ToolCall:
+    arguments = function.arguments
+    if not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments).decode()
+    return ToolCall(call_id, function.name, arguments)
