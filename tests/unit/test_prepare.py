@@ -321,6 +321,21 @@ def test_another_run_gives_the_same_bytes_under_another_hash_seed(tmp_path: Path
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
+def test_a_run_that_is_killed_leaves_no_half_dataset(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.jsonl", task_rows(20))
+    code = (
+        "import os, journeyman.prepare.dataset as dataset; from pathlib import Path;"
+        "from journeyman.prepare.stage import prepare;"
+        "from journeyman.settings import PrepareSettings as S;"
+        "dataset.write_manifest = lambda *_, **__: os.kill(os.getpid(), 9);"
+        "prepare(S(input=Path('log.jsonl'), output_dir=Path('data')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert done.returncode == -9
+    assert not (tmp_path / "data").exists()
+    assert prepare(settings_for(tmp_path)).metadata.training_examples == 20
+
+
 def test_preparing_needs_no_torch() -> None:
     heavy = "{'torch', 'transformers'} & set(sys.modules)"
     code = f"import sys, journeyman.prepare.stage; assert not {heavy}"
