@@ -1,6 +1,7 @@
 """What a candidate must not reach: each attack is refused, and the host is as it was before."""
 
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -51,6 +52,10 @@ KERNEL = {
     "mounts": "return 'refused' if libc().mount(b'x', b'/tmp', b'tmpfs', 0, None) else 'mounted'",
     "traces": "return 'refused' if libc().ptrace(16, 1, 0, 0) else 'traced'",
     "calls by number": "return 'refused' if libc().syscall(272, 0x10000000) else 'unshared'",
+    "takes shared memory": "return 'refused' if libc().shmget(0, 4096, 0o1600) == -1 else 'got it'",
+    "hides from the memory killer": (
+        "os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'-999'); return 'hidden'"
+    ),
     "changes its root": "os.chroot('/work'); return 'changed'",
     "takes a key": "return 'refused' if libc().syscall(250, 0, -3) == -1 else 'key'",
     "makes memory without a limit": "return os.memfd_create('x')",
@@ -79,6 +84,30 @@ def test_a_file_of_the_host_cannot_be_seen(tmp_path: Path) -> None:
     result = said(f"def attack():\n    return open({str(secret)!r}).read()\n")
     assert "FileNotFoundError" in result.detail
     assert secret.read_text() == "a secret"
+
+
+def test_a_socket_of_the_host_cannot_be_reached(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    addresses = [str(tmp_path / "socket"), "\0journeyman-test-socket"]
+    for address in addresses:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(address)
+            server.listen()
+            if address.startswith("/"):
+                Path(address).chmod(0o666)
+            body = f"    socket.socket(socket.AF_UNIX).connect({address!r}); return 'connected'"
+            assert said(REFUSED + body).passed
+
+
+def test_no_program_can_gain_a_privilege() -> None:
+    # A setuid program gains nothing under no_new_privs with an empty bounding set.
+    code = """
+        def attack():
+            status = open("/proc/self/status").read().split()
+            value = {name: status[status.index(name) + 1] for name in ("NoNewPrivs:", "CapBnd:")}
+            return "refused" if value == {"NoNewPrivs:": "1", "CapBnd:": "0" * 16} else value
+    """
+    assert said(textwrap.dedent(code)).passed
 
 
 def test_secrets_of_the_environment_do_not_come_along(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ ENDLESS = {
     "a loop that ignores signals": (
         "import signal\nfor n in (1, 2, 14, 15): signal.signal(n, signal.SIG_IGN)\nwhile True: pass"
     ),
+    "files without end": "n = 0\nwhile True:\n    open(f'/work/{n}', 'w').close()\n    n += 1",
     "a wait for input that never comes": "import os\nr, w = os.pipe()\nos.read(r, 1)",
 }
 FLOODS = {
@@ -129,6 +130,12 @@ def test_a_deep_recursion_is_an_error() -> None:
 def test_a_stack_that_overflows_does_not_pass() -> None:
     code = "import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(x): return [f(x)]\nmap(f, f(1))"
     assert check(code, timeout_s=2.0).failure in {"exit", "memory", "timeout", "error"}
+
+
+def test_a_message_with_terminal_commands_is_made_harmless() -> None:
+    detail = check("raise ValueError('\\x1b[2J\\n\\x07 </script>')").detail
+    assert detail.isprintable()
+    assert "ValueError" in detail
 
 
 def test_a_right_answer_still_passes_after_all_this() -> None:

@@ -130,8 +130,14 @@ def test_a_suite_in_a_function_is_judged_assertion_by_assertion() -> None:
     suite = "def check(f):\n    assert f(2) == 4\n    assert 9 in [f(4.5)]\n\ncheck(double)\n"
     what = Check("assert", suite, n=2)
     result = check(RIGHT, what)
-    assert (result.passed, result.ran, result.acknowledged) == (True, 3, 1)
+    assert (result.passed, result.ran, result.acknowledged) == (True, 3, 0)
     assert not check(LIAR + "def double(x): return Liar()", what).passed
+
+
+def test_an_assertion_that_only_the_candidate_reports_is_counted() -> None:
+    what = Check("assert", "for n in range(3):\n    assert double(n) == n + n\n", n=1)
+    result = check(RIGHT, what)
+    assert (result.passed, result.ran, result.acknowledged) == (True, 1, 1)
 
 
 def test_the_setup_runs_before_the_answer() -> None:

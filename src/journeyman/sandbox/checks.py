@@ -7,9 +7,10 @@ reads every byte of its own process has gained nothing that helps it to pass.
 
 Covered: leaving early (`sys.exit`, `os._exit`), forged and unasked results, objects equal to
 everything, patched builtins, closed or flooded pipes, empty checks, skipped examples.
-Not covered: an example whose text can be guessed (`True`) or that prints nothing; statements of an
-`assert` check other than a comparison with a literal, whose success the candidate's own process
-reports (`CheckResult.acknowledged` counts them).
+Not covered: an example whose text can be guessed (`True`) or that prints nothing; an object that
+lies in arithmetic (`assert abs(f(2) - 4) < 1e-6`: the left side is worked out inside); statements
+of an `assert` check other than a comparison with a literal, whose success the candidate's own
+process reports (`CheckResult.acknowledged` counts those that assert).
 """
 
 import time
@@ -32,7 +33,7 @@ class CheckResult(Struct, frozen=True):
     """How a check went. `passed` only where all of `expected` steps ran and none failed.
 
     `failure` is one word, empty where it passed; `detail` says more. `acknowledged` is how many of
-    the steps were only reported by the candidate's own process, not judged outside.
+    the assertions that ran were only reported by the candidate's own process, not judged outside.
     """
 
     passed: bool
@@ -80,8 +81,8 @@ def run_check(
         ran=run.ran,
         expected=len(steps),
         failure=run.failure,
-        detail=run.detail,
-        acknowledged=sum(isinstance(step, Statement) for step in steps[: run.ran]),
+        detail=_printable(run.detail),
+        acknowledged=sum(isinstance(step, Statement) and step.asserts for step in run.done),
         duration_s=time.monotonic() - started,
     )
 
@@ -117,6 +118,11 @@ def run_checks(
 class _Run:
     """The state of one check while it runs."""
 
+    @property
+    def done(self) -> Sequence[Step]:
+        """The steps that ran."""
+        return self.steps[: self.ran]
+
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = steps
         self.ran = 0
@@ -143,6 +149,11 @@ class _Run:
                 self.ran += 1
                 if self.failure:
                     return
+
+
+def _printable(text: str) -> str:
+    """One line without control characters: a candidate's message may hold a terminal's commands."""
+    return "".join(character if character.isprintable() else " " for character in text)[:1000]
 
 
 def _load(session: Session, source: str, prefix: str) -> None:

@@ -125,12 +125,16 @@ class Compared:
 
 
 class Statement:
-    """A statement of a check that runs inside as a whole; not raising is all that is seen of it."""
+    """A statement of a check that runs inside as a whole; not raising is all that is seen of it.
+
+    `asserts` is whether it could have proved something; an assignment could not.
+    """
 
     action: Action = "statement"
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, statement: ast.stmt) -> None:
+        self.source = ast.unparse(statement)
+        self.asserts = any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(statement))
 
     def judge(self, reply: Reply) -> tuple[Failure, str]:
         """Whether it is said to have raised."""
@@ -183,7 +187,7 @@ def _step(statement: ast.stmt) -> Step:
                 if _is_literal(literal):
                     value = ast.literal_eval(literal)
                     return Compared(ast.unparse(inside), type(operation), value, flipped=flipped)
-    return Statement(ast.unparse(statement))
+    return Statement(statement)
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -27,6 +27,7 @@ from journeyman.sandbox.sandbox import Sandbox
 WORKER = Path(__file__).with_name("worker.py")
 START_LIMIT_S = 20.0
 _TICK_S = 0.05
+_LEAVING_S = 1.0
 _SIGNALLED = 128
 
 Failure = Literal[
@@ -236,9 +237,9 @@ class Session:
 
     def _end(self) -> None:
         """The program inside closed its end: say how it went."""
-        deadline = self._deadline or time.monotonic() + START_LIMIT_S
         try:
-            code = self._process.wait(timeout=max(0.0, deadline - time.monotonic()))
+            # Briefly: while this waits, memory is not watched.
+            code = self._process.wait(timeout=_LEAVING_S)
         except subprocess.TimeoutExpired as error:
             raise Ended("exit", "it closed the result pipe and ran on") from error
         if code == _SIGNALLED + signal.SIGXCPU:
