@@ -24,7 +24,7 @@ from journeyman.llama_cpp.source import (
 )
 from journeyman.llama_cpp.tools import CONVERTER, CONVERTER_PARTS, PROGRAMS, missing_flags
 
-NEEDED_BYTES = 700 * 2**20
+NEEDED_BYTES = 500 * 2**20
 _COMPILER_BYTES = 2**30
 _TASK = "build llama.cpp"
 
