@@ -9,7 +9,6 @@ files and JSON lists are read whole, see their formats).
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -29,6 +28,7 @@ from journeyman.settings import CollectLogSettings
 
 ROWS_BETWEEN_EVENTS = 1000
 FAULTS_SHOWN = 20
+SHOWN_LENGTH = 300
 
 
 class FileFault(Struct, frozen=True):
@@ -68,14 +68,16 @@ def collect_log(
     """
     _check(paths, settings, report)
     files = [(path, _format_of(path, settings)) for path in paths]
-    report(StageStarted("collect log", f"{len(files)} files to `{settings.output}`"))
+    formats = Counter(one.name for _, one in files)
+    counted = ", ".join(f"{name} {count}" for name, count in formats.items())
+    report(StageStarted("collect log", f"files by format: {counted}"))
     tally = _Tally(settings, report)
     write_interactions(settings.output, tally.interactions(files))
     report(ProgressEnded("collect", tally.summary()))
     for fault in tally.faults:
         report(Caution(f"left out, {_words(fault)}"))
-    for reason, count in tally.left_out.most_common():
-        report(Note(f"left out, {count} rows: {reason}"))
+    for reason, count in tally.left_out.most_common(FAULTS_SHOWN):
+        report(Note(f"left out {count}: {reason}"))
     return tally.collected(settings.output, tuple(one.name for _, one in files))
 
 
@@ -94,9 +96,8 @@ class _Tally:
         """The interactions of all files. Raises when all are read and there are too many faults."""
         for path, one in files:
             before = _fingerprint(path)
-            items = one.read(path, self._settings.agent)
-            for line, group in groupby(items, key=lambda item: item.line):
-                yield from self._row(path, line, list(group))
+            for items in one.read(path, self._settings.agent):
+                yield from self._row(path, items)
             if _fingerprint(path) != before and not is_sqlite(path):
                 raise IntegrityError(
                     f"`{path}` changed while it was read",
@@ -104,7 +105,7 @@ class _Tally:
                 )
         self._refuse_if_bad()
 
-    def _row(self, path: Path, line: int, items: list[Item]) -> Iterator[Interaction]:
+    def _row(self, path: Path, items: Sequence[Item]) -> Iterator[Interaction]:
         found = [item for item in items if isinstance(item, Interaction)]
         new = [unique for item in found if (unique := self._unique(item)) is not None]
         faults = [item for item in items if isinstance(item, LineFault)]
@@ -112,24 +113,24 @@ class _Tally:
         self.rows += 1
         self.written += len(new)
         if faults:
-            self._fault(path, line, faults)
+            self._fault(path, faults)
         elif new:
             self.kept += 1
         elif found:
             self.duplicates += 1
         else:
-            self.left_out[left_out[0]] += 1
+            self.left_out[_shown(left_out[0])] += 1
         if self.rows % ROWS_BETWEEN_EVENTS == 0:
             self._report(Progress("collect", self.rows, unit="rows"))
         yield from new
 
-    def _fault(self, path: Path, line: int, faults: Sequence[LineFault]) -> None:
+    def _fault(self, path: Path, faults: Sequence[LineFault]) -> None:
         torn = all(fault.torn for fault in faults)
         self.faulty += 1
         self.broken += not torn
         if len(self.faults) < max(FAULTS_SHOWN, self._settings.max_bad_lines + 1):
-            reason = "; ".join(fault.reason for fault in faults)
-            self.faults.append(FileFault(path, line, reason, torn))
+            reason = _shown("; ".join(fault.reason for fault in faults))
+            self.faults.append(FileFault(path, faults[0].line, reason, torn))
 
     def _unique(self, item: Interaction) -> Interaction | None:
         """The interaction under an id that only its content has; None for one seen before."""
@@ -154,7 +155,8 @@ class _Tally:
             )
         if not self.written:
             reasons = "".join(
-                f"\n  {count} rows: {reason}" for reason, count in self.left_out.most_common()
+                f"\n  {count} times: {reason}"
+                for reason, count in self.left_out.most_common(FAULTS_SHOWN)
             )
             raise DataRefused(
                 f"none of {self.rows} rows gives an interaction{':' if reasons else ''}{reasons}",
@@ -162,11 +164,11 @@ class _Tally:
             )
 
     def summary(self) -> str:
-        """`302 rows: 298 kept, 1 duplicates, 2 left out, 1 faulty; 310 interactions`."""
-        left_out = self.left_out.total()
+        """`rows 302: kept 298, duplicate 1, left out 2, faulty 1; interactions 310`."""
         return (
-            f"{self.rows} rows: {self.kept} kept, {self.duplicates} duplicates,"
-            f" {left_out} left out, {self.faulty} faulty; {self.written} interactions"
+            f"rows {self.rows}: kept {self.kept}, duplicate {self.duplicates},"
+            f" left out {self.left_out.total()}, faulty {self.faulty};"
+            f" interactions {self.written}"
         )
 
     def collected(self, path: Path, formats: tuple[str, ...]) -> CollectedLog:
@@ -219,6 +221,12 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     with path.open("rb") as stream:
         status = os.fstat(stream.fileno())
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _shown(text: str) -> str:
+    """A reason that may quote a log: short, and with nothing that a terminal would obey."""
+    plain = "".join(sign if sign.isprintable() else "?" for sign in text[:SHOWN_LENGTH])
+    return plain if len(text) <= SHOWN_LENGTH else f"{plain}..."
 
 
 def _words(fault: FileFault) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from journeyman.data.log_row import LogRow, content_of, to_interaction, to_row
+from journeyman.data.logged_turn import fault_of_calls
 from journeyman.data.strict_json import at_the_tail, control_in, decoded
 from journeyman.events import Caution, Reporter, ignore
 from journeyman.files import LineFault, Row, content_id, read_lines, write_records
@@ -115,11 +116,26 @@ def _field_faults(row: LogRow) -> Iterator[str]:
         *required,
         ("$.execution.output", row.execution.output or ""),
         *(
-            (f"$.execution.input_messages[{i}].content", turn.content)
+            (f"$.execution.input_messages[{i}].content", turn.content or "")
             for i, turn in enumerate(sent)
         ),
     ]
+    yield from _tool_faults(row)
     for name, text in texts:
         found = control_in(text)
         if found:
             yield f"`{name}` holds the control character `{found}`"
+
+
+def _tool_faults(row: LogRow) -> Iterator[str]:
+    """Calls without a name, and turns that neither say anything nor ask for a tool."""
+    fault = fault_of_calls(row.execution.tool_calls)
+    if fault:
+        yield f"{fault} - at `$.execution.tool_calls`"
+    for place, turn in enumerate(row.execution.input_messages or ()):
+        where = f"$.execution.input_messages[{place}]"
+        fault = fault_of_calls(turn.tool_calls)
+        if fault:
+            yield f"{fault} - at `{where}.tool_calls`"
+        if turn.content is None and not turn.tool_calls:
+            yield f"expected `str`, got `null` - at `{where}.content`"

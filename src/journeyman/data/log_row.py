@@ -9,8 +9,16 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from journeyman.data.logged_turn import (
+    LoggedCall,
+    LoggedTurn,
+    to_calls,
+    to_logged_calls,
+    to_message,
+    to_turn,
+)
 from journeyman.files import content_id
-from journeyman.records import Check, Interaction, Message, ToolCall
+from journeyman.records import Check, Interaction
 
 SUCCESS = "success"
 FAILURE = "failure"
@@ -49,9 +57,9 @@ class Execution(Struct, frozen=True, omit_defaults=True):
     output: str | UnsetType | None = UNSET
     status: str | None = None
     duration_ms: Annotated[float, Meta(ge=0)] | None = None
-    input_messages: tuple[Message, ...] | None = None
+    input_messages: tuple[LoggedTurn, ...] | None = None
     finish_reason: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[LoggedCall, ...] | None = None
 
 
 class Context(Struct, frozen=True, omit_defaults=True):
@@ -95,7 +103,7 @@ def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Inter
         agent=row.agent.role.strip().casefold(),
         answer=answer,
         status=(execution.status or (FAILURE if answer is None else SUCCESS)).strip().casefold(),
-        sent=execution.input_messages or (),
+        sent=tuple(map(to_message, execution.input_messages or ())),
         task_id=row.task.task_id,
         source=context.source or source,
         producer="/".join(named) or None,
@@ -104,7 +112,7 @@ def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Inter
         # Some programs write 0 or -1 for "no limit".
         max_tokens=max_tokens if max_tokens and max_tokens > 0 else None,
         checks=row.checks,
-        tool_calls=execution.tool_calls,
+        tool_calls=to_calls(execution.tool_calls),
         conversation=context.conversation,
     )
 
@@ -124,9 +132,9 @@ def to_row(interaction: Interaction) -> LogRow:
             output=interaction.answer,
             status=interaction.status,
             duration_ms=None if seconds is None else round(seconds * 1000, 3),
-            input_messages=interaction.sent or None,
+            input_messages=tuple(map(to_turn, interaction.sent)) or None,
             finish_reason=interaction.finish_reason,
-            tool_calls=interaction.tool_calls,
+            tool_calls=to_logged_calls(interaction.tool_calls),
         ),
         context=context if context != Context() else None,
         checks=interaction.checks,

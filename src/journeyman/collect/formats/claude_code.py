@@ -38,7 +38,7 @@ _DECODER = msgspec.json.Decoder(Event)
 _TURNS = ("user", "assistant")
 
 
-def _read(path: Path, agent: str) -> Iterator[Item]:
+def _read(path: Path, agent: str) -> Iterator[list[Item]]:
     if path.is_file() and path.stat().st_size > SESSION_LIMIT_BYTES:
         raise UsageError(
             f"`{path}` is larger than {SESSION_LIMIT_BYTES // 1024**2} MiB",
@@ -51,9 +51,9 @@ def _read(path: Path, agent: str) -> Iterator[Item]:
             session.add(row.value)
     for row in rows:
         if isinstance(row, Value):
-            yield from made(row.line, partial(_items, session, row.value, row.line, agent))
+            yield made(row.line, partial(_items, session, row.value, row.line, agent))
         else:
-            yield row
+            yield [row]
 
 
 def _items(session: Session, event: Event, line: int, agent: str) -> Iterator[Item]:

@@ -1,7 +1,7 @@
 """What every importer is made of: a name, how to recognise its files, and how to read them.
 
-An importer gives at least one item for every row of its file, with that row's line: an
-Interaction, a LineFault (broken), or a LeftOut (sound, but nothing to learn from).
+An importer gives a list of items for every row of its file, never an empty one, with that row's
+line: Interactions, a LineFault (broken), or a LeftOut (sound, but nothing to learn from).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +28,7 @@ class LeftOut(Struct, frozen=True):
 
 
 Item = Interaction | LineFault | LeftOut
+RowReader = Callable[[Path, str], Iterator[list[Item]]]
 
 
 class Faulty(Exception):
@@ -56,7 +57,7 @@ class Format(Struct, frozen=True):
     name: str
     what: str
     misfit: Callable[[Sample], "Fit"]
-    read: Callable[[Path, str], Iterator[Item]]
+    read: RowReader
 
 
 class Fit(Struct, frozen=True):
@@ -92,21 +93,19 @@ def by_row(reason_against: Callable[[JsonObject], str]) -> Callable[[Sample], Fi
     return misfit
 
 
-def by_type(
-    kind: type[T], items_of: Callable[[T, int, str], Iterable[Item]]
-) -> Callable[[Path, str], Iterator[Item]]:
+def by_type(kind: type[T], items_of: Callable[[T, int, str], Iterable[Item]]) -> RowReader:
     """A `read` for files whose rows stand for themselves: decode each, then make its items.
 
     items_of: takes the row, its line and the agent role; what it raises is about this row alone.
     """
     decoder = msgspec.json.Decoder(kind)
 
-    def read(path: Path, agent: str) -> Iterator[Item]:
+    def read(path: Path, agent: str) -> Iterator[list[Item]]:
         for row in values_of(path, decoder):
             if isinstance(row, LineFault):
-                yield row
+                yield [row]
             else:
-                yield from made(row.line, partial(items_of, row.value, row.line, agent))
+                yield made(row.line, partial(items_of, row.value, row.line, agent))
 
     return read
 

@@ -7,8 +7,8 @@ from journeyman.collect.formats.format import Format, Item, JsonObject, by_row
 from journeyman.data.interactions import read_interactions
 
 
-def _read(path: Path, agent: str) -> Iterator[Item]:  # noqa: ARG001 - every row names its own
-    return iter(read_interactions(path))
+def _read(path: Path, agent: str) -> Iterator[list[Item]]:  # noqa: ARG001 - rows name their own
+    return ([item] for item in read_interactions(path))
 
 
 def _against(row: JsonObject) -> str:

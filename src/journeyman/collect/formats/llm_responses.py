@@ -34,11 +34,11 @@ def stand_in(tables: Tables) -> bool:
 
 def read(
     connection: sqlite3.Connection, tables: Tables, name: str, agent: str, known: set[str]
-) -> Iterator[Item]:
+) -> Iterator[list[Item]]:
     """The calls in the order of their conversations, but for those whose ids are `known`."""
     log = _Responses(connection, tables, name, agent)
     for (line,) in connection.execute(_ORDER):
-        yield from made(line, partial(log.items, line, known))
+        yield made(line, partial(log.items, line, known))
 
 
 class _Responses:

@@ -15,7 +15,7 @@ from journeyman.errors import DataRefused, UsageError
 NAME = "llm-sqlite"
 
 
-def _read(path: Path, agent: str) -> Iterator[Item]:
+def _read(path: Path, agent: str) -> Iterator[list[Item]]:
     if not path.is_file():
         raise UsageError(f"`{path}` is not a file", hint="check the path, or name another file")
     if not is_sqlite(path):

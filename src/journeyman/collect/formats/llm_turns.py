@@ -37,11 +37,11 @@ def stand_in(tables: Tables) -> bool:
 
 def read(
     connection: sqlite3.Connection, tables: Tables, name: str, agent: str, known: set[str]
-) -> Iterator[Item]:
+) -> Iterator[list[Item]]:
     """The calls in their order. Their ids are added to `known`."""
     for row in connection.execute("SELECT rowid AS line, * FROM turns ORDER BY rowid"):
         known.add(str(row["id"]))
-        yield from made(row["line"], partial(_items, connection, tables, row, name, agent))
+        yield made(row["line"], partial(_items, connection, tables, row, name, agent))
 
 
 def _items(

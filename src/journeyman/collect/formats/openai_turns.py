@@ -7,10 +7,10 @@ Not covered: pictures, sound and files.
 from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from journeyman.collect.formats.format import Faulty, Unusable
+from journeyman.data.logged_turn import Function, LoggedCall, fault_of_calls, to_calls
 from journeyman.records import Message, Role, ToolCall
 
 _ROLES: dict[str, Role] = {
@@ -31,19 +31,10 @@ class Part(Struct, frozen=True):
     refusal: str | None = None
 
 
-class Function(Struct, frozen=True):
-    """The function of a call. `arguments` is JSON text; some servers log the object itself."""
+class Call(LoggedCall, frozen=True):
+    """One tool call; other types than `function` have none."""
 
-    name: str
-    arguments: str | dict[str, object] = "{}"
-
-
-class Call(Struct, frozen=True):
-    """One tool call."""
-
-    id: str | None = None
     type: str = "function"
-    function: Function | None = None
 
 
 class Turn(Struct, frozen=True):
@@ -69,9 +60,7 @@ def message_of(turn: Turn, where: str) -> Message:
     role = _ROLES.get(turn.role)
     if role is None:
         raise Faulty(f"unknown role `{turn.role}` - at `{where}.role`")
-    calls = tuple(_call(call, where) for call in turn.tool_calls or ())
-    if turn.function_call:
-        calls = (*calls, _from_function(turn.function_call, ""))
+    calls = _calls(turn, where)
     if calls and role != "assistant":
         raise Faulty(f"a `{turn.role}` turn asks for tools - at `{where}`")
     if turn.content is None and not calls and turn.refusal is None and role != "assistant":
@@ -102,16 +91,13 @@ def _part(part: Part, where: str) -> str:
     return text
 
 
-def _call(call: Call, where: str) -> ToolCall:
-    if call.function is None:
-        if call.type != "function":
-            raise Unusable(f"a tool call of type `{call.type}` has no function")
-        raise Faulty(f"object missing required field `function` - at `{where}.tool_calls[...]`")
-    return _from_function(call.function, call.id or "")
-
-
-def _from_function(function: Function, call_id: str) -> ToolCall:
-    arguments = function.arguments
-    if not isinstance(arguments, str):
-        arguments = msgspec.json.encode(arguments).decode()
-    return ToolCall(call_id, function.name, arguments)
+def _calls(turn: Turn, where: str) -> tuple[ToolCall, ...]:
+    other = next((call.type for call in turn.tool_calls or () if call.type != "function"), None)
+    if other is not None:
+        raise Unusable(f"a tool call of type `{other}` is no function")
+    old = (LoggedCall(function=turn.function_call),) if turn.function_call else ()
+    calls = (*(turn.tool_calls or ()), *old)
+    fault = fault_of_calls(calls)
+    if fault:
+        raise Faulty(f"{fault} - at `{where}.tool_calls`")
+    return to_calls(calls)

@@ -17,6 +17,7 @@ from journeyman.collect.formats.format import (
     Format,
     Item,
     JsonObject,
+    LeftOut,
     Sample,
     Unusable,
     by_row,
@@ -25,7 +26,7 @@ from journeyman.collect.formats.format import (
 from journeyman.collect.formats.otel_parts import read_value
 from journeyman.collect.formats.otel_spans import Attributes, Span, spans_in
 from journeyman.collect.formats.otel_turns import spoken_in
-from journeyman.collect.formats.rows import values_of
+from journeyman.collect.formats.rows import Value, values_of
 from journeyman.collect.formats.turns import Call, interaction
 from journeyman.data.prompts import ROLE_PROMPTS
 from journeyman.files import LineFault
@@ -38,19 +39,21 @@ _NOT_CALLS = frozenset(
 )
 
 
-def _read(path: Path, agent: str) -> Iterator[Item]:
+def _read(path: Path, agent: str) -> Iterator[list[Item]]:
     for row in values_of(path, _DECODER):
-        if isinstance(row, LineFault):
-            yield row
-            continue
-        try:
-            spans = list(spans_in(row.value))
-        except Faulty as fault:
-            yield LineFault(row.line, str(fault))
-            continue
-        # A broken span must not take the others of its line with it.
-        for span in spans or [Span({}, (), failed=False, duration_s=None)]:
-            yield from made(row.line, partial(_items, span, row.line, agent))
+        yield [row] if isinstance(row, LineFault) else _of_row(row, agent)
+
+
+def _of_row(row: Value[dict[str, object]], agent: str) -> list[Item]:
+    """The items of all spans of a line: a broken span does not take the others with it."""
+    try:
+        spans = list(spans_in(row.value))
+    except Faulty as fault:
+        return [LineFault(row.line, str(fault))]
+    if not spans:
+        return [LeftOut(row.line, "no spans in it")]
+    items = (made(row.line, partial(_items, span, row.line, agent)) for span in spans)
+    return [item for of_span in items for item in of_span]
 
 
 def _items(span: Span, line: int, agent: str) -> Iterator[Item]:

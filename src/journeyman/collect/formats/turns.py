@@ -73,7 +73,7 @@ def interaction(call: Call) -> Interaction:
         conversation=call.conversation or _first_turns(call.sent),
     )
     data = msgspec.json.encode(found)
-    # Tool turns are counted twice at most: escapes make the written line longer than this.
+    # The line in the file has the same texts and some more names of fields.
     if len(data) > LINE_LIMIT_BYTES - 4096:
         raise Unusable(f"longer than {LINE_LIMIT_BYTES // 1024**2} MiB with all turns before it")
     return msgspec.structs.replace(found, id=content_id(data.decode()), line=call.line)
