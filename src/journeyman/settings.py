@@ -54,6 +54,8 @@ class CollectPythonSettings:
     """File to write."""
     show_examples: bool = False
     """Show all doctest examples but the last in the prompt; the check uses those not shown."""
+    longest_answer: int = 6000
+    """Longest answer in characters; a function with a longer one is left out."""
     verify: bool = True
     """Keep only functions whose own source passes its check in the sandbox."""
 

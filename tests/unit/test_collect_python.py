@@ -68,6 +68,16 @@ SHAPES = '''
         """
         return sorted([n, n + 1, n + 2])
 
+    def alike(n):
+        """As if it were written so::
+
+            def alike(n): ...
+
+        >>> alike(1)
+        1
+        """
+        return n
+
     def chance():
         """Something by chance.
 
@@ -141,12 +151,19 @@ def _collected(
 def test_every_function_found_is_kept_or_left_out_with_a_reason(shapes: Path) -> None:
     collected, rows = _collected(shapes)
     reasons = {item.task_id.rpartition(".")[2]: item.reason for item in collected.left_out}
-    assert collected.found == collected.kept + len(collected.left_out) == 6
+    assert collected.found == collected.kept + len(collected.left_out) == 7
     assert set(rows) == {"area", "edge", "wrong", "nothing"}
     assert reasons == {
         "shown": "its prose shows its source",
+        "alike": "its prose shows its source",
         "chance": "no example that is not skipped says what it prints",
     }
+
+
+def test_a_long_answer_is_left_out_and_the_length_said(shapes: Path) -> None:
+    settings = CollectPythonSettings(output=shapes, verify=False, longest_answer=90)
+    reasons = collect_python(["shapes"], settings).reasons()
+    assert reasons["its answer is longer than 90 characters"] == 2  # area and edge need helpers
 
 
 def test_the_task_holds_signature_and_prose_and_neither_examples_nor_source(shapes: Path) -> None:

@@ -69,7 +69,7 @@ def collect_python(
     report(StageStarted("collect", f"documented functions of {', '.join(packages) or 'nothing'}"))
     read = _read_all(packages)
     left_out: list[LeftOutFunction] = []
-    tasks = _tasks(read, settings.show_examples, left_out)
+    tasks = _tasks(read, settings, left_out)
     found = len(tasks) + len(left_out)
     if settings.verify:
         tasks = _verified(tasks, _required_sandbox(report), left_out, report)
@@ -116,13 +116,13 @@ Found = tuple[Package, Task]
 
 
 def _tasks(
-    packages: Iterable[Package], show_examples: bool, left_out: list[LeftOutFunction]
+    packages: Iterable[Package], settings: CollectPythonSettings, left_out: list[LeftOutFunction]
 ) -> list[Found]:
     tasks: list[Found] = []
     for package in packages:
         for module in package.modules.values():
             for function in documented_functions(module):
-                task = _task(package, module, function, show_examples, left_out)
+                task = _task(package, module, function, settings, left_out)
                 if task is not None:
                     tasks.append((package, task))
     return tasks
@@ -132,11 +132,17 @@ def _task(
     package: Package,
     module: Module,
     function: Documented,
-    show_examples: bool,
+    settings: CollectPythonSettings,
     left_out: list[LeftOutFunction],
 ) -> Task | None:
     try:
-        return task_of(package, module, function, show_examples=show_examples)
+        return task_of(
+            package,
+            module,
+            function,
+            show_examples=settings.show_examples,
+            longest_answer=settings.longest_answer,
+        )
     except LeftOut as reason:
         left_out.append(LeftOutFunction(f"{module.name}.{function.name}", str(reason)))
         return None

@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import re
 from dataclasses import dataclass
 
 from journeyman.collect.docstrings import Documented, doctest_text, parts_of, prose_of
@@ -10,8 +11,6 @@ from journeyman.collect.standalone import NotAlone, Slice, free_names
 from journeyman.files import content_id
 from journeyman.records import Check, Interaction
 
-LONGEST_ANSWER = 6000
-"""Characters of an answer, about 1,500 tokens: what a small model can learn in 2,048."""
 _SHOWN_SOURCE = 24
 """A line of the body with so many characters that stands in the prose gives the answer away."""
 
@@ -47,8 +46,15 @@ class Task:
         )
 
 
-def task_of(package: Package, module: Module, function: Documented, *, show_examples: bool) -> Task:
-    """Make a function's task. Raises LeftOut."""
+def task_of(
+    package: Package,
+    module: Module,
+    function: Documented,
+    *,
+    show_examples: bool,
+    longest_answer: int,
+) -> Task:
+    """Make a function's task; `longest_answer` in characters. Raises LeftOut."""
     try:
         parts = parts_of(ast.get_docstring(function) or "")
     except ValueError as error:
@@ -65,7 +71,9 @@ def task_of(package: Package, module: Module, function: Documented, *, show_exam
     except NotAlone as error:
         raise LeftOut(str(error)) from error
     prose = prose_of(parts)
-    _refuse_unfit(function, module, prose, code.text())
+    if len(code.text()) > longest_answer:
+        raise LeftOut(f"its answer is longer than {longest_answer} characters")
+    _refuse_shown(function, module, prose)
     return Task(
         task_id=f"{module.name}.{function.name}",
         prompt=_prompt(function, prose, shown),
@@ -74,16 +82,16 @@ def task_of(package: Package, module: Module, function: Documented, *, show_exam
     )
 
 
-def _refuse_unfit(function: Documented, module: Module, prose: str, code: str) -> None:
-    if len(code) > LONGEST_ANSWER:
-        raise LeftOut(f"its answer is longer than {LONGEST_ANSWER} characters")
+def _refuse_shown(function: Documented, module: Module, prose: str) -> None:
+    """Refuse a function whose docstring gives its solution away."""
     body = function.body[1:]
     if not body:
         raise LeftOut("it has no body")
     source = "\n".join(module.segment(statement) for statement in body)
     said = {" ".join(line.split()) for line in prose.splitlines()}
     lines = {" ".join(line.split()) for line in source.splitlines()}
-    if any(len(line) >= _SHOWN_SOURCE for line in said & lines):
+    defined = re.search(rf"\bdef {re.escape(function.name)}\b", prose)
+    if defined or any(len(line) >= _SHOWN_SOURCE for line in said & lines):
         raise LeftOut("its prose shows its source")
 
 
