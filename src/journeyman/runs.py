@@ -93,7 +93,7 @@ def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest | None:
         return None
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(
             f"`{path}` is damaged: {error}", hint="move the folder away and run the stage again"
         ) from error

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,39 +12,34 @@ from journeyman.files import write_json
 from journeyman.settings import TrainSettings
 from journeyman.train.seeds import derived_seed
 
-if TYPE_CHECKING:
-    from peft import LoraConfig
-
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
-
-
-def lora_config(settings: TrainSettings) -> "LoraConfig":
-    """PEFT's record of the adapter's shape."""
-    from peft import LoraConfig, TaskType
-
-    return LoraConfig(
-        r=settings.lora_r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=list(settings.lora_targets),
-        base_model_name_or_path=settings.base,
-        task_type=TaskType.CAUSAL_LM,
-        bias="none",
-    )
 
 
 def write_adapter(folder: Path, parameters: Mapping[str, Tensor], settings: TrainSettings) -> None:
     """Write both files. parameters: by PEFT's names, as the engine gives them."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in parameters.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    values = lora_config(settings).to_dict()
-    values["inference_mode"] = True
-    # Sorted: PEFT keeps the targets as a set, whose order changes from process to process.
-    write_json(
-        folder / CONFIG,
-        {key: sorted(value) if isinstance(value, set) else value for key, value in values.items()},
-    )
+    write_json(folder / CONFIG, adapter_config(settings))
+
+
+def adapter_config(settings: TrainSettings) -> dict[str, object]:
+    """PEFT's record of plain LoRA on linear layers; what is not named has PEFT's own default."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": settings.base,
+        "inference_mode": True,
+        "r": settings.lora_r,
+        "lora_alpha": settings.lora_alpha,
+        "lora_dropout": settings.lora_dropout,
+        "target_modules": sorted(settings.lora_targets),
+        "modules_to_save": None,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "use_dora": False,
+        "use_rslora": False,
+    }
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

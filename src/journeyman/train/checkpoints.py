@@ -81,7 +81,7 @@ def read_checkpoint(folder: Path) -> Found:
 def _decoded(folder: Path) -> Found:
     try:
         state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # The hash agreed, so this is not damage but a state of another version of this program.
         raise IntegrityError(
             f"`{folder / STATE}` was written by another version: {error}",

@@ -5,6 +5,7 @@ right, so no mask is needed and the quick path of SDPA is taken; padding is neve
 Not covered: models whose attention is not causal; adapters on the embedding or the output layer.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,6 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.model.base import load_causal_model
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import lora_config
 from journeyman.train.engine import Tally
 from journeyman.train.head_loss import completion_loss
 from journeyman.train.rows import TokenRow
@@ -38,13 +38,11 @@ class HfEngine:
         dtype: torch.dtype,
         report: Reporter = ignore,
     ) -> None:
-        from peft import get_peft_model, get_peft_model_state_dict
+        from peft import get_peft_model_state_dict
 
         causal: Any = load_causal_model(base, dtype)
         require_targets(causal, settings.lora_targets)
-        # PEFT draws its start values from the global generator; the loop sets its own over them.
-        with torch.random.fork_rng(devices=[]):
-            self._model: Any = get_peft_model(causal, lora_config(settings))
+        self._model = _with_adapter(causal, settings)
         self._causal = causal
         self._decoder = causal.base_model
         self._head = causal.get_output_embeddings()
@@ -78,7 +76,7 @@ class HfEngine:
                     hidden.float(), batch.targets, reduction="sum"
                 )
                 torch.autograd.backward(loss * weight)
-                loss_sum = float(loss)
+                loss_sum = float(loss.detach())
         return batch.tally(loss_sum)
 
     def loss(self, rows: Sequence[TokenRow]) -> Tally:
@@ -150,6 +148,23 @@ class _Batch:
     def tally(self, loss_sum: float) -> Tally:
         """The account of this batch."""
         return Tally(loss_sum, len(self.targets), self._real_tokens, self.ids.numel())
+
+
+def _with_adapter(causal: Any, settings: TrainSettings) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.lora_targets),
+        task_type=TaskType.CAUSAL_LM,
+    )
+    # PEFT draws its start values from the global generator; the loop sets its own over them.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # About an attribute of transformers that PEFT reads; nothing that a user could act on.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(causal, config)
 
 
 def _named(model: Any, state_dict_of: Any) -> dict[str, Tensor]:

@@ -94,7 +94,7 @@ def note_other_template(data_dir: Path, base: BaseModel, report: Reporter) -> No
         return
     try:
         metadata = msgspec.json.decode(path.read_bytes(), type=_Metadata)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataRefused(
             f"`{path}` cannot be read: {error}", hint="run `journeyman prepare` again"
         ) from error

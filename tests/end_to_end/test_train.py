@@ -1,0 +1,160 @@
+"""Training a two-layer model for a few steps: what is learned, and what is left behind."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from journeyman.errors import UsageError
+from journeyman.events import Event, Note, Progress
+from journeyman.model.adapter import read_adapter, require_fit
+from journeyman.model.base import find_base
+from journeyman.train.outputs import Trained
+from journeyman.train.stage import train
+from tests.small_models import small_dataset, small_model
+from tests.training_runs import drawn_steps, names, short_run
+
+CHECKPOINT = {
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "manifest.json",
+    "optimizer.safetensors",
+    "state.json",
+}
+FINAL = {
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "chat_template.jinja",
+    "manifest.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_model(tmp_path_factory.mktemp("base") / "base")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
+
+
+@pytest.fixture(scope="module")
+def run(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(short_run(base, data, tmp_path_factory.mktemp("run") / "out"))
+
+
+def test_loss_falls_on_rows_that_were_not_trained_on(run: Trained) -> None:
+    assert run.val_loss_base is not None
+    assert run.val_loss_final is not None
+    assert run.val_loss_final < run.val_loss_base - 0.3
+    # 10 rows by 4 are 3 steps an epoch.
+    assert run.steps == 9
+
+
+def test_every_folder_holds_exactly_its_files(run: Trained) -> None:
+    output_dir = run.final_model.parent
+    assert names(output_dir) == {
+        ".lock",
+        "checkpoint-8",
+        "checkpoint-9",
+        "final_model",
+        "logs",
+        "losses.png",
+        "training_config.json",
+    }
+    assert names(output_dir / "checkpoint-9") == CHECKPOINT
+    assert names(run.final_model) == FINAL
+    (events,) = (output_dir / "logs").iterdir()
+    assert events.name.startswith("events.out.tfevents.")
+
+
+def test_curves_show_every_step_and_validation(run: Trained) -> None:
+    output_dir = run.final_model.parent
+    for curve in ("train/loss", "train/lr", "train/tokens_per_s"):
+        assert drawn_steps(output_dir, curve) == list(range(1, 10))
+    assert drawn_steps(output_dir, "val/loss") == [0, 3, 6, 9]
+
+
+def test_training_config_holds_the_resolvedshort_run(run: Trained) -> None:
+    config = json.loads((run.final_model.parent / "training_config.json").read_text())
+    assert config["settings"]["precision"] in {"fp32", "bf16"}
+    assert config["settings"]["accumulation"] == 2
+    assert (config["steps"], config["train_rows"], config["val_rows"]) == (9, 10, 3)
+    assert config["versions"]["torch"]
+    assert config["machine"]
+
+
+def test_the_adapter_fits_its_base_and_names_it_as_written(run: Trained, base: Path) -> None:
+    adapter = read_adapter(run.final_model)
+    assert adapter.base_name == str(base)
+    assert (adapter.rank, adapter.alpha) == (8, 32)
+    require_fit(adapter, find_base(str(base)))
+
+
+def test_same_seed_gives_the_same_bits(
+    run: Trained, base: Path, data: Path, tmp_path: Path
+) -> None:
+    again = train(short_run(base, data, tmp_path / "again"))
+    files = [one.final_model / "adapter_model.safetensors" for one in (run, again)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_finished_run_says_so_and_changes_nothing(run: Trained, base: Path, data: Path) -> None:
+    before = (run.final_model / "manifest.json").read_bytes()
+    events: list[Event] = []
+    again = train(short_run(base, data, run.final_model.parent), events.append)
+    assert again == run
+    assert any(isinstance(event, Note) and "is finished" in event.text for event in events)
+    assert (run.final_model / "manifest.json").read_bytes() == before
+
+
+def test_another_run_in_the_folder_is_refused_and_fresh_moves_it_aside(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    first = short_run(base, data, tmp_path / "out", max_steps=2)
+    train(first)
+    second = dataclasses.replace(first, lr=5e-3)
+    with pytest.raises(UsageError, match=r"`lr` `0\.01` there, `0\.005` here"):
+        train(second)
+    train(dataclasses.replace(second, fresh=True))
+    moved = tmp_path / "out" / "earlier-1"
+    assert names(moved) >= {"checkpoint-1", "checkpoint-2", "final_model", "logs"}
+    assert train(second).steps == 2
+
+
+def test_progress_tells_step_loss_rate_and_time_left(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    settings = short_run(base, data, tmp_path / "out", max_steps=2)
+    train(settings, events.append)
+    progress = [one for one in events if isinstance(one, Progress) and one.task == "train"]
+    assert len(progress) == 4
+    assert "step 1/2  loss 1" in progress[0].detail
+    assert progress[0].detail.endswith("tok/s")
+    assert progress[-1].done == progress[-1].total
+    assert progress[-1].remaining_s == 0
+    assert [one.done for one in progress] == sorted(one.done for one in progress)
+
+
+def test_a_target_that_the_model_lacks_is_refused_with_those_it_has(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    settings = short_run(base, data, tmp_path / "out")
+    for target in ("c_attn", "lm_head", "embed_tokens"):
+        with pytest.raises(UsageError, match=target) as caught:
+            train(dataclasses.replace(settings, lora_targets=("q_proj", target)))
+        assert "down_proj" in caught.value.hint
+
+
+def test_a_foreign_final_model_is_never_overwritten(base: Path, data: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "out" / "final_model"
+    foreign.mkdir(parents=True)
+    (foreign / "adapter_model.safetensors").write_bytes(b"precious")
+    with pytest.raises(UsageError, match="not of this program"):
+        train(short_run(base, data, tmp_path / "out"))
+    assert (foreign / "adapter_model.safetensors").read_bytes() == b"precious"
