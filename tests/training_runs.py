@@ -1,9 +1,15 @@
-"""A short training run on a small model, with settings that tests change by name."""
+"""Short training runs: settings that tests change by name, here or in a process of its own."""
 
 import dataclasses
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import msgspec
+
 from journeyman.settings import TrainSettings
+from journeyman.train.checkpoints import numbered
 
 
 def short_run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
@@ -19,6 +25,31 @@ def short_run(base: Path, data: Path, output_dir: Path, **changes: object) -> Tr
         threads=1,
     )
     return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def started(settings: TrainSettings) -> "subprocess.Popen[str]":
+    """A training run in a process of its own; it says its error and ends with its exit code."""
+    code = (
+        "import sys, msgspec\n"
+        "from journeyman.errors import JourneymanError\n"
+        "from journeyman.settings import TrainSettings\n"
+        "from journeyman.train.stage import train\n"
+        "settings = msgspec.json.decode(sys.argv[1], type=TrainSettings,\n"
+        "    dec_hook=lambda kind, value: kind(value))\n"
+        "try:\n"
+        "    train(settings)\n"
+        "except JourneymanError as error:\n"
+        "    print(error.message)\n"
+        "    sys.exit(error.exit_code)\n"
+    )
+    text = msgspec.json.encode(settings, enc_hook=str).decode()
+    return subprocess.Popen([sys.executable, "-c", code, text], stdout=subprocess.PIPE, text=True)
+
+
+def wait_for_step(process: "subprocess.Popen[str]", output_dir: Path, step: int) -> None:
+    """Wait until a checkpoint of that step or a later one is there, or the process has ended."""
+    while process.poll() is None and not any(n >= step for n, _ in numbered(output_dir)):
+        time.sleep(0.01)
 
 
 def drawn_steps(output_dir: Path, curve: str) -> list[int]:

@@ -3,8 +3,6 @@
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,12 +13,11 @@ from journeyman.errors import IntegrityError, Interrupted, MachineError, UsageEr
 from journeyman.events import Caution, Event, Note, Progress, Reporter
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoints import numbered
 from journeyman.train.outputs import Trained
 from journeyman.train.stage import train
 from journeyman.train.state import State
 from tests.small_models import small_dataset, small_model
-from tests.training_runs import drawn_steps, names, short_run
+from tests.training_runs import drawn_steps, names, short_run, started, wait_for_step
 
 STEPS = 12
 
@@ -61,29 +58,6 @@ def _assert_equal(one: Trained, other: Trained) -> None:
     assert one.val_loss_final == other.val_loss_final
 
 
-def _started(settings: TrainSettings) -> "subprocess.Popen[str]":
-    code = (
-        "import sys, msgspec\n"
-        "from journeyman.errors import JourneymanError\n"
-        "from journeyman.settings import TrainSettings\n"
-        "from journeyman.train.stage import train\n"
-        "settings = msgspec.json.decode(sys.argv[1], type=TrainSettings,\n"
-        "    dec_hook=lambda kind, value: kind(value))\n"
-        "try:\n"
-        "    train(settings)\n"
-        "except JourneymanError as error:\n"
-        "    print(error.message)\n"
-        "    sys.exit(error.exit_code)\n"
-    )
-    text = msgspec.json.encode(settings, enc_hook=str).decode()
-    return subprocess.Popen([sys.executable, "-c", code, text], stdout=subprocess.PIPE, text=True)
-
-
-def _wait_for_step(process: "subprocess.Popen[str]", output_dir: Path, step: int) -> None:
-    while process.poll() is None and not any(n >= step for n, _ in numbered(output_dir)):
-        time.sleep(0.01)
-
-
 def _stop_after(step: int) -> Reporter:
     """A reporter that asks for a stop, as the user would, in the first micro-batch after a step."""
 
@@ -106,8 +80,8 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_been(
     chance = random.Random(11)
     settings = _settings(base, data, tmp_path)
     for step in (2, 6):
-        process = _started(settings)
-        _wait_for_step(process, tmp_path, step)
+        process = started(settings)
+        wait_for_step(process, tmp_path, step)
         time.sleep(chance.uniform(0, 0.2))
         process.kill()
         process.communicate()
@@ -120,8 +94,8 @@ def test_sigterm_ends_with_75_and_the_same_command_goes_on(
     whole: Trained, base: Path, data: Path, tmp_path: Path
 ) -> None:
     settings = _settings(base, data, tmp_path, save_steps=5)
-    process = _started(settings)
-    _wait_for_step(process, tmp_path, 5)
+    process = started(settings)
+    wait_for_step(process, tmp_path, 5)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate()
     assert process.returncode == 75

@@ -108,7 +108,7 @@ def _threads(asked: int | None, report: Reporter) -> Iterator[None]:
     before = torch.get_num_threads()
     if asked is not None:
         torch.set_num_threads(asked)
-    report(Note(f"{torch.get_num_threads()} threads"))
+    report(Note(f"threads: {torch.get_num_threads()}"))
     try:
         yield
     finally:

@@ -1,0 +1,51 @@
+"""What a signal does: the first is remembered, the second ends at once."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from journeyman.errors import Interrupted
+from journeyman.train.stopping import StopRequest
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_answered_at_the_next_check(number: signal.Signals) -> None:
+    with StopRequest() as stop:
+        stop.check()
+        signal.raise_signal(number)
+        with pytest.raises(Interrupted):
+            stop.check()
+
+
+def test_the_second_signal_ends_the_process_with_75() -> None:
+    child = os.fork()
+    if child == 0:
+        with StopRequest():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 75
+
+
+def test_handlers_come_back_even_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ZeroDivisionError), StopRequest():
+        _ = 1 / 0
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_outside_of_the_main_thread_it_only_does_not_listen() -> None:
+    heard = []
+
+    def work() -> None:
+        with StopRequest() as stop:
+            stop.check()
+            heard.append(stop.asked)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert heard == [False]
