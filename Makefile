@@ -22,7 +22,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 demo: setup ## Log to verdict on the embedded model, in minutes
-	$(BIN)/journeyman run
+	$(BIN)/journeyman demo
 
 test: setup ## Unit, end-to-end and slow tests
 	$(BIN)/journeyman llama-cpp

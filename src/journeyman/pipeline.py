@@ -5,9 +5,10 @@ version and input hashes, and every output still has the bytes it had. That a fi
 nothing.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -19,38 +20,85 @@ from journeyman.runs import hash_files, owned, read_manifest, write_manifest
 from journeyman.settings import (
     CollectPythonSettings,
     ConvertSettings,
+    DemoSettings,
     EvaluateSettings,
     PrepareSettings,
     RunSettings,
     TrainSettings,
 )
+from journeyman.train.config_file import RECOMMENDED
 
 DEMO_PACKAGES = ("more_itertools", "toolz", "boltons")
+DEMO_BASE = "smollm2-135m"
 
 
 class Step(Struct, frozen=True):
-    """One stage of a run: what it reads, what it writes (files or folders), and the call itself."""
+    """One stage of a run: what it reads, what it writes (files or folders), and the call itself.
+
+    `owns` are the paths that stand in the way of doing it anew with other settings.
+    """
 
     name: str
     settings: dict[str, object]
     reads: tuple[Path, ...]
     writes: tuple[Path, ...]
     act: Callable[[], object]
+    owns: tuple[Path, ...] = ()
 
 
 def run(settings: RunSettings, report: Reporter = ignore) -> Path:
-    """Carry out every step that is not fresh. Gives the folder that holds all of it."""
+    """Carry out every stage of a run that is not fresh. Gives the folder that holds all of it."""
     with owned(settings.folder):
-        for step in steps(settings, report):
-            reason = stale_because(settings.folder, step)
-            if not reason:
-                report(StageStarted(step.name, "unchanged, skipped"))
-                continue
-            report(StageStarted(step.name, reason))
-            step.act()
-            _record(settings.folder, step)
-    report(Note(f"everything is in `{settings.folder}`"))
+        carry_out(settings.folder, steps(settings, report), report)
     return settings.folder
+
+
+def demo(settings: DemoSettings, report: Reporter = ignore) -> Path:
+    """The same on the embedded model, with interactions made from installed packages."""
+    log = settings.folder / "interactions.jsonl"
+    first = _collect(
+        CollectPythonSettings(output=log, longest_answer=settings.longest_answer), report
+    )
+    rest = RunSettings(
+        input=log,
+        folder=settings.folder,
+        base=DEMO_BASE,
+        epochs=settings.epochs,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+    )
+    with owned(settings.folder):
+        carry_out(settings.folder, [first, *steps(rest, report)], report)
+    return settings.folder
+
+
+def carry_out(folder: Path, steps: Sequence[Step], report: Reporter) -> None:
+    """Run the steps that are not fresh, in order, and record each when it is done."""
+    for step in steps:
+        reason = stale_because(folder, step)
+        if reason:
+            _move_aside(folder, step, reason, report)
+            step.act()
+            _record(folder, step)
+        else:
+            report(StageStarted(step.name, "unchanged, skipped"))
+    report(Note(f"everything is in `{folder}`"))
+
+
+def _move_aside(folder: Path, step: Step, reason: str, report: Reporter) -> None:
+    """Keep what an earlier, finished run of this step made; an unfinished one is gone on with."""
+    record = folder / "stages" / f"{step.name}.json"
+    if not record.exists():
+        return
+    number = 1 + sum(1 for _ in folder.glob(f"replaced/{step.name}-*"))
+    goal = folder / "replaced" / f"{step.name}-{number}"
+    present = [path for path in step.owns if path.exists()]
+    if present:
+        goal.mkdir(parents=True)
+        report(Note(f"{step.name}: {reason}; what it made before is in `{goal}`"))
+    for path in present:
+        path.rename(goal / path.name)
+    record.unlink()
 
 
 def steps(settings: RunSettings, report: Reporter) -> list[Step]:
@@ -58,31 +106,26 @@ def steps(settings: RunSettings, report: Reporter) -> list[Step]:
     folder = settings.folder
     dataset, adapter = folder / "dataset", folder / "adapter"
     model, result = folder / "model.gguf", folder / "evaluation.json"
-    collected = folder / "interactions.jsonl"
-    first = [] if settings.input else [_collect(collected, report)]
     return [
-        *first,
-        _prepare(settings, settings.input or collected, dataset, report),
+        _prepare(settings, dataset, report),
         _train(settings, dataset, adapter, report),
         _convert(settings, dataset, adapter / "final_model", model, report),
         _evaluate(settings, dataset / "test.jsonl", model, result, report),
     ]
 
 
-def _collect(output: Path, report: Reporter) -> Step:
-    stage = CollectPythonSettings(output=output)
-
+def _collect(stage: CollectPythonSettings, report: Reporter) -> Step:
     def act() -> object:
         from journeyman.collect.python_package import collect_python
 
         return collect_python(DEMO_PACKAGES, stage, report)
 
-    return _step("collect", stage, (), (output,), act)
+    return _step("collect", stage, (), (stage.output,), act)
 
 
-def _prepare(settings: RunSettings, log: Path, dataset: Path, report: Reporter) -> Step:
+def _prepare(settings: RunSettings, dataset: Path, report: Reporter) -> Step:
     stage = PrepareSettings(
-        input=log,
+        input=settings.input,
         output_dir=dataset,
         policy=settings.policy,
         base=settings.base,
@@ -94,11 +137,13 @@ def _prepare(settings: RunSettings, log: Path, dataset: Path, report: Reporter) 
 
         return prepare(stage, report)
 
-    return _step("prepare", stage, (log,), (dataset,), act)
+    return _step("prepare", stage, (settings.input,), (dataset,), act)
 
 
 def _train(settings: RunSettings, dataset: Path, adapter: Path, report: Reporter) -> Step:
-    stage = TrainSettings(
+    preset: Mapping[str, Any] = RECOMMENDED if settings.preset == "recommended" else {}
+    stage = replace(
+        TrainSettings(**preset),
         base=settings.base,
         data_dir=dataset,
         output_dir=adapter,
@@ -113,7 +158,7 @@ def _train(settings: RunSettings, dataset: Path, adapter: Path, report: Reporter
         return train(stage, report)
 
     reads = (dataset / "train.jsonl", dataset / "val.jsonl")
-    return _step("train", stage, reads, (adapter / "final_model",), act)
+    return _step("train", stage, reads, (adapter / "final_model",), act, owns=(adapter,))
 
 
 def _convert(
@@ -126,7 +171,12 @@ def _convert(
 
         return convert(stage, report)
 
-    return _step("convert", stage, (adapter,), (model,), act)
+    owns = tuple(
+        file.with_name(file.name + end)
+        for file in (model, model.with_suffix(".f16.gguf"))
+        for end in ("", ".manifest.json")
+    )
+    return _step("convert", stage, (adapter,), (model,), act, owns=owns)
 
 
 def _evaluate(
@@ -156,9 +206,11 @@ def _step(
     reads: tuple[Path, ...],
     writes: tuple[Path, ...],
     act: Callable[[], object],
+    *,
+    owns: tuple[Path, ...] = (),
 ) -> Step:
     fields = asdict(settings)  # type: ignore[call-overload]
-    return Step(name, msgspec.to_builtins(fields, enc_hook=str), reads, writes, act)
+    return Step(name, msgspec.to_builtins(fields, enc_hook=str), reads, writes, act, owns)
 
 
 def stale_because(folder: Path, step: Step) -> str:

@@ -19,6 +19,7 @@ SEED = 42
 
 Policy = Literal["seed", "salvage", "strict"]
 Prompts = Literal["role", "logged"]
+Preset = Literal["given", "recommended"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -178,14 +179,16 @@ class EvaluateSettings:
 class RunSettings:
     """All stages in order; those whose inputs have not changed are skipped."""
 
-    input: Path | None = None
-    """Log to start from; by default the demo's own interactions, made from installed packages."""
-    folder: Path = Path("demo")
+    input: Path
+    """Log to start from."""
+    folder: Path = Path("runs/first")
     """Folder for everything that the run makes."""
-    base: str = "smollm2-135m"
-    """Base model."""
+    base: str = BASE
+    """Base model: hub id, local folder, GGUF file, or smollm2-135m."""
     policy: Policy = "salvage"
     """Which rows are kept; see `journeyman prepare`."""
+    preset: Preset = "recommended"
+    """Training defaults as given, or those that the evidence recommends."""
     epochs: float = 3.0
     """How often every row is seen."""
     max_steps: int | None = None
@@ -194,5 +197,21 @@ class RunSettings:
     """Evaluate the first N held-out rows only."""
     max_tokens: int = 512
     """Longest answer in tokens."""
+    seed: int = SEED
+    """Seed of everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """The whole run on an embedded model and on functions of installed packages, in minutes."""
+
+    folder: Path = Path("demo")
+    """Folder for everything that the demo makes."""
+    longest_answer: int = 500
+    """Longest answer to learn, in characters; the short functions make a slice of minutes."""
+    epochs: float = 1.0
+    """How often every row is seen."""
+    max_tokens: int = 256
+    """Longest answer in tokens when base and tuned are compared."""
     seed: int = SEED
     """Seed of everything."""

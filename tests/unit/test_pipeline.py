@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from journeyman.pipeline import Step, _record, stale_because, steps
+from journeyman.pipeline import Step, _record, carry_out, stale_because, steps
 from journeyman.settings import RunSettings
 
 
@@ -50,8 +50,48 @@ def test_an_output_that_only_exists_is_not_fresh(tmp_path: Path, done: Step) -> 
     assert stale_because(tmp_path, done) == "not done yet"
 
 
-def test_a_run_with_a_log_collects_nothing(tmp_path: Path) -> None:
+def test_the_stages_of_a_run_read_what_the_stage_before_wrote(tmp_path: Path) -> None:
     settings = RunSettings(input=tmp_path / "log.jsonl", folder=tmp_path)
-    names = [step.name for step in steps(settings, lambda _: None)]
-    assert names == ["prepare", "train", "convert", "evaluate"]
-    assert steps(RunSettings(folder=tmp_path), lambda _: None)[0].name == "collect"
+    done = {step.name: step for step in steps(settings, lambda _: None)}
+    assert list(done) == ["prepare", "train", "convert", "evaluate"]
+    assert done["train"].reads[0].parent == done["prepare"].writes[0]
+    assert done["convert"].reads == done["train"].writes
+    assert set(done["convert"].writes) < set(done["evaluate"].reads)
+
+
+def test_a_run_trains_as_the_evidence_recommends_unless_told(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    for preset, rank in (("recommended", 16), ("given", 8)):
+        settings = RunSettings(input=log, folder=tmp_path, preset=preset)  # type: ignore[arg-type]
+        train = steps(settings, lambda _: None)[1]
+        assert train.settings["lora_r"] == rank
+
+
+def test_fresh_steps_are_not_done_again(tmp_path: Path) -> None:
+    calls: list[str] = []
+    (tmp_path / "in").touch()
+    inputs = (tmp_path / "in",)
+    work = [
+        Step("a", {}, inputs, (), lambda: calls.append("a")),
+        Step("b", {}, inputs, (), lambda: calls.append("b")),
+    ]
+    carry_out(tmp_path, work, lambda _: None)
+    carry_out(tmp_path, work, lambda _: None)
+    assert calls == ["a", "b"]
+
+
+def test_what_a_changed_step_made_before_is_kept_aside(tmp_path: Path, done: Step) -> None:
+    made = tmp_path / "out"
+    changed = msgspec.structs.replace(
+        done, settings={"n": 4}, owns=(made,), act=lambda: made.mkdir()
+    )
+    carry_out(tmp_path, [changed], lambda _: None)
+    assert list(made.iterdir()) == []
+    assert (tmp_path / "replaced" / "make-1" / "out" / "file").read_text("utf-8") == "2"
+
+
+def test_an_unfinished_step_is_gone_on_with(tmp_path: Path, done: Step) -> None:
+    (tmp_path / "stages" / "make.json").unlink()
+    kept = msgspec.structs.replace(done, owns=(tmp_path / "out",))
+    carry_out(tmp_path, [kept], lambda _: None)
+    assert (tmp_path / "out" / "file").is_file()

@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "From an adapter to a merged, checked and quantised GGUF.",
     "evaluate": "Base and tuned model on held-out tasks, and the verdict.",
     "run": "All stages in order; only those whose inputs changed.",
+    "demo": "The whole run on an embedded model, in minutes.",
     "llama-cpp": "Find the llama.cpp tools, or build them once.",
 }
 

@@ -14,4 +14,4 @@ def convert(settings: Annotated[ConvertSettings, Parameter(name="*")] = ConvertS
 
     with Console() as console:
         converted = act(settings, console.report)
-        console.data(str(converted.output.path))
+        console.data(str(converted.gguf.path))

@@ -8,7 +8,7 @@ from journeyman.console import Console
 from journeyman.settings import RunSettings
 
 
-def run(settings: Annotated[RunSettings, Parameter(name="*")] = RunSettings()) -> None:
+def run(settings: Annotated[RunSettings, Parameter(name="*")]) -> None:
     """All stages in order; only those whose inputs changed."""
     from journeyman.pipeline import run as act
 

@@ -1,12 +1,12 @@
 """`journeyman train`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from journeyman.console import Console
-from journeyman.settings import TrainSettings
+from journeyman.settings import Preset, TrainSettings
 
 
 def train(
@@ -17,7 +17,7 @@ def train(
         Parameter(help="JSON file with defaults, as training/configs/lora_config.json."),
     ] = None,
     preset: Annotated[
-        Literal["given", "recommended"],
+        Preset,
         Parameter(help="Defaults as given, or those that the evidence recommends."),
     ] = "given",
 ) -> None:
