@@ -82,9 +82,7 @@ def test_fresh_steps_are_not_done_again(tmp_path: Path) -> None:
 
 def test_what_a_changed_step_made_before_is_kept_aside(tmp_path: Path, done: Step) -> None:
     made = tmp_path / "out"
-    changed = msgspec.structs.replace(
-        done, settings={"n": 4}, owns=(made,), act=lambda: made.mkdir()
-    )
+    changed = msgspec.structs.replace(done, settings={"n": 4}, owns=(made,), act=made.mkdir)
     carry_out(tmp_path, [changed], lambda _: None)
     assert list(made.iterdir()) == []
     assert (tmp_path / "replaced" / "make-1" / "out" / "file").read_text("utf-8") == "2"
