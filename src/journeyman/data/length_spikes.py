@@ -1,0 +1,63 @@
+"""Improbably many answers of the same length: the mark that a cap leaves.
+
+Lengths of answers that ended by themselves are spread; those that ran into a cap of N tokens all
+have N, give or take what decoding and encoding again changes. Pure arithmetic: lengths in any unit.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+BELOW, ABOVE = 3, 2
+"""Encoding the text of N tokens again gives N-3 to N+2 of them: the last one may have been half a
+character, the end-of-turn token is not in the text, and a few pairs join differently."""
+
+NEIGHBOURHOOD = 60
+LEAST = 5
+CHANCE_LOG10 = -9.0
+"""A spike by chance would be rarer than one in a thousand million: several windows are tried for
+each vocabulary and group, and an answer wrongly called cut off is not trained to end."""
+
+
+class Spike(Struct, frozen=True):
+    """`hits` of `near` lengths stand in `low`..`high`; by chance that has 10**chance_log10."""
+
+    low: int
+    high: int
+    hits: int
+    near: int
+    chance_log10: float
+
+
+def spike_at(lengths: Sequence[int], cap: int) -> Spike | None:
+    """The spike at a known cap: more lengths in cap-3..cap+2 than their neighbours explain."""
+    return _improbable(sorted(lengths), cap - BELOW, cap + ABOVE)
+
+
+def spike_at_top(lengths: Sequence[int], *, width: int) -> Spike | None:
+    """The spike at a cap that nobody noted: what stands at the longest length, nothing above it.
+
+    width: how many lengths below the longest belong to it; 0 where the cap cuts exactly.
+    """
+    ordered = sorted(lengths)
+    return _improbable(ordered, ordered[-1] - width, ordered[-1]) if ordered else None
+
+
+def _improbable(ordered: list[int], low: int, high: int) -> Spike | None:
+    """Chernoff's bound for so many of the neighbours in the window, were they spread evenly."""
+    hits = bisect_right(ordered, high) - bisect_left(ordered, low)
+    first, last = max(0, low - NEIGHBOURHOOD), high + NEIGHBOURHOOD
+    near = bisect_right(ordered, last) - bisect_left(ordered, first)
+    even = (high - low + 1) / (last - first + 1)
+    if hits < LEAST or hits / near <= even:
+        return None
+    chance_log10 = -near * _divergence(hits / near, even) / math.log(10)
+    return Spike(low, high, hits, near, chance_log10) if chance_log10 <= CHANCE_LOG10 else None
+
+
+def _divergence(seen: float, expected: float) -> float:
+    """Kullback-Leibler divergence of two shares, in nats. 0 < expected < 1."""
+    total = seen * math.log(seen / expected) if seen else 0.0
+    return total + ((1 - seen) * math.log((1 - seen) / (1 - expected)) if seen < 1 else 0.0)

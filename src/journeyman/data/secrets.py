@@ -1,0 +1,205 @@
+"""Keys, tokens and passwords in a text, by the shapes that their issuers gave them.
+
+Anchored patterns only, none by entropy: a doctor that cries at every hash is not heard.
+Covered: the kinds below. Not covered: secrets without a shape of their own, unless they are
+assigned to a name that says so; values that are plainly stand-ins (`your-api-key`, `<token>`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from journeyman.data.facts import Rule
+from journeyman.records import Interaction
+
+
+class Secret(Struct, frozen=True, order=True):
+    """Where a secret stands in a text: the characters `start` to before `end`."""
+
+    start: int
+    end: int
+    kind: str
+
+
+class _Pattern(Struct, frozen=True):
+    """A kind and its expression; the group `secret` is the secret itself.
+
+    Every match holds one of the `hints`: a text without them is not searched.
+    """
+
+    kind: str
+    hints: tuple[str, ...]
+    expression: re.Pattern[str]
+
+
+def _pattern(kind: str, hints: str, expression: str) -> _Pattern:
+    return _Pattern(kind, tuple(hints.split("|")), re.compile(expression))
+
+
+_START, _END = r"(?<![A-Za-z0-9_-])", r"(?![A-Za-z0-9_-])"
+# The first of two that overlap wins, so the precise ones stand before the general ones.
+_PATTERNS = (
+    _pattern(
+        "private-key",
+        "PRIVATE KEY",
+        r"(?P<secret>-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+        r"\s*[A-Za-z0-9+/=:,\\\s-]{32,}?"
+        r"(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z))",
+    ),
+    _pattern("aws-key-id", "AKIA|ASIA", rf"{_START}(?P<secret>(?:AKIA|ASIA)[A-Z2-7]{{16}}){_END}"),
+    _pattern(
+        "aws-secret",
+        "aws|AWS",
+        r"(?i:aws.{0,20}secret.{0,20})[=:]\s*[\"']?(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
+    ),
+    _pattern(
+        "github",
+        "ghp_|gho_|ghu_|ghs_|ghr_",
+        rf"{_START}(?P<secret>gh[pousr]_[A-Za-z0-9]{{36,251}}){_END}",
+    ),
+    _pattern(
+        "github",
+        "github_pat_",
+        rf"{_START}(?P<secret>github_pat_[A-Za-z0-9]{{22}}_[A-Za-z0-9]{{59}}){_END}",
+    ),
+    _pattern(
+        "gitlab",
+        "glpat-|gldt-|glrt-|glptt-|glcbt-",
+        rf"{_START}(?P<secret>gl(?:pat|dt|rt|ptt|cbt)-[\w-]{{20,}})",
+    ),
+    _pattern("slack", "xox", rf"{_START}(?P<secret>xox[abeprs]-[A-Za-z0-9-]{{20,}})"),
+    _pattern(
+        "slack-webhook",
+        "hooks.slack.com",
+        r"(?P<secret>https://hooks\.slack\.com/services/T\w{8,12}/B\w{8,12}/\w{20,28})",
+    ),
+    _pattern("google-api", "AIza", rf"{_START}(?P<secret>AIza[A-Za-z0-9_-]{{35}}){_END}"),
+    _pattern("google-oauth", "GOCSPX-", rf"{_START}(?P<secret>GOCSPX-[A-Za-z0-9_-]{{28}}){_END}"),
+    _pattern(
+        "stripe",
+        "k_live_|k_test_",
+        rf"{_START}(?P<secret>[sr]k_(?:live|test)_[A-Za-z0-9]{{16,247}}){_END}",
+    ),
+    _pattern("anthropic", "sk-ant-", rf"{_START}(?P<secret>sk-ant-[A-Za-z0-9_-]{{24,}})"),
+    _pattern("openai", "sk-", rf"{_START}(?P<secret>sk-(?:proj|svcacct|admin)-[\w-]{{32,}})"),
+    _pattern("openai", "sk-", rf"{_START}(?P<secret>sk-[A-Za-z0-9]{{32,64}}){_END}"),
+    _pattern("hugging-face", "hf_", rf"{_START}(?P<secret>hf_[A-Za-z]{{34}}){_END}"),
+    _pattern("replicate", "r8_", rf"{_START}(?P<secret>r8_[A-Za-z0-9]{{37}}){_END}"),
+    _pattern("pypi", "pypi-", rf"{_START}(?P<secret>pypi-AgE[A-Za-z0-9_-]{{50,}})"),
+    _pattern("npm", "npm_", rf"{_START}(?P<secret>npm_[A-Za-z0-9]{{36}}){_END}"),
+    _pattern(
+        "sendgrid",
+        "SG.",
+        rf"{_START}(?P<secret>SG\.[A-Za-z0-9_-]{{22}}\.[A-Za-z0-9_-]{{43}}){_END}",
+    ),
+    _pattern("twilio", "SK", rf"{_START}(?P<secret>SK[0-9a-f]{{32}}){_END}"),
+    _pattern("telegram", ":AA", rf"{_START}(?P<secret>\d{{8,10}}:AA[A-Za-z0-9_-]{{33}}){_END}"),
+    _pattern(
+        "jwt",
+        "eyJ",
+        rf"{_START}(?P<secret>eyJ[\w-]{{10,}}\.eyJ[\w-]{{10,}}\.[\w-]{{16,}}){_END}",
+    ),
+    _pattern("azure-storage", "AccountKey=", r"AccountKey=(?P<secret>[A-Za-z0-9+/]{86}==)"),
+    _pattern(
+        "connection-string",
+        "://",
+        r"[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]{1,64}:(?P<secret>[^\s:/@\"'<>{}$]{4,128})@"
+        r"[^\s/@\"'<>]",
+    ),
+    _pattern(
+        "bearer",
+        "uthorization|UTHORIZATION",
+        r"(?i:authorization)[\"']?\s*[:=]\s*[\"']?(?i:bearer|token)\s+(?P<secret>[\w.~+/-]{20,}=*)",
+    ),
+    _pattern(
+        "basic-auth",
+        "uthorization|UTHORIZATION",
+        r"(?i:authorization)[\"']?\s*[:=]\s*[\"']?(?i:basic)\s+(?P<secret>[A-Za-z0-9+/]{12,}={0,2})",
+    ),
+)
+
+# A name that says what it holds, and its value in quotes or alone on its line as in an .env file.
+# Code that fetches the value (`password=get_password()`) is neither.
+_NAME = (
+    r"(?i:password|passwd|passphrase|pwd|secret|secret[_-]?key|api[_-]?key|auth[_-]?token"
+    r"|access[_-]?token|access[_-]?key|client[_-]?secret|private[_-]?key)"
+)
+_NAME_BEFORE = re.compile(rf"{_NAME}[\"']?\s*:?$")
+_NAME_HINTS = ("pass", "pwd", "secret", "key", "token")
+_QUOTED = re.compile(r"[=:]>?[ \t]*(?:\"(?P<secret>[^\"\s]{6,200})\"|'(?P<single>[^'\s]{6,200})')")
+_IN_ENV = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.-]{0,60})="
+    r"(?P<secret>[^\s\"'()\[\]{}$<>,;]{6,200})[ \t]*$",
+    re.MULTILINE,
+)
+
+_STAND_INS = re.compile(
+    r"example|placeholder|dummy|changeme|change[_-]me|redacted|sample|fake|mock|insert|replace"
+    r"|your|my[_-]|^my|xxx|\*\*\*|\.\.\.|<|>|\$\{|\{\{|%\(|^env[.:]|^os\.|^process\.|not[_-]?real"
+    r"|1234567|abcdef|^(?:test|secret|password|passwd|token|none|null|true|false|string|hunter2?"
+    r"|key|user|admin|root|foo|bar|baz|guest|postgres|pass)[\W_\d]*$",
+    re.IGNORECASE,
+)
+
+
+def find_secrets(text: str) -> list[Secret]:
+    """Every secret in a text, in its order, none inside another."""
+    found: list[Secret] = []
+    for one in (*_shaped(text), *_assigned(text)):
+        if not any(one.start < other.end and other.start < one.end for other in found):
+            found.append(one)
+    return sorted(found)
+
+
+def redacted(text: str) -> tuple[str, dict[str, int]]:
+    """The text with `[REDACTED:kind]` for each secret, and how many of each kind there were."""
+    secrets = find_secrets(text)
+    for secret in reversed(secrets):
+        text = f"{text[: secret.start]}[REDACTED:{secret.kind}]{text[secret.end :]}"
+    return text, dict(Counter(secret.kind for secret in secrets))
+
+
+def _shaped(text: str) -> Iterator[Secret]:
+    for pattern in _PATTERNS:
+        if not any(hint in text for hint in pattern.hints):
+            continue
+        for match in pattern.expression.finditer(text):
+            if pattern.kind == "private-key" or not _is_stand_in(match["secret"]):
+                yield Secret(match.start("secret"), match.end("secret"), pattern.kind)
+
+
+def _assigned(text: str) -> Iterator[Secret]:
+    lower = text.lower()
+    if not any(hint in lower for hint in _NAME_HINTS):
+        return
+    for match in _QUOTED.finditer(text):
+        # Searching backwards from the value is quick; every name in a text would be tried else.
+        if _NAME_BEFORE.search(text[max(0, match.start() - 40) : match.start()]):
+            group = "secret" if match["secret"] is not None else "single"
+            yield from _unless_stand_in(match, group)
+    for match in _IN_ENV.finditer(text):
+        if _NAME_BEFORE.search(match["name"]):
+            yield from _unless_stand_in(match, "secret")
+
+
+def _unless_stand_in(match: re.Match[str], group: str) -> Iterator[Secret]:
+    if not _is_stand_in(match[group]):
+        yield Secret(match.start(group), match.end(group), "assigned")
+
+
+def _is_stand_in(value: str) -> bool:
+    """Whether a value is written for the reader, not for a server; few different characters too."""
+    return len(set(value)) < 4 or _STAND_INS.search(value) is not None
+
+
+def _look(interaction: Interaction) -> str | None:
+    texts = (interaction.task, interaction.answer or "", *(m.content for m in interaction.sent))
+    # What was sent repeats the task, so a kind counts by its different values.
+    values = {(s.kind, text[s.start : s.end]) for text in texts for s in find_secrets(text)}
+    counts = Counter(kind for kind, _ in values)
+    return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
+
+
+RULES = (Rule("secret", "error", "the row holds a key, a token or a password", _look),)
