@@ -18,7 +18,7 @@ from journeyman.console import Console
 from journeyman.errors import Interrupted, JourneymanError, MachineError, UsageError
 
 COMMANDS = {
-    "collect": "From documented Python packages to interactions.",
+    "collect": "From logs or documented Python packages to interactions.",
     "prepare": "From a log of interactions to train, val and test splits.",
     "train": "From a dataset and a base model to a LoRA adapter.",
     "convert": "From an adapter to a merged, checked and quantised GGUF.",

@@ -83,7 +83,11 @@ class _Responses:
         payload = object_of(text_at(row, "response_json") if "response_json" in columns else None)
         resolved = text_at(row, "resolved_model") if "resolved_model" in columns else None
         calls = tuple(
-            ToolCall(one["tool_call_id"] or "", one["name"] or "", one["arguments"] or "{}")
+            ToolCall(
+                text_at(one, "tool_call_id") or "",
+                text_at(one, "name") or "",
+                text_at(one, "arguments") or "{}",
+            )
             for one in self._linked("tool_calls", row_id)
         )
         return Call(
@@ -107,7 +111,12 @@ class _Responses:
         if system and Message("system", system) not in turns:
             turns = (*turns, Message("system", system))
         results = tuple(
-            Message("tool", one["output"] or "", tool_call_id=one["tool_call_id"], name=one["name"])
+            Message(
+                "tool",
+                text_at(one, "output") or "",
+                tool_call_id=text_at(one, "tool_call_id"),
+                name=text_at(one, "name"),
+            )
             for one in self._linked("tool_results", row_id)
         )
         prompt = self._joined("prompt_fragments", row_id, text_at(row, "prompt"))
@@ -115,7 +124,7 @@ class _Responses:
         return (*turns, *results, *said)
 
     def _joined(self, table: str, row_id: str, text: str | None) -> str:
-        fragments = [str(one["content"]) for one in self._fragments(table, row_id)]
+        fragments = [text_at(one, "content") or "" for one in self._fragments(table, row_id)]
         return "\n".join([*fragments, text] if text else fragments)
 
     def _fragments(self, table: str, row_id: str) -> list[sqlite3.Row]:

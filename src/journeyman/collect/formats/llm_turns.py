@@ -130,7 +130,7 @@ def _resolved(connection: sqlite3.Connection, pieces: object) -> str:
             ).fetchone()
         if row is None:
             raise Faulty("a text refers to a fragment that is not there - at `parts.payload`")
-        found.append(str(row["content"]))
+        found.append(text_at(row, "content") or "")
     return "".join(found)
 
 

@@ -60,7 +60,7 @@ def _items(span: Span, line: int, agent: str) -> Iterator[Item]:
     attributes = span.attributes
     if not any(name.startswith("gen_ai.") for name in attributes):
         raise Unusable("a span without `gen_ai.` attributes")
-    operation = attributes.get("gen_ai.operation.name")
+    operation = _text(attributes, "gen_ai.operation.name")
     if operation in _NOT_CALLS:
         raise Unusable(f"a span of `{operation}`, no call of a model")
     spoken = spoken_in(span)

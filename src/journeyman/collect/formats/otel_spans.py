@@ -104,7 +104,7 @@ def _plain(value: object) -> object:
         return inner
     values = inner.get("values", []) if isinstance(inner, dict) else []
     if kind == "arrayValue":
-        return [_plain(one) for one in values]
+        return [_plain(one) for one in values] if isinstance(values, list) else None
     if kind == "kvlistValue":
         return attributes_of(values)
     return value

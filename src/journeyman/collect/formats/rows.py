@@ -49,11 +49,11 @@ def _value(row: Row | LineFault, decoder: msgspec.json.Decoder[T]) -> Value[T] |
 
 
 def is_list(path: Path) -> bool:
-    """Whether a file is one JSON list, by its first character and the end of its first line."""
+    """Whether a file is one JSON list, and not lines of which the first happens to be a list."""
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES).removeprefix(_MARK).lstrip()
-    line, newline, _ = head.partition(b"\n")
-    one_of_many = bool(newline) and line.rstrip().endswith(b"]")
+    line, _, rest = head.partition(b"\n")
+    one_of_many = line.rstrip().endswith(b"]") and bool(rest.strip())
     return head.startswith(b"[") and not one_of_many
 
 
