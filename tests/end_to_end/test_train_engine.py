@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from journeyman.events import Event, Note
 from journeyman.model.base import find_base, load_causal_model
 from journeyman.model.chat import load_chat
+from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import copy_into, initialise, read_weights
 from journeyman.train.engine import total
@@ -101,6 +103,30 @@ def test_whole_logits_give_the_same_loss(base: Path, data: Path) -> None:
     assert quick.loss == pytest.approx(slow.loss, abs=1e-5)
     for name, gradient in quick_gradient.items():
         torch.testing.assert_close(gradient, slow_gradient[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_caps_its_logits_is_found_out_and_said(tmp_path: Path) -> None:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    config = Gemma2Config(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        final_logit_softcapping=30.0,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    base = BaseModel("capped", tmp_path, "a" * 64, "b" * 64, "folder")
+    events: list[Event] = []
+    engine = HfEngine(base, TrainSettings(), dtype=torch.float32, report=events.append)
+    row = TokenRow("row", (1, 5, 9, 2), (False, False, True, True))
+    logits = engine._model(input_ids=torch.tensor([row.ids])).logits[0, 1:3]
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([9, 2]), reduction="sum")
+    assert engine.loss([row]).loss_sum == pytest.approx(float(expected.detach()), abs=1e-5)
+    assert any(isinstance(event, Note) and "whole logits" in event.text for event in events)
 
 
 def test_dropout_follows_from_its_seed_and_validation_has_none(base: Path, data: Path) -> None:
