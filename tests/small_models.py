@@ -96,7 +96,8 @@ def small_adapter(
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=size)
     model.peft_config["default"].base_model_name_or_path = str(base)
-    model.save_pretrained(folder)
+    # Else peft asks the hub whether the vocabulary is still the base's.
+    model.save_pretrained(folder, save_embedding_layers=False)
     load_chat(found)  # the base must be one that a conversation can be written for
     (folder / "chat_template.jinja").write_text(read_template(found.folder) or "", encoding="utf-8")
     facts = {"name": str(base), "sha256": found.sha256, "template_sha256": found.template_sha256}

@@ -9,10 +9,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from journeyman.errors import IntegrityError, UpstreamError, UsageError
+from journeyman.events import Event, Progress
 from journeyman.model.base import find_base
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.folders import find_faults, sha256_of_weights
 from journeyman.model.gguf_header import read_header
+from journeyman.model.hub import reporting_bar
 from journeyman.model.machine import choose_precision
 
 
@@ -128,6 +130,15 @@ def test_a_hub_that_nobody_answers_for_is_told_at_once(monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UpstreamError, match=r"http://127.0.0.1:9 cannot be reached \(ConnectError"):
         find_base("journeyman-test/no-such-model")
+
+
+def test_a_download_reports_bytes_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    events: list[Event] = []
+    bar = reporting_bar("download x", events.append)(total=10, unit="B", mininterval=0)
+    bar.update(4)
+    bar.close()
+    assert Progress("download x", 4, 10, "B") in events
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_cut_off_gguf_is_refused_with_the_missing_bytes(tmp_path: Path) -> None:

@@ -43,8 +43,10 @@ def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "add_bos_token": bool(header.metadata.get("tokenizer.ggml.add_bos_token", False)),
-        "model_max_length": header.integer(f"{header.text('general.architecture')}.context_length"),
     }
+    context = header.integer(f"{header.text('general.architecture')}.context_length")
+    if context is not None:
+        config["model_max_length"] = context
     for role, key in _ROLES.items():
         number = header.integer(key)
         if number is not None and 0 <= number < len(tokens):

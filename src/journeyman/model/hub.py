@@ -4,13 +4,18 @@ The hub's own cache and variables hold (HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT, HF
 safetensors, JSON and tokenizer files are fetched, never code or pickles.
 """
 
+import io
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from journeyman.errors import UpstreamError
-from journeyman.events import Note, Reporter, ignore
+from journeyman.events import Note, Progress, Reporter, ignore
 from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.folders import find_faults
+
+if TYPE_CHECKING:
+    from huggingface_hub.utils.tqdm import tqdm
 
 WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt")
 # Without a network the hub's client tries for minutes; one short question answers that at once.
@@ -37,7 +42,7 @@ def downloaded(name: str, report: Reporter = ignore) -> Path:
         raise _not_there(name, f"{missing}, and HF_HUB_OFFLINE is set")
     _require_answer(name, constants.ENDPOINT, missing)
     report(Note(f"downloading {name} from {constants.ENDPOINT} into the hub's cache"))
-    return _fetch(name)
+    return _fetch(name, report)
 
 
 def _cached(name: str) -> Path | None:
@@ -60,16 +65,33 @@ def _require_answer(name: str, endpoint: str, missing: str) -> None:
         raise _not_there(name, reason) from error
 
 
-def _fetch(name: str) -> Path:
+def _fetch(name: str, report: Reporter) -> Path:
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(WANTED)))
+        bar = reporting_bar(f"download {name}", report)
+        return Path(snapshot_download(name, allow_patterns=list(WANTED), tqdm_class=bar))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise _not_there(name, f"the hub says: {reason[0]}") from error
+
+
+def reporting_bar(task: str, report: Reporter) -> type["tqdm"]:
+    """A progress bar class for the hub's client that reports bytes and prints nothing."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            # Its own output goes nowhere; only `display` below is of use.
+            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})  # type: ignore[no-untyped-call]
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002
+            if getattr(self, "unit", "") == "B":
+                report(Progress(task, self.n, self.total or None, "B"))
+
+    return Bar
 
 
 def _not_there(name: str, reason: str) -> UpstreamError:

@@ -1,0 +1,108 @@
+"""The whole way from an adapter to a quantised GGUF, with the real llama.cpp."""
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from journeyman.convert.records import Converted
+from journeyman.convert.stage import compare, convert
+from journeyman.errors import IntegrityError, UsageError
+from journeyman.llama_cpp import find_tools
+from journeyman.llama_cpp.gguf_header import read_gguf_header
+from journeyman.model.base import find_base
+from journeyman.runs import read_manifest
+from journeyman.settings import ConvertSettings
+from tests.small_models import small_adapter, small_dataset, small_model
+
+pytestmark = pytest.mark.slow
+
+CONVERT = """
+import sys
+from pathlib import Path
+from journeyman.convert.stage import convert
+from journeyman.settings import ConvertSettings
+model, output, data = map(Path, sys.argv[1:])
+convert(ConvertSettings(model=model, output=output, data_dir=data, quantize="none"))
+"""
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> ConvertSettings:
+    root = tmp_path_factory.mktemp("convert")
+    return ConvertSettings(
+        model=small_adapter(root / "adapter", "smollm2-135m", size=0.02),
+        output=root / "models" / "tuned.gguf",
+        data_dir=small_dataset(root / "data"),
+        parity_prompts=3,
+        parity_tokens=16,
+    )
+
+
+@pytest.fixture(scope="module")
+def converted(settings: ConvertSettings) -> Converted:
+    return convert(settings)
+
+
+def test_an_adapter_becomes_a_checked_and_quantised_gguf(
+    settings: ConvertSettings, converted: Converted
+) -> None:
+    folder = settings.output.parent
+    assert (converted.parity.equal, converted.parity.tokens) == (3, 16)
+    assert read_gguf_header(settings.output).tokens == 49152
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "tuned.f16.gguf",
+        "tuned.gguf",
+        "tuned.gguf.manifest.json",
+    ]
+    manifest = read_manifest(folder, name="tuned.gguf.manifest.json")
+    assert manifest is not None
+    assert manifest.outputs["tuned.gguf"] == converted.gguf.sha256
+
+
+def test_a_second_run_finds_its_work_done(settings: ConvertSettings, converted: Converted) -> None:
+    again = convert(settings)
+    assert (again.outcome, again.gguf) == ("fresh", converted.gguf)
+
+
+def test_another_adapter_does_not_replace_it(
+    settings: ConvertSettings, converted: Converted, tmp_path: Path
+) -> None:
+    other = small_adapter(tmp_path / "other", "smollm2-135m", seed=2)
+    with pytest.raises(UsageError, match=r"tuned\.gguf` .*already there"):
+        convert(ConvertSettings(model=other, output=settings.output, data_dir=settings.data_dir))
+
+
+def test_a_gguf_merged_with_another_scale_is_found_out(
+    settings: ConvertSettings, converted: Converted, tmp_path: Path
+) -> None:
+    adapter = shutil.copytree(settings.model, tmp_path / "adapter")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["lora_alpha"] *= 4
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    wrong = dataclasses.replace(settings, model=adapter)
+    with pytest.raises(IntegrityError, match="does not say what the adapter says"):
+        compare(converted.f16.path, find_base("smollm2-135m"), wrong, find_tools())
+
+
+def test_a_killed_conversion_leaves_no_file_and_can_be_repeated(tmp_path: Path) -> None:
+    base = small_model(tmp_path / "base", "llama")
+    adapter, data = small_adapter(tmp_path / "adapter", base), small_dataset(tmp_path / "data")
+    output = tmp_path / "models" / "m.gguf"
+    work = output.parent / ".tmp-m.gguf.work" / "files"
+    command = [sys.executable, "-c", CONVERT, str(adapter), str(output), str(data)]
+    with subprocess.Popen(command) as process:
+        while not (work / "merged").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert [path.name for path in output.parent.iterdir()] == [".tmp-m.gguf.work"]
+    subprocess.run(command, check=True)
+    names = sorted(path.name for path in output.parent.iterdir())
+    assert names == ["m.gguf", "m.gguf.manifest.json"]
