@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from journeyman.convert.records import Converted
 from journeyman.convert.stage import compare, convert
@@ -17,6 +20,9 @@ from journeyman.errors import IntegrityError, UsageError
 from journeyman.llama_cpp import find_tools
 from journeyman.llama_cpp.gguf_header import read_gguf_header
 from journeyman.model.base import find_base
+from journeyman.model.gguf_header import GgufHeader, read_header
+from journeyman.model.gguf_tokenizer import write_tokenizer
+from journeyman.model.template import CHATML
 from journeyman.runs import read_manifest
 from journeyman.settings import ConvertSettings
 from tests.small_models import small_adapter, small_dataset, small_model
@@ -106,3 +112,41 @@ def test_a_killed_conversion_leaves_no_file_and_can_be_repeated(tmp_path: Path) 
     subprocess.run(command, check=True)
     names = sorted(path.name for path in output.parent.iterdir())
     assert names == ["m.gguf", "m.gguf.manifest.json"]
+
+
+def test_a_qwen2_model_with_biases_and_its_own_vocabulary_is_converted(tmp_path: Path) -> None:
+    base = small_model(tmp_path / "base", "qwen2")
+    write_tokenizer(qwen2_vocabulary(), base, name="qwen2")
+    settings = ConvertSettings(
+        model=small_adapter(tmp_path / "adapter", widened(base)),
+        output=tmp_path / "qwen.gguf",
+        data_dir=small_dataset(tmp_path / "data"),
+        parity_prompts=3,
+        parity_tokens=8,
+    )
+    assert convert(settings).parity.equal == 3
+
+
+def qwen2_vocabulary() -> GgufHeader:
+    """Qwen2's tokenizer, which llama.cpp's source tree carries, with Qwen2.5's template."""
+    path = find_tools().source / "models" / "ggml-vocab-qwen2.gguf"
+    if not path.is_file():
+        pytest.skip(f"`{path}` is not there")
+    header = read_header(path)
+    metadata = {**header.metadata, "tokenizer.chat_template": CHATML}
+    return msgspec.structs.replace(header, metadata=metadata)
+
+
+def widened(base: Path) -> Path:
+    """The base with random rows for all of Qwen2's tokens, and logits large enough to decide."""
+    rows = 151936
+    config = json.loads((base / "config.json").read_text())
+    ends = {"vocab_size": rows, "bos_token_id": 151643, "eos_token_id": 151645}
+    (base / "config.json").write_text(json.dumps(config | ends | {"pad_token_id": 151643}))
+    (base / "generation_config.json").write_text('{"eos_token_id": [151645, 151643]}')
+    tensors = load_file(base / "model.safetensors")
+    noise = torch.Generator().manual_seed(3)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        tensors[name] = torch.randn(rows, 64, generator=noise)
+    save_file(tensors, base / "model.safetensors", {"format": "pt"})
+    return base
