@@ -2,7 +2,6 @@
 
 import html.parser
 
-from journeyman.evaluate.markup import document, element, joined
 from journeyman.evaluate.page import page
 from journeyman.evaluate.records import (
     Arm,
@@ -70,18 +69,3 @@ def test_the_page_may_load_and_run_nothing() -> None:
     text = page(hostile_evaluation())
     assert "default-src 'none'; style-src 'unsafe-inline'" in text
     assert "http" not in text.replace("http-equiv", "")
-
-
-def test_children_are_escaped_unless_they_are_markup() -> None:
-    assert element("p", "<b>", element("i", "x"), class_='a"b') == (
-        '<p class="a&quot;b">&lt;b&gt;<i>x</i></p>'
-    )
-
-
-def test_what_is_done_to_markup_makes_it_plain_text_again() -> None:
-    # A slice or a sum of markup is a str: it is escaped, not trusted.
-    assert joined(element("b", "x")[:3]) == "&lt;b&gt;"
-
-
-def test_the_title_is_escaped() -> None:
-    assert "<title>&lt;/title&gt;" in document("</title>", "", element("p", "x"))

@@ -7,13 +7,14 @@ colour. Not covered: pictures of single times, differences between two answers.
 from collections.abc import Iterable
 
 from journeyman.evaluate.criteria import SUCCESS_TARGET
-from journeyman.evaluate.markup import Html, document, element, joined
 from journeyman.evaluate.page_items import task_details
-from journeyman.evaluate.page_style import STYLE
+from journeyman.evaluate.page_style import STYLE as OWN_STYLE
 from journeyman.evaluate.records import ArmResult, Evaluation, Rung
 from journeyman.evaluate.summary import cost_table, paired_table, rung_name
 from journeyman.evaluate.words import NOT_MEASURED, rate
-from journeyman.events import Table
+from journeyman.pages.markup import Html, document, element, joined
+from journeyman.pages.parts import card, list_section, rows_table, section, table_section
+from journeyman.pages.style import STYLE
 from journeyman.records import Interval
 
 
@@ -22,16 +23,16 @@ def page(evaluation: Evaluation) -> str:
     parts = [
         _banner(evaluation),
         _criteria(evaluation),
-        _list("What these numbers can and cannot claim", evaluation.verdict.claims),
+        list_section("What these numbers can and cannot claim", evaluation.verdict.claims),
         _rungs(evaluation),
-        _table("Base and tuned on the same tasks", paired_table(evaluation)),
-        _table("Time and memory", cost_table(evaluation)),
+        table_section("Base and tuned on the same tasks", paired_table(evaluation)),
+        table_section("Time and memory", cost_table(evaluation)),
         _baseline(evaluation),
         _tasks(evaluation),
         _origin(evaluation),
     ]
     title = f"{evaluation.verdict.label}: {evaluation.plan.test_data}"
-    return document(title, STYLE, element("main", *parts))
+    return document(title, STYLE + OWN_STYLE, element("main", *parts))
 
 
 def _banner(evaluation: Evaluation) -> Html:
@@ -64,8 +65,8 @@ def _criteria(evaluation: Evaluation) -> Html:
         )
         for one in evaluation.verdict.criteria
     ]
-    table = _rows(("state", "criterion", "target", "found (one-sided 95% bounds)"), rows)
-    return _section("Criteria", element("div", table, class_="card criteria"))
+    table = rows_table(("state", "criterion", "target", "found (one-sided 95% bounds)"), rows)
+    return section("Criteria", card(table, kind="criteria"))
 
 
 def _rungs(evaluation: Evaluation) -> Html:
@@ -85,10 +86,8 @@ def _rungs(evaluation: Evaluation) -> Html:
         legend += (
             f" The rows' own answers pass their checks (S4): {rate(evaluation.reference.rate)}."
         )
-    table = _rows(("rung", "arm", "passed", "0 to 100 %", "failures"), rows)
-    return _section(
-        "Rungs", element("p", legend, class_="soft"), element("div", table, class_="card rungs")
-    )
+    table = rows_table(("rung", "arm", "passed", "0 to 100 %", "failures"), rows)
+    return section("Rungs", element("p", legend, class_="soft"), card(table, kind="rungs"))
 
 
 def _rung_rows(arms: tuple[ArmResult, ...], place: int, rung: Rung) -> Iterable[Html]:
@@ -135,13 +134,13 @@ def _bar(interval: Interval | None, arm: str, *, target: bool) -> Html:
 def _baseline(evaluation: Evaluation) -> Html:
     if evaluation.baseline is None:
         return Html()
-    return _section("The system in use", element("p", evaluation.baseline.text))
+    return section("The system in use", element("p", evaluation.baseline.text))
 
 
 def _tasks(evaluation: Evaluation) -> Html:
     if not evaluation.items:
         return Html()
-    return _section("Every task", *task_details(evaluation))
+    return section("Every task", *task_details(evaluation))
 
 
 def _origin(evaluation: Evaluation) -> Html:
@@ -156,27 +155,4 @@ def _origin(evaluation: Evaluation) -> Html:
         *(f"{r.arm.id}: {r.arm.engine}, sha256 {r.arm.sha256[:16]}" for r in evaluation.arms),
         f"created: {place.created_utc}",
     ]
-    return _list("Where this comes from", lines)
-
-
-def _list(title: str, lines: Iterable[str]) -> Html:
-    items = [element("li", line) for line in lines]
-    return _section(title, element("ul", *items)) if items else Html()
-
-
-def _table(title: str, table: Table) -> Html:
-    if not table.rows:
-        return Html()
-    rows = [
-        element("tr", *(element("td", cell, class_="number") for cell in row)) for row in table.rows
-    ]
-    return _section(title, element("div", _rows(table.columns, rows), class_="card"))
-
-
-def _rows(columns: Iterable[str], rows: Iterable[Html]) -> Html:
-    head = element("tr", *(element("th", column, scope="col") for column in columns))
-    return element("table", element("thead", head), element("tbody", *rows))
-
-
-def _section(title: str, *parts: Html) -> Html:
-    return element("section", element("h2", title), *parts)
+    return list_section("Where this comes from", lines)

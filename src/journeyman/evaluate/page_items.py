@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from journeyman.evaluate.markup import Html, element
 from journeyman.evaluate.records import Evaluation, ScoredItem, Task
 from journeyman.evaluate.words import seconds
+from journeyman.pages.markup import Html, element
 
 TITLE_LENGTH = 110
 
@@ -42,7 +42,7 @@ def _task(task: Task, tag: str, items: Sequence[ScoredItem]) -> Html:
         element("span", marks, class_="marks"),
     )
     asked = element("div", element("h3", "asked"), element("pre", _asked(task)), class_="wide")
-    body = element("div", asked, *(_answer(item) for item in items), class_="answers")
+    body = element("div", asked, *(_answer(item) for item in items), class_="pair")
     return element("details", head, body)
 
 

@@ -1,33 +1,9 @@
-"""The look of the page: readable on a phone, in the dark, on paper and without colour."""
+"""What the page of an evaluation adds to the look of every page: verdicts, criteria, rungs."""
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d5dbe3;
-  --back: #f6f7f9; --card: #fff; --mark: #2458a6; --base: #7a8797; --good: #1d6b3f;
-  --bad: #a12626; --open: #8a5a00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --soft: #9ba7b6; --line: #343d4a;
-  --back: #14181e; --card: #1c222b; --mark: #7fb0f5; --base: #8e9bab; --good: #6fce97;
-  --bad: #f08a8a; --open: #e0b25a; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.1rem; margin: 0 0 .5rem; font-weight: 600; color: var(--soft); }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p { margin: .4rem 0; max-width: 45rem; }
-.soft { color: var(--soft); }
-.banner { background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
-  border-left: .5rem solid var(--open); padding: 1rem 1.2rem; }
 .banner.DEPLOY { border-left-color: var(--good); }
 .banner.INVALID, .banner.ABORT { border-left-color: var(--bad); }
 .banner strong { font-size: 1.8rem; letter-spacing: .03em; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
-  overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .45rem .7rem;
-  border-top: 1px solid var(--line); }
-thead th { border-top: 0; color: var(--soft); font-weight: 600; font-size: .85rem; }
-tbody th { font-weight: 600; }
-td.number { white-space: nowrap; }
 .state { font-weight: 700; white-space: nowrap; }
 .PASS { color: var(--good); } .FAIL { color: var(--bad); } .INCONCLUSIVE { color: var(--open); }
 svg { display: block; width: 14rem; height: 1.5rem; }
@@ -35,28 +11,12 @@ svg .axis { stroke: var(--line); stroke-width: 2; }
 svg .tuned { stroke: var(--mark); fill: var(--mark); } svg .base { stroke: var(--base);
   fill: var(--card); }
 svg .target { stroke: var(--ink); stroke-dasharray: 2 2; }
-ul { padding-left: 1.2rem; margin: .4rem 0; } li { margin: .2rem 0; max-width: 45rem; }
-details { background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
-  margin: .4rem 0; }
-summary { padding: .5rem .8rem; cursor: pointer; overflow-wrap: anywhere; }
-summary .marks { display: block; color: var(--soft); font-size: .85rem; }
-.tag { border: 1px solid currentColor; border-radius: .3rem; padding: 0 .35rem; font-size: .8rem;
-  font-weight: 700; margin-right: .4rem; }
-.answers { display: grid; gap: .8rem; padding: 0 .8rem .8rem; }
-@media (min-width: 50rem) { .answers { grid-template-columns: 1fr 1fr; }
-  .answers .wide { grid-column: 1 / -1; } }
-.answers > div { min-width: 0; }
-h3 { font-size: .9rem; margin: .4rem 0; }
-pre { margin: 0; padding: .6rem; border: 1px solid var(--line); border-radius: .3rem;
-  background: var(--back); white-space: pre-wrap; overflow-wrap: anywhere; max-height: 26rem;
-  overflow-y: auto; font: .8rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
-@media (max-width: 40rem) { body { font-size: 15px; } svg { width: 8rem; }
-  th, td { padding: .4rem .5rem; } .criteria tr { display: block; padding: .4rem 0;
+@media (max-width: 40rem) { svg { width: 8rem; }
+  .criteria tr { display: block; padding: .4rem 0;
   border-top: 1px solid var(--line); } .criteria td, .criteria th { display: block; border: 0;
   padding: .1rem .6rem; } .criteria thead, .rungs thead { display: none; }
   .rungs tr { display: flex; flex-wrap: wrap; border-top: 1px solid var(--line); }
   .rungs td, .rungs th { border: 0; padding: .2rem .6rem; } .rungs th:empty { display: none; }
   .rungs th, .rungs td:nth-last-child(2), .rungs td:last-child { width: 100%; }
   .rungs svg { width: 100%; } }
-@media print { body { background: #fff; } pre { max-height: none; } }
 """
