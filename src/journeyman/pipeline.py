@@ -30,6 +30,7 @@ from journeyman.train.config_file import RECOMMENDED
 
 DEMO_PACKAGES = ("more_itertools", "toolz", "boltons")
 DEMO_BASE = "smollm2-135m"
+PAGE = "evaluation.html"
 
 
 class Step(Struct, frozen=True):
@@ -82,7 +83,7 @@ def carry_out(folder: Path, steps: Sequence[Step], report: Reporter) -> None:
             _record(folder, step)
         else:
             report(StageStarted(step.name, "unchanged, skipped"))
-    report(Note(f"everything is in `{folder}`"))
+    report(Note(f"look at `{folder / PAGE}`; everything is in `{folder}`"))
 
 
 def _move_aside(folder: Path, step: Step, reason: str, report: Reporter) -> None:

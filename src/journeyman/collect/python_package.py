@@ -165,8 +165,8 @@ def _verified(
     jobs = [Job(task.code, task.check) for _, task in tasks]
     stubs = [Job(_STUB.format(name=task.check.entry_point), task.check) for _, task in tasks]
     workers = len(os.sched_getaffinity(0))
-    answers = run_checks(sandbox, jobs, report, task="verify answers", workers=workers)
-    empty = run_checks(sandbox, stubs, report, task="verify checks", workers=workers)
+    answers = run_checks(sandbox, jobs, report, task="answers", workers=workers)
+    empty = run_checks(sandbox, stubs, report, task="empty stubs, which must fail", workers=workers)
     kept: list[Found] = []
     for pair, answer, stub in zip(tasks, answers, empty, strict=True):
         reason = _reason(answer, stub)

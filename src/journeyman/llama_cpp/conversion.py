@@ -90,8 +90,7 @@ def convert_folder(folder: Path, output: Path, tools: Tools, report: Reporter = 
             environment=plain_environment(PYTHONPATH=paths, **_OFFLINE),
             on_line=_PercentLines("convert to GGUF", report),
         )
-    report(ProgressEnded("convert to GGUF", f"`{output}`"))
-    return described(output, F16)
+    return _told("convert to GGUF", described(output, F16), report)
 
 
 def quantize(
@@ -117,8 +116,12 @@ def quantize(
             environment=plain_environment(),
             on_line=_StepLines(f"quantise to {kind}", report),
         )
-    report(ProgressEnded(f"quantise to {kind}", f"`{output}`"))
-    return described(output, kind)
+    return _told(f"quantise to {kind}", described(output, kind), report)
+
+
+def _told(task: str, gguf: Gguf, report: Reporter) -> Gguf:
+    report(ProgressEnded(task, f"{task}: {gguf.size_bytes / 1e9:.2f} GB"))
+    return gguf
 
 
 def cached_gguf(

@@ -111,7 +111,7 @@ def run_checks(
             results.append(result)
             report(Progress(task, len(results), len(jobs), "checks"))
     passed = sum(result.passed for result in results)
-    report(ProgressEnded(task, f"{passed} of {len(results)} passed"))
+    report(ProgressEnded(task, f"{task}: {passed} of {len(results)} passed"))
     return results
 
 
