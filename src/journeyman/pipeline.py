@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from journeyman import __version__
+from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, StageStarted, ignore
 from journeyman.files import sha256_of
 from journeyman.runs import hash_files, owned, read_manifest, write_manifest
@@ -49,6 +50,11 @@ class Step(Struct, frozen=True):
 
 def run(settings: RunSettings, report: Reporter = ignore) -> Path:
     """Carry out every stage of a run that is not fresh. Gives the folder that holds all of it."""
+    if not settings.input.is_file():
+        raise UsageError(
+            f"`{settings.input}` is not a file",
+            hint="name a log with `--input`; without one, try `journeyman demo`",
+        )
     with owned(settings.folder):
         carry_out(settings.folder, steps(settings, report), report)
     return settings.folder

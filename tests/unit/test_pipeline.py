@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from journeyman.pipeline import Step, _record, carry_out, stale_because, steps
+from journeyman.errors import UsageError
+from journeyman.pipeline import Step, _record, carry_out, run, stale_because, steps
 from journeyman.settings import RunSettings
 
 
@@ -93,3 +94,10 @@ def test_an_unfinished_step_is_gone_on_with(tmp_path: Path, done: Step) -> None:
     kept = msgspec.structs.replace(done, owns=(tmp_path / "out",))
     carry_out(tmp_path, [kept], lambda _: None)
     assert (tmp_path / "out" / "file").is_file()
+
+
+def test_a_run_without_its_log_makes_no_folder(tmp_path: Path) -> None:
+    settings = RunSettings(input=tmp_path / "log.jsonl", folder=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"log\.jsonl` is not a file"):
+        run(settings)
+    assert not (tmp_path / "run").exists()
