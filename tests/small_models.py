@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 
 from journeyman.files import content_id, write_records
+from journeyman.gguf_header import GgufHeader, read_gguf_header
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.model.embedded import embedded_gguf
-from journeyman.model.gguf_header import GgufHeader, read_header
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.template import read_template, render
 from journeyman.records import Check, Example, Message
@@ -26,7 +26,7 @@ END_OF_TURN = 2
 
 @functools.cache
 def _header() -> GgufHeader:
-    return read_header(embedded_gguf())
+    return read_gguf_header(embedded_gguf(), architectures=None)
 
 
 def small_tokenizer(folder: Path) -> Path:

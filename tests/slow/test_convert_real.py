@@ -17,10 +17,9 @@ from safetensors.torch import load_file, save_file
 from journeyman.convert.records import Converted
 from journeyman.convert.stage import compare, convert
 from journeyman.errors import IntegrityError, UsageError
+from journeyman.gguf_header import GgufHeader, read_gguf_header
 from journeyman.llama_cpp import find_tools
-from journeyman.llama_cpp.gguf_header import read_gguf_header
 from journeyman.model.base import find_base
-from journeyman.model.gguf_header import GgufHeader, read_header
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.template import CHATML
 from journeyman.runs import read_manifest
@@ -132,9 +131,9 @@ def qwen2_vocabulary() -> GgufHeader:
     path = find_tools().source / "models" / "ggml-vocab-qwen2.gguf"
     if not path.is_file():
         pytest.skip(f"`{path}` is not there")
-    header = read_header(path)
-    metadata = {**header.metadata, "tokenizer.chat_template": CHATML}
-    return msgspec.structs.replace(header, metadata=metadata)
+    header = read_gguf_header(path, architectures=None, has_weights=False)
+    values = {**header.values, "tokenizer.chat_template": CHATML}
+    return msgspec.structs.replace(header, values=values)
 
 
 def widened(base: Path) -> Path:

@@ -10,10 +10,10 @@ from safetensors.numpy import save_file
 
 from journeyman.errors import IntegrityError, UpstreamError, UsageError
 from journeyman.events import Event, Progress
+from journeyman.gguf_header import read_gguf_header
 from journeyman.model.base import find_base
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.folders import find_faults, sha256_of_weights
-from journeyman.model.gguf_header import read_header
 from journeyman.model.hub import reporting_bar
 from journeyman.model.machine import choose_precision
 
@@ -155,7 +155,7 @@ def test_a_gguf_cut_in_its_header_is_refused(tmp_path: Path, length: int) -> Non
     with embedded_gguf().open("rb") as stream:
         path.write_bytes(stream.read(length))
     with pytest.raises(IntegrityError, match="GGUF"):
-        read_header(path)
+        read_gguf_header(path)
 
 
 @pytest.mark.parametrize(

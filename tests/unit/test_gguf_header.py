@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from journeyman.errors import IntegrityError, UsageError
-from journeyman.llama_cpp.gguf_header import read_gguf_header
+from journeyman.gguf_header import read_gguf_header
 from tests.gguf_files import (
     ARRAY,
+    INT32,
     TEXT,
     gguf_bytes,
     pair_number,
@@ -136,6 +137,36 @@ def test_a_huge_claim_takes_no_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     # The stream's buffer (128 KiB at most) is all that may be taken.
     assert peak_bytes < 512 * 1024
+
+
+def test_a_vocabulary_alone_has_no_tensor(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "vocabulary.gguf", gguf_bytes(tensors=[], data_bytes=0))
+    header = read_gguf_header(path, has_weights=False)
+    assert (header.tensors, header.tokens) == (0, 3)
+
+
+def test_entries_of_an_array_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    kinds = text("tokenizer.ggml.token_type") + struct.pack("<IIQ3i", ARRAY, INT32, 3, 1, 3, 4)
+    header = read_gguf_header(write_gguf(tmp_path / "m.gguf", gguf_bytes([*pairs(), kinds])))
+    assert header.texts(TOKENS) == ["a", "b", "c"]
+    assert header.integers("tokenizer.ggml.token_type") == [1, 3, 4]
+    assert (header.texts("absent"), header.integer("llama.context_length")) == ([], 64)
+
+
+def test_entries_of_a_file_that_was_cut_meanwhile_are_refused(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "m.gguf")
+    header = read_gguf_header(path)
+    path.write_bytes(SOUND[: header.arrays[TOKENS].at + 5])
+    with pytest.raises(IntegrityError, match="ends inside"):
+        header.texts(TOKENS)
+
+
+def test_an_entry_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    bad = text(TOKENS) + struct.pack("<IIQQ", ARRAY, TEXT, 1, 2) + b"\xff\xfe"
+    keys = [pair_text("general.architecture", "llama"), bad]
+    path = write_gguf(tmp_path / "m.gguf", gguf_bytes(keys, tensors=[], data_bytes=0))
+    with pytest.raises(IntegrityError, match="not UTF-8"):
+        read_gguf_header(path, has_weights=False).texts(TOKENS)
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from journeyman.data.examples import read_examples
 from journeyman.engines.torch_engine import Greedy
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
-from journeyman.llama_cpp.gguf_header import read_gguf_header
+from journeyman.gguf_header import read_gguf_header
 from journeyman.model.chat import KNOWN_ENDS, Chat
 from journeyman.records import Message
 

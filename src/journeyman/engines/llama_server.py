@@ -20,8 +20,8 @@ from journeyman.engines.answer_stream import failed, read_answer
 from journeyman.engines.server_process import ServerProcess
 from journeyman.errors import UpstreamError
 from journeyman.events import Note, Reporter, ignore
+from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp import Tools
-from journeyman.llama_cpp.gguf_header import read_gguf_header
 from journeyman.records import Answer, Message
 
 SEED = 42

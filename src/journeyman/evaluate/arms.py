@@ -109,7 +109,7 @@ def _quantization(gguf: Path, manifest: Manifest | None) -> str:
         return stated
     from gguf import LlamaFileType
 
-    from journeyman.llama_cpp.gguf_header import read_gguf_header
+    from journeyman.gguf_header import read_gguf_header
 
     number = read_gguf_header(gguf).values.get("general.file_type")
     known = {int(kind): kind.name for kind in LlamaFileType}

@@ -21,7 +21,7 @@ import msgspec
 from journeyman.errors import DataRefused, IntegrityError, UsageError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, content_id, require_space, sha256_of, sync_folder
-from journeyman.llama_cpp.gguf_header import read_gguf_header
+from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp.processes import plain_environment, run_logged
 from journeyman.llama_cpp.tools import Tools
 from journeyman.records import Gguf

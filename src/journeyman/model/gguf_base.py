@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, sha256_of
-from journeyman.model.gguf_header import GgufHeader, read_header
+from journeyman.gguf_header import GgufHeader, read_gguf_header
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.weights import save_weights
 from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
@@ -29,8 +29,8 @@ LAYOUT = 2
 
 def dequantised(gguf: Path, name: str, report: Reporter = ignore) -> Path:
     """The folder in the cache that holds this file's model; made now where it is not there yet."""
-    header = read_header(gguf)
-    architecture = header.text("general.architecture")
+    header = read_gguf_header(gguf, architectures=None)
+    architecture = header.architecture
     if architecture not in ARCHITECTURES:
         raise UsageError(
             f"`{name}` has the architecture `{architecture}`; known are {', '.join(ARCHITECTURES)}",

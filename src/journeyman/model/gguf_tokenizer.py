@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.files import write_json, write_text
-from journeyman.model.gguf_header import GgufHeader
+from journeyman.gguf_header import GgufHeader
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -33,7 +33,7 @@ _ROLES = {
 def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
     """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. `name` is for errors."""
     tokens = header.texts("tokenizer.ggml.tokens")
-    template = header.text("tokenizer.chat_template")
+    template = header.chat_template
     if not template:
         raise UsageError(
             f"`{name}` has no chat template", hint="use an instruct model, or a folder that has one"
@@ -42,11 +42,10 @@ def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
     config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        "add_bos_token": bool(header.metadata.get("tokenizer.ggml.add_bos_token", False)),
+        "add_bos_token": header.values.get("tokenizer.ggml.add_bos_token") is True,
     }
-    context = header.integer(f"{header.text('general.architecture')}.context_length")
-    if context is not None:
-        config["model_max_length"] = context
+    if header.context_tokens is not None:
+        config["model_max_length"] = header.context_tokens
     for role, key in _ROLES.items():
         number = header.integer(key)
         if number is not None and 0 <= number < len(tokens):
@@ -58,8 +57,8 @@ def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
 def _tokenizer(header: GgufHeader, tokens: list[str], name: str) -> "Tokenizer":
     from tokenizers import AddedToken, Tokenizer
 
-    kinds = header.metadata.get("tokenizer.ggml.token_type", [])
-    if not isinstance(kinds, list) or len(kinds) != len(tokens) or not tokens:
+    kinds = header.integers("tokenizer.ggml.token_type")
+    if len(kinds) != len(tokens) or not tokens:
         raise IntegrityError(
             f"`{name}` lists {len(tokens)} tokens and another number of token types",
             hint="download or make the file again",

@@ -16,7 +16,7 @@ from msgspec import Struct
 from journeyman.errors import IntegrityError
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import sha256_of, write_text
-from journeyman.model.gguf_header import read_header
+from journeyman.gguf_header import read_gguf_header
 from journeyman.runs import cache_folder
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _tokenizer(gguf: Path, report: Reporter) -> "Tokenizer":
 def _converted(gguf: Path) -> "Tokenizer":
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 
-    read_header(gguf)
+    read_gguf_header(gguf, architectures=None, has_weights=False)
     try:
         architecture, description, _ = get_gguf_tokenizer(str(gguf))
         tokenizer: Tokenizer

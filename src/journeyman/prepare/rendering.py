@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.events import Caution, Note, Reporter
+from journeyman.gguf_header import read_gguf_header
 from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.embedded import embedded_gguf
-from journeyman.model.gguf_header import read_header
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.hub import is_hub_name
 from journeyman.model.template import CHATML, read_template, render, sha256_of_template
@@ -84,7 +84,7 @@ def _in_folder(folder: Path, base: str) -> Renderer | None:
 
 def _in_gguf(gguf: Path, base: str) -> Renderer | None:
     with tempfile.TemporaryDirectory() as name:
-        write_tokenizer(read_header(gguf), Path(name), name=base)
+        write_tokenizer(read_gguf_header(gguf, architectures=None), Path(name), name=base)
         return _in_folder(Path(name), base)
 
 

@@ -1,21 +1,20 @@
-"""What a GGUF file says about itself, read with bounds before llama.cpp may touch it.
+"""What a GGUF file says about itself, read with bounds before anything else may touch it.
 
 Covered: magic, version, counts, lengths, types, tensor shapes and places against the file's size,
-names, the architecture against a list, the vocabulary against the embedding. Nothing is allocated
-on the word of the file: a length is compared with what is left of the file first.
-Not covered: the weights' values, and whether llama.cpp is free of faults of its own.
+names, the architecture against a list, the vocabulary against the embedding. Arrays stay in the
+file until they are asked for, so that memory stays small whatever the file claims.
+Not covered: the weights' values, and whether their readers are free of faults of their own.
 """
 
 import math
 import re
-import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, NoReturn
 
 from msgspec import Struct
 
-from journeyman.errors import IntegrityError, UsageError
+from journeyman.errors import UsageError
+from journeyman.gguf_cursor import ARRAY, Cursor, GgufArray, Scalar
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -23,7 +22,6 @@ PAIRS_LIMIT = 4096
 TENSORS_LIMIT = 65_536
 KEY_LIMIT_BYTES = 256
 NAME_LIMIT_BYTES = 63
-TEXT_LIMIT_BYTES = 1024 * 1024
 DIMENSIONS_LIMIT = 4
 
 # Decoders that this project's base models can have. Loaders of rare architectures are where the
@@ -34,10 +32,6 @@ gpt2 gptneox granite granitemoe hunyuan-dense internlm2 llama mistral3 olmo olmo
 qwen2 qwen2moe qwen3 qwen3moe seed_oss smollm3 stablelm starcoder starcoder2
 """
 ARCHITECTURES = frozenset(_ACCEPTED.split())
-
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
-_SCALARS[12] = "d"
-_TEXT, _ARRAY = 8, 9
 
 # type:elements in a block:bytes of a block, as in ggml.h and ggml-common.h of the pinned tree.
 _SIZES = """
@@ -51,39 +45,62 @@ _BLOCKS = {
     for kind, elements, size_bytes in (map(int, entry.split(":")) for entry in _SIZES.split())
 }
 
-Scalar = str | int | float | bool
-
 
 class GgufHeader(Struct, frozen=True):
-    """The facts of one GGUF file. `values` holds its scalars and texts, `lengths` its arrays'.
+    """The facts of one GGUF file. `values` holds its scalars and texts, `arrays` where others lie.
 
-    `parameters` counts the elements of all tensors; `tokens` the vocabulary (None where absent).
+    `parameters` counts the elements of all tensors.
     """
 
+    path: Path
     version: int
     architecture: str
     tensors: int
     parameters: int
     size_bytes: int
     values: Mapping[str, Scalar]
-    lengths: Mapping[str, int]
+    arrays: Mapping[str, GgufArray]
 
     @property
     def tokens(self) -> int | None:
-        """How many tokens the vocabulary has."""
-        return self.lengths.get("tokenizer.ggml.tokens")
+        """How many tokens the vocabulary has; None where the file has none."""
+        found = self.arrays.get("tokenizer.ggml.tokens")
+        return found.count if found else None
 
     @property
     def context_tokens(self) -> int | None:
         """The context that the model was made for."""
-        value = self.values.get(f"{self.architecture}.context_length")
-        return value if isinstance(value, int) else None
+        return self.integer(f"{self.architecture}.context_length")
 
     @property
     def chat_template(self) -> str | None:
         """The template that llama.cpp will render conversations with."""
-        value = self.values.get("tokenizer.chat_template")
-        return value if isinstance(value, str) else None
+        return self.text("tokenizer.chat_template") or None
+
+    def text(self, key: str) -> str:
+        """The text under a key, empty where there is none."""
+        found = self.values.get(key)
+        return found if isinstance(found, str) else ""
+
+    def integer(self, key: str) -> int | None:
+        """The whole number under a key, or None."""
+        found = self.values.get(key)
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+    def texts(self, key: str) -> list[str]:
+        """The texts of an array, read from the file now; empty where there is none."""
+        return [entry for entry in self._entries(key) if isinstance(entry, str)]
+
+    def integers(self, key: str) -> list[int]:
+        """The whole numbers of an array, read from the file now; empty where there is none."""
+        return [entry for entry in self._entries(key) if isinstance(entry, int)]
+
+    def _entries(self, key: str) -> list[Scalar]:
+        array = self.arrays.get(key)
+        if array is None:
+            return []
+        with self.path.open("rb") as stream:
+            return Cursor(self.path, stream, array.at).entries(array, key)
 
 
 class _Tensor(Struct, frozen=True):
@@ -94,84 +111,49 @@ class _Tensor(Struct, frozen=True):
 
 
 def read_gguf_header(
-    path: Path, *, architectures: frozenset[str] | None = ARCHITECTURES
+    path: Path,
+    *,
+    architectures: frozenset[str] | None = ARCHITECTURES,
+    has_weights: bool = True,
 ) -> GgufHeader:
     """The header of a GGUF file that is whole and sane.
 
-    architectures: those accepted; None accepts any. Raises IntegrityError where a byte is not what
-    it must be, the file is cut off, or the architecture is not accepted.
+    architectures: those accepted; None accepts any. has_weights: False for a file that holds only
+    a vocabulary. Raises IntegrityError where a byte is not what it must be, the file is cut off,
+    or the architecture is not accepted.
     """
     if not path.is_file():
         raise UsageError(f"`{path}` is not a file", hint="check the path of the GGUF file")
     with path.open("rb") as stream:
-        return _Reader(path, stream).header(architectures)
+        return _Reader(path, stream).header(architectures, 1 if has_weights else 0)
 
 
-class _Reader:
-    """A cursor over the file that never goes past its end."""
+class _Reader(Cursor):
+    """What the bytes must be, one after the other."""
 
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
-        self.path = path
-        self.stream = stream
-        self.size = path.stat().st_size
-        self.at = 0
-
-    def refuse(self, reason: str) -> NoReturn:
-        raise IntegrityError(
-            f"`{self.path}` is not a sound GGUF file: {reason}",
-            hint="make or fetch the file again; it was not given to llama.cpp",
-        )
-
-    def take(self, count: int, what: str) -> bytes:
-        if count > self.size - self.at:
-            self.refuse(f"it ends inside {what} at byte {self.at}")
-        self.at += count
-        data = self.stream.read(count)
-        if len(data) != count:
-            self.refuse(f"it was cut off while it was read, inside {what}")
-        return data
-
-    def skip(self, count: int, what: str) -> None:
-        if count > self.size - self.at:
-            self.refuse(f"it ends inside {what} at byte {self.at}")
-        self.at += count
-        self.stream.seek(count, 1)
-
-    def number(self, kind: str, what: str) -> int:
-        layout = "<" + kind
-        return int(struct.unpack(layout, self.take(struct.calcsize(layout), what))[0])
-
-    def text(self, limit: int, what: str) -> str:
-        length = self.number("Q", what)
-        if length > limit:
-            self.refuse(f"{what} is {length} bytes long, more than {limit}")
-        try:
-            return self.take(length, what).decode("utf-8")
-        except UnicodeDecodeError:
-            self.refuse(f"{what} is not UTF-8")
-
-    def header(self, architectures: frozenset[str] | None) -> GgufHeader:
-        version, tensors, pairs = self.counts()
+    def header(self, architectures: frozenset[str] | None, least_tensors: int) -> GgufHeader:
+        version, tensors, pairs = self.counts(least_tensors)
         values: dict[str, Scalar] = {}
-        lengths: dict[str, int] = {}
+        arrays: dict[str, GgufArray] = {}
         for _ in range(pairs):
-            self.pair(values, lengths)
+            self.pair(values, arrays)
         architecture = self.architecture(values, architectures)
         alignment = self.alignment(values)
         found = self.tensors(tensors, alignment)
         self.places(found, alignment)
-        self.vocabulary(found, lengths)
+        self.vocabulary(found, arrays)
         return GgufHeader(
+            path=self.path,
             version=version,
             architecture=architecture,
             tensors=tensors,
             parameters=sum(math.prod(tensor.shape) for tensor in found.values()),
             size_bytes=self.size,
             values=values,
-            lengths=lengths,
+            arrays=arrays,
         )
 
-    def counts(self) -> tuple[int, int, int]:
+    def counts(self, least_tensors: int) -> tuple[int, int, int]:
         if self.take(4, "the magic number") != MAGIC:
             self.refuse("it does not begin with `GGUF`")
         version = self.number("I", "the version")
@@ -179,48 +161,22 @@ class _Reader:
             self.refuse(f"version {version} is not known (known: 2, 3)")
         tensors = self.number("Q", "the number of tensors")
         pairs = self.number("Q", "the number of keys")
-        if not 1 <= tensors <= TENSORS_LIMIT:
-            self.refuse(f"it claims {tensors} tensors (1 to {TENSORS_LIMIT} are accepted)")
+        if not least_tensors <= tensors <= TENSORS_LIMIT:
+            limits = f"{least_tensors} to {TENSORS_LIMIT}"
+            self.refuse(f"it claims {tensors} tensors ({limits} are accepted)")
         if not 1 <= pairs <= PAIRS_LIMIT:
             self.refuse(f"it claims {pairs} keys (1 to {PAIRS_LIMIT} are accepted)")
         return version, tensors, pairs
 
-    def pair(self, values: dict[str, Scalar], lengths: dict[str, int]) -> None:
+    def pair(self, values: dict[str, Scalar], arrays: dict[str, GgufArray]) -> None:
         key = self.text(KEY_LIMIT_BYTES, "a key")
-        if key in values or key in lengths:
+        if key in values or key in arrays:
             self.refuse(f"key `{key}` stands there twice")
         kind = self.number("I", f"the type of `{key}`")
-        if kind == _ARRAY:
-            lengths[key] = self.array(key)
-        elif kind == _TEXT:
-            values[key] = self.text(TEXT_LIMIT_BYTES, f"`{key}`")
+        if kind == ARRAY:
+            arrays[key] = self.array(key)
         else:
             values[key] = self.scalar(kind, key)
-
-    def scalar(self, kind: int, key: str) -> Scalar:
-        if kind not in _SCALARS:
-            self.refuse(f"`{key}` has the unknown type {kind}")
-        layout = "<" + _SCALARS[kind]
-        value: Scalar = struct.unpack(layout, self.take(struct.calcsize(layout), f"`{key}`"))[0]
-        return value
-
-    def array(self, key: str) -> int:
-        kind = self.number("I", f"the element type of `{key}`")
-        count = self.number("Q", f"the length of `{key}`")
-        if kind in _SCALARS:
-            self.skip(count * struct.calcsize("<" + _SCALARS[kind]), f"`{key}`")
-        elif kind == _TEXT:
-            # Each text takes 8 bytes at least: a huge count is refused before it is counted.
-            if count * 8 > self.size - self.at:
-                self.refuse(f"`{key}` claims {count} texts, more than the file can hold")
-            for _ in range(count):
-                length = self.number("Q", f"`{key}`")
-                if length > TEXT_LIMIT_BYTES:
-                    self.refuse(f"a text in `{key}` is {length} bytes long")
-                self.take(length, f"`{key}`")
-        else:
-            self.refuse(f"`{key}` is an array of the unknown type {kind}")
-        return count
 
     def architecture(
         self, values: Mapping[str, Scalar], architectures: frozenset[str] | None
@@ -279,11 +235,12 @@ class _Reader:
                     "(it is cut off, or its header is wrong)"
                 )
 
-    def vocabulary(self, found: Mapping[str, _Tensor], lengths: Mapping[str, int]) -> None:
-        tokens = lengths.get("tokenizer.ggml.tokens")
+    def vocabulary(self, found: Mapping[str, _Tensor], arrays: Mapping[str, GgufArray]) -> None:
+        listed = arrays.get("tokenizer.ggml.tokens")
+        tokens = listed.count if listed else None
         for key in ("tokenizer.ggml.token_type", "tokenizer.ggml.scores"):
-            if key in lengths and lengths[key] != tokens:
-                self.refuse(f"`{key}` has {lengths[key]} entries for {tokens} tokens")
+            if key in arrays and arrays[key].count != tokens:
+                self.refuse(f"`{key}` has {arrays[key].count} entries for {tokens} tokens")
         embedding = found.get("token_embd.weight")
         if embedding is None or tokens is None:
             return
