@@ -55,7 +55,7 @@ class Interaction(Struct, frozen=True):
     `sent` are the messages that were really sent, empty where the log does not hold them.
     `answer` is None where the call failed. `line` is the row's line in its file, from 1.
     `tool_calls` are the calls that the answer asks for. Interactions of one `conversation` share
-    their first turns, so they must not stand in two splits.
+    their first turns, so they must not stand in two splits. `logged_at_s` are seconds since 1970.
     """
 
     id: str
@@ -74,6 +74,8 @@ class Interaction(Struct, frozen=True):
     checks: tuple[Check, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     conversation: str | None = None
+    repository: str | None = None
+    logged_at_s: float | None = None
 
 
 class Example(Struct, frozen=True):

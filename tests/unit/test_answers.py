@@ -2,7 +2,7 @@
 
 import pytest
 
-from journeyman.data.answers import RULES, Whole, differs_from_sent, role_by_words
+from journeyman.data.answers import RULES, Whole, answer_key, differs_from_sent, role_by_words
 from journeyman.records import Interaction, Message
 
 
@@ -13,7 +13,7 @@ def _row(line: int, task: str, answer: str | None, agent: str = "coder") -> Inte
 def _whole(*rows: tuple[str, str | None]) -> Whole:
     whole = Whole()
     for line, (group, answer) in enumerate(rows, start=1):
-        whole.add(_row(line, group, answer), group)
+        whole.add(line, group, answer_key(answer), "p")
     return whole
 
 
@@ -33,7 +33,7 @@ def test_one_answer_to_three_different_prompts_is_repeated() -> None:
     whole = _whole(("a", "Tell me more."), ("b", "Tell me more."), ("c", "Tell me more."))
     (repeated,) = whole.repeated()
     assert repeated.lines == (1, 2, 3)
-    assert repeated.start == "Tell me more."
+    assert repeated.answer == answer_key("tell me more")
 
 
 def test_one_answer_three_times_to_one_prompt_is_a_duplicate_only() -> None:

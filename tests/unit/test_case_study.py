@@ -85,7 +85,8 @@ def test_no_prompt_is_trained_as_it_was_sent(rows: list[Interaction]) -> None:
 def _whole(rows: list[Interaction], group: Callable[[Interaction], str]) -> answers.Whole:
     whole = answers.Whole()
     for row in rows:
-        whole.add(row, group(row))
+        key = answers.answer_key(row.answer)
+        whole.add(row.line, group(row), key, row.producer or "")
     return whole
 
 

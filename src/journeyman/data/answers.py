@@ -1,13 +1,15 @@
 """What only the whole set shows: answers that contradict or repeat, prompts that were never sent.
 
-`Whole` takes interactions one by one and keeps counts and 16-digit ids, no texts. `RULES` look at
+`Whole` takes rows one by one and keeps numbers, no texts. `RULES` look at
 one row: whether training would ask what was asked, and whether the role fits the task.
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from msgspec import Struct
 
 from journeyman.data.facts import Rule
@@ -32,47 +34,42 @@ class Group(Struct, frozen=True):
 class Repeated(Struct, frozen=True):
     """One answer that several different prompts got."""
 
+    answer: int
     lines: tuple[int, ...]
-    start: str
-
-
-class _Seen(Struct):
-    lines: list[int]
-    answers: set[str]
-    producers: set[str]
 
 
 class Whole:
-    """Counts over all rows; `add` each one, then ask."""
+    """Counts over all rows; `add` each one, then ask. About 40 bytes a row, no texts."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, _Seen] = {}
-        self._answers: dict[str, list[int]] = defaultdict(list)
-        self._prompts: dict[str, set[str]] = defaultdict(set)
-        self._starts: dict[str, str] = {}
+        self._lines, self._groups = array("q"), array("q")
+        self._answers, self._producers = array("Q"), array("q")
+        self._group_numbers: dict[str, int] = {}
+        self._producer_numbers: dict[str, int] = {}
 
-    def add(self, interaction: Interaction, group: str) -> None:
-        """Take a row. group: the id of its prompt's group, exact or near."""
-        seen = self._groups.setdefault(group, _Seen([], set(), set()))
-        seen.lines.append(interaction.line)
-        answer = (interaction.answer or "").strip()
-        if not answer:
-            return
-        answer_id = content_id(normalised(answer))
-        seen.answers.add(answer_id)
-        seen.producers.add(interaction.producer or "")
-        self._answers[answer_id].append(interaction.line)
-        self._prompts[answer_id].add(group)
-        if answer_id not in self._starts and len(self._answers[answer_id]) == 1:
-            self._starts[answer_id] = answer[:60]
+    def add(self, line: int, group: str, answer: int, producer: str) -> None:
+        """Take a row. group: the id of its prompt's group; answer: what `answer_key` gives."""
+        self._lines.append(line)
+        self._groups.append(self._group_numbers.setdefault(group, len(self._group_numbers)))
+        self._answers.append(answer)
+        numbers = self._producer_numbers
+        self._producers.append(numbers.setdefault(producer, len(numbers)))
 
     def duplicates(self) -> list[Group]:
         """The groups of more than one row, in the order of their first line."""
-        return [
-            Group(group, tuple(seen.lines), len(seen.answers), len(seen.producers))
-            for group, seen in self._groups.items()
-            if len(seen.lines) > 1
-        ]
+        names = list(self._group_numbers)
+        found = []
+        for rows in _runs(self._groups):
+            answered = [at for at in rows if self._answers[at]]
+            found.append(
+                Group(
+                    names[self._groups[rows[0]]],
+                    tuple(self._lines[at] for at in rows),
+                    len({self._answers[at] for at in answered}),
+                    len({self._producers[at] for at in answered}),
+                )
+            )
+        return sorted(found, key=lambda group: group.lines)
 
     def contradictions(self) -> list[Group]:
         """The groups whose rows have different answers, but for spacing, case and punctuation."""
@@ -80,11 +77,29 @@ class Whole:
 
     def repeated(self) -> list[Repeated]:
         """Answers that `REPEATS` or more different prompts got, word by word."""
-        return [
-            Repeated(tuple(self._answers[answer]), self._starts[answer])
-            for answer, prompts in self._prompts.items()
-            if len(prompts) >= REPEATS
+        found = [
+            Repeated(self._answers[rows[0]], tuple(self._lines[at] for at in rows))
+            for rows in _runs(self._answers)
+            if self._answers[rows[0]] and len({self._groups[at] for at in rows}) >= REPEATS
         ]
+        return sorted(found, key=lambda one: one.lines)
+
+
+def answer_key(answer: str | None) -> int:
+    """A number that is equal for answers that differ only in how they are written; 0: none."""
+    text = (answer or "").strip()
+    return int(content_id(normalised(text)), 16) if text else 0
+
+
+def _runs(keys: "array[int]") -> Iterator[list[int]]:
+    """The positions of each key that stands more than once, in their order."""
+    values = np.asarray(keys)
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))[: len(ordered)]
+    ends = np.append(starts[1:], len(ordered))
+    for run in np.flatnonzero(ends - starts > 1):
+        yield order[starts[run] : ends[run]].tolist()
 
 
 def differs_from_sent(

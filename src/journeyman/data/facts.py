@@ -23,8 +23,24 @@ _FENCE = re.compile(r"\s*(?:[-*+] +|\d+[.)] +)?(`{3,}(?=[^`]*$)|~{3,})(.*)$")
 # Escapes: a closing quote, and the wide exclamation and question marks of Chinese.
 _CLOSERS = "*_)]}\"'`”»\u2019"
 _SENTENCE_ENDS = tuple(".!?…。\uff01\uff1f")
-_FINISHED = frozenset({"stop", "end_turn", "eos", "stop_sequence"})
-_CUT = frozenset({"length", "max_tokens", "abort", "aborted", "cancelled", "client_abort", "error"})
+_FINISHED = frozenset(
+    {"stop", "end_turn", "eos", "stop_sequence", "tool_calls", "tool_use", "function_call"}
+)
+_CUT = frozenset(
+    {
+        "length",
+        "max_tokens",
+        "abort",
+        "aborted",
+        "cancelled",
+        "client_abort",
+        "content_filter",
+        "error",
+    }
+)
+
+NO_END = "no end of a sentence"
+"""The weakest sign that an answer was cut off: where tokens were counted, they decide instead."""
 
 
 class Finding(Struct, frozen=True):
@@ -55,7 +71,8 @@ def _failed(interaction: Interaction) -> str | None:
 
 
 def _empty(interaction: Interaction) -> str | None:
-    return None if (interaction.answer or "").strip() else "no text"
+    said = (interaction.answer or "").strip() or interaction.tool_calls
+    return None if said else "no text"
 
 
 def _mock(interaction: Interaction) -> str | None:
@@ -87,7 +104,9 @@ def _cut_off(interaction: Interaction) -> str | None:
         return "open code fence"
     if _thinks_without_end(interaction):
         return "inside `<think>`"
-    return None if ends_well(answer) else "no end of a sentence"
+    # What stands before a tool call need not be a sentence.
+    whole = bool(interaction.tool_calls) or ends_well(answer)
+    return None if whole else NO_END
 
 
 def has_open_fence(text: str) -> bool:
@@ -127,7 +146,7 @@ def _is_python(text: str) -> bool:
 
 RULES = (
     Rule("failed", "error", "the call did not succeed", _failed),
-    Rule("empty", "error", "the answer holds no text", _empty),
+    Rule("empty", "error", "the answer holds no text and no call", _empty),
     Rule("mock", "error", "the answer is a stand-in, not a model's", _mock),
     Rule("cut-off", "warning", "the answer ends in the middle", _cut_off),
     Rule("think", "warning", "the answer holds `<think>`", _thinks),

@@ -4,6 +4,7 @@ Only what this project uses is typed; other keys (`timestamp`, `agent.capabiliti
 there and are left alone. docs/data-format.md describes the format for users.
 """
 
+import datetime
 from typing import Annotated
 
 import msgspec
@@ -22,6 +23,9 @@ from journeyman.records import Check, Interaction
 
 SUCCESS = "success"
 FAILURE = "failure"
+
+# The year 5138 in seconds, and 1973 in milliseconds.
+_LARGEST_SECONDS = 1e11
 
 
 class Task(Struct, frozen=True, omit_defaults=True):
@@ -70,6 +74,7 @@ class Context(Struct, frozen=True, omit_defaults=True):
 
     source: str | None = None
     conversation: str | None = None
+    repository: str | None = None
 
 
 class LogRow(Struct, frozen=True, omit_defaults=True):
@@ -82,11 +87,30 @@ class LogRow(Struct, frozen=True, omit_defaults=True):
     llm: Llm | None = None
     context: Context | None = None
     checks: tuple[Check, ...] = ()
+    timestamp: object = None
 
 
 def content_of(row: LogRow) -> str:
-    """An id made of everything but the row's own id: equal for equal content."""
-    return content_id(msgspec.json.encode(msgspec.structs.replace(row, id=None)).decode())
+    """An id made of everything but the row's own id and time: equal for equal content."""
+    bare = msgspec.structs.replace(row, id=None, timestamp=None)
+    return content_id(msgspec.json.encode(bare).decode())
+
+
+def seconds_of(timestamp: object) -> float | None:
+    """Seconds since 1970 of an ISO 8601 text or of a number (of milliseconds, where it is large).
+
+    A text without a zone counts as UTC; what is neither is None: a time is never refused.
+    """
+    if isinstance(timestamp, int | float) and not isinstance(timestamp, bool):
+        seconds = timestamp if abs(timestamp) <= _LARGEST_SECONDS else timestamp // 1000
+        return float(seconds) if abs(seconds) <= _LARGEST_SECONDS else None
+    if not isinstance(timestamp, str):
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(timestamp.strip())
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()
 
 
 def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Interaction:
@@ -114,6 +138,8 @@ def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Inter
         checks=row.checks,
         tool_calls=to_calls(execution.tool_calls),
         conversation=context.conversation,
+        repository=context.repository,
+        logged_at_s=seconds_of(row.timestamp),
     )
 
 
@@ -121,7 +147,7 @@ def to_row(interaction: Interaction) -> LogRow:
     """The row that `to_interaction` reads back as the same record, but for its line."""
     provider, _, model = (interaction.producer or "").partition("/")
     seconds = interaction.duration_s
-    context = Context(interaction.source or None, interaction.conversation)
+    context = Context(interaction.source or None, interaction.conversation, interaction.repository)
     config = Config(max_tokens=interaction.max_tokens) if interaction.max_tokens else None
     return LogRow(
         id=interaction.id,
@@ -138,4 +164,5 @@ def to_row(interaction: Interaction) -> LogRow:
         ),
         context=context if context != Context() else None,
         checks=interaction.checks,
+        timestamp=interaction.logged_at_s,
     )
