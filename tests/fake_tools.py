@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from journeyman.llama_cpp.source import VOCABULARIES
 from journeyman.llama_cpp.tools import CONVERTER, PROGRAMS, SERVER_FLAGS, Tools
 
 HELP = f"#!/bin/sh\necho '{' '.join(SERVER_FLAGS)}'\n"
@@ -26,8 +27,16 @@ def write_program(path: Path, text: str) -> Path:
     return path
 
 
+def write_vocabularies(folder: Path) -> None:
+    """The files that stand for vocabularies; nothing here reads them."""
+    for name in VOCABULARIES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"vocabulary {name}", encoding="utf-8")
+
+
 def write_tools(folder: Path, *, programs: str = "", server: str = HELP) -> Path:
     """A folder with every tool; `programs` is the folder in it where the programs go."""
+    write_vocabularies(folder)
     for name in PROGRAMS.values():
         write_program(folder / programs / name, server)
     (folder / CONVERTER).write_text(CONVERT, encoding="utf-8")

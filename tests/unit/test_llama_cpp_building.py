@@ -12,7 +12,14 @@ from journeyman.events import Event, Progress
 from journeyman.files import sha256_of
 from journeyman.llama_cpp import source
 from journeyman.llama_cpp.building import NinjaLines, build_identity, require_compiler
-from journeyman.llama_cpp.source import ARCHIVE, checked, fetch_source, unpack_source
+from journeyman.llama_cpp.source import (
+    ARCHIVE,
+    VOCABULARIES,
+    checked,
+    fetch_source,
+    fetch_vocabularies,
+    unpack_source,
+)
 
 PREFIX = "llama_cpp_python-0.3.36/vendor/llama.cpp/"
 
@@ -79,10 +86,12 @@ def test_only_the_tree_of_llama_cpp_is_unpacked(tmp_path: Path) -> None:
     members = {
         PREFIX + "CMakeLists.txt": "project(x)",
         PREFIX + "models/vocab.gguf": "big",
+        PREFIX + VOCABULARIES[0]: "used",
         "llama_cpp_python-0.3.36/setup.py": "no",
     }
     folder = unpack_source(archive(tmp_path / "a.tar.gz", members), tmp_path / "out")
-    assert [p.name for p in folder.rglob("*") if p.is_file()] == ["CMakeLists.txt"]
+    found = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    assert found == ["CMakeLists.txt", VOCABULARIES[0]]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,24 @@ def test_the_source_is_fetched_by_the_users_own_pip_settings(
     monkeypatch.setattr(source, "SHA256", sha256_of(own))
     (tmp_path / "to").mkdir()
     assert fetch_source(tmp_path / "to", tmp_path / "log") == tmp_path / "to" / ARCHIVE
+
+
+def test_vocabularies_are_taken_out_of_the_source_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "links").mkdir()
+    names = [f"llama_cpp_python-0.3.36/{name}" for name in ("pyproject.toml", "setup.py")]
+    members = dict.fromkeys((*names, *(PREFIX + name for name in VOCABULARIES)), "")
+    members[names[0]] = (
+        '[build-system]\nrequires = ["none"]\nbuild-backend = "scikit_build_core.build"\n'
+    )
+    own = archive(tmp_path / "links" / ARCHIVE, members)
+    offline_index(own.parent, monkeypatch)
+    monkeypatch.setattr(source, "SHA256", sha256_of(own))
+    (tmp_path / "to").mkdir()
+    fetch_vocabularies(tmp_path / "to", tmp_path / "log")
+    found = {str(p.relative_to(tmp_path / "to")) for p in (tmp_path / "to").rglob("*.*")}
+    assert found == set(VOCABULARIES)
 
 
 def test_an_index_without_the_source_is_an_upstream_error_that_names_the_way_out(

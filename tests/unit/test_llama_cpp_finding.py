@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,18 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.errors import MachineError, UsageError
+from journeyman.errors import MachineError, UpstreamError, UsageError
 from journeyman.events import Caution, Event, Note, Reporter, ignore
 from journeyman.llama_cpp.building import build_identity
 from journeyman.llama_cpp.finding import (
     build_into_cache,
+    existing_tools,
     find_tools,
     tools_in,
     tools_in_cache,
     tools_on_path,
+    with_vocabularies,
 )
 from journeyman.llama_cpp.processes import run_logged
-from tests.fake_tools import OLD_HELP, write_tools
+from journeyman.llama_cpp.source import VOCABULARIES
+from tests.fake_tools import OLD_HELP, write_tools, write_vocabularies
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +113,58 @@ def test_a_build_is_made_once_and_found_again(tmp_path: Path) -> None:
     first = build_into_cache(tmp_path, "id", build)
     assert build_into_cache(tmp_path, "id", build) == first
     assert (first.identity, first.origin, runs(tmp_path)) == ("id", "cache", 1)
+
+
+def build_without_vocabularies(folder: Path, log: Path, report: Reporter) -> None:
+    """What an earlier version built."""
+    build(folder, log, report)
+    shutil.rmtree(folder / "models")
+
+
+def fetch(folder: Path, log: Path, report: Reporter) -> None:
+    write_vocabularies(folder)
+
+
+def test_an_earlier_build_gets_its_vocabularies_and_is_not_built_again(tmp_path: Path) -> None:
+    old = build_into_cache(tmp_path, "id", build_without_vocabularies)
+    before = old.server.stat().st_mtime_ns
+    new = with_vocabularies(tmp_path, old, fetch)
+    assert (old.vocabularies, new.vocabularies) == (None, tmp_path / "id" / "models")
+    assert (new.server.stat().st_mtime_ns, runs(tmp_path)) == (before, 1)
+    assert tools_in_cache(tmp_path, "id") == new
+
+
+def test_vocabularies_that_were_changed_later_are_noticed_and_fetched_alone(
+    tmp_path: Path,
+) -> None:
+    whole = build_into_cache(tmp_path, "id", build)
+    (tmp_path / "id" / VOCABULARIES[0]).write_text("other bytes")
+    damaged = tools_in_cache(tmp_path, "id")
+    assert damaged is not None
+    assert damaged.vocabularies is None
+    assert with_vocabularies(tmp_path, damaged, fetch) == whole
+    assert runs(tmp_path) == 1
+
+
+def test_tools_without_vocabularies_are_used_where_none_can_be_fetched(tmp_path: Path) -> None:
+    def fail(folder: Path, log: Path, report: Reporter) -> None:
+        write_vocabularies(folder)
+        raise UpstreamError("no index", hint="set one")
+
+    old = build_into_cache(tmp_path, "id", build_without_vocabularies)
+    said: list[Event] = []
+    assert with_vocabularies(tmp_path, old, fail, said.append) == old
+    assert said == [Caution("llama.cpp's vocabularies are not there: no index", hint="set one")]
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_existing_tools_are_found_and_never_made(tmp_path: Path) -> None:
+    home = tmp_path / "cache" / "llama.cpp"
+    assert existing_tools() is None
+    assert not home.exists()
+    made = build_into_cache(home, build_identity(), build_without_vocabularies)
+    assert existing_tools() == made
+    assert made.vocabularies is None
 
 
 def test_a_build_that_fails_leaves_its_log_and_nothing_under_its_name(tmp_path: Path) -> None:

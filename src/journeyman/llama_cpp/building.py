@@ -19,6 +19,7 @@ from journeyman.llama_cpp.source import (
     OWN_TOOLS_HINT,
     SHA256,
     VERSION,
+    VOCABULARIES,
     fetch_source,
     unpack_source,
 )
@@ -171,3 +172,5 @@ def _collect(source: Path, build: Path, folder: Path) -> None:
     # The converter reads a few chat templates from beside it.
     for name in (*CONVERTER_PARTS, "models/templates"):
         shutil.copytree(source / name, folder / name)
+    for name in VOCABULARIES:
+        shutil.copy2(source / name, folder / name)

@@ -3,21 +3,23 @@
 The cache holds one folder a build, `llama.cpp/IDENTITY`, complete or not there at all. It is made
 under a lock, so that of two runs one builds and the other waits. A tool that was changed or lost
 later is noticed (size and time each time, sha256 when those differ) and the folder built again.
+A build without its vocabularies, or with damaged ones, gets them and stays as it is otherwise.
 """
 
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from journeyman.errors import IntegrityError, MachineError, UsageError
+from journeyman.errors import IntegrityError, MachineError, UpstreamError, UsageError
 from journeyman.events import Caution, Note, Reporter, ignore
-from journeyman.files import atomic_folder, write_json
+from journeyman.files import atomic_folder, sha256_of, write_json
 from journeyman.llama_cpp.building import CMAKE_FLAGS, build_identity, build_tools
-from journeyman.llama_cpp.source import ARCHIVE, SHA256
+from journeyman.llama_cpp.source import ARCHIVE, SHA256, VOCABULARIES, fetch_vocabularies
 from journeyman.llama_cpp.tools import (
     PROGRAMS,
     Found,
@@ -40,7 +42,7 @@ VARIABLE = "JOURNEYMAN_LLAMA_CPP"
 _STAMP = "verified.json"
 
 Build = Callable[[Path, Path, Reporter], None]
-"""Fills an empty folder with the tools, writing a log: (folder, log, report)."""
+"""Fills an empty folder with tools or vocabularies, writing a log: (folder, log, report)."""
 
 
 def find_tools(report: Reporter = ignore) -> Tools:
@@ -49,14 +51,27 @@ def find_tools(report: Reporter = ignore) -> Tools:
     the folder that `JOURNEYMAN_LLAMA_CPP` names, the user's cache, PATH (where all tools and their
     converter lie together and are recent), a build.
     """
+    home = _home()
+    tools = _existing(report) or build_into_cache(home, build_identity(), build_tools, report)
+    if tools.origin == "cache" and tools.vocabularies is None:
+        return with_vocabularies(home, tools, fetch_vocabularies, report)
+    return tools
+
+
+def existing_tools() -> Tools | None:
+    """llama.cpp's tools where they are already, found as `find_tools` does; nothing is made."""
+    return _existing(ignore)
+
+
+def _existing(report: Reporter) -> Tools | None:
     given = os.environ.get(VARIABLE)
     if given:
         return tools_in(Path(given).expanduser())
-    home, identity = cache_folder() / "llama.cpp", build_identity()
-    cached = tools_in_cache(home, identity, report)
-    if cached is not None:
-        return cached
-    return tools_on_path(report) or build_into_cache(home, identity, build_tools, report)
+    return tools_in_cache(_home(), build_identity(), report) or tools_on_path(report)
+
+
+def _home() -> Path:
+    return cache_folder() / "llama.cpp"
 
 
 def tools_in(folder: Path) -> Tools:
@@ -117,8 +132,9 @@ def tools_in_cache(home: Path, identity: str, report: Reporter = ignore) -> Tool
     if manifest is None:
         return None
     found = look_in((folder / "bin",), (folder,))
-    if damaged or found.missing:
-        names = ", ".join((*damaged, *found.missing))
+    lost = [name for name in damaged if name not in VOCABULARIES]
+    if lost or found.missing:
+        names = ", ".join((*lost, *found.missing))
         report(
             Caution(
                 f"llama.cpp in `{folder}` is damaged ({names}) and will be built again",
@@ -126,7 +142,10 @@ def tools_in_cache(home: Path, identity: str, report: Reporter = ignore) -> Tool
             )
         )
         return None
-    return as_tools(found, identity=identity, origin="cache")
+    tools = as_tools(found, identity=identity, origin="cache")
+    if damaged or not manifest.outputs.keys() >= set(VOCABULARIES):
+        return msgspec.structs.replace(tools, vocabularies=None)
+    return tools
 
 
 def _damaged(folder: Path, manifest: Manifest) -> list[str]:
@@ -181,6 +200,48 @@ def build_into_cache(home: Path, identity: str, build: Build, report: Reporter =
     if tools is None:
         raise MachineError(f"llama.cpp was built and is not whole; the log is `{log}`")
     return tools
+
+
+def with_vocabularies(home: Path, tools: Tools, fetch: Build, report: Reporter = ignore) -> Tools:
+    """The same tools of the cache with their vocabularies, fetched now; without, if that fails.
+
+    The programs stay as they are: building them again would take many minutes.
+    """
+
+    def waiting(holder: str) -> None:
+        report(Note(f"process {holder} is completing llama.cpp: waiting for it"))
+
+    folder = home / tools.identity
+    with one_at_a_time(home, waiting):
+        now = tools_in_cache(home, tools.identity)
+        if now is not None and now.vocabularies is not None:
+            return now
+        try:
+            with tempfile.TemporaryDirectory(prefix=".tmp-vocabularies-", dir=home) as scratch:
+                fetch(Path(scratch), home / f"vocabularies-{tools.identity}.log", report)
+                _add_vocabularies(folder, Path(scratch))
+        except (IntegrityError, MachineError, UpstreamError) as error:
+            report(Caution(f"llama.cpp's vocabularies are not there: {error}", hint=error.hint))
+    return tools_in_cache(home, tools.identity) or tools
+
+
+def _add_vocabularies(folder: Path, source: Path) -> None:
+    """Move them into a build's folder; its manifest promises them once they are all there."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return
+    added = {name: sha256_of(source / name) for name in VOCABULARIES}
+    for name in added:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (source / name).replace(folder / name)
+    write_manifest(
+        folder,
+        stage=manifest.stage,
+        settings=manifest.settings,
+        inputs=manifest.inputs,
+        outputs={**manifest.outputs, **added},
+        facts=manifest.facts,
+    )
 
 
 def _clear_unfinished(home: Path) -> None:

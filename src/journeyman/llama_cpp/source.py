@@ -10,7 +10,7 @@ import os
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from journeyman.errors import IntegrityError, MachineError, UpstreamError
@@ -22,6 +22,10 @@ PACKAGE = "llama_cpp_python"
 VERSION = "0.3.36"
 SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
+VOCABULARIES = tuple(
+    f"models/ggml-vocab-{name}.gguf" for name in ("llama-spm", "qwen2", "llama-bpe")
+)
+"""Tokenizers without weights, in the source tree for llama.cpp's own tests: 14 MB, the few used."""
 OWN_TOOLS_HINT = "or set JOURNEYMAN_LLAMA_CPP to a folder with llama.cpp's tools"
 
 # pip asks every source package for its metadata, also when it shall only be downloaded. The real
@@ -109,7 +113,27 @@ def checked(archive: Path) -> Path:
 
 
 def unpack_source(archive: Path, folder: Path) -> Path:
-    """Unpack `vendor/llama.cpp` of the source package into a folder, and nothing else of it."""
+    """Unpack `vendor/llama.cpp` of the source package into a folder, and nothing else of it.
+
+    Most vocabularies are left out: they are half of the tree.
+    """
+    _unpack(archive, folder, lambda name: not name.endswith(".gguf") or name in VOCABULARIES)
+    if not (folder / "CMakeLists.txt").is_file():
+        raise IntegrityError(f"`{archive}` holds no `vendor/llama.cpp`")
+    return folder
+
+
+def fetch_vocabularies(folder: Path, log: Path, report: Reporter = ignore) -> None:
+    """Have pip fetch the source package, and take only `VOCABULARIES` out of it into a folder."""
+    archive = fetch_source(folder, log, report)
+    _unpack(archive, folder, lambda name: name in VOCABULARIES)
+    archive.unlink()
+    missing = [name for name in VOCABULARIES if not (folder / name).is_file()]
+    if missing:
+        raise IntegrityError(f"`{archive}` does not hold {', '.join(missing)}")
+
+
+def _unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool]) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise MachineError(
             "this Python cannot unpack archives safely (tarfile has no data filter)",
@@ -117,17 +141,16 @@ def unpack_source(archive: Path, folder: Path) -> Path:
         )
     try:
         with tarfile.open(archive, "r:gz") as package:
-            package.extractall(folder, members=_wanted(package), filter="data")
+            package.extractall(folder, members=_wanted(package, is_wanted), filter="data")
     except (tarfile.TarError, EOFError) as error:
         raise IntegrityError(f"`{archive}` cannot be unpacked: {error}") from error
-    if not (folder / "CMakeLists.txt").is_file():
-        raise IntegrityError(f"`{archive}` holds no `vendor/llama.cpp`")
-    return folder
 
 
-def _wanted(package: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _wanted(
+    package: tarfile.TarFile, is_wanted: Callable[[str], bool]
+) -> Iterator[tarfile.TarInfo]:
     prefix = f"{PACKAGE}-{VERSION}/vendor/llama.cpp/"
     for member in package:
-        # The .gguf files are vocabularies for llama.cpp's own tests, half of the tree.
-        if member.name.startswith(prefix) and not member.name.endswith(".gguf"):
-            yield member.replace(name=member.name.removeprefix(prefix), deep=False)
+        name = member.name.removeprefix(prefix)
+        if name != member.name and is_wanted(name):
+            yield member.replace(name=name, deep=False)

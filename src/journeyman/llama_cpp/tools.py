@@ -14,6 +14,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.files import sha256_of
 from journeyman.llama_cpp.processes import ended, plain_environment
+from journeyman.llama_cpp.source import VOCABULARIES
 
 PROGRAMS = {
     "server": "llama-server",
@@ -43,7 +44,8 @@ class Tools(Struct, frozen=True):
     """Where each program lies. `source` holds the converter with its `conversion` and `gguf-py`.
 
     `identity` names this build: what it made can be reused by the same build only. `origin` says
-    where it was found: `environment`, `cache` or `path`.
+    where it was found: `environment`, `cache` or `path`. `vocabularies` is the folder that holds
+    the files of `source.VOCABULARIES`, None where one is missing.
     """
 
     server: Path
@@ -55,6 +57,7 @@ class Tools(Struct, frozen=True):
     source: Path
     identity: str
     origin: str
+    vocabularies: Path | None = None
 
 
 class Found(Struct, frozen=True):
@@ -93,12 +96,14 @@ def as_tools(found: Found, *, identity: str, origin: str) -> Tools:
     converter = found.converter
     assert converter is not None
     assert not found.missing
+    are_there = all((converter.parent / name).is_file() for name in VOCABULARIES)
     return Tools(
         **found.programs,
         converter=converter,
         source=converter.parent,
         identity=identity,
         origin=origin,
+        vocabularies=converter.parent / "models" if are_there else None,
     )
 
 
