@@ -1,0 +1,64 @@
+"""What became of a log, as one self-contained page beside the dataset.
+
+Everything in it that comes from the log is hostile text: all is escaped, and the page loads and
+runs nothing (its own policy forbids it). It says with words and patterns what it says with colour.
+Covered: what `Report` holds. Not covered: every row; those stand in ledger.jsonl.
+"""
+
+from journeyman.events import Caution
+from journeyman.pages.markup import Html, document, element
+from journeyman.pages.parts import list_section
+from journeyman.pages.style import STYLE
+from journeyman.prepare.page_actions import actions, sentence, what_came_out
+from journeyman.prepare.page_duplicates import duplicates
+from journeyman.prepare.page_faults import faults
+from journeyman.prepare.page_flow import flow
+from journeyman.prepare.page_lengths import lengths
+from journeyman.prepare.page_origin import origin
+from journeyman.prepare.page_patterns import patterns
+from journeyman.prepare.page_splits import checks, roles, splits
+from journeyman.prepare.page_style import STYLE as OWN_STYLE
+from journeyman.prepare.page_terms import producers
+from journeyman.prepare.records import Report
+
+
+def page(report: Report) -> str:
+    """The whole page as text."""
+    parts = [
+        patterns(),
+        _banner(report),
+        flow(report),
+        faults(report.rules),
+        lengths(report.lengths),
+        duplicates(report.duplicates),
+        roles(report.roles),
+        splits(report.splits),
+        checks(report.checks),
+        producers(report),
+        list_section("What was not looked at", report.unknown),
+        *origin(report),
+    ]
+    title = f"{what_came_out(report)}: {report.source.path}"
+    return document(title, STYLE + OWN_STYLE, element("main", *parts))
+
+
+def _banner(report: Report) -> Html:
+    todo = actions(report)
+    parts = [
+        element("h1", "What became of the log"),
+        element("strong", what_came_out(report)),
+        element("p", sentence(report)),
+    ]
+    if todo:
+        parts.append(element("p", element("b", "To act on:")))
+        parts.append(element("ul", *map(_action, todo)))
+    else:
+        parts.append(element("p", element("b", "Nothing was found that must be acted on.")))
+    where = f"{report.source.path}, policy {report.policy}"
+    parts.append(element("p", where, class_="soft wraps"))
+    return element("section", *parts, class_="banner act" if todo else "banner")
+
+
+def _action(action: Caution) -> Html:
+    hint = [element("span", action.hint, class_="soft hint")] if action.hint else []
+    return element("li", action.text, *hint)

@@ -1,0 +1,52 @@
+"""What is asked more than once: how often, whether the answers agree, and examples."""
+
+from journeyman.pages.markup import Html, element
+from journeyman.pages.parts import section
+from journeyman.prepare.page_excerpts import shortened
+from journeyman.prepare.records import DuplicateGroup, Duplicates
+
+_LINES = 20
+
+
+def duplicates(found: Duplicates) -> Html:
+    """Counts in sentences, then the examples to fold out."""
+    if not found.exact_groups and not found.near_groups:
+        return section("Asked more than once", element("p", "No prompt stands in the log twice."))
+    examples = sorted(found.examples, key=lambda one: -len(one.lines))
+    return section(
+        "Asked more than once",
+        element("ul", *(element("li", line) for line in _facts(found))),
+        *(_example(one, largest=place == 0) for place, one in enumerate(examples)),
+    )
+
+
+def _facts(found: Duplicates) -> list[str]:
+    facts = [
+        f"{found.exact_groups:,} prompts stand in several rows; {found.near_groups:,} groups join"
+        " prompts that are nearly the same",
+        f"{found.rows:,} rows are concerned; {found.surplus:,} would go if one of each remained",
+        f"{found.contradicting:,} of these groups have answers that differ,"
+        f" {found.mixed_producers:,} have answers of several producers",
+        "all rows of a group stand in one split, so that no test row was trained on",
+    ]
+    if found.repeated_answers:
+        facts.append(f"{found.repeated_answers:,} answers were given to three or more prompts")
+    if not found.all_pairs:
+        facts.append("near pairs were proposed by MinHash: a few may be missing")
+    return facts
+
+
+def _example(group: DuplicateGroup, *, largest: bool) -> Html:
+    rows, shown = len(group.lines), ", ".join(f"{line:,}" for line in group.lines[:_LINES])
+    more = f" and {rows - _LINES:,} more" if rows > _LINES else ""
+    producers = f" by {group.producers:,} producers" if group.producers > 1 else ""
+    head = [element("span", "largest shown", class_="tag")] if largest else []
+    summary = element(
+        "summary",
+        *head,
+        f"{rows:,} rows, {group.answers:,} different answers{producers}",
+        element("span", f"lines {shown}{more}", class_="marks"),
+    )
+    prompts = [element("div", element("pre", shortened(one))) for one in group.prompts]
+    several = "" if len(prompts) > 1 else " one"
+    return element("details", summary, element("div", *prompts, class_=f"pair{several}"))

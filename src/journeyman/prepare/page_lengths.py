@@ -1,0 +1,101 @@
+"""How long the answers are, by producer, with the pile that a cap leaves marked and named."""
+
+from collections.abc import Iterator, Sequence
+
+from journeyman.data.length_spikes import ABOVE, BELOW
+from journeyman.pages.markup import Html, element
+from journeyman.pages.parts import section
+from journeyman.prepare.records import Lengths
+
+WIDTH, HEIGHT, TOP, SIDE = 420, 110, 22, 8
+_SHOWN = 6
+
+
+def lengths(found: Sequence[Lengths]) -> Html:
+    """A histogram a producer, those with most answers first."""
+    pictures = [_figure(one) for one in sorted(found, key=lambda one: -one.answers) if one.counts]
+    if not pictures:
+        return Html()
+    words = (
+        "Lengths of answers that ended by themselves are spread. A pile at one length is a cap on"
+        " tokens: those answers were cut off. Striped: at the cap."
+    )
+    more = element(
+        "details",
+        element("summary", f"{len(pictures) - _SHOWN} more producers"),
+        element("div", *pictures[_SHOWN:], class_="figures"),
+    )
+    return section(
+        "How long the answers are",
+        element("p", words, class_="soft"),
+        element("div", *pictures[:_SHOWN], class_="figures"),
+        *([more] if len(pictures) > _SHOWN else []),
+    )
+
+
+def _figure(one: Lengths) -> Html:
+    caption = [element("b", one.producer or "no producer named"), f": {_said(one)}"]
+    if one.evidence:
+        caption.append(element("span", one.evidence, class_="soft hint"))
+    return element(
+        "figure",
+        element("figcaption", *caption),
+        element(
+            "svg", *_bars(one), *_axis(one), viewBox=f"0 0 {WIDTH} {TOP + HEIGHT + 18}",
+            role="img", aria_label=f"lengths in {one.unit}; {_said(one)}",
+        ),
+        class_="card picture",
+    )  # fmt: skip
+
+
+def _said(one: Lengths) -> str:
+    if not one.cut_off:
+        return f"{one.answers:,} answers, no pile at a cap"
+    cap = f"the cap of {one.cap:,} {one.unit}" if one.cap is not None else "a cap"
+    share = one.cut_off / max(1, one.answers)
+    return f"{one.cut_off:,} of {one.answers:,} answers ({share:.0%}) ran into {cap}"
+
+
+def _step(one: Lengths) -> float:
+    return (WIDTH - 2 * SIDE) / len(one.counts)
+
+
+def _bars(one: Lengths) -> Iterator[Html]:
+    step, most = _step(one), max(1, *one.counts)
+    for place, count in enumerate(one.counts):
+        if not count:
+            continue
+        height = max(1.5, HEIGHT * count / most)
+        capped = one.cut_off > 0 and _at_cap(one, place)
+        yield element(
+            "rect",
+            x=round(SIDE + place * step, 2),
+            y=round(TOP + HEIGHT - height, 2),
+            width=round(max(0.8, step * 0.9), 2),
+            height=round(height, 2),
+            class_="bar masked" if capped else "bar plain",
+        )
+
+
+def _at_cap(one: Lengths, place: int) -> bool:
+    """Whether a bar holds lengths of the window around the cap."""
+    low = one.start + place * one.width
+    return one.cap is not None and low <= one.cap + ABOVE and low + one.width > one.cap - BELOW
+
+
+def _axis(one: Lengths) -> Iterator[Html]:
+    bottom, step = TOP + HEIGHT, _step(one)
+    end = one.start + one.width * len(one.counts)
+    yield element("line", x1=SIDE, x2=WIDTH - SIDE, y1=bottom, y2=bottom, class_="axis")
+    yield element("text", f"{one.start:,}", x=SIDE, y=bottom + 14)
+    yield element("text", f"{end:,} {one.unit}", x=WIDTH - SIDE, y=bottom + 14, text_anchor="end")
+    yield element("text", f"highest bar: {max(one.counts):,}", x=SIDE, y=13, class_="faint")
+    if one.cap is None or not one.cut_off or not one.start <= one.cap <= end:
+        return
+    x = round(SIDE + min((one.cap - one.start) / one.width, len(one.counts)) * step, 1)
+    yield element("line", x1=x, x2=x, y1=2, y2=bottom, class_="cap")
+    words = f"cap {one.cap:,}: {one.cut_off:,} cut off"
+    left = x > WIDTH / 2
+    yield element(
+        "text", words, x=x - 5 if left else x + 5, y=13, text_anchor="end" if left else "start"
+    )

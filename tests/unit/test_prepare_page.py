@@ -1,0 +1,212 @@
+"""The dataset's page: hostile text stays text, and what it says is what the report says."""
+
+import html.parser
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from journeyman.prepare.page import page
+from journeyman.prepare.page_actions import actions, sentence, what_came_out
+from journeyman.prepare.records import Checked, Flow, Report, Seen, Totals
+from tests.reports import rule_report, small_report
+
+HOSTILE = (
+    "</pre></style></script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    "\" ' onload=alert(1) & \x1b[31mred \u202eevil\u2069 \x00 \ud83d }*{background:url(//x)}"
+    "<svg/onload=alert(1)><!-- ]]> &lt;b&gt; " + "x" * 10_000
+)
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Parsed(html.parser.HTMLParser):
+    """Tags and attributes as a browser would see them, and the text outside the style sheet."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.styles: list[str] = []
+        self.words: list[str] = []
+        self._in_style = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self._in_style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+    def handle_data(self, data: str) -> None:
+        (self.styles if self._in_style else self.words).append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def poisoned(value: Any) -> Any:
+    """The same report with hostile text wherever it holds text that is not a word of ours."""
+    if isinstance(value, str):
+        return HOSTILE
+    if isinstance(value, tuple):
+        return tuple(map(poisoned, value))
+    if isinstance(value, dict):
+        return {HOSTILE: HOSTILE} if value else {}
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **{k: poisoned(v) for k, v in fields.items()})
+    return value
+
+
+def with_words_kept(report: Report) -> Report:
+    """Hostile but for `action`, whose values are the program's own."""
+    bad: Report = poisoned(report)
+    pairs = zip(bad.flows, report.flows, strict=True)
+    flows = tuple(Flow(good.action, one.reason, one.rows) for one, good in pairs)
+    return msgspec.structs.replace(bad, flows=flows)
+
+
+def test_hostile_text_makes_no_element_and_no_attribute() -> None:
+    clean, bad = Parsed(page(small_report())), Parsed(page(with_words_kept(small_report())))
+    # Excerpts and the like may be shown in other elements of ours, but in none of another kind.
+    assert bad.tags <= clean.tags | {"del", "ins", "mark"}
+    assert bad.attributes <= clean.attributes
+    assert not {"script", "img", "a", "iframe", "link", "foreignobject"} & bad.tags
+    assert "alert(1)" in bad.text
+
+
+def test_a_hostile_action_makes_no_element_either() -> None:
+    bad = Parsed(page(poisoned(small_report())))
+    assert "script" not in bad.tags
+    assert not {name for name in bad.attributes if name.startswith("on") or name == "src"}
+
+
+def test_hostile_text_does_not_reach_the_style_sheet() -> None:
+    clean, bad = Parsed(page(small_report())), Parsed(page(with_words_kept(small_report())))
+    assert bad.styles == clean.styles
+    assert "style" not in bad.attributes
+
+
+def test_nothing_unseen_and_nothing_that_cannot_be_written_is_left() -> None:
+    text = page(with_words_kept(small_report()))
+    assert not UNSEEN.search(text)
+    assert text.encode("utf-8")
+    assert "␛[31m" in text
+    assert "⟨U+202E⟩" in text
+
+
+def test_a_very_long_line_is_shown_by_its_ends_with_what_is_missing_said() -> None:
+    seen = Seen(1, "id", "", "begin" + "x" * 10_000 + "the end", "")
+    text = page(small_report(rules=(rule_report(examples=(seen,)),)))
+    assert "begin" in text
+    assert "the end" in text
+    assert "7,612 characters not shown" in text  # 10,012 without two halves of 1,200
+
+
+def test_the_page_may_load_and_run_nothing_and_leads_nowhere() -> None:
+    parsed, text = Parsed(page(small_report())), page(small_report())
+    assert "default-src 'none'; style-src 'unsafe-inline'" in text
+    assert not {"script", "a", "link", "img", "iframe", "use", "image"} & parsed.tags
+    assert not {"href", "src", "xlink:href", "style"} & parsed.attributes
+    # The only addresses in the style sheet are patterns in the page itself.
+    assert set(re.findall(r"url\((.)", text)) == {"#"}
+
+
+def test_each_pattern_that_the_style_sheet_names_is_in_the_page() -> None:
+    text = page(small_report())
+    named = set(re.findall(r"url\(#(\w+)\)", text))
+    assert named == set(re.findall(r'<pattern id="(\w+)"', text))
+
+
+def test_the_first_words_say_what_came_out_and_why_the_rest_did_not() -> None:
+    assert what_came_out(small_report()) == "7 of 10 rows are used"
+    assert sentence(small_report()) == (
+        "5 whole, 2 cut off, whose end is not trained, 1 of both with secrets hidden;"
+        " 3 left out (failed 2, quarantined 1)."
+    )
+
+
+def test_a_clean_log_asks_for_nothing() -> None:
+    report = small_report(
+        totals=Totals(10, 0, 0, 0), flows=(Flow("kept", "", 10),), rules=(), lengths=(),
+        producers=(), duplicates=msgspec.structs.replace(
+            small_report().duplicates, exact_groups=0, contradicting=0, examples=()
+        ),
+    )  # fmt: skip
+    assert actions(report) == []
+    text = Parsed(page(report)).text
+    assert "Nothing was found that must be acted on" in text
+    assert "10 whole; none is left out" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"checks": (Checked("no group twice", False, "`g` is"),)}, "no group twice: `g` is"),
+        ({"rules": (rule_report(kept=2),)}, "2 cut-off answers are trained as if they were whole"),
+        ({"rules": (rule_report(id="mock", level="error"),)}, "although they should not be"),
+        ({}, "5 of 8 answers ran into a cap of 500 tokens"),
+        ({}, "7 used rows: the maker's terms speak against such training (Model 2)"),
+        ({}, "secrets were hidden in 1 rows"),
+    ],
+)
+def test_what_must_be_acted_on_is_said_first(changes: dict[str, Any], words: str) -> None:
+    assert words in " ".join(one.text for one in actions(small_report(**changes)))
+
+
+def test_a_failed_check_comes_before_everything_else() -> None:
+    report = small_report(checks=(Checked("no group in two splits", False, "2 groups"),))
+    assert actions(report)[0].text.startswith("no group in two splits")
+    assert "FAILS" in page(report)
+
+
+def test_the_cap_is_marked_and_named_in_the_picture() -> None:
+    text = page(small_report())
+    # Bars of 5 from 480: lengths 497 to 502 stand in the last two of the five...
+    assert text.count('class="bar masked"') == 2 + 1  # ...and the flow's bar of masked rows
+    assert "cap 500: 5 cut off" in text
+
+
+def test_the_place_of_a_cut_is_marked_and_that_its_end_is_not_trained() -> None:
+    text = Parsed(page(small_report())).text
+    assert "It ends in the ✂ the answer stops here" in text
+    assert "no end of turn is trained here" in text
+
+
+def test_what_was_hidden_is_marked_on_both_sides() -> None:
+    seen = Seen(2, "id2", "a key", "key = 'sk-1…' # here", "key = '[SECRET]' # here")
+    text = page(small_report(rules=(rule_report(id="secret", examples=(seen,)),)))
+    assert "<pre>key = &#x27;<del>sk-1…</del>&#x27; # here</pre>" in text
+    assert "<ins>[SECRET]</ins>" in text
+
+
+def test_a_row_that_is_not_in_the_dataset_says_so() -> None:
+    seen = Seen(2, "id2", "a stand-in", "Mock response", "")
+    text = page(small_report(rules=(rule_report(id="mock", examples=(seen,)),)))
+    assert "not in the dataset" in text
+
+
+def test_a_log_that_was_only_looked_at_has_no_splits_and_a_page() -> None:
+    report = small_report(roles=(), splits=(), checks=())
+    text = Parsed(page(report)).text
+    assert "7 of 10 rows would be used" in text
+    assert "The splits" not in text
+
+
+def test_a_report_of_nothing_is_a_page_too() -> None:
+    report = small_report(
+        source=msgspec.structs.replace(small_report().source, lines=0),
+        totals=Totals(0, 0, 0, 0), flows=(), rules=(), lengths=(), roles=(), splits=(),
+        producers=(), checks=(), settings={}, unknown=(),
+    )  # fmt: skip
+    assert "0 of 0 rows" in page(report)
+
+
+def test_many_reasons_end_in_one_bar_for_the_others() -> None:
+    flows = tuple(Flow("dropped", f"reason-{number}", 1) for number in range(10))
+    text = Parsed(page(small_report(flows=flows))).text
+    assert "other reasons 3" in text
