@@ -72,7 +72,9 @@ def test_both_ways_of_encoding_give_the_same_ids(chat: Chat, contents: list[str]
     messages = [Message("user", content) for content in contents]
     text = chat.render(messages, add_generation_prompt=True)
     if not chat.holds_special(messages):
-        assert chat._ids_of_parts(chat._parts(messages, text)) == chat.prompt_ids(messages)
+        parts = chat._encoder.prompt_parts(messages, lambda _: True)
+        assert "".join(part.text for part in parts) == text
+        assert chat._encoder.ids_of_parts(parts) == chat.prompt_ids(messages)
 
 
 def test_the_prompt_is_exactly_a_prefix_and_never_trained(chat: Chat) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from journeyman.data.groups import group_of, joined, normalised
 from journeyman.data.prompts import ROLE_PROMPTS, messages_for
 from journeyman.errors import DataRefused
-from journeyman.records import Interaction, Message
+from journeyman.records import Interaction, Message, ToolCall
 
 
 def asked(task: str = "Add two numbers.", **fields: object) -> Interaction:
@@ -60,6 +60,38 @@ def test_logged_prompts_that_cannot_be_used_are_refused(
     sent = tuple(Message(role, "x") for role in roles)  # type: ignore[arg-type]
     with pytest.raises(DataRefused, match=reason):
         messages_for(asked(sent=sent), "logged")
+
+
+CALL = ToolCall("c1", "read", '{"path": "a.py"}')
+WITH_A_TOOL = (
+    Message("system", "You are an agent."),
+    Message("user", "What is in a.py?"),
+    Message("assistant", "", tool_calls=(CALL,)),
+    Message("tool", "x = 1", tool_call_id="c1", name="read"),
+)
+
+
+def test_earlier_turns_are_kept_and_only_the_system_prompt_is_the_roles() -> None:
+    turns = messages_for(asked("What is in a.py?", sent=WITH_A_TOOL), "role")
+    assert turns[0] == Message("system", ROLE_PROMPTS["coder"])
+    assert turns[1:] == (*WITH_A_TOOL[1:], Message("assistant", "Yes."))
+
+
+def test_earlier_turns_without_a_system_prompt_get_the_roles() -> None:
+    turns = messages_for(asked(sent=WITH_A_TOOL[1:]), "role")
+    assert [turn.role for turn in turns] == ["system", "user", "assistant", "tool", "assistant"]
+
+
+@pytest.mark.parametrize("answer", [None, "", "I look."])
+def test_an_answer_carries_the_tools_that_it_asks_for(answer: str | None) -> None:
+    turns = messages_for(asked(answer=answer, tool_calls=(CALL,)), "role")
+    assert turns[-1] == Message("assistant", answer or "", tool_calls=(CALL,))
+
+
+def test_a_talk_that_ends_with_an_answer_already_is_refused_for_every_prompt() -> None:
+    sent = (Message("user", "Add."), Message("assistant", "Sure: "))
+    with pytest.raises(DataRefused, match="ends with an `assistant` turn"):
+        messages_for(asked(sent=sent), "role")
 
 
 def test_a_prompt_is_the_same_in_other_case_width_spacing_and_punctuation() -> None:

@@ -34,8 +34,9 @@ def test_content_is_never_taken_for_a_template() -> None:
 
 
 def test_a_role_without_a_turn_is_refused_by_name() -> None:
-    with pytest.raises(DataRefused, match="no turn for the role `tool`"):
-        render(CHATML, [Message("tool", "42")])
+    strict = "{{ raise_exception('no turn for `' + messages[0].role + '`') }}"
+    with pytest.raises(DataRefused, match="no turn for `tool`"):
+        render(strict, [Message("tool", "42")])
 
 
 def test_tokens_reach_the_template() -> None:

@@ -46,14 +46,16 @@ ROLE_PROMPTS: Mapping[str, str] = MappingProxyType(
 def messages_for(interaction: Interaction, prompts: Prompts) -> tuple[Message, ...]:
     """The conversation up to where the assistant starts, and the answer where there is one.
 
-    prompts: `role` is this project's text for the agent and the task; `logged` is what was sent.
-    Raises DataRefused (the reason alone; the caller knows the line) for an unknown agent, or where
-    the log does not hold what was sent.
+    prompts: `role` is this project's text for the agent and the task, `logged` what was sent. Where
+    earlier answers or tools' results were sent, both keep all turns, and `role` only puts its text
+    in place of the system's. Raises DataRefused (the reason alone; the caller knows the line) for
+    an unknown agent, or where the log does not hold what was sent.
     """
     turns = _sent(interaction) if prompts == "logged" else _by_role(interaction)
-    if interaction.answer is None:
+    calls = interaction.tool_calls
+    if interaction.answer is None and not calls:
         return turns
-    return (*turns, Message("assistant", interaction.answer))
+    return (*turns, Message("assistant", interaction.answer or "", tool_calls=calls))
 
 
 def _by_role(interaction: Interaction) -> tuple[Message, ...]:
@@ -64,11 +66,19 @@ def _by_role(interaction: Interaction) -> tuple[Message, ...]:
             hint="correct the role in the log, or use the prompts that were sent: --prompts logged",
         )
     system = Message("system", ROLE_PROMPTS[interaction.agent])
-    return (system, Message("user", interaction.task))
+    if {"assistant", "tool"}.isdisjoint(message.role for message in interaction.sent):
+        return (system, Message("user", interaction.task))
+    turns = _checked(interaction.sent, hint="correct the row, or take it out of the log")
+    return (system, *(message for message in turns if message.role != "system"))
 
 
 def _sent(interaction: Interaction) -> tuple[Message, ...]:
-    roles = [message.role for message in interaction.sent]
+    return _checked(interaction.sent, hint="use this project's prompts: --prompts role")
+
+
+def _checked(sent: tuple[Message, ...], *, hint: str) -> tuple[Message, ...]:
+    """What was sent, if a model can answer it."""
+    roles = [message.role for message in sent]
     where = "`$.execution.input_messages`"
     reason = ""
     if not roles:
@@ -80,5 +90,5 @@ def _sent(interaction: Interaction) -> tuple[Message, ...]:
     elif roles[-1] == "assistant":
         reason = f"{where} ends with an `assistant` turn"
     if reason:
-        raise DataRefused(reason, hint="use this project's prompts: --prompts role")
-    return interaction.sent
+        raise DataRefused(reason, hint=hint)
+    return sent

@@ -2,17 +2,13 @@
 
 The prompt's ids are those of the template's own text up to where the assistant starts, so that they
 are what a server computes; the answer's ids follow, encoded by themselves, as a model writes them.
-A special token's text inside a message (`<|im_start|>`) is text, never the token. `end_ids` are all
-tokens that end an answer, `end_of_turn` the one that the template writes and training learns.
-
-How: the template is rendered once more with marks in place of the contents. What lies between the
-marks is the template's, and only there special tokens count. Where that cannot be told apart (a
-template that rewrites contents), contents that hold special tokens are refused.
+A special token's text inside a message (`<|im_start|>`) is text, never the token; so it is in a
+tool's arguments and results (`model.safe_encoder`). `end_ids` are all tokens that end an answer,
+`end_of_turn` the one that the template writes and training learns.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +16,8 @@ from msgspec import Struct
 
 from journeyman.errors import DataRefused, UsageError
 from journeyman.model.base import load_tokenizer
-from journeyman.model.template import read_template, render, sha256_of_template
+from journeyman.model.safe_encoder import SafeEncoder
+from journeyman.model.template import read_template, sha256_of_template
 from journeyman.records import BaseModel, Message
 
 if TYPE_CHECKING:
@@ -48,31 +45,30 @@ class Chat:
         self, tokenizer: "PreTrainedTokenizerBase", template: str, end_ids: frozenset[int]
     ) -> None:
         self._tokenizer = tokenizer
-        self._template = template
-        self._tokens = {
+        tokens = {
             name: str(value) for name in _TOKEN_NAMES if (value := getattr(tokenizer, name, None))
         }
-        self._special = {
+        special = {
             added.content: number
             for number, added in tokenizer.added_tokens_decoder.items()
             if added.special
         }
+        self._encoder = SafeEncoder(template, tokens, special, self.answer_ids)
         self.template_sha256 = sha256_of_template(template)
         self.end_of_turn = self._find_end_of_turn()
-        known = {number for token, number in self._special.items() if token in KNOWN_ENDS}
+        known = {number for token, number in special.items() if token in KNOWN_ENDS}
         self.end_ids = end_ids | known | {self.end_of_turn}
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """The template's text of a conversation."""
-        return render(self._template, messages, add_generation_prompt, **self._tokens)
+        return self._encoder.render(messages, add_generation_prompt=add_generation_prompt)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Ids up to where the assistant starts to write; a last answer is left out."""
-        asked = _without_answer(messages)
-        text = self.render(asked, add_generation_prompt=True)
-        if not self.holds_special(asked):
-            return self._ids(text)
-        return self._ids_of_parts(self._parts(asked, text))
+        asked = messages[:-1] if messages and messages[-1].role == "assistant" else messages
+        if self.holds_special(asked):
+            return self._encoder.prompt_ids(asked)
+        return self._ids(self.render(asked, add_generation_prompt=True))
 
     def answer_ids(self, text: str) -> list[int]:
         """Ids of an answer's own text, without its end; special tokens in it are text."""
@@ -81,8 +77,9 @@ class Chat:
     def encode(self, messages: Sequence[Message], *, trains_end: bool = True) -> Encoded:
         """Prompt, answer and end of turn; the loss counts the answer, and its end if `trains_end`.
 
-        The last message must be the assistant's. A cut-off answer (`trains_end` False) has its end
-        in the ids and not in the mask. Raises DataRefused where there is no answer.
+        The last message must be the assistant's; its tool calls belong to the answer. A cut-off
+        answer (`trains_end` False) has its end in the ids and not in the mask. Raises DataRefused
+        where there is no answer.
         """
         if not messages or messages[-1].role != "assistant":
             raise DataRefused(
@@ -90,9 +87,18 @@ class Chat:
                 hint="run `journeyman prepare` again; it writes only rows that do",
             )
         prompt = self.prompt_ids(messages)
-        answer = self.answer_ids(messages[-1].content)
+        if messages[-1].tool_calls:
+            answer, end = self._answer_with_calls(messages)
+        else:
+            answer, end = self.answer_ids(messages[-1].content), self.end_of_turn
         trained = [False] * len(prompt) + [True] * len(answer) + [trains_end]
-        return Encoded([*prompt, *answer, self.end_of_turn], trained)
+        return Encoded([*prompt, *answer, end], trained)
+
+    def _answer_with_calls(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """Ids of the last message as the template writes it with its calls, and the end's id."""
+        ids = self._encoder.ids_of_parts(self._encoder.answer_parts(messages))
+        ends = [at for at, number in enumerate(ids) if number in self.end_ids]
+        return (ids[: ends[-1]], ids[ends[-1]]) if ends else (ids, self.end_of_turn)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, with special tokens left out."""
@@ -107,8 +113,8 @@ class Chat:
         return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
     def holds_special(self, messages: Sequence[Message]) -> bool:
-        """Whether a content holds the text of a special token, which servers read as the token."""
-        return any(token in x.content for x in messages for token in self._special)
+        """Whether a message holds the text of a special token, which servers read as the token."""
+        return self._encoder.special_in(messages) is not None
 
     def _ids(self, text: str, *, as_text: bool = False) -> list[int]:
         # The tokenizer's switch outlives a call, so every call sets it.
@@ -116,60 +122,11 @@ class Chat:
         found = self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
         return [int(number) for number in found]
 
-    def _parts(self, messages: Sequence[Message], text: str) -> list[tuple[str, bool]]:
-        """The rendering cut into (text, is the template's own); joined they are `text`."""
-        marks = _marks(messages)
-        marked = self.render(
-            [Message(one.role, mark) for one, mark in zip(messages, marks, strict=True)],
-            add_generation_prompt=True,
-        )
-        for clean in (str, str.strip):
-            contents = {m: clean(one.content) for m, one in zip(marks, messages, strict=True)}
-            parts = list(_cut(marked, contents))
-            if "".join(part for part, _ in parts) == text:
-                return parts
-        held = next(token for one in messages for token in self._special if token in one.content)
-        raise DataRefused(
-            f"a message holds the special token `{held}`, and this chat template rewrites "
-            "messages, so that the two cannot be told apart",
-            hint="take that row out, or use a base with a plain chat template",
-        )
-
-    def _ids_of_parts(self, parts: Sequence[tuple[str, bool]]) -> list[int]:
-        """Ids where special tokens count in the template's parts only."""
-        ids: list[int] = []
-        plain = ""
-        for text, from_template in parts:
-            for piece, token in self._split_special(text) if from_template else [(text, None)]:
-                plain += piece
-                if token is not None:
-                    ids += [*self._ids(plain, as_text=True), token]
-                    plain = ""
-        return ids + self._ids(plain, as_text=True)
-
-    def _split_special(self, text: str) -> Iterator[tuple[str, int | None]]:
-        """Plain runs of the template's text, each with the special token that ends it, if any."""
-        while True:
-            first = min(
-                (
-                    (at, -len(token), token)
-                    for token in self._special
-                    if (at := text.find(token)) >= 0
-                ),
-                default=None,
-            )
-            if first is None:
-                yield text, None
-                return
-            at, _, token = first
-            yield text[:at], self._special[token]
-            text = text[at + len(token) :]
-
     def _find_end_of_turn(self) -> int:
         """The token that the template writes after an answer, else the tokenizer's end of text."""
-        asked, answered = _marks([Message("user", ""), Message("assistant", "")])
-        text = self.render([Message("user", asked), Message("assistant", answered)])
-        for _, token in self._split_special(text.rpartition(answered)[2]):
+        answered = "the-answer-whose-end-is-looked-for"
+        text = self.render([Message("user", "a question"), Message("assistant", answered)])
+        for _, token in self._encoder.split(text.rpartition(answered)[2]):
             if token is not None:
                 return token
         if self._tokenizer.eos_token_id is None:
@@ -207,23 +164,3 @@ def _configured_ends(folder: Path) -> set[int]:
         if found is not None:
             return {int(one) for one in (found if isinstance(found, list) else [found])}
     return set()
-
-
-def _without_answer(messages: Sequence[Message]) -> Sequence[Message]:
-    return messages[:-1] if messages and messages[-1].role == "assistant" else messages
-
-
-def _marks(messages: Sequence[Message]) -> list[str]:
-    """A mark for each message that no template, no token and no content of theirs holds."""
-    digest = hashlib.sha256("\x00".join(x.content for x in messages).encode("utf-8", "replace"))
-    return [f"mark{digest.hexdigest()[:24]}n{number}end" for number in range(len(messages))]
-
-
-def _cut(marked: str, contents: dict[str, str]) -> Iterator[tuple[str, bool]]:
-    """Parts of a rendering with marks, in order: the template's text, and contents for marks."""
-    while found := min(((marked.find(m), m) for m in contents if m in marked), default=None):
-        at, mark = found
-        yield marked[:at], True
-        yield contents[mark], False
-        marked = marked[at + len(mark) :]
-    yield marked, True

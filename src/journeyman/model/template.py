@@ -2,15 +2,15 @@
 
 A template is a program that comes with a download: it runs in jinja2's immutable sandbox, and it
 may neither count to a billion nor write without end. Covered: what Hugging Face templates use
-(`raise_exception`, `strftime_now`, `tojson`, loop controls, `{% generation %}`).
-Not covered: templates that need tools, documents or pictures; padding filters are bounded only by
-the memory.
+(`raise_exception`, `strftime_now`, `tojson`, loop controls, `{% generation %}`), tool calls and
+what tools gave back; a template that leaves those out is found out. Not covered: templates that
+need the tools' schemas, documents or pictures; padding filters are bounded only by the memory.
 """
 
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +22,8 @@ import jinja2.parser
 import jinja2.sandbox
 
 from journeyman.errors import DataRefused, IntegrityError
+from journeyman.model.marks import marked_tools
+from journeyman.model.turns import as_turn, speaks_of_tools
 from journeyman.records import Message
 
 CHATML = (
@@ -30,14 +32,25 @@ CHATML = (
     "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
     "{% endif %}"
     "{% for message in messages %}"
-    "{% if message.role not in ['system', 'user', 'assistant'] %}"
-    "{{ raise_exception('no turn for the role `' + message.role + '`') }}"
+    "{% set is_tool = message.role == 'tool' %}"
+    "{% if not is_tool %}{{ '<|im_start|>' + message.role }}"
+    "{% elif loop.previtem is not defined or loop.previtem.role != 'tool' %}"
+    "{{ '<|im_start|>user' }}"
     "{% endif %}"
-    "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% if is_tool %}{{ '\n<tool_response>\n' + message.content + '\n</tool_response>' }}"
+    "{% elif message.content or not message.tool_calls %}{{ '\n' + message.content }}"
+    "{% endif %}"
+    "{% for call in message.tool_calls or [] %}"
+    """{{ '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}"""
+    "{{ call.function.arguments | tojson }}{{ '}\n</tool_call>' }}"
+    "{% endfor %}"
+    "{% if not is_tool or loop.nextitem is not defined or loop.nextitem.role != 'tool' %}"
+    "{{ '<|im_end|>\n' }}"
+    "{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-"""ChatML as Qwen2.5 renders it, its default system prompt included."""
+"""ChatML as Qwen2.5 renders it, its default system prompt and its way with tools included."""
 
 LOOPS_LIMIT = 100_000
 OUTPUT_LIMIT = 64 * 1024 * 1024
@@ -52,9 +65,29 @@ def render(
 ) -> str:
     """The text of a conversation. `tokens` are the tokenizer's (`bos_token`, `eos_token`, …).
 
-    Raises DataRefused where the template refuses the messages or breaks the limits.
+    Raises DataRefused where the template refuses the messages, breaks the limits, or leaves out
+    what a tool was asked or gave back.
     """
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    text = _rendered(template, messages, add_generation_prompt, tokens)
+    if speaks_of_tools(messages):
+        marks = marked_tools(messages)
+        shown = _rendered(template, marks.messages, add_generation_prompt, tokens)
+        lost = next((said for mark, said in marks.said.items() if mark not in shown), None)
+        if lost is not None:
+            raise DataRefused(
+                f"the chat template leaves out `{lost[:80]}`, which a tool was asked or gave back",
+                hint="take rows with tool calls out, or use a base whose template has tools",
+            )
+    return text
+
+
+def _rendered(
+    template: str,
+    messages: Sequence[Message],
+    add_generation_prompt: bool,
+    tokens: Mapping[str, str],
+) -> str:
+    turns = [as_turn(message) for message in messages]
     pieces: list[str] = []
     size = 0
     try:

@@ -1,0 +1,123 @@
+"""Ids of a conversation in which special tokens count only where the template wrote them.
+
+A text inside a message that looks like a special token (`<|im_start|>`) is text. Whoever has the
+template, the special tokens and a tokenizer for plain text can encode so: training with a
+tokenizer, serving with the server's own.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from journeyman.errors import DataRefused
+from journeyman.model.marks import Part, ids_in, marked, parts_of, texts_of
+from journeyman.model.template import render
+from journeyman.records import Message
+
+
+class SafeEncoder:
+    """A template with its tokens, and `ids_of_text`, which takes any text as plain text.
+
+    tokens: what the template may name (`bos_token`, …). special: the id of each special token.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        tokens: Mapping[str, str],
+        special: Mapping[str, int],
+        ids_of_text: Callable[[str], list[int]],
+    ) -> None:
+        self._template = template
+        self._tokens = dict(tokens)
+        self._special = special
+        self._ids_of_text = ids_of_text
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+        """The template's text of a conversation."""
+        return render(self._template, messages, add_generation_prompt, **self._tokens)
+
+    def special_in(self, messages: Sequence[Message]) -> str | None:
+        """A special token whose text stands in a message, or None."""
+        for message in messages:
+            for text in (*texts_of(message), *ids_in(message)):
+                found = next((token for token in self._special if token in text), None)
+                if found is not None:
+                    return found
+        return None
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Ids up to where the assistant starts to write.
+
+        Raises DataRefused where the template rewrites texts, so that they cannot be told apart.
+        """
+        return self.ids_of_parts(self.prompt_parts(messages))
+
+    def prompt_parts(
+        self, messages: Sequence[Message], is_marked: Callable[[str], bool] | None = None
+    ) -> list[Part]:
+        """The prompt's text in parts. is_marked: the texts to tell apart, else the special ones."""
+        marks = marked(messages, is_marked or self._holds_special)
+        rendering = self.render(marks.messages, add_generation_prompt=True)
+        text = self.render(messages, add_generation_prompt=True)
+        return self._checked(parts_of(rendering, marks, text), messages)
+
+    def answer_parts(self, messages: Sequence[Message]) -> list[Part]:
+        """What the template writes for the last message, an assistant's, after its prompt."""
+        marks = marked(messages, self._holds_special)
+        parts = parts_of(self._answer(marks.messages), marks, self._answer(messages))
+        return self._checked(parts, messages)
+
+    def ids_of_parts(self, parts: Sequence[Part]) -> list[int]:
+        """Ids where special tokens count in the template's parts only."""
+        ids: list[int] = []
+        plain = ""
+        for part in parts:
+            for piece, token in self.split(part.text) if part.is_template else [(part.text, None)]:
+                plain += piece
+                if token is not None:
+                    ids += [*self._plain_ids(plain), token]
+                    plain = ""
+        return ids + self._plain_ids(plain)
+
+    def split(self, text: str) -> Iterator[tuple[str, int | None]]:
+        """Plain runs of the template's text, each with the special token that ends it, if any."""
+        while True:
+            first = min(
+                (
+                    (at, -len(token), token)
+                    for token in self._special
+                    if (at := text.find(token)) >= 0
+                ),
+                default=None,
+            )
+            if first is None:
+                yield text, None
+                return
+            at, _, token = first
+            yield text[:at], self._special[token]
+            text = text[at + len(token) :]
+
+    def _plain_ids(self, text: str) -> list[int]:
+        return self._ids_of_text(text) if text else []
+
+    def _holds_special(self, text: str) -> bool:
+        return any(token in text for token in self._special)
+
+    def _answer(self, messages: Sequence[Message]) -> str:
+        start = self.render(messages[:-1], add_generation_prompt=True)
+        whole = self.render(messages)
+        if not whole.startswith(start):
+            raise DataRefused(
+                "the chat template does not begin an answer as it prompts for one",
+                hint="take that row out, or use a base with another chat template",
+            )
+        return whole[len(start) :]
+
+    def _checked(self, parts: list[Part] | None, messages: Sequence[Message]) -> list[Part]:
+        in_ids = any(self._holds_special(text) for one in messages for text in ids_in(one))
+        if parts is None or in_ids:
+            raise DataRefused(
+                f"a message holds the special token `{self.special_in(messages)}`, and this chat "
+                "template rewrites messages, so that the two cannot be told apart",
+                hint="take that row out, or use a base with a plain chat template",
+            )
+        return parts
