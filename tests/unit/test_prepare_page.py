@@ -101,10 +101,10 @@ def test_nothing_unseen_and_nothing_that_cannot_be_written_is_left() -> None:
 
 def test_a_very_long_line_is_shown_by_its_ends_with_what_is_missing_said() -> None:
     seen = Seen(1, "id", "", "begin" + "x" * 10_000 + "the end", "")
-    text = page(small_report(rules=(rule_report(examples=(seen,)),)))
+    text = page(small_report(rules=(rule_report(id="refusal", examples=(seen,)),)))
     assert "begin" in text
     assert "the end" in text
-    assert "7,612 characters not shown" in text  # 10,012 without two halves of 1,200
+    assert "8,412 characters not shown" in text  # 10,012 without two halves of 800
 
 
 def test_the_page_may_load_and_run_nothing_and_leads_nowhere() -> None:
@@ -148,10 +148,10 @@ def test_a_clean_log_asks_for_nothing() -> None:
     [
         ({"checks": (Checked("no group twice", False, "`g` is"),)}, "no group twice: `g` is"),
         ({"rules": (rule_report(kept=2),)}, "2 cut-off answers are trained as if they were whole"),
-        ({"rules": (rule_report(id="mock", level="error"),)}, "although they should not be"),
+        ({"rules": (rule_report(id="mock", level="error"),)}, "2 rows used that should not be"),
         ({}, "5 of 8 answers ran into a cap of 500 tokens"),
         ({}, "7 used rows: the maker's terms speak against such training (Model 2)"),
-        ({}, "secrets were hidden in 1 rows"),
+        ({}, "secrets were hidden in 1 row"),
     ],
 )
 def test_what_must_be_acted_on_is_said_first(changes: dict[str, Any], words: str) -> None:
@@ -174,7 +174,14 @@ def test_the_cap_is_marked_and_named_in_the_picture() -> None:
 def test_the_place_of_a_cut_is_marked_and_that_its_end_is_not_trained() -> None:
     text = Parsed(page(small_report())).text
     assert "It ends in the ✂ the answer stops here" in text
-    assert "no end of turn is trained here" in text
+    assert "no end of turn is trained" in text
+
+
+def test_of_a_long_cut_off_answer_the_end_is_shown() -> None:
+    seen = Seen(7, "id7", "", "begin " + "line\n" * 500 + "and then the", "")
+    text = Parsed(page(small_report(rules=(rule_report(examples=(seen,)),)))).text
+    assert "line and then the ✂" in text
+    assert "begin" not in text
 
 
 def test_what_was_hidden_is_marked_on_both_sides() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from journeyman.events import Table
-from journeyman.pages.markup import Html, element
+from journeyman.pages.markup import Html, element, joined
 
 
 def section(title: str, *parts: str) -> Html:
@@ -28,6 +28,17 @@ def table_of(table: Table) -> Html:
         element("tr", *(element("td", cell, class_="number") for cell in row)) for row in table.rows
     ]
     return rows_table(table.columns, rows)
+
+
+def counted(count: int, word: str) -> str:
+    """`1 row`, `2 rows`; for words that take an s."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def coded(text: str) -> Html:
+    """A sentence in which what stands between backticks is set as code."""
+    pieces = enumerate(text.split("`"))
+    return joined(*(element("code", one) if place % 2 else one for place, one in pieces))
 
 
 def rows_table(columns: Iterable[str], rows: Iterable[Html]) -> Html:

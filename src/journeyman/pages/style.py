@@ -44,5 +44,6 @@ pre { margin: 0; padding: .6rem; border: 1px solid var(--line); border-radius: .
   background: var(--back); white-space: pre-wrap; overflow-wrap: anywhere; max-height: 26rem;
   overflow-y: auto; font: .8rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
 @media (max-width: 40rem) { body { font-size: 15px; } th, td { padding: .4rem .5rem; } }
-@media print { body { background: #fff; } pre { max-height: none; } }
+@media print { body { background: #fff; } pre { max-height: none; }
+  details::details-content { content-visibility: visible; block-size: auto; } }
 """

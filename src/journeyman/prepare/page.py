@@ -7,7 +7,7 @@ Covered: what `Report` holds. Not covered: every row; those stand in ledger.json
 
 from journeyman.events import Caution
 from journeyman.pages.markup import Html, document, element
-from journeyman.pages.parts import list_section
+from journeyman.pages.parts import coded, counted, list_section
 from journeyman.pages.style import STYLE
 from journeyman.prepare.page_actions import actions, sentence, what_came_out
 from journeyman.prepare.page_duplicates import duplicates
@@ -28,14 +28,14 @@ def page(report: Report) -> str:
         patterns(),
         _banner(report),
         flow(report),
-        faults(report.rules),
         lengths(report.lengths),
+        faults(report.rules),
         duplicates(report.duplicates),
         roles(report.roles),
         splits(report.splits),
         checks(report.checks),
         producers(report),
-        list_section("What was not looked at", report.unknown),
+        list_section("What was not looked at", map(coded, report.unknown)),
         *origin(report),
     ]
     title = f"{what_came_out(report)}: {report.source.path}"
@@ -46,7 +46,7 @@ def _banner(report: Report) -> Html:
     todo = actions(report)
     parts = [
         element("h1", "What became of the log"),
-        element("strong", what_came_out(report)),
+        element("strong", _headline(report, len(todo))),
         element("p", sentence(report)),
     ]
     if todo:
@@ -59,6 +59,11 @@ def _banner(report: Report) -> Html:
     return element("section", *parts, class_="banner act" if todo else "banner")
 
 
+def _headline(report: Report, todo: int) -> str:
+    things = f", {counted(todo, 'thing')} to act on" if todo else ""
+    return what_came_out(report) + things
+
+
 def _action(action: Caution) -> Html:
-    hint = [element("span", action.hint, class_="soft hint")] if action.hint else []
-    return element("li", action.text, *hint)
+    hint = [element("span", coded(action.hint), class_="soft hint")] if action.hint else []
+    return element("li", coded(action.text), *hint)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from journeyman.events import Caution
+from journeyman.pages.parts import counted
 from journeyman.prepare.records import Flow, Report
 
-CUTS = frozenset({"cut-off", "token-cap"})
-"""The rules that say an answer ends before its end."""
+CUT_OFF = "cut-off"
 
 _NAMED = 4
 
@@ -61,7 +61,7 @@ def _trained_errors(report: Report) -> Iterator[Caution]:
         used = rule.kept + rule.masked
         if rule.level == "error" and used and rule.redacted < used:
             yield Caution(
-                f"{used:,} rows are used although they should not be: {rule.meaning} ({rule.id})",
+                f"{counted(used, 'row')} used that should not be: {rule.meaning} ({rule.id})",
                 hint=f"--rule {rule.id}=drop leaves them out",
             )
 
@@ -69,7 +69,7 @@ def _trained_errors(report: Report) -> Iterator[Caution]:
 def _cut_offs(report: Report) -> Iterator[Caution]:
     piles = [one for one in report.lengths if one.cut_off]
     cut, answers = sum(one.cut_off for one in piles), sum(one.answers for one in report.lengths)
-    kept = max((rule.kept for rule in report.rules if rule.id in CUTS), default=0)
+    kept = max((rule.kept for rule in report.rules if rule.id == CUT_OFF), default=0)
     if not cut and not kept:
         return
     caps = {f"{one.cap:,} {one.unit}": None for one in piles if one.cap is not None}
@@ -88,13 +88,13 @@ def _terms(report: Report) -> Iterator[Caution]:
         who = ", ".join(one.models or one.producer for one in forbidden)
         rows = sum(one.used for one in forbidden)
         yield Caution(
-            f"{rows:,} used rows: the maker's terms speak against such training ({who})",
+            f"{counted(rows, 'used row')}: the maker's terms speak against such training ({who})",
             hint="whether they bind you is a lawyer's matter: ask before you train",
         )
     if unknown:
         rows = sum(one.used for one in unknown)
         yield Caution(
-            f"{rows:,} used rows: nothing is known about the terms of the model's maker",
+            f"{counted(rows, 'used row')}: nothing is known about the terms of the model's maker",
             hint="log which model answered",
         )
 
@@ -102,14 +102,15 @@ def _terms(report: Report) -> Iterator[Caution]:
 def _others(report: Report) -> Iterator[Caution]:
     long = sum(split.over_long for split in report.splits)
     if long:
-        yield Caution(f"{long:,} used rows are longer than training can take")
+        yield Caution(f"{counted(long, 'used row')} longer than training takes")
     if report.totals.redacted:
         yield Caution(
-            f"secrets were hidden in {report.totals.redacted:,} rows",
+            f"secrets were hidden in {counted(report.totals.redacted, 'row')}",
             hint="whoever has the log has them: replace these secrets where they are valid",
         )
-    if report.duplicates.contradicting:
+    contradicting = report.duplicates.contradicting
+    if contradicting:
         yield Caution(
-            f"{report.duplicates.contradicting:,} prompts have answers that differ",
+            f"{counted(contradicting, 'group')} of equal prompts with different answers",
             hint="keep the better answer of each, or expect a mixture of them",
         )

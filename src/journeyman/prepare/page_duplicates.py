@@ -1,7 +1,7 @@
 """What is asked more than once: how often, whether the answers agree, and examples."""
 
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import section
+from journeyman.pages.parts import counted, section
 from journeyman.prepare.page_excerpts import shortened
 from journeyman.prepare.records import DuplicateGroup, Duplicates
 
@@ -22,15 +22,15 @@ def duplicates(found: Duplicates) -> Html:
 
 def _facts(found: Duplicates) -> list[str]:
     facts = [
-        f"{found.exact_groups:,} prompts stand in several rows; {found.near_groups:,} groups join"
-        " prompts that are nearly the same",
-        f"{found.rows:,} rows are concerned; {found.surplus:,} would go if one of each remained",
-        f"{found.contradicting:,} of these groups have answers that differ,"
-        f" {found.mixed_producers:,} have answers of several producers",
-        "all rows of a group stand in one split, so that no test row was trained on",
+        f"prompts that stand in several rows: {found.exact_groups:,}",
+        f"groups that join nearly equal prompts: {found.near_groups:,}",
+        f"rows in these groups: {found.rows:,}; surplus, were one of each kept: {found.surplus:,}",
+        f"groups whose answers differ: {found.contradicting:,};"
+        f" with answers of several producers: {found.mixed_producers:,}",
+        "all rows of a group stand in one split, so that no prompt is both trained and tested",
     ]
     if found.repeated_answers:
-        facts.append(f"{found.repeated_answers:,} answers were given to three or more prompts")
+        facts.append(f"answers that three or more prompts got: {found.repeated_answers:,}")
     if not found.all_pairs:
         facts.append("near pairs were proposed by MinHash: a few may be missing")
     return facts
@@ -44,7 +44,7 @@ def _example(group: DuplicateGroup, *, largest: bool) -> Html:
     summary = element(
         "summary",
         *head,
-        f"{rows:,} rows, {group.answers:,} different answers{producers}",
+        f"{counted(rows, 'row')}, {counted(group.answers, 'different answer')}{producers}",
         element("span", f"lines {shown}{more}", class_="marks"),
     )
     prompts = [element("div", element("pre", shortened(one))) for one in group.prompts]

@@ -1,9 +1,11 @@
 """Text from the log, short enough to look at, with what differs or is missing made visible."""
 
-from journeyman.pages.markup import Html, element, joined
+from journeyman.pages.markup import Html, element
 
-LONGEST = 2400
+LONGEST = 1600
 """Characters of one excerpt on the page; the middle of a longer one is left out, and that said."""
+_END, _END_LINES = 700, 16
+"""Of a cut-off answer the end is shown, so short that it is seen without scrolling."""
 
 
 def shortened(text: str) -> str:
@@ -14,32 +16,42 @@ def shortened(text: str) -> str:
     return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters not shown …]\n{text[-half:]}"
 
 
-def before(text: str, after: str, *, cut: bool) -> Html:
-    """The log's text; what the dataset has not is marked, and the place of a cut."""
-    end = [element("span", "✂ the answer stops here", class_="cut")] if cut else []
-    return element("pre", *_marked(text, after, "del"), *end)
+def text_box(title: str, text: str) -> Html:
+    """A text under its title."""
+    return _box(title, shortened(text) if text.strip() else element("i", "no text"))
 
 
-def after(text: str, before: str, *, masked: bool) -> Html:
-    """The dataset's text; what the log has not is marked, and that its end is not trained."""
-    if not text:
-        return element("p", "not in the dataset", class_="soft")
-    end = [element("span", "⊘ no end of turn is trained here", class_="cut")] if masked else []
-    if text == before:
-        return element("p", "the same text ", *end)
-    return element("pre", *_marked(text, before, "ins"), *end)
+def ending_box(title: str, text: str, *, masked: bool) -> Html:
+    """The end of an answer that was cut off, with the place where it was."""
+    kept = "\n".join(text[-_END:].split("\n")[-_END_LINES:])
+    missing = len(text) - len(kept)
+    start = f"[… {missing:,} characters not shown …]\n" if missing else ""
+    marks = [element("span", "✂ the answer stops here", class_="cut")]
+    if masked:
+        marks.append(element("span", "⊘ no end of turn is trained", class_="cut"))
+    return _box(title, start, kept, *marks)
 
 
-def _marked(text: str, other: str, tag: str) -> list[str]:
+def changed_boxes(before: str, after: str) -> tuple[Html, Html]:
+    """The log's and the dataset's text, each with what the other has not marked."""
+    return (
+        _box("in the log", *_marked(before, after, "del")),
+        _box("in the dataset", *_marked(after, before, "ins")),
+    )
+
+
+def _box(title: str, *content: str) -> Html:
+    return element("div", element("p", title, class_="soft"), element("pre", *content))
+
+
+def _marked(text: str, other: str, tag: str) -> tuple[str, ...]:
     """The text with the part between what both begin and end with in an element."""
-    if not other or text == other:
-        return [shortened(text)]
     start = _equal(text, other)
     end = _equal(text[start:][::-1], other[start:][::-1])
-    middle = text[start : len(text) - end]
-    # Short of the middle first: what differs must not fall into the part that is not shown.
-    parts = [_tail(text[:start]), element(tag, shortened(middle)) if middle else ""]
-    return [joined(*parts), _head(text[len(text) - end :])]
+    middle, rest = text[start : len(text) - end], text[len(text) - end :]
+    # Short of the surroundings: what differs must not fall into the part that is not shown.
+    marked = element(tag, shortened(middle)) if middle else ""
+    return _tail(text[:start]), marked, _head(rest)
 
 
 def _equal(one: str, other: str) -> int:
@@ -49,10 +61,10 @@ def _equal(one: str, other: str) -> int:
 
 
 def _tail(text: str) -> str:
-    half = LONGEST // 2
-    return text if len(text) <= half else f"[… {len(text) - half:,} characters …]{text[-half:]}"
+    missing = len(text) - LONGEST // 2
+    return f"[… {missing:,} characters …]{text[missing:]}" if missing > 0 else text
 
 
 def _head(text: str) -> str:
-    half = LONGEST // 2
-    return text if len(text) <= half else f"{text[:half]}[… {len(text) - half:,} characters …]"
+    missing = len(text) - LONGEST // 2
+    return f"{text[: LONGEST // 2]}[… {missing:,} characters …]" if missing > 0 else text

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import section
-from journeyman.prepare import page_excerpts
-from journeyman.prepare.page_actions import CUTS
-from journeyman.prepare.records import RuleReport
+from journeyman.pages.parts import coded, section
+from journeyman.prepare.page_excerpts import changed_boxes, ending_box, text_box
+from journeyman.prepare.records import RuleReport, Seen
 
-_IDS = 8
+_IDS = 4
+_STOPPED = frozenset({"cut-off", "think-unclosed"})
+"""The rules about an answer's end: that is what their examples show."""
 
 
 def faults(rules: Sequence[RuleReport]) -> Html:
@@ -29,10 +30,12 @@ def _fault(rule: RuleReport) -> Html:
         "summary",
         element("span", rule.level, class_=f"tag {rule.level}"),
         element("b", f"{rule.count:,}"),
-        f" {rule.meaning}",
+        " ",
+        coded(rule.meaning),
         element("span", f"{rule.id}; {_done(rule)}", class_="marks"),
     )
-    return element("details", head, *_examples(rule), _rows(rule))
+    examples = [box for seen in rule.examples for box in _example(seen, rule)]
+    return element("details", head, element("div", *examples, class_="pair"), _rows(rule))
 
 
 def _done(rule: RuleReport) -> str:
@@ -52,28 +55,25 @@ def _rows(rule: RuleReport) -> Html:
         return Html()
     shown = ", ".join(rule.ids[:_IDS])
     more = f" and {rule.count - _IDS:,} more in ledger.jsonl" if rule.count > _IDS else ""
-    return element("p", f"rows {shown}{more}", class_="soft wraps inset")
+    return element("p", f"rows {shown}{more}", class_="soft wraps inset small")
 
 
-def _examples(rule: RuleReport) -> Iterator[Html]:
-    for one in rule.examples:
-        cut = rule.id in CUTS
-        masked = cut and rule.masked > 0 and bool(one.after)
-        title = f"line {one.line:,}" + (f": {one.detail}" if one.detail else "")
-        yield element(
-            "div",
-            element("h3", title, class_="wide wraps"),
-            _side("in the log", page_excerpts.before(one.before, one.after, cut=cut)),
-            _side("in the dataset", page_excerpts.after(one.after, one.before, masked=masked)),
-            class_="pair",
-        )
-
-
-def _side(title: str, content: Html) -> Html:
-    return element("div", element("p", title, class_="soft"), content)
+def _example(seen: Seen, rule: RuleReport) -> Iterator[Html]:
+    """One box, or two where log and dataset differ: those stand in a row of their own."""
+    what = f"line {seen.line:,}" + (f": {seen.detail}" if seen.detail else "")
+    if seen.after and seen.after != seen.before:
+        yield element("h3", coded(what), class_="wide wraps")
+        yield from changed_boxes(seen.before, seen.after)
+        return
+    where = "the same in the dataset" if seen.after else "not in the dataset"
+    title = coded(f"{what} ({where})")
+    if rule.id in _STOPPED:
+        yield ending_box(title, seen.before, masked=rule.masked > 0 and bool(seen.after))
+    else:
+        yield text_box(title, seen.before)
 
 
 def _clean(rules: Sequence[RuleReport]) -> Html:
-    items = [element("li", element("b", rule.id), f": {rule.meaning}") for rule in rules]
+    items = [element("li", element("b", rule.id), ": ", coded(rule.meaning)) for rule in rules]
     head = element("summary", f"{len(rules)} rules looked and found nothing")
     return element("details", head, element("ul", *items, class_="inset"))

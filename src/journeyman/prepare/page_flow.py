@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from journeyman.events import Table
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import section, table_of
+from journeyman.pages.parts import card, section, table_of
 from journeyman.prepare.records import Action, Flow, Report
 
 WIDTH, HEIGHT, TOP = 420, 200, 24
@@ -29,14 +29,18 @@ class Node(NamedTuple):
 def flow(report: Report) -> Html:
     """The picture, and the same as a table."""
     columns = ("what became of it", "decided by", "rows")
-    table = Table(
-        "", columns, tuple((one.action, one.reason, f"{one.rows:,}") for one in report.flows)
-    )
+    table = Table("", columns, tuple(map(_row, sorted(report.flows, key=_order))))
     return section(
-        "From the log to the splits",
-        element("div", _picture(report), class_="card picture"),
-        element("details", element("summary", "The same as a table"), table_of(table)),
+        "From the log to the splits", card(_picture(report), table_of(table), kind="flow")
     )
+
+
+def _order(one: Flow) -> tuple[bool, bool, int]:
+    return one.action not in _WORDS, one.action == "masked", -one.rows
+
+
+def _row(one: Flow) -> tuple[str, str, str]:
+    return one.action, one.reason, f"{one.rows:,}"
 
 
 def _picture(report: Report) -> Html:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from journeyman.data.length_spikes import ABOVE, BELOW
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import section
+from journeyman.pages.parts import coded, counted, section
 from journeyman.prepare.records import Lengths
 
 WIDTH, HEIGHT, TOP, SIDE = 420, 110, 22, 8
@@ -12,9 +12,11 @@ _SHOWN = 6
 
 
 def lengths(found: Sequence[Lengths]) -> Html:
-    """A histogram a producer, those with most answers first."""
-    pictures = [_figure(one) for one in sorted(found, key=lambda one: -one.answers) if one.counts]
-    if not pictures:
+    """A histogram a producer, those with a pile first and the others folded away."""
+    drawn = sorted((one for one in found if one.counts), key=lambda one: -one.answers)
+    piled = [one for one in drawn if one.cut_off and one.cap][:_SHOWN] or drawn[:1]
+    others = [one for one in drawn if one not in piled]
+    if not drawn:
         return Html()
     words = (
         "Lengths of answers that ended by themselves are spread. A pile at one length is a cap on"
@@ -22,21 +24,21 @@ def lengths(found: Sequence[Lengths]) -> Html:
     )
     more = element(
         "details",
-        element("summary", f"{len(pictures) - _SHOWN} more producers"),
-        element("div", *pictures[_SHOWN:], class_="figures"),
+        element("summary", f"{counted(len(others), 'more producer')}"),
+        element("div", *map(_figure, others), class_="figures inset"),
     )
     return section(
         "How long the answers are",
         element("p", words, class_="soft"),
-        element("div", *pictures[:_SHOWN], class_="figures"),
-        *([more] if len(pictures) > _SHOWN else []),
+        element("div", *map(_figure, piled), class_="figures"),
+        *([more] if others else []),
     )
 
 
 def _figure(one: Lengths) -> Html:
     caption = [element("b", one.producer or "no producer named"), f": {_said(one)}"]
     if one.evidence:
-        caption.append(element("span", one.evidence, class_="soft hint"))
+        caption.append(element("span", coded(one.evidence), class_="soft hint"))
     return element(
         "figure",
         element("figcaption", *caption),
@@ -50,10 +52,10 @@ def _figure(one: Lengths) -> Html:
 
 def _said(one: Lengths) -> str:
     if not one.cut_off:
-        return f"{one.answers:,} answers, no pile at a cap"
-    cap = f"the cap of {one.cap:,} {one.unit}" if one.cap is not None else "a cap"
+        return f"{counted(one.answers, 'answer')}, none cut off"
     share = one.cut_off / max(1, one.answers)
-    return f"{one.cut_off:,} of {one.answers:,} answers ({share:.0%}) ran into {cap}"
+    how = "end in the middle" if one.cap is None else f"ran into the cap of {one.cap:,} {one.unit}"
+    return f"{one.cut_off:,} of {one.answers:,} answers ({share:.0%}) {how}"
 
 
 def _step(one: Lengths) -> float:

@@ -2,31 +2,35 @@
 
 from collections.abc import Sequence
 
-from journeyman.events import Table
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import card, rows_table, section, table_section
+from journeyman.pages.parts import card, rows_table, section
 from journeyman.prepare.records import Checked, RoleReport, SplitReport
 
 _PARTS = (("train", "train"), ("val", "val"), ("test", "test"), ("left", "left out"))
 
 
 def splits(found: Sequence[SplitReport]) -> Html:
-    """One row a split."""
-    columns = ("split", "rows", "prompt groups", "end not trained", "secrets hidden")
-    lengths = ("median length", "longest", "too long")
-    rows = tuple(_split(one) for one in found)
-    return table_section("The splits", Table("", (*columns, *lengths), rows))
-
-
-def _split(one: SplitReport) -> tuple[str, ...]:
-    counts = (one.rows, one.groups, one.masked, one.redacted)
-    sizes = (one.median_characters, one.longest_characters)
-    return (
-        one.name,
-        *(f"{count:,}" for count in counts),
-        *("no rows" if size is None else f"{size:,} characters" for size in sizes),
-        f"{one.over_long:,}",
+    """One column a split, so that it fits a phone."""
+    if not found:
+        return Html()
+    table: dict[str, list[int] | list[int | None]] = {
+        "rows": [one.rows for one in found],
+        "groups of prompts": [one.groups for one in found],
+        "end not trained": [one.masked for one in found],
+        "secrets hidden": [one.redacted for one in found],
+        "median answer, characters": [one.median_characters for one in found],
+        "longest answer, characters": [one.longest_characters for one in found],
+        "longer than training takes": [one.over_long for one in found],
+    }
+    rows = (
+        element(
+            "tr",
+            element("th", name, scope="row"),
+            *(element("td", "none" if n is None else f"{n:,}", class_="number") for n in counts),
+        )
+        for name, counts in table.items()
     )
+    return section("The splits", card(rows_table(("", *(one.name for one in found)), rows)))
 
 
 def roles(found: Sequence[RoleReport]) -> Html:
@@ -37,7 +41,7 @@ def roles(found: Sequence[RoleReport]) -> Html:
     rows = [
         element(
             "tr",
-            element("th", role.agent, scope="row", class_="wraps"),
+            element("th", role.agent, scope="row"),
             *(element("td", f"{count:,}", class_="number") for count in _counts(role)),
             element("td", _bar(role, most), class_="bars"),
         )

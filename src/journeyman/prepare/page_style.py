@@ -12,8 +12,13 @@ ul.inset { padding-left: 1.2rem; }
 .good { color: var(--good); }
 .picture { padding: .6rem; } .picture svg { display: block; width: 100%; max-width: 36rem; }
 .patterns { position: absolute; }
-.figures { display: grid; gap: .8rem; } figure { margin: 0; }
-@media (min-width: 50rem) { .figures { grid-template-columns: 1fr 1fr; } }
+.flow { padding: .6rem; display: grid; gap: 1rem; align-items: center; }
+.flow svg { display: block; width: 100%; } .flow table { font-size: .9rem; }
+.figures { display: grid; gap: .8rem; } figure { margin: 0; display: flex;
+  flex-direction: column; } figure svg { margin-top: auto; }
+code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; }
+@media (min-width: 50rem) { .figures { grid-template-columns: 1fr 1fr; }
+  .flow { grid-template-columns: 3fr 2fr; } }
 svg text { font-size: 12px; fill: var(--ink); paint-order: stroke; stroke: var(--card);
   stroke-width: 3px; stroke-linejoin: round; }
 svg .faint { fill: var(--soft); }
@@ -38,11 +43,15 @@ svg .cap { stroke: var(--bad); stroke-dasharray: 3 2; }
 .bars { min-width: 8rem; width: 40%; } .bars svg { display: block; width: 100%; height: .9rem;
   margin-top: .3rem; }
 .pair.one { grid-template-columns: 1fr; } .pair h3 { margin-bottom: -.4rem; }
+.pair > div > p { overflow-wrap: anywhere; font-size: .9rem; } .small { font-size: .85rem; }
 .cut { display: inline-block; font-weight: 700; color: var(--bad); border: 1px dashed; padding:
   0 .3rem; border-radius: .2rem; margin-left: .2rem; }
 del { color: var(--bad); } ins { color: var(--good); text-decoration: underline; }
 .facts th { white-space: nowrap; } .facts tr:first-child > * { border-top: 0; }
-@media (max-width: 40rem) { .facts th { white-space: normal; }
+.roles tbody th { overflow-wrap: break-word; max-width: 16rem; }
+@media (max-width: 40rem) { svg text { font-size: 14px; }
+  .bars { min-width: 4.5rem; width: auto; }
+  .facts th { white-space: normal; }
   .facts tr, .terms tbody tr { display: block; padding: .3rem 0;
   border-top: 1px solid var(--line); } .terms thead { display: none; }
   .facts th, .facts td, .terms tbody th, .terms td { display: block; border: 0;

@@ -1,7 +1,7 @@
 """Who answered, and what the makers say about training on that: flagged, never judged."""
 
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import card, rows_table, section
+from journeyman.pages.parts import card, coded, counted, rows_table, section
 from journeyman.prepare.records import ProducerReport, Report
 
 _KINDS = {"forbids": "error", "conditions": "warning", "unknown": "warning", "permits": "good"}
@@ -12,7 +12,7 @@ def producers(report: Report) -> Html:
     if not report.producers:
         return Html()
     table = rows_table(
-        ("producer", "rows", "used", "terms", "what they say"), map(_producer, report.producers)
+        ("producer", "rows", "terms", "what they say"), map(_producer, report.producers)
     )
     left = (
         f"{report.usable:,} rows are whole, {report.permitted:,} come from a model whose maker"
@@ -36,8 +36,7 @@ def _producer(one: ProducerReport) -> Html:
     return element(
         "tr",
         element("th", one.producer or "not named", scope="row", class_="wraps"),
-        element("td", f"{one.rows:,}", class_="number"),
-        element("td", f"{one.used:,}", class_="number"),
+        element("td", f"{counted(one.rows, 'row')}, {one.used:,} used"),
         element("td", verdict),
-        element("td", *says, *source, class_="wraps"),
+        element("td", *map(coded, says), *source, class_="wraps"),
     )
