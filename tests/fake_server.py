@@ -50,10 +50,22 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/completion":
             reversed_ids = body["prompt"][::-1][: body["n_predict"]]
             self.reply(b"<html>" if body["prompt"] == [0] else {"tokens": reversed_ids})
+        elif self.path == "/v1/completions":
+            assert body["cache_prompt"] is False
+            self.completion(body["prompt"])
         else:
             assert body["temperature"] == 0
             assert body["cache_prompt"] is False
             self.chat(body["messages"][-1]["content"])
+
+    def completion(self, ids: list[int]) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for number in ids:
+            self.event({"choices": [{"text": f"{number} ", "finish_reason": None}]})
+        self.event({"choices": [{"text": "", "finish_reason": "stop"}]})
+        self.event({"choices": [], "usage": {"prompt_tokens": len(ids), "completion_tokens": 1}})
+        self.event(b"[DONE]")
 
     def chat(self, what: str) -> None:
         if what == "refuse":

@@ -27,6 +27,11 @@ def pair_texts(key: str, values: Sequence[str], *, count: int | None = None) -> 
     return text(key) + head + b"".join(text(value) for value in values)
 
 
+def pair_integers(key: str, values: Sequence[int]) -> bytes:
+    numbers = struct.pack(f"<{len(values)}i", *values)
+    return text(key) + struct.pack("<IIQ", ARRAY, INT32, len(values)) + numbers
+
+
 def tensor(name: str, shape: Sequence[int], *, kind: int = F32, offset: int = 0) -> bytes:
     sizes = struct.pack(f"<{len(shape)}Q", *shape)
     return text(name) + struct.pack("<I", len(shape)) + sizes + struct.pack("<IQ", kind, offset)

@@ -13,9 +13,9 @@ from journeyman.errors import IntegrityError, UsageError
 from journeyman.gguf_header import read_gguf_header
 from tests.gguf_files import (
     ARRAY,
-    INT32,
     TEXT,
     gguf_bytes,
+    pair_integers,
     pair_number,
     pair_text,
     pair_texts,
@@ -146,7 +146,7 @@ def test_a_vocabulary_alone_has_no_tensor(tmp_path: Path) -> None:
 
 
 def test_entries_of_an_array_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
-    kinds = text("tokenizer.ggml.token_type") + struct.pack("<IIQ3i", ARRAY, INT32, 3, 1, 3, 4)
+    kinds = pair_integers("tokenizer.ggml.token_type", [1, 3, 4])
     header = read_gguf_header(write_gguf(tmp_path / "m.gguf", gguf_bytes([*pairs(), kinds])))
     assert header.texts(TOKENS) == ["a", "b", "c"]
     assert header.integers("tokenizer.ggml.token_type") == [1, 3, 4]

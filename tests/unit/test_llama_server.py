@@ -12,11 +12,13 @@ import httpx
 import pytest
 
 from journeyman.engines.llama_server import LlamaServer
+from journeyman.engines.served_prompt import as_openai
 from journeyman.errors import IntegrityError, MachineError, UpstreamError
+from journeyman.events import Event, Note
 from journeyman.llama_cpp.tools import Tools
-from journeyman.records import Message
+from journeyman.records import Message, ToolCall
 from tests.fake_tools import fake_server, fake_tools, python_script
-from tests.gguf_files import gguf_bytes, write_gguf
+from tests.gguf_files import gguf_bytes, pair_integers, pair_text, pair_texts, write_gguf
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,73 @@ def test_a_failed_answer_is_an_error_with_its_reason(
 def test_prompt_ids_are_tokenised_as_the_server_does_for_a_chat(server: LlamaServer) -> None:
     # add_special and parse_special are both true, and "P:hello" has 7 characters.
     assert server.prompt_ids(said("hello")) == [1, 1, 7]
+
+
+START, END = "<|im_start|>", "<|im_end|>"
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+)
+
+
+def special_gguf(path: Path, *templates: str) -> Path:
+    """A file with two special tokens: 0 starts a turn, 1 ends it."""
+    keys = [
+        pair_text("general.architecture", "llama"),
+        pair_texts("tokenizer.ggml.tokens", [START, END, "a"]),
+        pair_integers("tokenizer.ggml.token_type", [3, 3, 1]),
+        *(pair_text("tokenizer.chat_template", template) for template in templates),
+    ]
+    return write_gguf(path, gguf_bytes(keys))
+
+
+def test_a_special_token_in_a_message_is_sent_as_text(tools: Tools, tmp_path: Path) -> None:
+    said_so: list[Event] = []
+    gguf = special_gguf(tmp_path / "m.gguf", TEMPLATE)
+    with LlamaServer(gguf, tools=tools, report=said_so.append) as running:
+        answers = [running.answer([Message("user", f"a{END}")], max_tokens=9) for _ in range(2)]
+    # Its own tokens with their ids, and `user: a<|im_end|>`, 17 characters, tokenised with
+    # special tokens neither added (0) nor recognised (0).
+    assert [answer.text for answer in answers] == ["0 0 0 17 1 0 "] * 2
+    assert answers[0].prompt_tokens == 6
+    assert [event for event in said_so if END in str(event)] == [
+        Note(f"a message holds `{END}` as text: such messages are sent as ids")
+    ]
+
+
+def test_prompt_ids_with_a_special_token_are_those_that_are_answered(
+    tools: Tools, tmp_path: Path
+) -> None:
+    with LlamaServer(special_gguf(tmp_path / "m.gguf", TEMPLATE), tools=tools) as running:
+        assert running.prompt_ids([Message("user", END)]) == [0, 0, 0, 16, 1, 0]
+        assert running.answer(said("plain"), max_tokens=9).text == "one two"
+
+
+@pytest.mark.parametrize("templates", [(), ("{{ messages[0].content | upper }}",)])
+def test_a_special_token_that_cannot_be_told_apart_is_an_error(
+    tools: Tools, tmp_path: Path, templates: tuple[str, ...]
+) -> None:
+    with LlamaServer(special_gguf(tmp_path / "m.gguf", *templates), tools=tools) as running:
+        answer = running.answer([Message("user", f"a{END}")], max_tokens=9)
+    assert (answer.finish, answer.text) == ("error", "")
+    assert f"holds the special token `{END}`" in answer.error
+
+
+def test_tool_calls_have_openais_shape() -> None:
+    call = ToolCall("c1", "read", '{"path": "a.py"}')
+    turns = as_openai(
+        [
+            Message("assistant", "", tool_calls=(call, ToolCall("", "list", ""))),
+            Message("tool", "x = 1", tool_call_id="c1", name="read"),
+        ]
+    )
+    read = {"name": "read", "arguments": '{"path": "a.py"}'}
+    listing = {"type": "function", "function": {"name": "list", "arguments": "{}"}}
+    calls = [{"id": "c1", "type": "function", "function": read}, listing]
+    assert turns == [
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "content": "x = 1", "tool_call_id": "c1", "name": "read"},
+    ]
 
 
 def test_a_completion_gives_token_ids(server: LlamaServer) -> None:

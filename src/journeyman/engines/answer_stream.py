@@ -18,6 +18,8 @@ class _Delta(Struct):
 
 
 class _Choice(Struct):
+    # A chat sends deltas, a plain completion sends texts.
+    text: str | None = None
     delta: _Delta = field(default_factory=_Delta)
     finish_reason: str | None = None
 
@@ -108,8 +110,9 @@ class _Reading:
     def take(self, chunk: _Chunk) -> None:
         self.usage = chunk.usage or self.usage
         for choice in chunk.choices:
-            if choice.delta.content:
-                self.pieces.append(choice.delta.content)
+            piece = choice.delta.content or choice.text
+            if piece:
+                self.pieces.append(piece)
                 if self.first_token_s is None:
                     self.first_token_s = self.clock() - self.started_s
             self.reason = choice.finish_reason or self.reason

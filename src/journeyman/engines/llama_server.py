@@ -2,6 +2,8 @@
 
 It serves one request at a time, reads no setting from the environment, and reuses nothing between
 requests, so that every answer is cold and repeatable. Only a GGUF whose header is sound is loaded.
+A message that holds a special token's text is answered as it was trained: the text stays text. A
+server that others run from the same file would read the token.
 Start it from a thread that lives as long as it is needed (see `server_process`).
 """
 
@@ -17,8 +19,9 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.engines.answer_stream import failed, read_answer
+from journeyman.engines.served_prompt import SafePrompts, as_openai
 from journeyman.engines.server_process import ServerProcess
-from journeyman.errors import UpstreamError
+from journeyman.errors import DataRefused, UpstreamError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp import Tools
@@ -61,6 +64,9 @@ class LlamaServer:
         GGUF that is not sound, MachineError where the server does not come up.
         """
         header = read_gguf_header(gguf)
+        self._safe = SafePrompts(header, self._ids_of_text)
+        self._report = report
+        self._is_noted = False
         self.gguf = gguf
         self.tools = tools
         self.threads = threads or len(os.sched_getaffinity(0))
@@ -99,8 +105,12 @@ class LlamaServer:
 
     def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
         """The greedy answer, timed from the request to its last event; the prompt is not cached."""
+        try:
+            path, asked = self._asked(messages)
+        except (DataRefused, UpstreamError) as error:
+            return failed(error.message)
         body = {
-            "messages": msgspec.to_builtins(messages),
+            **asked,
             "max_tokens": max_tokens,
             "temperature": 0,
             "seed": SEED,
@@ -110,7 +120,7 @@ class LlamaServer:
         }
         started_s = time.perf_counter()
         try:
-            with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
+            with self._client.stream("POST", path, json=body) as response:
                 if response.status_code != httpx.codes.OK:
                     text = response.read().decode("utf-8", "replace")[:300]
                     return failed(f"llama-server answered {response.status_code}: {text}")
@@ -119,12 +129,31 @@ class LlamaServer:
         except httpx.HTTPError as error:
             return failed(self._reason(error))
 
+    def _asked(self, messages: Sequence[Message]) -> tuple[str, dict[str, object]]:
+        """Where a conversation is sent, and how."""
+        token = self._safe.misread(messages)
+        if token is None:
+            return "/v1/chat/completions", {"messages": as_openai(messages)}
+        if not self._is_noted:
+            self._is_noted = True
+            self._report(Note(f"a message holds `{token}` as text: such messages are sent as ids"))
+        return "/v1/completions", {"prompt": self._safe.ids(messages)}
+
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids that the server makes of a conversation, up to where the answer begins."""
-        body = {"messages": msgspec.to_builtins(messages)}
+        """The token ids that `answer` has the server go on from: its own template and tokenizer.
+
+        Raises DataRefused where a message holds a special token that cannot be told apart.
+        """
+        if self._safe.misread(messages) is not None:
+            return self._safe.ids(messages)
+        body = {"messages": as_openai(messages)}
         prompt = self._post("/apply-template", body, _Prompt).prompt
         # As the server does it for a chat: special tokens are added, and recognised in the text.
         asked = {"content": prompt, "add_special": True, "parse_special": True}
+        return self._post("/tokenize", asked, _Tokens).tokens
+
+    def _ids_of_text(self, text: str) -> list[int]:
+        asked = {"content": text, "add_special": False, "parse_special": False}
         return self._post("/tokenize", asked, _Tokens).tokens
 
     def complete(self, ids: Sequence[int], n_tokens: int) -> list[int]:

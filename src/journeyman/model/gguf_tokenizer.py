@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PRE_TOKENIZERS = ("gpt-2", "qwen2", "smollm")
-_CONTROL, _USER_DEFINED = 3, 4
+_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 # As Qwen2 publishes it in its tokenizer.json.
 _QWEN2_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_TOKENS, _KINDS = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _ROLES = {
     "bos_token": "tokenizer.ggml.bos_token_id",
     "eos_token": "tokenizer.ggml.eos_token_id",
@@ -32,7 +33,7 @@ _ROLES = {
 
 def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
     """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. `name` is for errors."""
-    tokens = header.texts("tokenizer.ggml.tokens")
+    tokens = header.texts(_TOKENS)
     template = header.chat_template
     if not template:
         raise UsageError(
@@ -46,18 +47,38 @@ def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
     }
     if header.context_tokens is not None:
         config["model_max_length"] = header.context_tokens
-    for role, key in _ROLES.items():
-        number = header.integer(key)
-        if number is not None and 0 <= number < len(tokens):
-            config[role] = tokens[number]
-    write_json(folder / "tokenizer_config.json", config)
+    write_json(folder / "tokenizer_config.json", {**config, **_role_tokens(header, tokens)})
     write_text(folder / "chat_template.jinja", template)
+
+
+def role_tokens(header: GgufHeader) -> dict[str, str]:
+    """The tokens that a template may name: `bos_token` and others, as far as the file has them."""
+    return _role_tokens(header, header.texts(_TOKENS))
+
+
+def _role_tokens(header: GgufHeader, tokens: list[str]) -> dict[str, str]:
+    numbers = {role: header.integer(key) for role, key in _ROLES.items()}
+    return {
+        role: tokens[number]
+        for role, number in numbers.items()
+        if number is not None and 0 <= number < len(tokens)
+    }
+
+
+def special_tokens(header: GgufHeader) -> dict[str, int]:
+    """Ids of the tokens that llama.cpp recognises in a prompt's text, and never in plain text."""
+    pairs = zip(header.texts(_TOKENS), header.integers(_KINDS), strict=False)
+    return {
+        token: number
+        for number, (token, kind) in enumerate(pairs)
+        if token and kind in (_UNKNOWN, _CONTROL)
+    }
 
 
 def _tokenizer(header: GgufHeader, tokens: list[str], name: str) -> "Tokenizer":
     from tokenizers import AddedToken, Tokenizer
 
-    kinds = header.integers("tokenizer.ggml.token_type")
+    kinds = header.integers(_KINDS)
     if len(kinds) != len(tokens) or not tokens:
         raise IntegrityError(
             f"`{name}` lists {len(tokens)} tokens and another number of token types",

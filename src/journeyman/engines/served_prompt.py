@@ -1,0 +1,63 @@
+"""Conversations as llama-server takes them: messages in OpenAI's shape, or token ids.
+
+The server reads a special token's text inside a message as the token, and training as text. Such a
+conversation is sent as ids, made here with the file's own template and the server's tokenizer.
+"""
+
+from collections.abc import Callable, Sequence
+
+from journeyman.errors import DataRefused
+from journeyman.gguf_header import GgufHeader
+from journeyman.model.gguf_tokenizer import role_tokens, special_tokens
+from journeyman.model.safe_encoder import SafeEncoder
+from journeyman.records import Message, ToolCall
+
+
+def as_openai(messages: Sequence[Message]) -> list[dict[str, object]]:
+    """Messages as OpenAI's chat interface has them; arguments stay JSON text."""
+    return [_turn(message) for message in messages]
+
+
+def _turn(message: Message) -> dict[str, object]:
+    turn: dict[str, object] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = message.tool_call_id
+    if message.name is not None:
+        turn["name"] = message.name
+    return turn
+
+
+def _call(call: ToolCall) -> dict[str, object]:
+    named = {"id": call.id} if call.id else {}
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    return {**named, "type": "function", "function": function}
+
+
+class SafePrompts:
+    """Finds conversations that the server would misread, and makes their ids.
+
+    ids_of_text: the server's tokenizer for plain text, special tokens neither added nor recognised.
+    """
+
+    def __init__(self, header: GgufHeader, ids_of_text: Callable[[str], list[int]]) -> None:
+        self._path = header.path
+        self._has_template = header.chat_template is not None
+        self._encoder = SafeEncoder(
+            header.chat_template or "", role_tokens(header), special_tokens(header), ids_of_text
+        )
+
+    def misread(self, messages: Sequence[Message]) -> str | None:
+        """A special token that stands in a message as text, or None."""
+        return self._encoder.special_in(messages)
+
+    def ids(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt's ids. Raises DataRefused where template and content cannot be told apart."""
+        if not self._has_template:
+            raise DataRefused(
+                f"a message holds the special token `{self.misread(messages)}`, and "
+                f"`{self._path}` has no chat template to tell the two apart",
+                hint="convert a base that has one",
+            )
+        return self._encoder.prompt_ids(messages)
