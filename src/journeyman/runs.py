@@ -6,6 +6,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from journeyman.records import Manifest
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+_DYING_S = 2.0
 _RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
@@ -116,9 +118,10 @@ def damaged_outputs(folder: Path, manifest: Manifest) -> list[str]:
 
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; a second run is refused at once, with the holder's id.
+    """Hold a folder for this process alone; a second run is refused, with the holder's id.
 
-    The lock is the kernel's (flock): it ends with its process, however that ends.
+    The lock is the kernel's (flock): it ends with its process, however that ends. A process that
+    was killed a moment ago may still be handing back its memory, so that is waited for.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,19 +132,30 @@ def owned(folder: Path) -> Iterator[None]:
             hint="check the permissions of the folder, or name another one",
         ) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked_within(handle, _DYING_S):
             holder = os.read(handle, 64).decode("ascii", "replace").strip() or "unknown"
             raise MachineError(
                 f"`{folder}` is in use by process {holder}",
                 hint="wait for it, stop it, or name another output folder",
-            ) from error
+            )
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def _locked_within(handle: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_DYING_S / 20)
+        else:
+            return True
 
 
 @contextlib.contextmanager

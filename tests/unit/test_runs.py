@@ -93,3 +93,20 @@ def test_the_same_process_cannot_own_a_folder_twice(tmp_path: Path) -> None:
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNEYMAN_CACHE", "~/elsewhere")
     assert cache_folder() == Path("~/elsewhere").expanduser()
+
+
+def test_a_folder_is_had_as_soon_as_its_killed_owner_is_gone(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from journeyman.runs import owned\n"
+        "with owned(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "mine\n"
+    first.kill()
+    with owned(tmp_path):
+        pass
+    first.wait()
+    first.stdout.close()
