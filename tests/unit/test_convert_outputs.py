@@ -9,6 +9,7 @@ from journeyman.convert.records import Parity
 from journeyman.errors import MachineError, UsageError
 from journeyman.files import sha256_of
 from journeyman.records import Gguf
+from journeyman.runs import read_manifest
 
 PARITY = Parity(equal=5, tokens=32, near_ties=(), near_tie_margin=0.05, smallest_margin=0.2)
 
@@ -40,6 +41,14 @@ def test_published_files_are_found_again_by_the_same_run(tmp_path: Path) -> None
     )
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["m.f16.gguf", "m.gguf", "m.gguf.manifest.json"]
+
+
+def test_the_manifest_states_the_quantisation(tmp_path: Path) -> None:
+    wanted = outputs(tmp_path)
+    publish(wanted)
+    manifest = read_manifest(tmp_path, name=wanted.manifest)
+    assert manifest is not None
+    assert manifest.facts["quantization"] == "Q4_K_M"
 
 
 def test_without_quantisation_the_f16_file_is_the_output(tmp_path: Path) -> None:

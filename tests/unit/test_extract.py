@@ -2,7 +2,8 @@
 
 import pytest
 
-from journeyman.evaluate.extract import extract, fenced_blocks, without_thinking
+from journeyman.data.fences import fenced_blocks
+from journeyman.evaluate.extract import extract, without_thinking
 
 ADD = "def add(a, b):\n    return a + b\n"
 TIMES = "def times(a, b):\n    total = 0\n    for _ in range(b): total += a\n    return total\n"
@@ -122,6 +123,14 @@ def test_prose_holds_no_code(prose: str) -> None:
 def test_a_block_in_a_list_loses_its_indentation() -> None:
     text = "1. do this:\n    ```python\n    def f():\n        return 1\n    ```\n"
     assert extract(text).code == "def f():\n    return 1\n"
+
+
+def test_a_block_behind_the_marker_of_a_list_is_found() -> None:
+    assert extract("- ```python\n  x = 1\n  ```\n").code == "x = 1\n"
+
+
+def test_a_label_in_braces_is_preferred_to_a_longer_block_without_one() -> None:
+    assert extract(fenced(TIMES, "") + fenced(ADD, "{.python .numbered}")).code == ADD
 
 
 def test_a_longer_fence_may_hold_a_shorter_one() -> None:

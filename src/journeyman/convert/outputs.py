@@ -87,7 +87,11 @@ class Outputs(Struct, frozen=True):
             settings=self.settings,
             inputs=self.inputs,
             outputs=hashes,
-            facts={**facts, "parity": msgspec.to_builtins(parity)},
+            facts={
+                **facts,
+                "quantization": self.kind,
+                "parity": msgspec.to_builtins(parity),
+            },
             name=self.claim,
         )
         for path, gguf in made.items():

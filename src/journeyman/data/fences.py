@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 _OPENING = re.compile(r"^([ \t]*)(?:[-*+][ \t]+|\d+[.)][ \t]+)?(`{3,}(?=[^`]*$)|~{3,})[ \t]*(.*)$")
-_LABEL = re.compile(r"[a-z0-9+#.-]+")
+# Pandoc writes a label as `{.python}`.
+_LABEL = re.compile(r"(?:\{[ \t]*\.)?([a-z0-9+#.-]+)")
 _THINK = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 
@@ -35,14 +36,15 @@ def fenced_blocks(text: str) -> list[Block]:
 
 def _block(lines: Iterator[str], indent: str, fence: str, info: str) -> Block:
     """Read one block up to its closing fence: as long as the opening one, without a label."""
-    label = _LABEL.match(info.casefold())
+    found = _LABEL.match(info.casefold())
+    label = found[1] if found else ""
     content: list[str] = []
     for line in lines:
         bare = line.strip()
         if len(bare) >= len(fence) and not bare.strip(fence[0]):
-            return Block(label[0] if label else "", "\n".join(content) + "\n")
+            return Block(label, "\n".join(content) + "\n")
         content.append(line.removeprefix(indent))
-    return Block(label[0] if label else "", "\n".join(content) + "\n", unclosed=True)
+    return Block(label, "\n".join(content) + "\n", unclosed=True)
 
 
 def without_thinking(answer: str) -> str:

@@ -9,10 +9,11 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
+
+from journeyman.data.fences import Block, fenced_blocks
 
 PYTHON_LABELS = frozenset({"python", "py", "python3"})
 SIZE_LIMIT = 200_000
@@ -29,19 +30,9 @@ Rule = Literal[
     "no_answer",  # nothing is left outside of the reasoning
 ]
 
-_OPENING = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^`]*)$")
-_LABEL = re.compile(r"[a-z0-9+#-]+")
 _THINK_START = re.compile(r"^[ \t]*<think>", re.MULTILINE)
 _THINK_END = "</think>"
 _CODE_START = re.compile(r"(?:async\s+)?(?:def|class)\s|import\s|from\s+[\w.]+\s+import\s|@")
-
-
-class Block(Struct, frozen=True):
-    """A fenced block: its lower-case label, its text, and whether its fence was never closed."""
-
-    label: str
-    text: str
-    unclosed: bool = False
 
 
 class Extraction(Struct, frozen=True):
@@ -93,35 +84,6 @@ def without_thinking(answer: str) -> str | None:
             return None
         text = text[: match.start()] + text[end + len(_THINK_END) :]
     return text
-
-
-def fenced_blocks(text: str) -> list[Block]:
-    """The fenced blocks of a Markdown text, in order. (CommonMark 0.31, section 4.5.)
-
-    A fence may be indented as deeply as a list needs; its indentation is taken off the block.
-    """
-    blocks: list[Block] = []
-    lines = iter(text.replace("\r\n", "\n").split("\n"))
-    for line in lines:
-        opening = _OPENING.match(line)
-        if opening:
-            indent, fence, info = opening.groups()
-            blocks.append(_block(lines, indent, fence, info))
-    return blocks
-
-
-def _block(lines: Iterable[str], indent: str, fence: str, info: str) -> Block:
-    """Read one block up to its closing fence: as long as the opening one, without a label."""
-    label = _LABEL.search(info.lower())
-    content: list[str] = []
-    unclosed = True
-    for line in lines:
-        bare = line.strip()
-        if len(bare) >= len(fence) and not bare.strip(fence[0]):
-            unclosed = False
-            break
-        content.append(line.removeprefix(indent))
-    return Block(label.group() if label else "", "\n".join(content) + "\n", unclosed)
 
 
 def _from_blocks(blocks: list[Block], entry_point: str | None) -> tuple[Rule, str]:
