@@ -6,20 +6,18 @@ Not covered: answers cut off at a sentence's end, which only the producer's toke
 """
 
 import ast
-import re
 import warnings
 from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
 
+from journeyman.data.fences import fenced_blocks
 from journeyman.data.log_row import SUCCESS
 from journeyman.records import Interaction
 
 Severity = Literal["error", "warning"]
 
-# Indented fences count: they stand in lists. Backticks after the opening ones make it inline code.
-_FENCE = re.compile(r"\s*(?:[-*+] +|\d+[.)] +)?(`{3,}(?=[^`]*$)|~{3,})(.*)$")
 # Escapes: a closing quote, and the wide exclamation and question marks of Chinese.
 _CLOSERS = "*_)]}\"'`”»\u2019"
 _SENTENCE_ENDS = tuple(".!?…。\uff01\uff1f")
@@ -110,18 +108,9 @@ def _cut_off(interaction: Interaction) -> str | None:
 
 
 def has_open_fence(text: str) -> bool:
-    """Whether the last Markdown code fence is never closed. (CommonMark 0.31, 4.5.)"""
-    mark = ""
-    for line in text.split("\n"):
-        found = _FENCE.match(line)
-        if not found:
-            continue
-        run, rest = found[1], found[2].strip()
-        if not mark:
-            mark = run
-        elif run.startswith(mark) and not rest:
-            mark = ""
-    return bool(mark)
+    """Whether the last Markdown code fence is never closed."""
+    blocks = fenced_blocks(text)
+    return bool(blocks) and blocks[-1].unclosed
 
 
 def ends_well(text: str) -> bool:
