@@ -125,7 +125,7 @@ def test_each_pattern_that_the_style_sheet_names_is_in_the_page() -> None:
 def test_the_first_words_say_what_came_out_and_why_the_rest_did_not() -> None:
     assert what_came_out(small_report()) == "7 of 10 rows are used"
     assert sentence(small_report()) == (
-        "5 whole, 2 cut off, whose end is not trained, 1 of both with secrets hidden;"
+        "5 as they are, 2 whose end is not trained, 1 of both with secrets hidden;"
         " 3 left out (failed 2, quarantined 1)."
     )
 
@@ -140,7 +140,7 @@ def test_a_clean_log_asks_for_nothing() -> None:
     assert actions(report) == []
     text = Parsed(page(report)).text
     assert "Nothing was found that must be acted on" in text
-    assert "10 whole; none is left out" in text
+    assert "10 as they are; none is left out" in text
 
 
 @pytest.mark.parametrize(

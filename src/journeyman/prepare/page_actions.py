@@ -21,9 +21,9 @@ def what_came_out(report: Report) -> str:
 def sentence(report: Report) -> str:
     """What was done to the used rows, and why the others are left out."""
     totals = report.totals
-    used = [f"{totals.kept:,} whole"]
+    used = [f"{totals.kept:,} as they are"]
     if totals.masked:
-        used.append(f"{totals.masked:,} cut off, whose end is not trained")
+        used.append(f"{totals.masked:,} whose end is not trained")
     if totals.redacted:
         used.append(f"{totals.redacted:,} of both with secrets hidden")
     lost = totals.dropped + totals.quarantined

@@ -14,7 +14,7 @@ LEFT, MIDDLE, RIGHT, BAR = 0, 112, 322, 12
 """Units of the picture; about a pixel on a phone. HEIGHT is all rows, gaps come on top."""
 LABEL, GAP = 15, 7
 _MOST, _REASON_LENGTH = 7, 20
-_WORDS: dict[Action, str] = {"kept": "kept whole", "masked": "kept, end not trained"}
+_WORDS: dict[Action, str] = {"kept": "kept as they are", "masked": "end not trained"}
 
 
 class Node(NamedTuple):
@@ -58,9 +58,9 @@ def _picture(report: Report) -> Html:
         *(_bar(node, MIDDLE, unit) for node in ends),
         *(_bar(node, RIGHT, unit) for node in splits),
         _text(LEFT, 14, f"{report.source.lines:,} read"),
-        *(_text(MIDDLE + BAR + 5, _centre(node, unit) + 4, _named(node)) for node in ends),
+        *(_text(MIDDLE + BAR + 5, _centre(node, unit, LABEL) + 4, _named(node)) for node in ends),
         *(
-            _text(RIGHT + BAR + 5, _centre(node, unit) + 4 + below, words)
+            _text(RIGHT + BAR + 5, _centre(node, unit, 2 * LABEL) + 4 + below, words)
             for node in splits
             for below, words in ((-7, node.label), (8, f"{node.rows:,}"))
         ),
@@ -150,8 +150,9 @@ def _bar(node: Node, x: float, unit: float) -> Html:
     )
 
 
-def _centre(node: Node, unit: float) -> float:
-    return node.top + max(node.rows * unit, 2) / 2
+def _centre(node: Node, unit: float, label: int) -> float:
+    """The middle of a bar, or of the room for its label where that is higher."""
+    return node.top + max(node.rows * unit, label) / 2
 
 
 def _named(node: Node) -> str:
