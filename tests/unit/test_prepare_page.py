@@ -2,14 +2,17 @@
 
 import html.parser
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from journeyman.prepare.command import command_of
 from journeyman.prepare.page import page
 from journeyman.prepare.page_actions import actions, sentence, what_came_out
 from journeyman.prepare.records import Checked, Flow, Report, Seen, Totals
+from journeyman.settings import PrepareSettings
 from tests.reports import rule_report, small_report
 
 HOSTILE = (
@@ -217,3 +220,11 @@ def test_many_reasons_end_in_one_bar_for_the_others() -> None:
     flows = tuple(Flow("dropped", f"reason-{number}", 1) for number in range(10))
     text = Parsed(page(small_report(flows=flows))).text
     assert "other reasons 3" in text
+
+
+def test_the_command_makes_the_same_again_and_is_quoted_for_a_shell() -> None:
+    settings = PrepareSettings(policy="strict", seed=7, output_dir=Path("my data"))
+    assert command_of(settings, Path("a log.jsonl")) == (
+        "journeyman prepare --input 'a log.jsonl' --output-dir 'my data' --policy strict --seed 7"
+    )
+    assert "--seed 7" in page(small_report(command=command_of(settings, Path("x"))))

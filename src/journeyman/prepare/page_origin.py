@@ -1,9 +1,7 @@
 """Where the dataset comes from, and how to make it again."""
 
-import shlex
-
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import card, list_section, section
+from journeyman.pages.parts import card, coded, list_section, section
 from journeyman.prepare.records import LEDGER, METADATA, Baseline, Report
 
 
@@ -20,17 +18,18 @@ def origin(report: Report) -> list[Html]:
     return [
         list_section("The system that was logged", _baseline(report.baseline)),
         section("Settings and hashes", card(_pairs(facts), kind="facts")),
-        section(
-            "Make it again",
-            element("pre", _command(report)),
-            element(
-                "p",
-                "Equal log, settings and version give equal files. What became of every single"
-                f" line stands in {LEDGER}; what this page shows stands in {METADATA}.",
-                class_="soft",
-            ),
-        ),
+        section("Make it again", *_again(report.command)),
     ]
+
+
+def _again(command: str) -> list[Html]:
+    said = (
+        "The same log, settings and version, and the same earlier dataset in the folder if there"
+        " was one, give equal files. What became of every single line stands in"
+        f" `{LEDGER}`; what this page shows stands in `{METADATA}`."
+    )
+    first = [element("pre", command)] if command else []
+    return [*first, element("p", coded(said), class_="soft")]
 
 
 def _baseline(base: Baseline) -> list[str]:
@@ -49,10 +48,3 @@ def _pairs(facts: dict[str, str]) -> Html:
         for key, value in facts.items()
     ]
     return element("table", element("tbody", *rows))
-
-
-def _command(report: Report) -> str:
-    """The command with every setting whose name is an option's, quoted for a shell."""
-    words = ["journeyman", "prepare" if report.splits else "doctor"]
-    words += ["--input", shlex.quote(report.source.path), "--policy", shlex.quote(report.policy)]
-    return " ".join(words)

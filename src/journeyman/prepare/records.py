@@ -237,6 +237,7 @@ class Report(Struct, frozen=True):
     `checks` are empty where no dataset was made (`journeyman doctor`). `usable` are rows that are
     whole, `permitted` rows whose maker permits training, `both` rows that are both. `settings` are
     ready to show. `unknown` says in sentences what was not looked at, and how to have it looked at.
+    `command` makes the same again, quoted for a shell; empty where it is not known.
     """
 
     source: Source
@@ -256,6 +257,7 @@ class Report(Struct, frozen=True):
     checks: tuple[Checked, ...]
     settings: dict[str, str]
     unknown: tuple[str, ...]
+    command: str = ""
 
 
 class Metadata(Struct, frozen=True):
