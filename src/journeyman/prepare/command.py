@@ -9,7 +9,7 @@ from journeyman.settings import PrepareSettings
 
 
 def command_of(settings: PrepareSettings, log: Path) -> str:
-    """`journeyman prepare --input log.jsonl ...`: the log that was read and all that is not default."""
+    """`journeyman prepare --input log.jsonl ...`: the log and all that is not default."""
     words = ["journeyman", "prepare", "--input", str(log), *_options(settings)]
     return shlex.join(words)
 
