@@ -67,14 +67,13 @@ def _trained_errors(report: Report) -> Iterator[Caution]:
 
 
 def _cut_offs(report: Report) -> Iterator[Caution]:
-    piles = [one for one in report.lengths if one.cut_off]
-    cut, answers = sum(one.cut_off for one in piles), sum(one.answers for one in report.lengths)
+    piles = [one for one in report.lengths if one.cut_off and one.cap is not None]
+    cut, answers = sum(one.cut_off for one in piles), sum(one.answers for one in piles)
     kept = max((rule.kept for rule in report.rules if rule.id == CUT_OFF), default=0)
     if not cut and not kept:
         return
-    caps = {f"{one.cap:,} {one.unit}": None for one in piles if one.cap is not None}
-    at = f" of {', '.join(caps)}" if caps else ""
-    text = f"{cut:,} of {answers:,} answers ran into a cap{at}" if cut else ""
+    caps = ", ".join(dict.fromkeys(f"{one.cap:,} {one.unit}" for one in piles))
+    text = f"{cut:,} of {answers:,} answers ran into a cap of {caps}" if cut else ""
     if kept:
         worse = f"{kept:,} cut-off answers are trained as if they were whole"
         text = f"{text}; {worse}" if text else worse

@@ -65,7 +65,7 @@ def _example(seen: Seen, rule: RuleReport) -> Iterator[Html]:
         yield element("h3", coded(what), class_="wide wraps")
         yield from changed_boxes(seen.before, seen.after)
         return
-    where = "the same in the dataset" if seen.after else "not in the dataset"
+    where = "this part is equal in the dataset" if seen.after else "not in the dataset"
     title = coded(f"{what} ({where})")
     if rule.id in _STOPPED:
         yield ending_box(title, seen.before, masked=rule.masked > 0 and bool(seen.after))

@@ -47,9 +47,9 @@ def _picture(report: Report) -> Html:
     unit = HEIGHT / max(1, report.source.lines)
     ends = _placed(_ends(report.flows), unit, LABEL)
     splits = _placed([(one.name, one.name, one.rows) for one in report.splits], unit, 2 * LABEL)
-    bottom = max(
-        [TOP + HEIGHT, *(node.top + max(LABEL, node.rows * unit) for node in (*ends, *splits))]
-    )
+    feet = [node.top + max(LABEL, node.rows * unit) for node in ends]
+    feet += [node.top + max(2 * LABEL, node.rows * unit) for node in splits]
+    bottom = max([TOP + HEIGHT, *feet])
     read = Node("read", "", report.source.lines, TOP)
     parts = [
         *_from_log(ends, unit),
