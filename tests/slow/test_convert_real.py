@@ -126,6 +126,20 @@ def test_a_qwen2_model_with_biases_and_its_own_vocabulary_is_converted(tmp_path:
     assert convert(settings).parity.equal == 3
 
 
+def test_a_qwen2_model_with_another_tokenizer_keeps_it_in_its_gguf(tmp_path: Path) -> None:
+    base = small_model(tmp_path / "base", "qwen2")
+    settings = ConvertSettings(
+        model=small_adapter(tmp_path / "adapter", base),
+        output=tmp_path / "other.gguf",
+        data_dir=small_dataset(tmp_path / "data"),
+        quantize="none",
+        parity_prompts=3,
+        parity_tokens=8,
+    )
+    assert convert(settings).parity.equal == 3
+    assert read_gguf_header(settings.output).text("tokenizer.ggml.pre") == "smollm"
+
+
 def qwen2_vocabulary() -> GgufHeader:
     """Qwen2's tokenizer, which llama.cpp's source tree carries, with Qwen2.5's template."""
     path = find_tools().source / "models" / "ggml-vocab-qwen2.gguf"

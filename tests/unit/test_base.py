@@ -11,11 +11,12 @@ from safetensors.numpy import save_file
 from journeyman.errors import IntegrityError, UpstreamError, UsageError
 from journeyman.events import Event, Progress
 from journeyman.gguf_header import read_gguf_header
-from journeyman.model.base import find_base
+from journeyman.model.base import find_base, load_tokenizer
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.folders import find_faults, sha256_of_weights
 from journeyman.model.hub import reporting_bar
 from journeyman.model.machine import choose_precision
+from tests.small_models import small_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,18 @@ def test_a_model_that_brings_code_is_refused(folder: Path, name: str) -> None:
     (folder / name).write_text('{"auto_map": {"AutoModel": "evil.Model"}}')
     with pytest.raises(UsageError, match=f"`{name}` has `auto_map`"):
         find_base(str(folder))
+
+
+def test_a_tokenizer_is_the_files_whatever_the_architecture(folder: Path) -> None:
+    from tokenizers import Tokenizer
+
+    small_tokenizer(folder)
+    (folder / "config.json").write_text('{"model_type": "qwen2"}')
+    loaded = load_tokenizer(find_base(str(folder))).backend_tokenizer
+    true = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    # Qwen2's own rules would keep the line breaks together, and join both letters into one.
+    for text in ("one\n\n  two\t= 1\r\n", "e\u0301", "don't 1234"):
+        assert loaded.encode(text).ids == true.encode(text).ids
 
 
 def test_a_link_out_of_the_model_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from journeyman.errors import DataRefused, IntegrityError, UsageError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, content_id, require_space, sha256_of, sync_folder
 from journeyman.gguf_header import read_gguf_header
+from journeyman.llama_cpp import exact_tokenizer
 from journeyman.llama_cpp.processes import plain_environment, run_logged
 from journeyman.llama_cpp.tools import Tools
 from journeyman.records import Gguf
@@ -72,6 +73,11 @@ def checked_quantization(kind: str) -> str:
     return found
 
 
+def _converter(folder: Path, tools: Tools) -> list[str | Path]:
+    launcher = [exact_tokenizer.__file__] if (folder / "tokenizer.json").is_file() else []
+    return [sys.executable, *launcher, tools.converter]
+
+
 def convert_folder(folder: Path, output: Path, tools: Tools, report: Reporter = ignore) -> Gguf:
     """Write a model folder (config, tokenizer, safetensors) as an F16 GGUF.
 
@@ -84,7 +90,10 @@ def convert_folder(folder: Path, output: Path, tools: Tools, report: Reporter = 
         # gguf-py of the same tree goes before any installed one: the pair must agree.
         paths = f"{tools.source / 'gguf-py'}{os.pathsep}{tools.source}"
         run_logged(
-            [sys.executable, tools.converter, folder, "--outfile", temporary, "--outtype", "f16"],
+            [
+                *_converter(folder, tools),
+                *(folder, "--outfile", temporary, "--outtype", "f16"),
+            ],
             doing=f"converting `{folder}` to GGUF",
             log=log,
             environment=plain_environment(PYTHONPATH=paths, **_OFFLINE),

@@ -59,12 +59,16 @@ def _described(
 
 
 def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
-    """The base's tokenizer, as transformers loads it."""
-    from transformers import AutoTokenizer
+    """The base's tokenizer: exactly its tokenizer.json, else what transformers makes of the others.
 
-    return AutoTokenizer.from_pretrained(
-        str(base.folder), local_files_only=True, trust_remote_code=False
-    )
+    By itself, transformers takes Qwen2's splitting rules for every model of that architecture,
+    also where its file has others.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    is_whole = (base.folder / "tokenizer.json").is_file()
+    kind = PreTrainedTokenizerFast if is_whole else AutoTokenizer
+    return kind.from_pretrained(str(base.folder), local_files_only=True, trust_remote_code=False)
 
 
 def load_causal_model(base: BaseModel, dtype: "torch.dtype") -> "torch.nn.Module":
