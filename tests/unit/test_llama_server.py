@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from journeyman.engines.llama_server import LlamaServer
-from journeyman.engines.served_prompt import as_openai
 from journeyman.errors import IntegrityError, MachineError, UpstreamError
 from journeyman.events import Event, Note
 from journeyman.llama_cpp.tools import Tools
+from journeyman.model.turns import as_openai
 from journeyman.records import Message, ToolCall
 from tests.fake_tools import fake_server, fake_tools, python_script
 from tests.gguf_files import gguf_bytes, pair_integers, pair_text, pair_texts, write_gguf
@@ -126,16 +126,12 @@ def test_a_special_token_that_cannot_be_told_apart_is_an_error(
 
 def test_tool_calls_have_openais_shape() -> None:
     call = ToolCall("c1", "read", '{"path": "a.py"}')
-    turns = as_openai(
-        [
-            Message("assistant", "", tool_calls=(call, ToolCall("", "list", ""))),
-            Message("tool", "x = 1", tool_call_id="c1", name="read"),
-        ]
-    )
+    asks = Message("assistant", "", tool_calls=(call, ToolCall("", "list", "")))
+    gives = Message("tool", "x = 1", tool_call_id="c1", name="read")
     read = {"name": "read", "arguments": '{"path": "a.py"}'}
     listing = {"type": "function", "function": {"name": "list", "arguments": "{}"}}
     calls = [{"id": "c1", "type": "function", "function": read}, listing]
-    assert turns == [
+    assert [as_openai(asks), as_openai(gives)] == [
         {"role": "assistant", "content": "", "tool_calls": calls},
         {"role": "tool", "content": "x = 1", "tool_call_id": "c1", "name": "read"},
     ]

@@ -19,12 +19,13 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.engines.answer_stream import failed, read_answer
-from journeyman.engines.served_prompt import SafePrompts, as_openai
+from journeyman.engines.served_prompt import SafePrompts
 from journeyman.engines.server_process import ServerProcess
 from journeyman.errors import DataRefused, UpstreamError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp import Tools
+from journeyman.model.turns import as_openai
 from journeyman.records import Answer, Message
 
 SEED = 42
@@ -133,7 +134,7 @@ class LlamaServer:
         """Where a conversation is sent, and how."""
         token = self._safe.misread(messages)
         if token is None:
-            return "/v1/chat/completions", {"messages": as_openai(messages)}
+            return "/v1/chat/completions", {"messages": list(map(as_openai, messages))}
         if not self._is_noted:
             self._is_noted = True
             self._report(Note(f"a message holds `{token}` as text: such messages are sent as ids"))
@@ -146,7 +147,7 @@ class LlamaServer:
         """
         if self._safe.misread(messages) is not None:
             return self._safe.ids(messages)
-        body = {"messages": as_openai(messages)}
+        body = {"messages": list(map(as_openai, messages))}
         prompt = self._post("/apply-template", body, _Prompt).prompt
         # As the server does it for a chat: special tokens are added, and recognised in the text.
         asked = {"content": prompt, "add_special": True, "parse_special": True}

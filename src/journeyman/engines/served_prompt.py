@@ -1,4 +1,4 @@
-"""Conversations as llama-server takes them: messages in OpenAI's shape, or token ids.
+"""Conversations that llama-server would misread, as the token ids that training has.
 
 The server reads a special token's text inside a message as the token, and training as text. Such a
 conversation is sent as ids, made here with the file's own template and the server's tokenizer.
@@ -10,29 +10,7 @@ from journeyman.errors import DataRefused
 from journeyman.gguf_header import GgufHeader
 from journeyman.model.gguf_tokenizer import role_tokens, special_tokens
 from journeyman.model.safe_encoder import SafeEncoder
-from journeyman.records import Message, ToolCall
-
-
-def as_openai(messages: Sequence[Message]) -> list[dict[str, object]]:
-    """Messages as OpenAI's chat interface has them; arguments stay JSON text."""
-    return [_turn(message) for message in messages]
-
-
-def _turn(message: Message) -> dict[str, object]:
-    turn: dict[str, object] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
-    if message.tool_call_id is not None:
-        turn["tool_call_id"] = message.tool_call_id
-    if message.name is not None:
-        turn["name"] = message.name
-    return turn
-
-
-def _call(call: ToolCall) -> dict[str, object]:
-    named = {"id": call.id} if call.id else {}
-    function = {"name": call.name, "arguments": call.arguments or "{}"}
-    return {**named, "type": "function", "function": function}
+from journeyman.records import Message
 
 
 class SafePrompts:

@@ -6,7 +6,7 @@ template renders none, and tokens of a tool's format that a tokenizer does not c
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from journeyman.errors import DataRefused
@@ -15,9 +15,18 @@ from journeyman.records import Message, ToolCall
 
 def as_turn(message: Message) -> dict[str, object]:
     """One message as a template reads it. Raises DataRefused for arguments that are no object."""
+    return _turn(message, arguments_of)
+
+
+def as_openai(message: Message) -> dict[str, object]:
+    """One message as OpenAI's chat interface has it: arguments stay the JSON text that they are."""
+    return _turn(message, lambda call: call.arguments or "{}")
+
+
+def _turn(message: Message, arguments: Callable[[ToolCall], object]) -> dict[str, object]:
     turn: dict[str, object] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        turn["tool_calls"] = [_as_call(call) for call in message.tool_calls]
+        turn["tool_calls"] = [_called(call, arguments(call)) for call in message.tool_calls]
     if message.tool_call_id is not None:
         turn["tool_call_id"] = message.tool_call_id
     if message.name is not None:
@@ -25,9 +34,9 @@ def as_turn(message: Message) -> dict[str, object]:
     return turn
 
 
-def _as_call(call: ToolCall) -> dict[str, object]:
-    function = {"name": call.name, "arguments": arguments_of(call)}
+def _called(call: ToolCall, arguments: object) -> dict[str, object]:
     named = {"id": call.id} if call.id else {}
+    function = {"name": call.name, "arguments": arguments}
     return {"type": "function", **named, "function": function}
 
 
