@@ -19,6 +19,7 @@ SEED = 42
 
 Policy = Literal["seed", "salvage", "strict"]
 Prompts = Literal["role", "logged"]
+SplitBy = Literal["prompt", "repository", "time"]
 Preset = Literal["given", "recommended"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -33,6 +34,8 @@ class PrepareSettings:
     """Folder for the splits and metadata.json."""
     policy: Policy = "salvage"
     """Which rows are kept: every success (seed), complete and cut-off answers (salvage), complete only (strict)."""
+    rule: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """What to do with one finding, as ID=drop, mask, keep or fail; may be given again. See docs/doctor.md."""
     prompts: Prompts = "role"
     """System prompt: this project's text for the agent's role, or the one that was logged."""
     base: str = BASE
@@ -41,10 +44,32 @@ class PrepareSettings:
     """Share of the rows for training, 0..1."""
     val_share: float = 0.1
     """Share of the rows for validation, 0..1; the rest is the test split."""
+    split_by: SplitBy = "prompt"
+    """What stays in one split besides a conversation: near-equal prompts, also repositories; by time, the last rows are the test."""
     seed: int = SEED
     """Seed of the split."""
+    max_tokens: int = 2048
+    """Rows that are longer in tokens are listed; they are never cut."""
     max_bad_lines: int = 0
     """Lines of the log that may be unusable and are left out; a torn last line never counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorSettings:
+    """What is wrong with a log, and what would become of each row; nothing is written."""
+
+    report: Path | None = None
+    """File for the whole report: .json or .html."""
+    policy: Policy = "salvage"
+    """The policy whose decisions are shown."""
+    rule: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """What to do with one finding, as ID=drop, mask, keep or fail; may be given again."""
+    prompts: Prompts = "role"
+    """System prompt that training would use: this project's, or the one that was logged."""
+    base: str = BASE
+    """Base model whose tokens are counted for over-long rows, where its tokenizer is here."""
+    max_tokens: int = 2048
+    """Rows that are longer in tokens are listed."""
 
 
 @dataclass(frozen=True, kw_only=True)

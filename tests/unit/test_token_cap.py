@@ -115,7 +115,7 @@ def test_a_reason_in_the_log_is_believed() -> None:
 
 
 def test_without_a_vocabulary_equal_lengths_are_evidence() -> None:
-    cut = [("word " * 90)[:333] for _ in range(25)]
+    cut = [(f"{at} " + "word " * 90)[:333] for at in range(25)]
     whole = [f"{'word ' * at}." for at in range(1, 40)]
     rows = [
         Interaction(str(line), line, "t", "coder", text, "success", producer="someone")
@@ -124,6 +124,11 @@ def test_without_a_vocabulary_equal_lengths_are_evidence() -> None:
     found = find_cut_offs(rows, ())
     assert set(found.lines) == set(range(1, 26))
     assert found.evidence[0].unit == "characters"
+
+
+def test_one_answer_said_often_is_no_pile_at_a_cap() -> None:
+    same = [Interaction(str(n), n, "t", "coder", "It adds.", "success") for n in range(1, 31)]
+    assert find_cut_offs(same, ()).lines == {}
 
 
 @pytest.mark.parametrize(

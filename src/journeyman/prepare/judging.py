@@ -1,83 +1,224 @@
-"""Each row of the log: what was found in it, what becomes of it, and the conversation it makes."""
+"""The first reading of the log: what each row is, what was found in it, and nothing of its text.
 
-from collections.abc import Iterable
+Memory: about 0.5 KB a row. The rows themselves wait in a `Spill`, their prompts in
+`NearDuplicates`. What only the whole set shows is added later (`journeyman.prepare.whole`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
-from journeyman.data.facts import findings_in
+from journeyman.data.answers import answer_key, differs_from_sent
+from journeyman.data.facts import NO_END, Rule
 from journeyman.data.groups import group_of
+from journeyman.data.log_row import SUCCESS
+from journeyman.data.near_duplicates import NearDuplicates, prompt_text
 from journeyman.data.prompts import messages_for
+from journeyman.data.splits import Split
 from journeyman.errors import DataRefused
 from journeyman.files import LineFault
-from journeyman.prepare.policy import REPEATED, action_for
+from journeyman.prepare.benchmark_prompts import BenchmarkPrompts
+from journeyman.prepare.over_long import OverLong
 from journeyman.prepare.records import Action
 from journeyman.prepare.rendering import Renderer
+from journeyman.prepare.rules import (
+    BENCHMARK,
+    CUT_OFF,
+    LOOKS,
+    OVER_LONG,
+    PROMPT_DIFFERS,
+    REPEATED,
+    in_order,
+    licence_rule,
+)
+from journeyman.prepare.spill import Spill
 from journeyman.records import Interaction, Message
-from journeyman.settings import Policy, Prompts
+from journeyman.settings import Prompts
 
 
-class Usable(Struct, frozen=True):
-    """The conversation of a row that is kept or masked.
+class Judged(Struct, gc=False):
+    """One line of the log. It starts with what the line is and ends with what became of it.
 
-    `prompt` is equal for rows with the same prompt; `group` for all that must stay together.
-    """
-
-    messages: tuple[Message, ...]
-    text: str
-    prompt: str
-    group: str
-
-
-class Judged(Struct, frozen=True):
-    """One row of the log. `interaction` is None where the line could not be read.
-
-    `usable` is None where it is dropped or quarantined; a quarantined one has a `reason`.
+    `id` is None where the line could not be read, and `fault` then says why; it also says why a
+    row cannot be rendered. `finished` is None where the log keeps no finish reason. `weak_end` is
+    True where only the missing end of a sentence says that the answer was cut off. `answer` is a
+    number that is equal for equal answers, 0 for none; `prompt` is empty where there is none.
     """
 
     line: int
-    interaction: Interaction | None
-    action: Action
-    rules: tuple[str, ...] = ()
-    usable: Usable | None = None
-    reason: str = ""
+    id: str | None = None
+    agent: str = ""
+    source: str = ""
+    producer: str = ""
+    succeeded: bool = False
+    duration_s: float | None = None
+    max_tokens: int | None = None
+    weak_end: bool = False
+    conversation: str | None = None
+    repository: str | None = None
+    logged_at_s: float | None = None
+    prompt: str = ""
+    answer: int = 0
+    characters: int = 0
+    fault: str = ""
     torn: bool = False
+    rules: tuple[str, ...] = ()
+    action: Action = "quarantined"
+    reason: str = ""
+    group: str = ""
+    split: Split | None = None
+    redacted: int = 0
+
+    @property
+    def used(self) -> bool:
+        """Whether the row goes into a split."""
+        return self.action in {"kept", "masked"}
+
+
+class Found(Struct, frozen=True):
+    """What the rules for one row say about it: ids, and whether only the weakest sign is there."""
+
+    rules: tuple[str, ...]
+    weak_end: bool
+
+
+class Judge:
+    """Looks at rows, one by one, with everything that the looking needs."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        prompts: Prompts,
+        over_long: OverLong,
+        benchmark: BenchmarkPrompts | None,
+    ) -> None:
+        self._renderer = renderer
+        self._prompts: Prompts = prompts
+        self._over_long = over_long
+        self._benchmark = benchmark
+        self._accepted: set[tuple[str, ...]] = set()
+
+    def look(self, row: Interaction, found: Found, near: NearDuplicates) -> Judged:
+        """A row with its prompt. found: what `found_in` says about it."""
+        rules = set(found.rules)
+        licence = _licence_rule(row.producer)
+        if licence is not None:
+            rules.add(licence)
+        judged = Judged(
+            row.line,
+            id=row.id,
+            agent=row.agent,
+            source=row.source,
+            producer=row.producer or "",
+            succeeded=row.status == SUCCESS,
+            duration_s=row.duration_s,
+            max_tokens=row.max_tokens,
+            weak_end=found.weak_end,
+            conversation=row.conversation,
+            repository=row.repository,
+            logged_at_s=row.logged_at_s,
+            answer=answer_key(row.answer),
+            characters=len(row.answer or ""),
+        )
+        try:
+            messages = messages_for(row, self._prompts)
+            self._require_rendered(messages)
+        except DataRefused as error:
+            judged.fault = error.message
+        else:
+            rules |= self._in_prompt(row, messages, judged, near)
+        judged.rules = shared(in_order(rules))
+        return judged
+
+    def messages(self, row: Interaction) -> tuple[Message, ...]:
+        """The conversation that a row makes."""
+        return messages_for(row, self._prompts)
+
+    def detail(self, rule: str, row: Interaction) -> str:
+        """What was seen in a row, in a few words; empty where the rule has none."""
+        look = _BY_ID.get(rule)
+        if look is not None:
+            return look.look(row) or ""
+        try:
+            messages = messages_for(row, self._prompts)
+        except DataRefused as error:
+            return error.message
+        if rule == OVER_LONG:
+            return self._over_long.look(messages) or ""
+        if rule == BENCHMARK and self._benchmark is not None:
+            return self._benchmark.shared(prompt_text(messages)) or ""
+        if rule == PROMPT_DIFFERS:
+            return ", ".join(differs_from_sent(row, messages[:-1]) or ())
+        return ""
+
+    def _in_prompt(
+        self,
+        row: Interaction,
+        messages: Sequence[Message],
+        judged: Judged,
+        near: NearDuplicates,
+    ) -> set[str]:
+        rules = set()
+        judged.prompt = group_of(messages)
+        text = prompt_text(messages)
+        near.add(judged.prompt, text)
+        asked = messages[:-1] if messages[-1].role == "assistant" else messages
+        if differs_from_sent(row, asked):
+            rules.add(PROMPT_DIFFERS)
+        if self._benchmark is not None and self._benchmark.shared(text):
+            rules.add(BENCHMARK)
+        if self._over_long.look(messages) is not None:
+            rules.add(OVER_LONG)
+        return rules
+
+    def _require_rendered(self, messages: Sequence[Message]) -> None:
+        """Raise DataRefused where the template refuses the turns; each order of turns is tried."""
+        shape = tuple(f"{turn.role}{'+' if turn.tool_calls else ''}" for turn in messages)
+        if shape not in self._accepted:
+            self._renderer.text(messages)
+            self._accepted.add(shape)
+
+
+def found_in(row: Interaction) -> Found:
+    """What the rules that need nothing but the row say about it."""
+    seen = [(rule.id, rule.look(row)) for rule in LOOKS]
+    matched = {name: detail for name, detail in seen if detail is not None}
+    weak = matched.get(CUT_OFF) == NO_END and not row.finish_reason
+    return Found(tuple(matched), weak)
 
 
 def judge(
     rows: Iterable[Interaction | LineFault],
-    renderer: Renderer,
-    *,
-    policy: Policy,
-    prompts: Prompts,
+    the_judge: Judge,
+    spill: Spill,
+    near: NearDuplicates,
 ) -> list[Judged]:
-    """Every row with its verdict, in the log's order. All rows are held in memory."""
+    """Every line in the log's order; rows go into the spill, prompts into `near`."""
     seen: set[str] = set()
     judged: list[Judged] = []
     for row in rows:
         if isinstance(row, LineFault):
-            judged.append(Judged(row.line, None, "quarantined", reason=row.reason, torn=row.torn))
+            judged.append(Judged(row.line, fault=row.reason, torn=row.torn))
             continue
-        repeated = (REPEATED,) if row.id in seen else ()
-        rules = (*(finding.rule for finding in findings_in(row)), *repeated)
-        judged.append(_judged(row, rules, renderer, policy, prompts))
+        spill.add(row)
+        one = the_judge.look(row, found_in(row), near)
+        if row.id in seen:
+            one.rules = shared(in_order({*one.rules, REPEATED}))
         seen.add(row.id)
+        judged.append(one)
     return judged
 
 
-def _judged(
-    row: Interaction,
-    rules: tuple[str, ...],
-    renderer: Renderer,
-    policy: Policy,
-    prompts: Prompts,
-) -> Judged:
-    action = action_for(rules, policy)
-    if action == "dropped":
-        return Judged(row.line, row, action, rules)
-    try:
-        messages = messages_for(row, prompts)
-        prompt = group_of(messages)
-        usable = Usable(messages, renderer.text(messages), prompt, group=prompt)
-    except DataRefused as error:
-        return Judged(row.line, row, "quarantined", rules, reason=error.message)
-    return Judged(row.line, row, action, rules, usable)
+@lru_cache(maxsize=4096)
+def shared(rules: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tuple for equal ones: a million rows have few different findings."""
+    return rules
+
+
+@lru_cache(maxsize=4096)
+def _licence_rule(producer: str | None) -> str | None:
+    return licence_rule(producer)
+
+
+_BY_ID: Mapping[str, Rule] = {rule.id: rule for rule in LOOKS}

@@ -238,6 +238,7 @@ class Report(Struct, frozen=True):
     whole, `permitted` rows whose maker permits training, `both` rows that are both. `settings` are
     ready to show. `unknown` says in sentences what was not looked at, and how to have it looked at.
     `command` makes the same again, quoted for a shell; empty where it is not known.
+    `noted_cap` is the `max_tokens` that most of the cut-off answers were logged with.
     """
 
     source: Source
@@ -258,6 +259,7 @@ class Report(Struct, frozen=True):
     settings: dict[str, str]
     unknown: tuple[str, ...]
     command: str = ""
+    noted_cap: int | None = None
 
 
 class Metadata(Struct, frozen=True):

@@ -1,18 +1,19 @@
 """When a log or a place is not fit for a dataset: every reason to refuse, said at once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from journeyman.data.splits import SPLITS, Counts
 from journeyman.errors import DataRefused, UsageError
 from journeyman.events import Caution, Reporter, Table
 from journeyman.prepare.judging import Judged
-from journeyman.prepare.records import LEDGER, METADATA, TEST, TRAIN, VAL
+from journeyman.prepare.policy import Does
+from journeyman.prepare.records import LEDGER, METADATA, PAGE, TEST, TRAIN, VAL
 from journeyman.runs import MANIFEST
 from journeyman.settings import PrepareSettings
 
-OWN_FILES = (TRAIN, VAL, TEST, METADATA, LEDGER, MANIFEST)
+OWN_FILES = (TRAIN, VAL, TEST, METADATA, LEDGER, PAGE, MANIFEST)
 CARRIED_FILES = (".gitignore", ".gitkeep")
 _SHOWN = 10
 
@@ -23,6 +24,8 @@ def require_settings(settings: PrepareSettings) -> None:
     faults = []
     if not (train > 0 and val > 0 and train + val < 1):
         faults.append(f"`--train-share` {train} and `--val-share` {val} leave a split without rows")
+    if settings.max_tokens < 1:
+        faults.append(f"`--max-tokens` is {settings.max_tokens}, less than 1")
     if settings.max_bad_lines < 0:
         faults.append(f"`--max-bad-lines` is {settings.max_bad_lines}, less than 0")
     if faults:
@@ -53,7 +56,7 @@ def require_readable(rows: Sequence[Judged], path: Path, allowed: int, report: R
     """
     bad = [row for row in rows if row.action == "quarantined"]
     counted = [row for row in bad if not row.torn]
-    listed = [f"`{path}` line {row.line}: {row.reason}" for row in bad[:_SHOWN]]
+    listed = [f"`{path}` line {row.line}: {row.fault}" for row in bad[:_SHOWN]]
     more = [f"and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
     text = "\n".join([*listed, *more])
     if len(counted) > allowed:
@@ -67,13 +70,30 @@ def require_readable(rows: Sequence[Judged], path: Path, allowed: int, report: R
         )
 
 
+def require_allowed(rows: Sequence[Judged], path: Path, does: Mapping[str, Does]) -> None:
+    """Raise DataRefused where a row matches a rule that shall fail; all such rules are named."""
+    refused: dict[str, list[int]] = {}
+    for row in rows:
+        for rule in row.rules:
+            if does[rule] == "fail":
+                refused.setdefault(rule, []).append(row.line)
+    if refused:
+        told = []
+        for rule, lines in refused.items():
+            listed = ", ".join(map(str, lines[:_SHOWN]))
+            more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+            told.append(f"`{path}`: {len(lines)} rows match `{rule}`: lines {listed}{more}")
+        raise DataRefused(
+            "\n".join(told), hint="correct these rows, or do not ask for `fail` with `--rule`"
+        )
+
+
 def require_rows(rows: Sequence[Judged], path: Path, findings: Table, report: Reporter) -> None:
     """Raise DataRefused with the reasons where no row is left; the table is reported before."""
-    if any(row.usable for row in rows):
+    if any(row.used for row in rows):
         return
     report(findings)
-    reasons = Counter(rule for row in rows for rule in row.rules)
-    reasons.update("quarantined" for row in rows if row.action == "quarantined")
+    reasons = Counter("quarantined" if row.action == "quarantined" else row.reason for row in rows)
     told = ", ".join(f"{count} {rule}" for rule, count in reasons.most_common())
     raise DataRefused(
         f"no row of `{path}` can be used: {len(rows)} rows" + (f", of them {told}" if told else ""),

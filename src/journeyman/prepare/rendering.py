@@ -25,11 +25,15 @@ _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class Renderer(Struct, frozen=True):
-    """A chat template with its tokenizer's special tokens. `origin` says whose it is."""
+    """A chat template with its tokenizer's special tokens. `origin` says whose it is.
+
+    `tokenizer` is the text of the base's tokenizer.json, empty where it is not on this machine.
+    """
 
     template: str
     tokens: dict[str, str]
     origin: str
+    tokenizer: str = ""
 
     @property
     def sha256(self) -> str:
@@ -79,7 +83,11 @@ def _chatml(base: str, report: Reporter) -> Renderer:
 
 def _in_folder(folder: Path, base: str) -> Renderer | None:
     template = read_template(folder)
-    return Renderer(template, _tokens_in(folder), base) if template else None
+    if not template:
+        return None
+    path = folder / "tokenizer.json"
+    tokenizer = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return Renderer(template, _tokens_in(folder), base, tokenizer)
 
 
 def _in_gguf(gguf: Path, base: str) -> Renderer | None:

@@ -1,38 +1,43 @@
 """`journeyman prepare`: a log of interactions becomes train, val and test, and every line is told.
 
-Memory: the log is read line by line, but the rows that are used are held until they are written
-(about three times their text), because the split needs all of them.
-Equal input and settings give equal files, but for the time in manifest.json.
+The log is read twice: once to judge it, when its rows go to a file without a name beside the
+output, and once more from there to the splits. Memory: about 1.5 KB a row, whatever its length.
+Equal input, settings and earlier dataset give equal files, but for the time in manifest.json.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-import msgspec
-
-from journeyman.data.groups import joined
+from journeyman.data.near_duplicates import NearDuplicates
 from journeyman.data.prompts import ROLE_PROMPTS
-from journeyman.data.splits import Member, Splits, asked_counts, split_groups
+from journeyman.data.splits import Splits
+from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter, StageStarted, ignore
+from journeyman.prepare.command import command_of
 from journeyman.prepare.dataset import publish
-from journeyman.prepare.judging import Judged, judge
-from journeyman.prepare.records import Metadata, Prepared, Source
+from journeyman.prepare.earlier import read_earlier
+from journeyman.prepare.examining import Examined, Plan, examine
+from journeyman.prepare.policy import resolved
+from journeyman.prepare.records import Checked, Groups, Metadata, Prepared, Report, Seen
 from journeyman.prepare.refusals import (
-    require_every_split,
+    require_allowed,
     require_own_folder,
     require_readable,
     require_rows,
     require_settings,
 )
 from journeyman.prepare.rendering import Renderer, find_renderer
-from journeyman.prepare.source import find_log, hash_of, read_log
+from journeyman.prepare.reporting import baseline_of, report_of, totals_of
+from journeyman.prepare.source import find_log, hash_of
+from journeyman.prepare.spill import Spill
+from journeyman.prepare.splitting import split
 from journeyman.prepare.summary import (
-    baseline_of,
     cautions_of,
-    findings_of,
-    groups_of,
+    cautions_of_splits,
+    in_words,
     table_of,
-    totals_of,
+    tell_log,
 )
 from journeyman.settings import PrepareSettings
 
@@ -44,72 +49,89 @@ def prepare(settings: PrepareSettings, report: Reporter = ignore) -> Prepared:
     nothing left to train on), MachineError (the disk), IntegrityError (a log that changes).
     """
     require_settings(settings)
+    does = resolved(settings.policy, settings.rule)
     path = find_log(settings.input, report)
     sha256 = hash_of(path)
     require_own_folder(settings.output_dir)
     report(StageStarted("prepare", f"{path} -> {settings.output_dir}, policy {settings.policy}"))
     renderer = find_renderer(settings.base, report)
-    rows = judge(
-        read_log(path, sha256, report),
-        renderer,
-        policy=settings.policy,
-        prompts=settings.prompts,
-    )
-    findings = table_of(rows)
-    require_readable(rows, path, settings.max_bad_lines, report)
-    require_rows(rows, path, findings, report)
-    rows = _with_groups(rows)
-    splits = _split(rows, settings)
-    source = Source(str(path), sha256, len(rows))
-    metadata = _metadata(rows, splits, renderer, source, settings)
-    publish(rows, splits.of_group, metadata, settings)
-    prepared = Prepared(
-        settings.output_dir, metadata, findings, tuple(cautions_of(rows, splits, settings.policy))
-    )
-    _tell(prepared, report)
+    plan = Plan(path, sha256, settings.prompts, settings.base, settings.max_tokens, renderer, does)
+    scratch = _scratch(settings.output_dir)
+    try:
+        with Spill(scratch=scratch) as spill, NearDuplicates(scratch=scratch) as near:
+            return _prepared(plan, spill, near, settings, report)
+    except OSError as error:
+        raise MachineError(
+            f"cannot write in `{scratch}`: {error.strerror or error}",
+            hint="check the free space and the permissions; a copy of the log waits there",
+        ) from error
+
+
+def _prepared(
+    plan: Plan, spill: Spill, near: NearDuplicates, settings: PrepareSettings, report: Reporter
+) -> Prepared:
+    earlier = read_earlier(settings)
+    examined = examine(plan, spill, near, report, earlier.groups)
+    rows = examined.rows
+    require_readable(rows, plan.path, settings.max_bad_lines, report)
+    found = report_of(examined, settings.policy, {}, {})
+    require_allowed(rows, plan.path, plan.does)
+    require_rows(rows, plan.path, table_of(found), report)
+    outcome = split(rows, settings, earlier)
+
+    def described(examples: Mapping[str, Sequence[Seen]], checks: Sequence[Checked]) -> Metadata:
+        shown = _shown(settings, plan.renderer, len(earlier.splits))
+        every = (*checks, _near_check(parted=outcome.parted))
+        again = command_of(settings, plan.path)
+        whole = report_of(examined, settings.policy, shown, examples, checks=every, command=again)
+        return _metadata(examined, whole, outcome.splits, plan.renderer, settings)
+
+    metadata = publish(examined, spill, plan.renderer, settings, described)
+    assert metadata.report is not None
+    cautions = [
+        *cautions_of(metadata.report),
+        *cautions_of_splits(outcome.splits, earlier.moved(rows), parted=outcome.parted),
+    ]
+    prepared = Prepared(settings.output_dir, metadata, table_of(metadata.report), tuple(cautions))
+    _tell(prepared, metadata.report, report)
     return prepared
 
 
-def _with_groups(rows: Sequence[Judged]) -> list[Judged]:
-    """The rows with what must stay together joined: equal prompts, and turns of a conversation."""
-    used = [row for row in rows if row.usable]
-    names = iter(joined([_keys(row) for row in used]))
-    return [
-        msgspec.structs.replace(row, usable=msgspec.structs.replace(row.usable, group=next(names)))
-        if row.usable
-        else row
-        for row in rows
-    ]
+def _near_check(*, parted: bool) -> Checked:
+    what = "prompts that are nearly equal stand in one split"
+    detail = "a split would be empty; equal ones do" if parted else "by shared pieces of words"
+    return Checked(what, ok=not parted, detail=detail)
 
 
-def _keys(row: Judged) -> tuple[str, ...]:
-    assert row.usable is not None
-    conversation = row.interaction.conversation if row.interaction else None
-    # The prefix keeps a conversation's name from being taken for a prompt's id.
-    return (row.usable.prompt, *([f"~{conversation}"] if conversation else []))
+def _scratch(folder: Path) -> Path:
+    """The nearest folder that is there already: on the same disk as the output."""
+    return next(place for place in folder.absolute().parents if place.is_dir())
 
 
-def _split(rows: Sequence[Judged], settings: PrepareSettings) -> Splits:
-    members = [
-        Member(row.usable.group, row.interaction.agent)
-        for row in rows
-        if row.usable and row.interaction
-    ]
-    asked = asked_counts(len(members), settings.train_share, settings.val_share)
-    require_every_split(asked, groups_of(rows).count)
-    splits = split_groups(members, asked, settings.seed)
-    require_every_split(splits.counts, groups_of(rows).count)
-    return splits
+def _shown(settings: PrepareSettings, renderer: Renderer, known: int) -> dict[str, str]:
+    return {
+        "policy": settings.policy,
+        "rules": ", ".join(settings.rule) or "as the policy says",
+        "prompts": settings.prompts,
+        "base": settings.base,
+        "chat template": f"{renderer.origin} ({renderer.sha256[:12]})",
+        "split by": settings.split_by,
+        "shares": f"{settings.train_share:g} train, {settings.val_share:g} val, the rest test",
+        "seed": str(settings.seed),
+        "longest row": f"{settings.max_tokens} tokens",
+        "earlier dataset": f"{known} prompts keep their split" if known else "none",
+    }
 
 
 def _metadata(
-    rows: Sequence[Judged],
+    examined: Examined,
+    report: Report,
     splits: Splits,
     renderer: Renderer,
-    source: Source,
     settings: PrepareSettings,
 ) -> Metadata:
-    used = [row.interaction for row in rows if row.usable and row.interaction]
+    rows = examined.rows
+    used = [row for row in rows if row.used]
     baseline = baseline_of(rows)
     return Metadata(
         total_interactions=len(rows),
@@ -124,12 +146,25 @@ def _metadata(
         template_sha256=renderer.sha256,
         template_origin=renderer.origin,
         totals=totals_of(rows),
-        findings=findings_of(rows),
-        groups=groups_of(rows),
+        findings={rule.id: rule.count for rule in report.rules if rule.count},
+        groups=_groups([(row.prompt, row.answer) for row in used]),
         sources=_counted(row.source for row in used),
         producers=_counted(row.producer or "unknown" for row in used),
         baseline=baseline,
-        input=source,
+        input=examined.source,
+        report=report,
+    )
+
+
+def _groups(rows: Sequence[tuple[str, int]]) -> Groups:
+    """How the used rows fall into prompts. rows: prompt and answer."""
+    prompts = Counter(prompt for prompt, _ in rows)
+    different = Counter(prompt for prompt, _ in set(rows))
+    return Groups(
+        count=len(prompts),
+        repeated=sum(count > 1 for count in prompts.values()),
+        repeated_rows=sum(count for count in prompts.values() if count > 1),
+        contradicting=sum(count > 1 for count in different.values()),
     )
 
 
@@ -143,27 +178,18 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def _tell(prepared: Prepared, report: Reporter) -> None:
-    metadata, totals = prepared.metadata, prepared.metadata.totals
+def _tell(prepared: Prepared, found: Report, report: Reporter) -> None:
     if prepared.findings.rows:
         report(prepared.findings)
     for caution in prepared.cautions:
         report(caution)
-    base = metadata.baseline
-    latency = (
-        f"; mean {base.mean_latency_s:.1f} s, median {base.median_latency_s:.1f} s an answer"
-        f" (n {base.latency_n})"
-        if base.mean_latency_s is not None and base.median_latency_s is not None
-        else ""
-    )
-    report(Note(f"the log: {base.k} of {base.n} calls succeeded{latency}"))
-    report(
-        Note(
-            f"{metadata.total_interactions} rows: {totals.kept} kept, {totals.masked} masked,"
-            f" {totals.dropped} dropped, {totals.quarantined} quarantined"
-        )
-    )
+    tell_log(found, report)
+    metadata = prepared.metadata
+    report(Note(f"{metadata.total_interactions} rows: {in_words(metadata.totals)}"))
     counts = metadata.splits
     report(
-        Note(f"train {counts.train}, val {counts.val}, test {counts.test} in `{prepared.folder}`")
+        Note(
+            f"train {counts.train}, val {counts.val}, test {counts.test} in `{prepared.folder}`;"
+            " look at `report.html` there"
+        )
     )

@@ -1,124 +1,76 @@
-"""What there is to say about a prepared log: counts, findings, and what to do about them."""
+"""What a person reads in ten seconds: the findings, what to do about them, and what came out.
 
-import statistics
-from collections import Counter
-from collections.abc import Iterator, Sequence
+Made from the report alone, as the page is.
+"""
 
-from journeyman.data.facts import RULES
-from journeyman.data.log_row import SUCCESS
+from collections.abc import Iterator
+
 from journeyman.data.splits import Splits
-from journeyman.events import Caution, Table
-from journeyman.files import content_id
-from journeyman.prepare.judging import Judged
-from journeyman.prepare.policy import REPEATED
-from journeyman.prepare.records import Baseline, Groups, Totals
-from journeyman.settings import Policy
-
-_MEANINGS = {rule.id: rule.meaning for rule in RULES} | {
-    REPEATED: "the line has the id and the content of an earlier one"
-}
+from journeyman.events import Caution, Note, Reporter, Table
+from journeyman.prepare.records import Report, RuleReport, Totals
+from journeyman.prepare.rules import BENCHMARK, CUT_OFF, OVER_LONG, PROMPT_DIFFERS, SECRET
 
 
-def totals_of(rows: Sequence[Judged]) -> Totals:
-    """How many rows were kept, masked, dropped and quarantined."""
-    found = Counter(row.action for row in rows)
-    totals = Totals(found["kept"], found["masked"], found["dropped"], found["quarantined"])
-    assert totals.kept + totals.masked + totals.dropped + totals.quarantined == len(rows)
-    return totals
+def table_of(report: Report) -> Table:
+    """Each rule that matched, with its rows and what became of them."""
+    lines = [
+        (rule.id, rule.level, *_numbers(rule), _meaning(rule))
+        for rule in report.rules
+        if rule.count
+    ]
+    if report.totals.quarantined:
+        bad = str(report.totals.quarantined)
+        lines.append(("quarantined", "error", bad, "0", "0", "0", "the line cannot be used"))
+    columns = ("finding", "level", "rows", "kept", "masked", "dropped", "meaning")
+    return Table(f"findings in {report.source.lines} rows", columns, tuple(lines))
 
 
-def baseline_of(rows: Sequence[Judged]) -> Baseline:
-    """How often the logged calls succeeded, and how long those took."""
-    calls = [row.interaction for row in rows if row.interaction and REPEATED not in row.rules]
-    successes = [call for call in calls if call.status == SUCCESS]
-    seconds = [call.duration_s for call in successes if call.duration_s]
-    return Baseline(
-        k=len(successes),
-        n=len(calls),
-        latency_n=len(seconds),
-        mean_latency_s=round(statistics.fmean(seconds), 3) if seconds else None,
-        median_latency_s=round(statistics.median(seconds), 3) if seconds else None,
-    )
+def _numbers(rule: RuleReport) -> tuple[str, ...]:
+    return tuple(map(str, (rule.count, rule.kept, rule.masked, rule.dropped)))
 
 
-def groups_of(rows: Sequence[Judged]) -> Groups:
-    """How the used rows fall into prompts."""
-    answers: dict[str, list[str]] = {}
-    for row in rows:
-        if row.usable:
-            said = content_id(row.usable.messages[-1].content.strip())
-            answers.setdefault(row.usable.prompt, []).append(said)
-    repeated = [said for said in answers.values() if len(said) > 1]
-    return Groups(
-        count=len(answers),
-        repeated=len(repeated),
-        repeated_rows=sum(map(len, repeated)),
-        contradicting=sum(len(set(said)) > 1 for said in repeated),
-    )
+def _meaning(rule: RuleReport) -> str:
+    return f"{rule.meaning} (redacted)" if rule.redacted else rule.meaning
 
 
-def findings_of(rows: Sequence[Judged]) -> dict[str, int]:
-    """How many rows of the log each rule matched, in the rules' order."""
-    found = Counter(rule for row in rows for rule in row.rules)
-    return {rule: found[rule] for rule in _MEANINGS if found[rule]}
-
-
-def table_of(rows: Sequence[Judged]) -> Table:
-    """Each rule with its rows, and what became of them."""
-    lines = []
-    for rule, count in findings_of(rows).items():
-        matched = totals_of([row for row in rows if rule in row.rules])
-        numbers = (count, matched.kept, matched.masked, matched.dropped)
-        lines.append((rule, *map(str, numbers), _MEANINGS[rule]))
-    bad = [row for row in rows if row.action == "quarantined"]
-    if bad:
-        lines.append(("quarantined", str(len(bad)), "0", "0", "0", "the line cannot be used"))
-    columns = ("finding", "rows", "kept", "masked", "dropped", "meaning")
-    return Table(f"findings in {len(rows)} rows", columns, tuple(lines))
-
-
-def cautions_of(rows: Sequence[Judged], splits: Splits, policy: Policy) -> Iterator[Caution]:
+def cautions_of(report: Report) -> Iterator[Caution]:
     """What the user should act on, each with the next step."""
-    used = [row for row in rows if row.usable]
-    yield from _cut_off(used, policy)
-    yield from _thinking(used)
-    mock = _count(used, "mock")
-    if mock:
+    rules = {rule.id: rule for rule in report.rules}
+    used = report.totals.kept + report.totals.masked
+    yield from _cut_off(report, rules[CUT_OFF], used)
+    yield from _thinking(rules, used)
+    if _used(rules["mock"]):
         yield Caution(
-            f"{_of(mock, used)} come from a mock, not from a model",
+            f"{_of(_used(rules['mock']), used)} come from a mock, not from a model",
             hint="`--policy salvage` drops them",
         )
-    yield from _prompts(groups_of(rows), used)
-    if splits.counts != splits.asked:
-        got, asked = splits.counts, splits.asked
-        yield Caution(
-            f"train/val/test have {got.train}/{got.val}/{got.test} rows, not"
-            f" {asked.train}/{asked.val}/{asked.test}: rows with the same prompt stay together",
-            hint="this is the closest split there is; more distinct prompts make it exact",
-        )
+    yield from _prompts(report, rules, used)
+    yield from _hazards(report, rules, used)
 
 
-def _cut_off(used: Sequence[Judged], policy: Policy) -> Iterator[Caution]:
-    cut = [row for row in used if "cut-off" in row.rules]
-    if not cut:
+def _used(rule: RuleReport) -> int:
+    return rule.kept + rule.masked
+
+
+def _cut_off(report: Report, rule: RuleReport, used: int) -> Iterator[Caution]:
+    if not _used(rule):
         return
-    limits = Counter(row.interaction.max_tokens for row in cut if row.interaction)
-    limit = limits.most_common(1)[0][0]
-    raised = "raise `max_tokens` where the log is made" + (f" (it was {limit})" if limit else "")
-    if policy == "salvage":
+    limit = f" (it was {report.noted_cap})" if report.noted_cap else ""
+    raised = f"raise `max_tokens` where the log is made{limit}"
+    if rule.masked:
         yield Caution(
-            f"{_of(len(cut), used)} end in the middle; their end of turn is not trained",
+            f"{_of(rule.masked, used)} end in the middle; their end of turn is not trained",
             hint=f"{raised}; `--policy strict` leaves them out",
         )
-    else:
+    if rule.kept:
         yield Caution(
-            f"{_of(len(cut), used)} end in the middle, and the model will learn to stop there",
+            f"{_of(rule.kept, used)} end in the middle, and the model will learn to stop there",
             hint=f"`--policy salvage` does not train their end; {raised}",
         )
 
 
-def _thinking(used: Sequence[Judged]) -> Iterator[Caution]:
-    thinks, unclosed = _count(used, "think"), _count(used, "think-unclosed")
+def _thinking(rules: dict[str, RuleReport], used: int) -> Iterator[Caution]:
+    thinks, unclosed = _used(rules["think"]), _used(rules["think-unclosed"])
     if unclosed:
         yield Caution(
             f"{_of(thinks, used)} hold `<think>`, and {unclosed} of them never end it",
@@ -131,23 +83,106 @@ def _thinking(used: Sequence[Judged]) -> Iterator[Caution]:
         )
 
 
-def _prompts(groups: Groups, used: Sequence[Judged]) -> Iterator[Caution]:
-    if groups.repeated:
+def _prompts(report: Report, rules: dict[str, RuleReport], used: int) -> Iterator[Caution]:
+    found = report.duplicates
+    if found.exact_groups or found.near_groups:
+        near = f" ({found.near_groups} nearly equal)" if found.near_groups else ""
         yield Caution(
-            f"{groups.repeated_rows} rows share {groups.repeated} prompts; each prompt is kept in"
-            " one split",
-            hint=f"count {groups.count} prompts, not {len(used)} rows, when judging a result",
+            f"{found.rows} rows share {max(found.exact_groups, found.near_groups)} prompts{near};"
+            " each prompt is kept in one split",
+            hint=f"count prompts, not {used} rows, when judging a result",
         )
-    if groups.contradicting:
+    if found.contradicting:
         yield Caution(
-            f"{groups.contradicting} prompts have different answers in the log",
-            hint="keep the better answer of each in the log, or expect a mixture of them",
+            f"{found.contradicting} prompts have different answers in the log",
+            hint="keep the better answer of each in the log, or expect a mixture of them;"
+            " `--rule contradiction=drop` leaves them all out",
+        )
+    if _used(rules[PROMPT_DIFFERS]):
+        yield Caution(
+            f"{_of(_used(rules[PROMPT_DIFFERS]), used, 'rows')} are trained with another prompt"
+            " than was sent",
+            hint="serve with this project's prompts, or train with those: `--prompts logged`",
         )
 
 
-def _count(rows: Sequence[Judged], rule: str) -> int:
-    return sum(rule in row.rules for row in rows)
+def _hazards(report: Report, rules: dict[str, RuleReport], used: int) -> Iterator[Caution]:
+    secrets = rules[SECRET]
+    if _used(secrets) > secrets.redacted:
+        yield Caution(
+            f"{_used(secrets)} rows hold keys or passwords, and the model may learn them",
+            hint="`--policy salvage` redacts them; change every one that was real",
+        )
+    elif secrets.redacted:
+        yield Caution(
+            f"the keys or passwords of {secrets.redacted} rows were redacted",
+            hint="they stand in the log as before: change every one that was real",
+        )
+    forbidden = sum(one.used for one in report.producers if one.verdict == "forbids")
+    if forbidden:
+        yield Caution(
+            f"{_of(forbidden, used)} come from models whose terms forbid such training",
+            hint="the report names the clauses; whether they bind you is a lawyer's question",
+        )
+    if _used(rules[BENCHMARK]):
+        yield Caution(
+            f"{_used(rules[BENCHMARK])} prompts are HumanEval's",
+            hint="`--rule benchmark=drop` leaves them out, or do not report that benchmark",
+        )
+    if _used(rules[OVER_LONG]):
+        yield Caution(
+            f"{_used(rules[OVER_LONG])} rows are longer than `--max-tokens`",
+            hint="training lists and leaves them out; `--rule over-long=drop` does so now",
+        )
 
 
-def _of(count: int, used: Sequence[Judged]) -> str:
-    return f"{count} of {len(used)} answers ({count / len(used):.0%})"
+def cautions_of_splits(splits: Splits, moved: int, *, parted: bool) -> Iterator[Caution]:
+    """What there is to say about the counts.
+
+    parted: nearly equal prompts stand in different splits.
+    """
+    if parted:
+        yield Caution(
+            "so many prompts are nearly equal that a split would be empty: only equal ones were"
+            " kept in one split, so val and test are easier than they look",
+            hint="log tasks that differ in more than a word or a number",
+        )
+    if splits.counts != splits.asked:
+        got, asked = splits.counts, splits.asked
+        yield Caution(
+            f"train/val/test have {got.train}/{got.val}/{got.test} rows, not"
+            f" {asked.train}/{asked.val}/{asked.test}: rows with the same prompt stay together",
+            hint="this is the closest split there is; more distinct prompts make it exact",
+        )
+    if moved:
+        yield Caution(
+            f"{moved} rows are in another split than in the dataset that was here before",
+            hint="the counts demand it; compare results only with models trained on this split",
+        )
+
+
+def tell_log(report: Report, tell: Reporter) -> None:
+    """The log's own success and speed, and what was not looked at."""
+    base = report.baseline
+    latency = (
+        f"; mean {base.mean_latency_s:.1f} s, median {base.median_latency_s:.1f} s an answer"
+        f" (n {base.latency_n})"
+        if base.mean_latency_s is not None and base.median_latency_s is not None
+        else ""
+    )
+    for sentence in report.unknown:
+        tell(Note(f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"))
+    tell(Note(f"the log: {base.k} of {base.n} calls succeeded{latency}"))
+
+
+def in_words(totals: Totals) -> str:
+    """`12 kept, 3 masked, 1 dropped, 0 quarantined`."""
+    redacted = f" ({totals.redacted} redacted)" if totals.redacted else ""
+    return (
+        f"{totals.kept} kept, {totals.masked} masked, {totals.dropped} dropped,"
+        f" {totals.quarantined} quarantined{redacted}"
+    )
+
+
+def _of(count: int, used: int, what: str = "answers") -> str:
+    return f"{count} of {used} {what} ({count / max(1, used):.0%})"

@@ -7,8 +7,9 @@ Covered: answers without a `finish_reason`. Not covered: an answer that ended by
 tokens of the cap, which counts as cut off; a producer whose vocabulary is not at hand.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -17,8 +18,15 @@ from journeyman.model.vocabularies import Vocabulary, family_of
 from journeyman.records import Interaction
 
 RULE = "token-cap"
+Key = tuple[str, int | None]
+"""A producer, and the cap that its answers had."""
+
 _SAMPLE = 120
 """Answers of one group that are tried with every vocabulary; the best one then counts them all."""
+
+# Logs in which every call has a cap of its own would else fill the memory with samples.
+_SAMPLED_GROUPS = 64
+_BATCH = 1000
 
 
 class Evidence(Struct, frozen=True):
@@ -39,92 +47,146 @@ class Evidence(Struct, frozen=True):
 
 
 class CutOffs(Struct, frozen=True):
-    """The lines of the answers that ran into a cap, each with the reason; and the evidence."""
+    """The lines of the answers that ran into a cap, each with the reason; and the evidence.
+
+    `counts` holds the tokens of each answer where they were counted, by producer and cap.
+    """
 
     lines: dict[int, str]
     evidence: tuple[Evidence, ...]
+    counts: "dict[Key, array[int]]"
+
+    def measured(self, interaction: Interaction) -> bool:
+        """Whether tokens of answers like this one were counted and a cap was found."""
+        return not interaction.finish_reason and _key(interaction) in self.counts
 
 
-class _Answer(Struct, frozen=True):
-    line: int
-    text: str
+class _Group(Struct):
+    """The answers of one producer under one cap: numbers of all, texts of a sample.
+
+    `new` is 1 for a text that was not seen before: one answer said often piles up at its own
+    length. Of a sample that has become twice too large, every other text is let go.
+    """
+
+    lines: "array[int]"
+    characters: "array[int]"
+    size_bytes: "array[int]"
+    new: bytearray
+    seen: set[int]
+    sample: list[str]
+    stride: int = 1
+
+    def add(self, line: int, text: str, *, sampled: bool) -> None:
+        if sampled and len(self.lines) % self.stride == 0 and hash(text) not in self.seen:
+            self.sample.append(text)
+            if len(self.sample) > 2 * _SAMPLE:
+                self.sample = self.sample[::2]
+                self.stride *= 2
+        key = hash(text)
+        self.new.append(key not in self.seen)
+        self.seen.add(key)
+        self.lines.append(line)
+        self.characters.append(len(text))
+        self.size_bytes.append(len(text.encode("utf-8", "surrogatepass")))
+
+    def different(self, lengths: Sequence[int]) -> list[int]:
+        """The lengths of different texts alone."""
+        return list(itertools.compress(lengths, self.new))
 
 
 def find_cut_offs(
     interactions: Iterable[Interaction], vocabularies: Sequence[Vocabulary]
 ) -> CutOffs:
-    """The answers that a cap on tokens cut off, by producer and cap."""
-    groups: dict[tuple[str, int | None], list[_Answer]] = defaultdict(list)
-    for one in interactions:
-        if one.answer and one.answer.strip() and not one.finish_reason:
-            key = (one.producer or "", one.max_tokens)
-            groups[key].append(_Answer(one.line, one.answer))
+    """The answers that a cap on tokens cut off, by producer and cap.
+
+    interactions: iterated twice. Memory: 24 bytes for each answer, and samples.
+    """
+    groups: dict[Key, _Group] = {}
+    for one, text in _unexplained(interactions):
+        key = _key(one)
+        if key not in groups:
+            groups[key] = _Group(array("q"), array("q"), array("q"), bytearray(), set(), [])
+        groups[key].add(one.line, text, sampled=len(groups) <= _SAMPLED_GROUPS)
+    chosen = {key: _vocabulary(key, group, vocabularies) for key, group in groups.items()}
+    counts = _counted(interactions, {key: one for key, one in chosen.items() if one is not None})
     lines: dict[int, str] = {}
     evidence = []
-    for (producer, cap), answers in groups.items():
-        found = _in_group(producer, cap, answers, vocabularies)
+    for key, group in groups.items():
+        vocabulary = chosen[key]
+        found = _by_tokens(key, group, counts[key], vocabulary) if vocabulary else None
+        if found is None:
+            counts.pop(key, None)
+            found = _by_equal_lengths(key, group)
         if found is not None:
             evidence.append(found[0])
             lines |= found[1]
-    return CutOffs(lines, tuple(evidence))
+    return CutOffs(lines, tuple(evidence), counts)
 
 
 _Found = tuple[Evidence, dict[int, str]]
 
 
-def _in_group(
-    producer: str, cap: int | None, answers: list[_Answer], vocabularies: Sequence[Vocabulary]
-) -> _Found | None:
+def _key(interaction: Interaction) -> Key:
+    return interaction.producer or "", interaction.max_tokens
+
+
+def _unexplained(interactions: Iterable[Interaction]) -> Iterator[tuple[Interaction, str]]:
+    for one in interactions:
+        if one.answer and not one.finish_reason and one.answer.strip():
+            yield one, one.answer
+
+
+def _vocabulary(key: Key, group: _Group, vocabularies: Sequence[Vocabulary]) -> Vocabulary | None:
+    """Whose tokens to count: the producer's own, else those under which lengths pile up best."""
+    producer, cap = key
     family = family_of(producer)
     known = [one for one in vocabularies if one.family == family]
     if known and cap is not None:
-        found = _by_known(producer, cap, answers, known[0])
-    else:
-        found = _by_spike(producer, cap, answers, known or vocabularies)
-    return found or _by_equal_lengths(producer, cap, answers)
+        return known[0]
+    tried = [(_spike(one.counts(group.sample), cap), one) for one in known or vocabularies]
+    fitting = [(spike.chance_log10, at) for at, (spike, _) in enumerate(tried) if spike]
+    return tried[min(fitting)[1]][1] if fitting else None
 
 
-def _by_known(
-    producer: str, cap: int, answers: list[_Answer], vocabulary: Vocabulary
+def _counted(
+    interactions: Iterable[Interaction], chosen: Mapping[Key, Vocabulary]
+) -> "dict[Key, array[int]]":
+    """The tokens of every answer in the groups that have a vocabulary, a thousand at a time."""
+    counts: dict[Key, array[int]] = {key: array("q") for key in chosen}
+    waiting: dict[Key, list[str]] = {key: [] for key in chosen}
+    for one, text in _unexplained(interactions) if chosen else ():
+        key = _key(one)
+        if key in waiting:
+            waiting[key].append(text)
+            if len(waiting[key]) >= _BATCH:
+                counts[key].extend(chosen[key].counts(waiting[key]))
+                waiting[key].clear()
+    for key, texts in waiting.items():
+        counts[key].extend(chosen[key].counts(texts))
+    return counts
+
+
+def _by_tokens(
+    key: Key, group: _Group, counts: Sequence[int], vocabulary: Vocabulary
 ) -> _Found | None:
-    counts = vocabulary.counts([one.text for one in answers])
-    pairs = zip(answers, counts, strict=True)
-    lines = {one.line: _words(n, cap, vocabulary) for one, n in pairs if n >= cap - BELOW}
+    producer, cap = key
     family = vocabulary.family
-    evidence = Evidence(
-        producer,
-        cap,
-        len(answers),
-        len(lines),
-        "tokens",
-        family.name,
-        family.models,
-        spike_at(counts, cap),
-    )
-    return (evidence, lines) if lines else None
-
-
-def _by_spike(
-    producer: str, cap: int | None, answers: list[_Answer], vocabularies: Sequence[Vocabulary]
-) -> _Found | None:
-    """The vocabulary under which a pile at the cap is least probable by chance."""
-    sample = [one.text for one in answers[:: -(-len(answers) // _SAMPLE)]]
-    tried = [(_spike(one.counts(sample), cap), one) for one in vocabularies]
-    fitting = [(spike.chance_log10, spike, one) for spike, one in tried if spike is not None]
-    if not fitting:
+    spike = _spike(group.different(counts), cap)
+    known = cap is not None and family_of(producer) == family
+    if not known and spike is None:
         return None
-    _, spike, vocabulary = min(fitting, key=lambda found: found[0])
-    counts = vocabulary.counts([one.text for one in answers])
-    # From the whole group: the sample's longest answer need not be the longest of all.
-    spike = _spike(counts, cap) or spike
-    lines = {
-        one.line: _words(count, cap or spike.high, vocabulary)
-        for one, count in zip(answers, counts, strict=True)
-        if spike.low <= count <= spike.high
+    low = cap - BELOW if known and cap is not None else spike.low if spike else 0
+    high = max(counts) if known or spike is None else spike.high
+    said = cap or high
+    words = {
+        count: f"{count} tokens of `{family.name}`, the cap is {said}" for count in set(counts)
     }
-    family = vocabulary.family
+    pairs = zip(group.lines, counts, strict=True)
+    lines = {line: words[count] for line, count in pairs if low <= count <= high}
+    if not lines:
+        return None
     evidence = Evidence(
-        producer, cap, len(answers), len(lines), "tokens", family.name, family.models, spike
+        producer, cap, len(counts), len(lines), "tokens", family.name, family.models, spike
     )
     return evidence, lines
 
@@ -133,23 +195,17 @@ def _spike(counts: Sequence[int], cap: int | None) -> Spike | None:
     return spike_at_top(counts, width=BELOW) if cap is None else spike_at(counts, cap)
 
 
-def _by_equal_lengths(producer: str, cap: int | None, answers: list[_Answer]) -> _Found | None:
+def _by_equal_lengths(key: Key, group: _Group) -> _Found | None:
     """A program that cuts by characters or bytes leaves many answers of exactly one length."""
-    measures = {
-        "characters": [len(one.text) for one in answers],
-        "bytes": [len(one.text.encode("utf-8", "surrogatepass")) for one in answers],
-    }
-    for unit, lengths in measures.items():
-        spike = spike_at_top(lengths, width=0)
+    producer, cap = key
+    for unit, lengths in (("characters", group.characters), ("bytes", group.size_bytes)):
+        spike = spike_at_top(group.different(lengths), width=0)
         if spike is not None:
+            words = f"{spike.high} {unit}, as {spike.hits} answers have, and none has more"
             lines = {
-                one.line: f"{length} {unit}, as {spike.hits} answers have, and none has more"
-                for one, length in zip(answers, lengths, strict=True)
+                line: words
+                for line, length in zip(group.lines, lengths, strict=True)
                 if length == spike.high
             }
-            return Evidence(producer, cap, len(answers), len(lines), unit, spike=spike), lines
+            return Evidence(producer, cap, len(lengths), len(lines), unit, spike=spike), lines
     return None
-
-
-def _words(count: int, cap: int, vocabulary: Vocabulary) -> str:
-    return f"{count} tokens of `{vocabulary.family.name}`, the cap is {cap}"

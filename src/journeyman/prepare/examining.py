@@ -1,0 +1,84 @@
+"""What is wrong with a log: read once from end to end, then judged as a whole. Nothing is written.
+
+`journeyman doctor` stops here; `journeyman prepare` goes on to splits and files.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from journeyman.data.near_duplicates import NearDuplicates
+from journeyman.events import Reporter
+from journeyman.prepare.benchmark_prompts import humaneval
+from journeyman.prepare.judging import Judge, Judged, judge
+from journeyman.prepare.over_long import OverLong
+from journeyman.prepare.policy import Does
+from journeyman.prepare.records import Source
+from journeyman.prepare.rendering import Renderer
+from journeyman.prepare.source import read_log
+from journeyman.prepare.spill import Spill
+from journeyman.prepare.token_cap import CutOffs, find_cut_offs
+from journeyman.prepare.vocabulary_folder import vocabularies_here
+from journeyman.prepare.whole import Groups, add_cut_offs, add_decisions, add_groups
+from journeyman.settings import Prompts
+
+
+class Examined(Struct, frozen=True):
+    """Every line with what was found in it and what becomes of it, and what that rests on.
+
+    `counts_tokens` is False where no vocabulary is here; `knows_benchmark` where HumanEval is not.
+    """
+
+    source: Source
+    rows: Sequence[Judged]
+    groups: Groups
+    cut_offs: CutOffs
+    does: Mapping[str, Does]
+    judge: Judge
+    counts_tokens: bool
+    counts_length: bool
+    knows_benchmark: bool
+
+
+class Plan(Struct, frozen=True):
+    """How to look: the log as it was hashed, the prompts and the template, and what to do."""
+
+    path: Path
+    sha256: str
+    prompts: Prompts
+    base: str
+    max_tokens: int
+    renderer: Renderer
+    does: Mapping[str, Does]
+
+
+def examine(
+    plan: Plan,
+    spill: Spill,
+    near: NearDuplicates,
+    report: Reporter,
+    earlier: Mapping[str, str] | None = None,
+) -> Examined:
+    """Judge every line. earlier: the group that each prompt had before."""
+    vocabularies = vocabularies_here(report)
+    benchmark = humaneval()
+    over_long = OverLong(plan.max_tokens, plan.renderer, plan.base, vocabularies)
+    the_judge = Judge(plan.renderer, plan.prompts, over_long, benchmark)
+    log = read_log(plan.path, plan.sha256, report)
+    rows = judge(log, the_judge, spill, near)
+    cut_offs = find_cut_offs(spill, vocabularies)
+    add_cut_offs(rows, cut_offs)
+    groups = add_groups(rows, near.groups(earlier))
+    add_decisions(rows, plan.does)
+    return Examined(
+        Source(str(plan.path), plan.sha256, len(rows)),
+        rows,
+        groups,
+        cut_offs,
+        plan.does,
+        the_judge,
+        counts_tokens=bool(vocabularies),
+        counts_length=over_long.counts,
+        knows_benchmark=benchmark is not None,
+    )

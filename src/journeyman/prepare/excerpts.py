@@ -1,0 +1,102 @@
+"""A few examples of each rule: the place in the log, and the same place in the dataset."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from journeyman.data.secrets import find_secrets, redacted
+from journeyman.prepare.examining import Examined
+from journeyman.prepare.judging import Judged
+from journeyman.prepare.records import Seen
+from journeyman.prepare.rules import (
+    BENCHMARK,
+    CONTRADICTION,
+    CUT_OFF,
+    NEAR_PROMPT,
+    PROMPT_DIFFERS,
+    SAME_PROMPT,
+    SECRET,
+)
+from journeyman.records import Example, Interaction, Message
+
+EXAMPLES = 3
+_LENGTH = 240
+_ENDS = frozenset({CUT_OFF, "think-unclosed"})
+_PROMPTS = frozenset(
+    {PROMPT_DIFFERS, BENCHMARK, SAME_PROMPT, NEAR_PROMPT, "role-mismatch", "tester-without-test"}
+)
+
+
+class Album:
+    """Collects the examples while the rows go by for the second time."""
+
+    def __init__(self, examined: Examined) -> None:
+        self._examined = examined
+        self._wanted = _first_of_each(examined.rows)
+        self._found: dict[str, list[Seen]] = {}
+
+    def show(self, row: Judged, interaction: Interaction, example: Example | None) -> None:
+        """Take a row, and what it became in the dataset, where it is one that is wanted."""
+        for rule in self._wanted.get(row.line, ()):
+            before = _excerpt(rule, interaction.sent or _asked(interaction), interaction.answer)
+            after = ""
+            if example is not None:
+                after = _excerpt(rule, example.messages[:-1], example.messages[-1].content)
+            seen = Seen(row.line, row.id or "", self._detail(rule, row, interaction), before, after)
+            self._found.setdefault(rule, []).append(seen)
+
+    def examples(self) -> Mapping[str, Sequence[Seen]]:
+        """What was collected, by rule."""
+        return self._found
+
+    def _detail(self, rule: str, row: Judged, interaction: Interaction) -> str:
+        if rule == CUT_OFF and row.line in self._examined.cut_offs.lines:
+            return self._examined.cut_offs.lines[row.line]
+        if rule in {SAME_PROMPT, NEAR_PROMPT, CONTRADICTION}:
+            groups = self._examined.groups
+            near = groups.near if rule == NEAR_PROMPT else groups.same
+            lines = next((group.lines for group in near if row.line in group.lines), ())
+            others = [str(line) for line in lines if line != row.line]
+            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+            return f"lines {', '.join(others[:5])}{more}" if others else ""
+        return redacted(self._examined.judge.detail(rule, interaction))[0]
+
+
+def _first_of_each(rows: Iterable[Judged]) -> dict[int, list[str]]:
+    """line -> the rules that it is an example of."""
+    counts: dict[str, int] = {}
+    wanted: dict[int, list[str]] = {}
+    for row in rows:
+        if row.id is None:
+            continue
+        for rule in row.rules:
+            counts[rule] = counts.get(rule, 0) + 1
+            if counts[rule] <= EXAMPLES:
+                wanted.setdefault(row.line, []).append(rule)
+    return wanted
+
+
+def _asked(interaction: Interaction) -> tuple[Message, ...]:
+    return (Message("user", interaction.task),)
+
+
+def _excerpt(rule: str, prompt: Sequence[Message], answer: str | None) -> str:
+    """The part of a row that a rule is about, its secrets hidden."""
+    if rule in _PROMPTS:
+        turns = prompt if rule == PROMPT_DIFFERS else [x for x in prompt if x.role != "system"]
+        return _clipped("\n".join(f"{turn.role}: {turn.content}" for turn in turns))
+    if rule == SECRET:
+        return _around_secret("\n".join([*(turn.content for turn in prompt), answer or ""]))
+    text = redacted(answer or "")[0].rstrip()
+    return f"…{text[-_LENGTH:]}" if rule in _ENDS and len(text) > _LENGTH else _clipped(text)
+
+
+def _around_secret(text: str) -> str:
+    secrets = find_secrets(text)
+    hidden = redacted(text)[0]
+    mark = secrets[0].start if secrets else max(0, hidden.find("[REDACTED:"))
+    start = max(0, mark - _LENGTH // 2)
+    return ("…" if start else "") + _clipped(hidden[start:])
+
+
+def _clipped(text: str) -> str:
+    text = redacted(text)[0]
+    return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
