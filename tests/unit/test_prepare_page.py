@@ -150,9 +150,9 @@ def test_a_clean_log_asks_for_nothing() -> None:
     ("changes", "words"),
     [
         ({"checks": (Checked("no group twice", False, "`g` is"),)}, "no group twice: `g` is"),
-        ({"rules": (rule_report(kept=2),)}, "2 cut-off answers are trained as if they were whole"),
+        ({"rules": (rule_report(kept=2),)}, "; 2 trained as if whole"),
         ({"rules": (rule_report(id="mock", level="error"),)}, "2 rows used that should not be"),
-        ({}, "5 of 8 answers ran into a cap of 500 tokens"),
+        ({}, "3 answers cut off; 5 answers ran into a cap of 500 tokens"),
         ({}, "7 used rows: the maker's terms speak against such training (Model 2)"),
         ({}, "secrets were hidden in 1 row"),
     ],
@@ -172,6 +172,12 @@ def test_the_cap_is_marked_and_named_in_the_picture() -> None:
     # Bars of 5 from 480: lengths 497 to 502 stand in the last two of the five...
     assert text.count('class="bar masked"') == 2 + 1  # ...and the flow's bar of masked rows
     assert "cap 500: 5 cut off" in text
+
+
+def test_a_cap_on_characters_marks_the_bar_of_just_that_length() -> None:
+    chart = msgspec.structs.replace(small_report().lengths[0], unit="characters")
+    text = page(small_report(lengths=(chart,)))
+    assert text.count('class="bar masked"') == 1 + 1  # 500..504 alone, and the flow's bar
 
 
 def test_the_place_of_a_cut_is_marked_and_that_its_end_is_not_trained() -> None:

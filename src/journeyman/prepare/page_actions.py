@@ -62,22 +62,24 @@ def _trained_errors(report: Report) -> Iterator[Caution]:
         if rule.level == "error" and used and rule.redacted < used:
             yield Caution(
                 f"{counted(used, 'row')} used that should not be: {rule.meaning} ({rule.id})",
-                hint=f"--rule {rule.id}=drop leaves them out",
+                hint=f"`--rule {rule.id}=drop` leaves them out",
             )
 
 
 def _cut_offs(report: Report) -> Iterator[Caution]:
+    rule = next((rule for rule in report.rules if rule.id == CUT_OFF and rule.count), None)
     piles = [one for one in report.lengths if one.cut_off and one.cap is not None]
-    cut, answers = sum(one.cut_off for one in piles), sum(one.answers for one in piles)
-    kept = max((rule.kept for rule in report.rules if rule.id == CUT_OFF), default=0)
-    if not cut and not kept:
-        return
-    caps = ", ".join(dict.fromkeys(f"{one.cap:,} {one.unit}" for one in piles))
-    text = f"{cut:,} of {answers:,} answers ran into a cap of {caps}" if cut else ""
-    if kept:
-        worse = f"{kept:,} cut-off answers are trained as if they were whole"
-        text = f"{text}; {worse}" if text else worse
-    yield Caution(text, hint="raise max_tokens where the log is made, and log again")
+    capped = sum(one.cut_off for one in piles)
+    hint = "raise `max_tokens` where the log is made, and log again"
+    said = [f"{counted(rule.count, 'answer')} cut off"] if rule else []
+    if capped:
+        caps = ", ".join(dict.fromkeys(f"{one.cap:,} {one.unit}" for one in piles))
+        said.append(f"{counted(capped, 'answer')} ran into a cap of {caps}")
+    if rule and rule.kept:
+        said.append(f"{rule.kept:,} trained as if whole")
+        hint += "; `--policy salvage` does not train their end"
+    if said:
+        yield Caution("; ".join(said), hint=hint)
 
 
 def _terms(report: Report) -> Iterator[Caution]:

@@ -80,9 +80,12 @@ def _bars(one: Lengths) -> Iterator[Html]:
 
 
 def _at_cap(one: Lengths, place: int) -> bool:
-    """Whether a bar holds lengths of the window around the cap."""
+    """Whether a bar holds lengths of the window around the cap; characters are cut exactly."""
+    if one.cap is None:
+        return False
+    below, above = (BELOW, ABOVE) if one.unit == "tokens" else (0, 0)
     low = one.start + place * one.width
-    return one.cap is not None and low <= one.cap + ABOVE and low + one.width > one.cap - BELOW
+    return low <= one.cap + above and low + one.width > one.cap - below
 
 
 def _axis(one: Lengths) -> Iterator[Html]:
