@@ -12,7 +12,7 @@ from journeyman.events import Caution, Event
 from journeyman.files import write_records
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
-from journeyman.records import Message
+from journeyman.records import Message, ToolCall
 from journeyman.train.rows import read_rows
 from journeyman.train.stage import train
 from tests.small_models import small_dataset, small_example, small_model
@@ -48,6 +48,18 @@ def test_a_split_with_nothing_to_train_on_is_refused(
 ) -> None:
     with pytest.raises(DataRefused, match="no row to train on"):
         train(short_run(base, data, tmp_path / "out", max_tokens=5))
+
+
+def test_a_row_that_the_template_cannot_express_is_named(base: Path, tmp_path: Path) -> None:
+    talk = (
+        Message("user", "What is in a.py?"),
+        Message("assistant", "", tool_calls=(ToolCall("c1", "read", '{"path": "a.py"}'),)),
+    )
+    row = msgspec.structs.replace(small_example(0, ""), id="calls", messages=talk)
+    write_records(tmp_path / "rows.jsonl", [row])
+    chat = load_chat(find_base(str(base)))
+    with pytest.raises(DataRefused, match="row `calls`: the chat template leaves out `read`"):
+        read_rows(tmp_path / "rows.jsonl", chat, max_tokens=2048)
 
 
 def test_the_end_of_a_cut_off_answer_is_not_trained(base: Path, tmp_path: Path) -> None:

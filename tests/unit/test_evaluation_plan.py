@@ -9,6 +9,7 @@ from journeyman.errors import UsageError
 from journeyman.evaluate.baseline import read_baseline
 from journeyman.evaluate.plan import planned, tasks_of
 from journeyman.files import write_json
+from journeyman.records import Message, ToolCall
 from journeyman.settings import EvaluateSettings
 from tests.scripted_engine import row, write_dataset
 
@@ -16,6 +17,17 @@ from tests.scripted_engine import row, write_dataset
 def test_rows_with_equal_messages_are_one_task() -> None:
     tasks = tasks_of([row("Add.", "one"), row("Add.", "two"), row("Sub.", "three")])
     assert [task.prompt for task in tasks] == ["Add.", "Sub."]
+
+
+def test_rows_that_differ_in_a_tools_arguments_are_two_tasks() -> None:
+    one = row("Add.", "one")
+    rows = [
+        replace(
+            one, messages=(*one.messages[:-1], Message("assistant", "", (call,)), one.messages[-1])
+        )
+        for call in (ToolCall("", "read", '{"path": "a"}'), ToolCall("", "read", '{"path": "b"}'))
+    ]
+    assert len({task.id for task in tasks_of(rows)}) == 2
 
 
 def test_the_same_prompt_for_another_agent_is_another_task_of_the_same_cluster() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from journeyman.data.examples import read_examples, write_examples
 from journeyman.errors import DataRefused, UsageError
-from journeyman.records import Example, Message
+from journeyman.records import Example, Message, ToolCall
 
 ROW = Example(
     id="a",
@@ -32,6 +32,16 @@ def test_examples_come_back_as_they_were_written(tmp_path: Path) -> None:
     rows = [ROW, msgspec.structs.replace(ROW, id="b", trains_end=False, findings=("cut-off",))]
     assert write_examples(tmp_path / "train.jsonl", rows) == 2
     assert read_examples(tmp_path / "train.jsonl") == rows
+
+
+def test_an_answer_that_only_asks_for_tools_is_an_answer(tmp_path: Path) -> None:
+    call = ToolCall("c1", "read", '{"path": "a.py"}')
+    asks = Message("assistant", "", tool_calls=(call,))
+    gives = Message("tool", "x = 1", tool_call_id="c1", name="read")
+    talk = (ROW.messages[0], asks, gives, asks)
+    row = msgspec.structs.replace(ROW, messages=talk)
+    write_examples(tmp_path / "train.jsonl", [row])
+    assert read_examples(tmp_path / "train.jsonl") == [row]
 
 
 def test_every_bad_line_is_named_with_its_field(tmp_path: Path) -> None:

@@ -63,5 +63,5 @@ def _faults(example: Example, line: int, seen: dict[str, int]) -> Iterator[str]:
         yield f"`$.id` `{example.id}` is that of line {first}"
     if not example.messages or example.messages[-1].role != "assistant":
         yield "`$.messages` does not end with an `assistant` turn"
-    elif not example.messages[-1].content.strip():
+    elif not example.messages[-1].content.strip() and not example.messages[-1].tool_calls:
         yield f"`$.messages[{len(example.messages) - 1}].content` is blank"

@@ -16,7 +16,7 @@ from journeyman.data.groups import group_of
 from journeyman.errors import UsageError
 from journeyman.evaluate.records import Leak, Plan, Task
 from journeyman.files import content_id, sha256_of
-from journeyman.records import Example
+from journeyman.records import Example, Message
 from journeyman.settings import EvaluateSettings
 
 SEEN_SPLITS = ("train.jsonl", "val.jsonl")
@@ -70,7 +70,7 @@ def tasks_of(rows: Sequence[Example]) -> list[Task]:
 def _task(row: Example) -> Task:
     messages = row.messages[:-1]
     return Task(
-        id=content_id(*(part for turn in messages for part in (turn.role, turn.content))),
+        id=content_id(*(part for turn in messages for part in _parts(turn))),
         cluster=group_of(row.messages),
         agent=row.agent,
         task_id=row.task_id,
@@ -78,6 +78,11 @@ def _task(row: Example) -> Task:
         checks=row.checks,
         reference=row.messages[-1].content,
     )
+
+
+def _parts(turn: Message) -> tuple[str, ...]:
+    calls = (part for call in turn.tool_calls for part in (call.name, call.arguments))
+    return (turn.role, turn.content, *calls)
 
 
 def find_leak(tasks: Sequence[Task], folder: Path) -> Leak:

@@ -42,11 +42,19 @@ class Rows(Struct, frozen=True):
 
 
 def read_rows(path: Path, chat: Chat, *, max_tokens: int) -> Rows:
-    """The rows of a split in tokens; longer ones and those with nothing to learn are left out."""
+    """The rows of a split in tokens; longer ones and those with nothing to learn are left out.
+
+    Raises DataRefused that names the row where the base's chat template cannot express it.
+    """
     used: list[TokenRow] = []
     left_out: list[LeftOut] = []
     for example in read_examples(path):
-        encoded = chat.encode(example.messages, trains_end=example.trains_end)
+        try:
+            encoded = chat.encode(example.messages, trains_end=example.trains_end)
+        except DataRefused as error:
+            raise DataRefused(
+                f"`{path}` row `{example.id}`: {error.message}", hint=error.hint
+            ) from error
         row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
         if len(row.ids) > max_tokens:
             left_out.append(LeftOut(row.id, f"{len(row.ids)} tokens, more than {max_tokens}"))
