@@ -18,6 +18,7 @@ from journeyman.prepare.records import (
     SplitReport,
     Totals,
 )
+from journeyman.prepare.rules import KNOWN
 
 
 def rule_report(**changes: object) -> RuleReport:
@@ -28,6 +29,16 @@ def rule_report(**changes: object) -> RuleReport:
         ("id7", "id8", "id9"), (seen,),
     )  # fmt: skip
     return msgspec.structs.replace(rule, **changes)
+
+
+def rules_with(*found: RuleReport) -> tuple[RuleReport, ...]:
+    """Every rule, as in every report; all but the given ones found nothing."""
+    by_id = {rule.id: rule for rule in found}
+    return tuple(
+        by_id.get(known.id)
+        or RuleReport(known.id, known.level, known.meaning, "keep", 0, 0, 0, 0, 0, 0, (), ())
+        for known in KNOWN
+    )
 
 
 def small_report(**changes: object) -> Report:
@@ -42,7 +53,7 @@ def small_report(**changes: object) -> Report:
             Flow("dropped", "failed", 2),
             Flow("quarantined", "", 1),
         ),
-        rules=(rule_report(), rule_report(id="mock", level="error", count=0, examples=())),
+        rules=rules_with(rule_report()),
         lengths=(
             Lengths("maker/model", "tokens", 480, 5, (1, 0, 1, 1, 5), 8, 500, 5, "qwen2", "why"),
         ),

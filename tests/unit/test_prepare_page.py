@@ -13,7 +13,7 @@ from journeyman.prepare.page import page
 from journeyman.prepare.page_actions import actions, sentence, what_came_out
 from journeyman.prepare.records import Checked, Flow, Report, Seen, Totals
 from journeyman.settings import PrepareSettings
-from tests.reports import rule_report, small_report
+from tests.reports import rule_report, rules_with, small_report
 
 HOSTILE = (
     "</pre></style></script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -66,11 +66,13 @@ def poisoned(value: Any) -> Any:
 
 
 def with_words_kept(report: Report) -> Report:
-    """Hostile but for `action`, whose values are the program's own."""
+    """Hostile but for actions and rule ids, whose values are the program's own."""
     bad: Report = poisoned(report)
     pairs = zip(bad.flows, report.flows, strict=True)
     flows = tuple(Flow(good.action, one.reason, one.rows) for one, good in pairs)
-    return msgspec.structs.replace(bad, flows=flows)
+    named = zip(bad.rules, report.rules, strict=True)
+    rules = tuple(msgspec.structs.replace(one, id=good.id) for one, good in named)
+    return msgspec.structs.replace(bad, flows=flows, rules=rules)
 
 
 def test_hostile_text_makes_no_element_and_no_attribute() -> None:
@@ -80,12 +82,6 @@ def test_hostile_text_makes_no_element_and_no_attribute() -> None:
     assert bad.attributes <= clean.attributes
     assert not {"script", "img", "a", "iframe", "link", "foreignobject"} & bad.tags
     assert "alert(1)" in bad.text
-
-
-def test_a_hostile_action_makes_no_element_either() -> None:
-    bad = Parsed(page(poisoned(small_report())))
-    assert "script" not in bad.tags
-    assert not {name for name in bad.attributes if name.startswith("on") or name == "src"}
 
 
 def test_hostile_text_does_not_reach_the_style_sheet() -> None:
@@ -104,7 +100,7 @@ def test_nothing_unseen_and_nothing_that_cannot_be_written_is_left() -> None:
 
 def test_a_very_long_line_is_shown_by_its_ends_with_what_is_missing_said() -> None:
     seen = Seen(1, "id", "", "begin" + "x" * 10_000 + "the end", "")
-    text = page(small_report(rules=(rule_report(id="refusal", examples=(seen,)),)))
+    text = page(small_report(rules=rules_with(rule_report(id="refusal", examples=(seen,)))))
     assert "begin" in text
     assert "the end" in text
     assert "8,412 characters not shown" in text  # 10,012 without two halves of 800
@@ -135,7 +131,7 @@ def test_the_first_words_say_what_came_out_and_why_the_rest_did_not() -> None:
 
 def test_a_clean_log_asks_for_nothing() -> None:
     report = small_report(
-        totals=Totals(10, 0, 0, 0), flows=(Flow("kept", "", 10),), rules=(), lengths=(),
+        totals=Totals(10, 0, 0, 0), flows=(Flow("kept", "", 10),), rules=rules_with(), lengths=(),
         producers=(), duplicates=msgspec.structs.replace(
             small_report().duplicates, exact_groups=0, contradicting=0, examples=()
         ),
@@ -149,12 +145,18 @@ def test_a_clean_log_asks_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"checks": (Checked("no group twice", False, "`g` is"),)}, "no group twice: `g` is"),
-        ({"rules": (rule_report(kept=2),)}, "; 2 trained as if whole"),
-        ({"rules": (rule_report(id="mock", level="error"),)}, "2 rows used that should not be"),
-        ({}, "3 answers cut off; 5 answers ran into a cap of 500 tokens"),
-        ({}, "7 used rows: the maker's terms speak against such training (Model 2)"),
-        ({}, "secrets were hidden in 1 row"),
+        ({"checks": (Checked("no group twice", False, "`g` is"),)}, "no group twice: no, `g` is"),
+        (
+            {"rules": rules_with(rule_report(kept=2))},
+            "end in the middle, and the model will learn to stop there",
+        ),
+        ({"rules": rules_with(rule_report(id="mock"))}, "2 of 7 answers (29%) come from a mock"),
+        ({}, "2 of 7 answers (29%) end in the middle; their end of turn is not trained"),
+        ({}, "7 of 7 answers (100%) come from models whose terms forbid such training"),
+        (
+            {"rules": rules_with(rule_report(kept=0, masked=0, dropped=3))},
+            "3 answers that end in the middle are left out",
+        ),
     ],
 )
 def test_what_must_be_acted_on_is_said_first(changes: dict[str, Any], words: str) -> None:
@@ -188,21 +190,21 @@ def test_the_place_of_a_cut_is_marked_and_that_its_end_is_not_trained() -> None:
 
 def test_of_a_long_cut_off_answer_the_end_is_shown() -> None:
     seen = Seen(7, "id7", "", "begin " + "line\n" * 500 + "and then the", "")
-    text = Parsed(page(small_report(rules=(rule_report(examples=(seen,)),)))).text
+    text = Parsed(page(small_report(rules=rules_with(rule_report(examples=(seen,)))))).text
     assert "line and then the ✂" in text
     assert "begin" not in text
 
 
 def test_what_was_hidden_is_marked_on_both_sides() -> None:
     seen = Seen(2, "id2", "a key", "key = 'sk-1…' # here", "key = '[SECRET]' # here")
-    text = page(small_report(rules=(rule_report(id="secret", examples=(seen,)),)))
+    text = page(small_report(rules=rules_with(rule_report(id="secret", examples=(seen,)))))
     assert "<pre>key = &#x27;<del>sk-1…</del>&#x27; # here</pre>" in text
     assert "<ins>[SECRET]</ins>" in text
 
 
 def test_a_row_that_is_not_in_the_dataset_says_so() -> None:
     seen = Seen(2, "id2", "a stand-in", "Mock response", "")
-    text = page(small_report(rules=(rule_report(id="mock", examples=(seen,)),)))
+    text = page(small_report(rules=rules_with(rule_report(id="mock", examples=(seen,)))))
     assert "not in the dataset" in text
 
 
@@ -216,7 +218,7 @@ def test_a_log_that_was_only_looked_at_has_no_splits_and_a_page() -> None:
 def test_a_report_of_nothing_is_a_page_too() -> None:
     report = small_report(
         source=msgspec.structs.replace(small_report().source, lines=0),
-        totals=Totals(0, 0, 0, 0), flows=(), rules=(), lengths=(), roles=(), splits=(),
+        totals=Totals(0, 0, 0, 0), flows=(), rules=rules_with(), lengths=(), roles=(), splits=(),
         producers=(), checks=(), settings={}, unknown=(),
     )  # fmt: skip
     assert "0 of 0 rows" in page(report)

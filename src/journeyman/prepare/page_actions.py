@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from journeyman.events import Caution
-from journeyman.pages.parts import counted
 from journeyman.prepare.records import Flow, Report
-
-CUT_OFF = "cut-off"
+from journeyman.prepare.summary import cautions_of
 
 _NAMED = 4
 
@@ -40,78 +38,10 @@ def _left_out(flows: tuple[Flow, ...]) -> Iterator[Flow]:
 
 
 def actions(report: Report) -> list[Caution]:
-    """What to act on, each with the next step; the gravest first."""
-    return [
-        *_failed_checks(report),
-        *_trained_errors(report),
-        *_cut_offs(report),
-        *_terms(report),
-        *_others(report),
+    """What to act on, each with the next step: failed checks, then what the terminal says too."""
+    failed = [
+        Caution(f"{check.what}: no, {check.detail}", hint="see what was checked, below")
+        for check in report.checks
+        if check.ok is False
     ]
-
-
-def _failed_checks(report: Report) -> Iterator[Caution]:
-    for check in report.checks:
-        if check.ok is False:
-            yield Caution(f"{check.what}: {check.detail}", hint="do not train on these files")
-
-
-def _trained_errors(report: Report) -> Iterator[Caution]:
-    for rule in report.rules:
-        used = rule.kept + rule.masked
-        if rule.level == "error" and used and rule.redacted < used:
-            yield Caution(
-                f"{counted(used, 'row')} used that should not be: {rule.meaning} ({rule.id})",
-                hint=f"`--rule {rule.id}=drop` leaves them out",
-            )
-
-
-def _cut_offs(report: Report) -> Iterator[Caution]:
-    rule = next((rule for rule in report.rules if rule.id == CUT_OFF and rule.count), None)
-    piles = [one for one in report.lengths if one.cut_off and one.cap is not None]
-    capped = sum(one.cut_off for one in piles)
-    hint = "raise `max_tokens` where the log is made, and log again"
-    said = [f"{counted(rule.count, 'answer')} cut off"] if rule else []
-    if capped:
-        caps = ", ".join(dict.fromkeys(f"{one.cap:,} {one.unit}" for one in piles))
-        said.append(f"{counted(capped, 'answer')} ran into a cap of {caps}")
-    if rule and rule.kept:
-        said.append(f"{rule.kept:,} trained as if whole")
-        hint += "; `--policy salvage` does not train their end"
-    if said:
-        yield Caution("; ".join(said), hint=hint)
-
-
-def _terms(report: Report) -> Iterator[Caution]:
-    forbidden = [one for one in report.producers if one.verdict == "forbids" and one.used]
-    unknown = [one for one in report.producers if one.verdict == "unknown" and one.used]
-    if forbidden:
-        who = ", ".join(one.models or one.producer for one in forbidden)
-        rows = sum(one.used for one in forbidden)
-        yield Caution(
-            f"{counted(rows, 'used row')}: the maker's terms speak against such training ({who})",
-            hint="whether they bind you is a lawyer's matter: ask before you train",
-        )
-    if unknown:
-        rows = sum(one.used for one in unknown)
-        yield Caution(
-            f"{counted(rows, 'used row')}: nothing is known about the terms of the model's maker",
-            hint="log which model answered",
-        )
-
-
-def _others(report: Report) -> Iterator[Caution]:
-    long = sum(split.over_long for split in report.splits)
-    if long:
-        yield Caution(f"{counted(long, 'used row')} longer than training takes")
-    if report.totals.redacted:
-        yield Caution(
-            f"secrets were hidden in {counted(report.totals.redacted, 'row')}",
-            hint="whoever has the log has them: replace these secrets where they are valid",
-        )
-    contradicting = report.duplicates.contradicting
-    if contradicting:
-        yield Caution(
-            f"{counted(contradicting, 'group')} of equal prompts with different answers",
-            hint="keep the better answer of each, or expect a mixture of them",
-        )
+    return [*failed, *cautions_of(report)]

@@ -27,7 +27,7 @@ def _facts(found: Duplicates) -> list[str]:
         f"rows in these groups: {found.rows:,}; surplus, were one of each kept: {found.surplus:,}",
         f"groups whose answers differ: {found.contradicting:,};"
         f" with answers of several producers: {found.mixed_producers:,}",
-        "all rows of a group stand in one split, so that no prompt is both trained and tested",
+        "what asks the same is kept in one split; the checks below say whether that holds",
     ]
     if found.repeated_answers:
         facts.append(f"answers that three or more prompts got: {found.repeated_answers:,}")

@@ -53,8 +53,6 @@ def _used(rule: RuleReport) -> int:
 
 
 def _cut_off(report: Report, rule: RuleReport, used: int) -> Iterator[Caution]:
-    if not _used(rule):
-        return
     limit = f" (it was {report.noted_cap})" if report.noted_cap else ""
     raised = f"raise `max_tokens` where the log is made{limit}"
     if rule.masked:
@@ -67,6 +65,8 @@ def _cut_off(report: Report, rule: RuleReport, used: int) -> Iterator[Caution]:
             f"{_of(rule.kept, used)} end in the middle, and the model will learn to stop there",
             hint=f"`--policy salvage` does not train their end; {raised}",
         )
+    if rule.dropped and not _used(rule):
+        yield Caution(f"{rule.dropped} answers that end in the middle are left out", hint=raised)
 
 
 def _thinking(rules: dict[str, RuleReport], used: int) -> Iterator[Caution]:
