@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from journeyman.engines.llama_server import LlamaServer
+from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp import Tools, find_tools
 from journeyman.llama_cpp.conversion import convert_folder, quantize
-from journeyman.gguf_header import read_gguf_header
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.model.embedded import embedded_gguf
