@@ -217,7 +217,9 @@ def _step(
     owns: tuple[Path, ...] = (),
 ) -> Step:
     fields = asdict(settings)  # type: ignore[call-overload]
-    return Step(name, msgspec.to_builtins(fields, enc_hook=str), reads, writes, act, owns)
+    # As they come back from a manifest: a tuple is a list there, and must not count as changed.
+    stored = msgspec.json.decode(msgspec.json.encode(fields, enc_hook=str))
+    return Step(name, stored, reads, writes, act, owns)
 
 
 def stale_because(folder: Path, step: Step) -> str:

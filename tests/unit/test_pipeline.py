@@ -101,3 +101,10 @@ def test_a_run_without_its_log_makes_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"log\.jsonl` is not a file"):
         run(settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_settings_of_every_stage_survive_their_manifest(tmp_path: Path) -> None:
+    settings = RunSettings(input=tmp_path / "log.jsonl", folder=tmp_path)
+    for step in steps(settings, lambda _: None):
+        _record(tmp_path, step)
+        assert stale_because(tmp_path, step) == ""
