@@ -32,7 +32,7 @@ def _enter_venv():
         os.environ["JOURNEYMAN_ENTERED_VENV"] = "1"
         os.execv(python, [str(python), *sys.argv])
     sys.stderr.write(
-        "error: journeyman is not installed for this Python (%s)\n"
-        "hint: run `make setup` in %s, then this command again\n" % (sys.executable, ROOT)
+        f"error: journeyman is not installed for this Python ({sys.executable})\n"
+        f"hint: run `make setup` in {ROOT}, then this command again\n"
     )
     raise SystemExit(4)
