@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.data.splits import Counts, Member, asked_counts, split_groups
+from journeyman.data.splits import Counts, Member, Splits, asked_counts, split_groups
 from journeyman.data.subset_sum import choose, choose_two
 from journeyman.errors import UsageError
 
@@ -132,3 +132,48 @@ def test_two_choices_are_disjoint_and_exact_where_they_can_be(
 
 def test_a_search_that_would_fill_the_memory_is_not_begun() -> None:
     assert choose_two([1000] * 5000, 500_001, 500_001) is None
+
+
+@settings(max_examples=60)
+@given(SIZES, SIZES, st.integers(0, 9))
+def test_old_groups_move_only_where_the_counts_force_it(
+    old: list[int], new: list[int], seed: int
+) -> None:
+    before = members_of(old)
+    first = split_groups(before, asked_counts(len(before), 0.8, 0.1), seed)
+    added = [Member(f"n{member.group}", member.agent) for member in members_of(new)]
+    asked = asked_counts(len(before) + len(added), 0.8, 0.1)
+    second = split_groups([*before, *added], asked, seed, first.of_group)
+    changed = {name for name, split in first.of_group.items() if second.of_group[name] != split}
+    assert changed == set(second.moved)
+    # Where nothing could meet the counts better, nothing moves.
+    assert not changed or distance(second.counts, asked) < distance(unmoved(first, asked), asked)
+
+
+def distance(got: Counts, asked: Counts) -> tuple[int, int]:
+    pairs = ((got.train, asked.train), (got.val, asked.val), (got.test, asked.test))
+    return sum(a > 0 and not g for g, a in pairs), sum(abs(g - a) for g, a in pairs)
+
+
+def unmoved(first: Splits, asked: Counts) -> Counts:
+    """The counts where every new row goes to train."""
+    counts = first.counts
+    return Counts(
+        asked.train + asked.val + asked.test - counts.val - counts.test, counts.val, counts.test
+    )
+
+
+def test_a_row_more_moves_no_old_group() -> None:
+    before = members_of([1] * 298)
+    first = split_groups(before, asked_counts(298, 0.8, 0.1), 42)
+    # 299 rows: 239, 29, 31.
+    more = [*before, Member("new", "coder")]
+    second = split_groups(more, asked_counts(299, 0.8, 0.1), 42, first.of_group)
+    assert second.moved == ()
+    assert second.counts == Counts(239, 29, 31)
+    # 300 rows ask for 240, 30 and 30: one row must leave the test.
+    third = split_groups(
+        [*more, Member("newer", "coder")], asked_counts(300, 0.8, 0.1), 42, second.of_group
+    )
+    assert third.counts == Counts(240, 30, 30)
+    assert len(third.moved) == 1

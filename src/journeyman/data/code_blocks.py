@@ -9,7 +9,8 @@ import re
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -62,6 +63,8 @@ def _fault(text: str) -> str:
     return parsed if isinstance(parsed, str) else ""
 
 
+# Several rules look at the blocks of one answer, one after the other.
+@lru_cache(maxsize=16)
 def _parsed(text: str) -> ast.Module | str:
     """The syntax tree, or what is wrong."""
     if len(text) > _SIZE_LIMIT:
@@ -87,17 +90,25 @@ def _unparsable(interaction: Interaction) -> str | None:
 
 def _stubs(interaction: Interaction) -> str | None:
     """Every function of the answer's Python is empty; one that works is enough."""
-    functions = [
-        node
-        for one in python_blocks(interaction.answer or "")
-        if isinstance(tree := _parsed(one.block.text), ast.Module)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and not any("abstract" in ast.unparse(mark) for mark in node.decorator_list)
-    ]
-    if not functions or not all(map(_is_stub, functions)):
-        return None
-    return f"{len(functions)} functions, none with a body: `{functions[0].name}`"
+    names = []
+    for function in _functions(interaction.answer or ""):
+        if not _is_stub(function):
+            return None
+        names.append(function.name)
+    return f"{len(names)} functions, none with a body: `{names[0]}`" if names else None
+
+
+def _functions(answer: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions of an answer's Python but for abstract ones, the outer before the inner."""
+    for block in fenced_blocks(answer):
+        tree = _parsed(block.text) if is_python(block) and "def " in block.text else ""
+        if not isinstance(tree, ast.Module):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not any(
+                "abstract" in ast.unparse(mark) for mark in node.decorator_list
+            ):
+                yield node
 
 
 def _is_stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

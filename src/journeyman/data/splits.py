@@ -151,10 +151,28 @@ def _splits(
         for split, wanted in (("test", asked.test), ("val", asked.val))
     }
     test, val = _by_role(free, kept, held, asked, needed)
-    if (_size(test), _size(val)) != (needed["test"], needed["val"]):
-        found = choose_two([group.size for group in free], needed["test"], needed["val"])
-        if found:
-            test, val = ([free[position] for position in side] for side in found)
+    best = _placed(groups, held, asked, earlier, (test, val))
+    if best.counts == asked:
+        return best
+    found = choose_two([group.size for group in free], needed["test"], needed["val"])
+    if found:
+        test, val = ([free[position] for position in side] for side in found)
+        other = _placed(groups, held, asked, earlier, (test, val))
+        # Without rows that stay, the closest choice there is has been made.
+        if not held or _distance(other) < _distance(best):
+            best = other
+    return best
+
+
+def _placed(
+    groups: Sequence["_Group"],
+    held: Mapping[str, Split],
+    asked: Counts,
+    earlier: Mapping[str, Split],
+    sides: tuple[Sequence["_Group"], Sequence["_Group"]],
+) -> Splits:
+    """The splits where these groups go to test and val, and the others stay or go to train."""
+    test, val = sides
     of_group: dict[str, Split] = {group.id: held.get(group.id, "train") for group in groups}
     of_group |= dict.fromkeys((group.id for group in val), "val")
     of_group |= dict.fromkeys((group.id for group in test), "test")

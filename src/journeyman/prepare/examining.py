@@ -21,6 +21,7 @@ from journeyman.prepare.spill import Spill
 from journeyman.prepare.token_cap import CutOffs, find_cut_offs
 from journeyman.prepare.vocabulary_folder import vocabularies_here
 from journeyman.prepare.whole import Groups, add_cut_offs, add_decisions, add_groups
+from journeyman.prepare.workers import looked_at
 from journeyman.settings import Prompts
 
 
@@ -66,7 +67,7 @@ def examine(
     over_long = OverLong(plan.max_tokens, plan.renderer, plan.base, vocabularies)
     the_judge = Judge(plan.renderer, plan.prompts, over_long, benchmark)
     log = read_log(plan.path, plan.sha256, report)
-    rows = judge(log, the_judge, spill, near)
+    rows = judge(looked_at(log), the_judge, spill, near)
     cut_offs = find_cut_offs(spill, vocabularies)
     add_cut_offs(rows, cut_offs)
     groups = add_groups(rows, near.groups(earlier))

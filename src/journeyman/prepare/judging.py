@@ -189,7 +189,7 @@ def found_in(row: Interaction) -> Found:
 
 
 def judge(
-    rows: Iterable[Interaction | LineFault],
+    rows: Iterable[tuple[Interaction, Found] | LineFault],
     the_judge: Judge,
     spill: Spill,
     near: NearDuplicates,
@@ -201,11 +201,12 @@ def judge(
         if isinstance(row, LineFault):
             judged.append(Judged(row.line, fault=row.reason, torn=row.torn))
             continue
-        spill.add(row)
-        one = the_judge.look(row, found_in(row), near)
-        if row.id in seen:
+        interaction, found = row
+        spill.add(interaction)
+        one = the_judge.look(interaction, found, near)
+        if interaction.id in seen:
             one.rules = shared(in_order({*one.rules, REPEATED}))
-        seen.add(row.id)
+        seen.add(interaction.id)
         judged.append(one)
     return judged
 

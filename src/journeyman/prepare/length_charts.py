@@ -34,6 +34,8 @@ def _chart(
     producer: str, rows: Sequence[Judged], evidence: Evidence | None, examined: Examined
 ) -> Lengths:
     counts = examined.cut_offs.counts.get((producer, evidence.max_tokens)) if evidence else None
+    # In a large log short answers are not counted: then characters tell more.
+    counts = counts if counts and all(counts) else None
     lengths: Sequence[int] = counts or [row.characters for row in rows]
     cap = None
     if evidence is not None and evidence.unit == ("tokens" if counts else "characters"):

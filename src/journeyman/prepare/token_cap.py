@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from journeyman.data.facts import ends_well, has_open_fence
 from journeyman.data.length_spikes import BELOW, Spike, spike_at, spike_at_top
 from journeyman.model.vocabularies import Vocabulary, family_of
 from journeyman.records import Interaction
@@ -27,6 +28,7 @@ _SAMPLE = 120
 # Logs in which every call has a cap of its own would else fill the memory with samples.
 _SAMPLED_GROUPS = 64
 _BATCH = 1000
+_LARGE = 20_000
 
 
 class Evidence(Struct, frozen=True):
@@ -87,7 +89,17 @@ class _Group(Struct):
         self.seen.add(key)
         self.lines.append(line)
         self.characters.append(len(text))
-        self.size_bytes.append(len(text.encode("utf-8", "surrogatepass")))
+        self.size_bytes.append(_size_bytes(text))
+
+    def stops_short(self, lengths: Sequence[int], spike: Spike) -> bool:
+        """Whether at least half of the sample's texts in a pile do not look whole.
+
+        Short answers of one kind have one length too. lengths: of the sample's texts.
+        """
+        pairs = zip(self.sample, lengths, strict=True)
+        piled = [text for text, length in pairs if spike.low <= length <= spike.high]
+        cut = sum(has_open_fence(text) or not ends_well(text) for text in piled)
+        return 2 * cut >= len(piled)
 
     def different(self, lengths: Sequence[int]) -> list[int]:
         """The lengths of different texts alone."""
@@ -108,7 +120,8 @@ def find_cut_offs(
             groups[key] = _Group(array("q"), array("q"), array("q"), bytearray(), set(), [])
         groups[key].add(one.line, text, sampled=len(groups) <= _SAMPLED_GROUPS)
     chosen = {key: _vocabulary(key, group, vocabularies) for key, group in groups.items()}
-    counts = _counted(interactions, {key: one for key, one in chosen.items() if one is not None})
+    known = {key: one for key, one in chosen.items() if one is not None}
+    counts = _counted(interactions, known, {key: len(groups[key].lines) for key in known})
     lines: dict[int, str] = {}
     evidence = []
     for key, group in groups.items():
@@ -124,6 +137,10 @@ def find_cut_offs(
 
 
 _Found = tuple[Evidence, dict[int, str]]
+
+
+def _size_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _key(interaction: Interaction) -> Key:
@@ -143,21 +160,34 @@ def _vocabulary(key: Key, group: _Group, vocabularies: Sequence[Vocabulary]) -> 
     known = [one for one in vocabularies if one.family == family]
     if known and cap is not None:
         return known[0]
-    tried = [(_spike(one.counts(group.sample), cap), one) for one in known or vocabularies]
-    fitting = [(spike.chance_log10, at) for at, (spike, _) in enumerate(tried) if spike]
-    return tried[min(fitting)[1]][1] if fitting else None
+    fitting: list[tuple[float, int]] = []
+    candidates = known or list(vocabularies)
+    for place, one in enumerate(candidates):
+        lengths = one.counts(group.sample)
+        spike = _spike(lengths, cap)
+        if spike is not None and group.stops_short(lengths, spike):
+            fitting.append((spike.chance_log10, place))
+    return candidates[min(fitting)[1]] if fitting else None
 
 
 def _counted(
-    interactions: Iterable[Interaction], chosen: Mapping[Key, Vocabulary]
+    interactions: Iterable[Interaction],
+    chosen: Mapping[Key, Vocabulary],
+    sizes: Mapping[Key, int],
 ) -> "dict[Key, array[int]]":
-    """The tokens of every answer in the groups that have a vocabulary, a thousand at a time."""
+    """The tokens of every answer in the groups that have a vocabulary, a thousand at a time.
+
+    In a large group an answer with fewer bytes than the cap has tokens is not counted and has 0:
+    no token is shorter than a byte, so it cannot have run into the cap.
+    """
     counts: dict[Key, array[int]] = {key: array("q") for key in chosen}
     waiting: dict[Key, list[str]] = {key: [] for key in chosen}
     for one, text in _unexplained(interactions) if chosen else ():
         key = _key(one)
         if key in waiting:
-            waiting[key].append(text)
+            least = (key[1] or 0) - BELOW
+            short = sizes[key] > _LARGE and len(text.encode("utf-8", "replace")) < least
+            waiting[key].append("" if short else text)
             if len(waiting[key]) >= _BATCH:
                 counts[key].extend(chosen[key].counts(waiting[key]))
                 waiting[key].clear()
@@ -200,7 +230,8 @@ def _by_equal_lengths(key: Key, group: _Group) -> _Found | None:
     producer, cap = key
     for unit, lengths in (("characters", group.characters), ("bytes", group.size_bytes)):
         spike = spike_at_top(group.different(lengths), width=0)
-        if spike is not None:
+        measure = len if unit == "characters" else _size_bytes
+        if spike is not None and group.stops_short(list(map(measure, group.sample)), spike):
             words = f"{spike.high} {unit}, as {spike.hits} answers have, and none has more"
             lines = {
                 line: words
