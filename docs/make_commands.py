@@ -1,5 +1,6 @@
 """Writes docs/commands.md from the commands themselves, so that it can not drift from `--help`."""
 
+import sys
 from pathlib import Path
 
 from journeyman.cli import application
@@ -16,4 +17,7 @@ def commands() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(commands(), encoding="utf-8")
+    if "--show" in sys.argv:
+        sys.stdout.write(commands())
+    else:
+        PAGE.write_text(commands(), encoding="utf-8")

@@ -15,7 +15,8 @@ from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.folders import find_faults
 
 if TYPE_CHECKING:
-    from huggingface_hub.utils.tqdm import tqdm
+    # Not the hub's own class: that one is silenced for good wherever a model has been loaded.
+    from tqdm.auto import tqdm
 
 WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt")
 # Without a network the hub's client tries for minutes; one short question answers that at once.
@@ -80,12 +81,13 @@ def _fetch(name: str, report: Reporter) -> Path:
 
 def reporting_bar(task: str, report: Reporter) -> type["tqdm"]:
     """A progress bar class for the hub's client that reports bytes and prints nothing."""
-    from huggingface_hub.utils.tqdm import tqdm
+    # Not the hub's own class: that one is silenced for good wherever a model has been loaded.
+    from tqdm.auto import tqdm
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *arguments: object, **options: object) -> None:
             # Its own output goes nowhere; only `display` below is of use.
-            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})  # type: ignore[no-untyped-call]
+            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
 
         def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002
             if getattr(self, "unit", "") == "B":
