@@ -65,7 +65,7 @@ def _flag(name: str) -> str:
 def resolved(settings: TrainSettings, report: Reporter) -> TrainSettings:
     """The settings with accumulation and precision decided. Raises MachineError for bf16."""
     precision = choose_precision(settings.precision)
-    report(Note(f"precision {precision.name}: {precision.reason}"))
+    report(Note(f"precision: {precision.reason}"))
     accumulation = settings.accumulation
     if accumulation is None:
         accumulation = accumulation_for(settings.batch_size)
