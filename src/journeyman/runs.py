@@ -123,6 +123,35 @@ def owned(folder: Path) -> Iterator[None]:
     The lock is the kernel's (flock): it ends with its process, however that ends. A process that
     was killed a moment ago may still be handing back its memory, so that is waited for.
     """
+    with _lock_file(folder) as handle:
+        if not _locked_within(handle, _DYING_S):
+            raise MachineError(
+                f"`{folder}` is in use by process {_holder(handle)}",
+                hint="wait for it, stop it, or name another output folder",
+            )
+        _sign(handle)
+        yield
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold a folder that several runs fill together; a second one waits for the first to leave.
+
+    waiting: called once, with the holder's process id, before the wait. The kernel's lock, too.
+    """
+    with _lock_file(folder) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting(_holder(handle))
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        _sign(handle)
+        yield
+
+
+@contextlib.contextmanager
+def _lock_file(folder: Path) -> Iterator[int]:
+    """The open lock file of a folder; closing it lets go of the lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -132,17 +161,19 @@ def owned(folder: Path) -> Iterator[None]:
             hint="check the permissions of the folder, or name another one",
         ) from error
     try:
-        if not _locked_within(handle, _DYING_S):
-            holder = os.read(handle, 64).decode("ascii", "replace").strip() or "unknown"
-            raise MachineError(
-                f"`{folder}` is in use by process {holder}",
-                hint="wait for it, stop it, or name another output folder",
-            )
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield handle
     finally:
         os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    """The process id that the lock's owner has left in it."""
+    return os.read(handle, 64).decode("ascii", "replace").strip() or "unknown"
+
+
+def _sign(handle: int) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
 
 
 def _locked_within(handle: int, seconds: float) -> bool:
@@ -156,24 +187,3 @@ def _locked_within(handle: int, seconds: float) -> bool:
             time.sleep(_DYING_S / 20)
         else:
             return True
-
-
-@contextlib.contextmanager
-def one_at_a_time(folder: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold a folder that several runs fill together; a second one waits for the first to leave.
-
-    waiting: called once, with the holder's process id, before the wait. The kernel's lock, too.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting(os.read(handle, 64).decode("ascii", "replace").strip() or "unknown")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(handle)

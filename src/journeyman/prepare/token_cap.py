@@ -18,7 +18,6 @@ from journeyman.data.length_spikes import BELOW, Spike, spike_at, spike_at_top
 from journeyman.model.vocabularies import Vocabulary, family_of
 from journeyman.records import Interaction
 
-RULE = "token-cap"
 Key = tuple[str, int | None]
 """A producer, and the cap that its answers had."""
 
