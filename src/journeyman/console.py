@@ -7,7 +7,6 @@ carried by colour alone.
 
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from journeyman.errors import JourneymanError
@@ -20,6 +19,7 @@ from journeyman.events import (
     StageStarted,
     Table,
 )
+from journeyman.lines import in_columns, plain_lines, progress_line
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -52,17 +52,17 @@ class Console:
                 self._progress(event)
             case ProgressEnded(task=task, summary=summary):
                 self._ended(task, summary)
-            case StageStarted(name=name, detail=detail):
+            case StageStarted():
                 self._end_bars()
-                self._line(f"\n== {name}" + (f": {detail}" if detail else ""), style="bold")
-            case Note(text=text):
-                self._line(f"   {text}")
-            case Caution(text=text, hint=hint):
-                self._line(f"warning: {text}", style="yellow")
-                if hint:
-                    self._line(f"hint: {hint}")
-            case Table():
-                self._line(in_columns(event))
+                self._line("\n" + plain_lines(event)[0], style="bold")
+            case Caution():
+                first, *rest = plain_lines(event)
+                self._line(first, style="yellow")
+                for line in rest:
+                    self._line(line)
+            case Note() | Table():
+                for line in plain_lines(event):
+                    self._line(line)
 
     def error(self, error: JourneymanError) -> None:
         """The one or two lines that a failed command ends with."""
@@ -162,37 +162,3 @@ def rich_console(stream: TextIO) -> "RichConsole":
     from rich.console import Console as Rich
 
     return Rich(file=stream, soft_wrap=True)
-
-
-def progress_line(event: Progress) -> str:
-    """`train 120/360 steps  loss 1.284  312 tok/s  eta 41 min`."""
-    done = f"{event.done:g}" if event.total is None else f"{event.done:g}/{event.total:g}"
-    parts = [f"{event.task} {done} {event.unit}".rstrip(), event.detail]
-    if event.remaining_s is not None:
-        parts.append(f"eta {duration(event.remaining_s)}")
-    return "  ".join(part for part in parts if part)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def in_columns(table: Table) -> str:
-    """A table as text: a title, a header, and columns as wide as their widest cell."""
-    rows = [table.columns, *table.rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
-    lines = [_cells(row, widths) for row in rows]
-    rule = "  ".join("-" * width for width in widths)
-    title = [table.title] if table.title else []
-    return "\n".join([*title, lines[0], rule, *lines[1:]])
-
-
-def _cells(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-    return "  ".join(cells).rstrip()
