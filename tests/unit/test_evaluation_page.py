@@ -2,13 +2,13 @@
 
 import html.parser
 
+from journeyman.evaluate.costs import Latency
 from journeyman.evaluate.page import page
 from journeyman.evaluate.records import (
     Arm,
     ArmResult,
     Environment,
     Evaluation,
-    Latency,
     Leak,
     Plan,
     Rung,

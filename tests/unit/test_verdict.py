@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from journeyman.evaluate import criteria
-from journeyman.evaluate.records import Arm, ArmResult, Latency, Leak, Paired, Plan, Rung
+from journeyman.evaluate.costs import Latency
+from journeyman.evaluate.records import Arm, ArmResult, Leak, Paired, Plan, Rung
 from journeyman.evaluate.verdict import Evidence, is_smallest, judge
 from journeyman.stats import Difference, Mean, tango_interval, wilson
 

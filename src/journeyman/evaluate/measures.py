@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
+from journeyman.evaluate.costs import Latency
 from journeyman.evaluate.form import CODE_AGENTS, FORM_ONLY
 from journeyman.evaluate.records import (
     RUNGS,
     Arm,
     ArmResult,
     Item,
-    Latency,
     Paired,
     Rung,
     RungId,

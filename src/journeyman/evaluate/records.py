@@ -8,8 +8,17 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from journeyman.evaluate.costs import (
+    Latency,
+    MemorySample,
+    PlannedArm,
+    Prediction,
+    Targets,
+    Timing,
+    Validity,
+)
 from journeyman.records import Answer, Check, Interval, Message
-from journeyman.stats import Difference, Mean
+from journeyman.stats import Difference
 
 SCHEMA = "evaluation/1"
 
@@ -67,13 +76,17 @@ class Score(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """One arm's answer to one task, as it came, and the memory that its engine had used by then."""
+    """One arm's answer to one task, as it came, and the memory that its engine had used by then.
+
+    `other_load` is how many processor cores other programs kept busy meanwhile.
+    """
 
     arm: ArmId
     task: str
     answer: Answer
     peak_memory_bytes: int | None = None
     load_s: float | None = None
+    other_load: float | None = None
 
 
 class ScoredItem(Struct, frozen=True):
@@ -86,6 +99,9 @@ class ScoredItem(Struct, frozen=True):
     code: str = ""
     extract_rule: str = ""
     tokens_per_s: float | None = None
+    peak_memory_bytes: int | None = None
+    load_s: float | None = None
+    other_load: float | None = None
 
     def passed(self, rung: RungId) -> bool | None:
         """Whether it stands on a rung; None where that was not measured."""
@@ -106,24 +122,6 @@ class Rung(Struct, frozen=True):
     note: str = ""
 
 
-class Latency(Struct, frozen=True):
-    """Seconds from request to the last token by the client's clock, over the answers that came.
-
-    `answered` of `planned` answers have a latency; an error has none and counts as a failed task.
-    `first_token_s` and `tokens_per_s` are means; `tokens_per_s` is the rate after the first token.
-    """
-
-    planned: int
-    answered: int
-    mean: Mean | None = None
-    p50_s: float | None = None
-    p95_s: float | None = None
-    max_s: float | None = None
-    first_token_s: float | None = None
-    tokens_per_s: float | None = None
-    answer_tokens: float | None = None
-
-
 class Arm(Struct, frozen=True):
     """A model that is evaluated, by which engine, from which file or base with which adapter.
 
@@ -141,7 +139,10 @@ class Arm(Struct, frozen=True):
 
 
 class ArmResult(Struct, frozen=True):
-    """What one arm showed. `load_s` is not part of any latency; `recorded` items of the plan."""
+    """What one arm showed. `load_s` is not part of any latency; `recorded` items of the plan.
+
+    `latency` is cold, `warm` of the requests that may reuse the start that prompts share.
+    """
 
     arm: Arm
     recorded: int
@@ -150,6 +151,8 @@ class ArmResult(Struct, frozen=True):
     peak_memory_bytes: int | None
     load_s: float | None
     extract_rules: dict[str, int]
+    warm: Latency | None = None
+    prediction: Prediction | None = None
 
 
 class Paired(Struct, frozen=True):
@@ -191,6 +194,9 @@ class Plan(Struct, frozen=True):
     """What was to be measured, fixed before the first answer.
 
     `rows` were read, `tasks` are distinct prompts, `clusters` those that are independent.
+    `prompts_sha256` is over the tasks' ids in order. `look` counts the models that were judged by
+    these rows, this one included; `alpha` is the error allowed to each one-sided bound (`0.05` at
+    the first look). `warm_tasks` are asked again with what prompts share already read.
     """
 
     test_data: str
@@ -204,6 +210,12 @@ class Plan(Struct, frozen=True):
     seed: int
     limit: int | None
     decoding: str = "greedy"
+    prompts_sha256: str = ""
+    look: int = 1
+    alpha: float = 0.05
+    targets: Targets = Targets()
+    arms: tuple[PlannedArm, ...] = ()
+    warm_tasks: tuple[str, ...] = ()
 
 
 class Leak(Struct, frozen=True):
@@ -270,6 +282,10 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     reference: Rung | None = None
     tasks: tuple[Task, ...] = ()
     items: tuple[ScoredItem, ...] = ()
+    plan_sha256: str = ""
+    validity: tuple[Validity, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    memory: tuple[MemorySample, ...] = ()
 
     def arm(self, name: ArmId) -> ArmResult | None:
         """The result of one arm, or None where it was not evaluated."""
