@@ -3,10 +3,9 @@
 All of it is data and is written as it stands to the result file (schema `evaluation/1`).
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from journeyman.evaluate.costs import (
     Latency,
@@ -17,109 +16,51 @@ from journeyman.evaluate.costs import (
     Timing,
     Validity,
 )
-from journeyman.records import Answer, Check, Interval, Message
-from journeyman.stats import Difference
+from journeyman.evaluate.scored import (
+    RUNGS,
+    ArmId,
+    Item,
+    Paired,
+    Rung,
+    RungId,
+    Score,
+    ScoredItem,
+    Task,
+)
+from journeyman.evaluate.suite_records import Excluded, Suite, SuiteName
+from journeyman.records import Interval
+
+__all__ = [
+    "RUNGS",
+    "SCHEMA",
+    "Arm",
+    "ArmId",
+    "ArmResult",
+    "Baseline",
+    "Criterion",
+    "Environment",
+    "Evaluation",
+    "Excluded",
+    "Item",
+    "Label",
+    "Leak",
+    "Paired",
+    "Plan",
+    "Rung",
+    "RungId",
+    "Score",
+    "ScoredItem",
+    "State",
+    "Suite",
+    "SuiteName",
+    "Task",
+    "Verdict",
+]
 
 SCHEMA = "evaluation/1"
 
-ArmId = Literal["base", "tuned"]
-RungId = Literal["S0", "S1", "S2", "S4"]
 State = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Label = Literal["DEPLOY", "ITERATE", "ABORT", "INVALID"]
-
-RUNGS: Mapping[RungId, str] = {
-    "S0": "served",
-    "S1": "finished",
-    "S2": "well-formed",
-    "S4": "passes its checks",
-}
-"""S3 (runs) is not measured."""
-
-
-class Task(Struct, frozen=True):
-    """One prompt to answer. Rows with equal messages are one task.
-
-    `id` is a hash of the messages. `cluster` is equal for prompts that ask the same, whatever the
-    agent; only clusters count as independent. `messages` end before the assistant's turn, and
-    `reference` is what that turn said: the row's own answer.
-    """
-
-    id: str
-    cluster: str
-    agent: str
-    task_id: str | None
-    messages: tuple[Message, ...]
-    checks: tuple[Check, ...] = ()
-    reference: str = ""
-
-    @property
-    def prompt(self) -> str:
-        """What the user asked: the last turn."""
-        return self.messages[-1].content if self.messages else ""
-
-    @property
-    def entry_point(self) -> str | None:
-        """The name that its checks call, where they name one."""
-        return next((check.entry_point for check in self.checks if check.entry_point), None)
-
-
-class Score(Struct, frozen=True):
-    """Whether an answer stands on one rung; `passed` is None where that was not measured.
-
-    `code` is the reason as a word (`limit`, `no_code`, …), empty where it passed.
-    """
-
-    rung: RungId
-    passed: bool | None
-    code: str = ""
-    detail: str = ""
-
-
-class Item(Struct, frozen=True):
-    """One arm's answer to one task, as it came, and the memory that its engine had used by then.
-
-    `other_load` is how many processor cores other programs kept busy meanwhile.
-    """
-
-    arm: ArmId
-    task: str
-    answer: Answer
-    peak_memory_bytes: int | None = None
-    load_s: float | None = None
-    other_load: float | None = None
-
-
-class ScoredItem(Struct, frozen=True):
-    """An item with its scores, its decode rate, and the code that was found by which rule."""
-
-    arm: ArmId
-    task: str
-    answer: Answer
-    scores: tuple[Score, ...]
-    code: str = ""
-    extract_rule: str = ""
-    tokens_per_s: float | None = None
-    peak_memory_bytes: int | None = None
-    load_s: float | None = None
-    other_load: float | None = None
-
-    def passed(self, rung: RungId) -> bool | None:
-        """Whether it stands on a rung; None where that was not measured."""
-        return next((score.passed for score in self.scores if score.rung == rung), None)
-
-
-class Rung(Struct, frozen=True):
-    """A rung of one arm: how many of the planned tasks stand on it. `rate` None: not measured.
-
-    `agent` is empty for all tasks together. `note` says what the number does not mean.
-    """
-
-    id: RungId
-    name: str
-    agent: str
-    rate: Interval | None
-    codes: dict[str, int] = field(default_factory=dict)
-    note: str = ""
 
 
 class Arm(Struct, frozen=True):
@@ -153,27 +94,6 @@ class ArmResult(Struct, frozen=True):
     extract_rules: dict[str, int]
     warm: Latency | None = None
     prediction: Prediction | None = None
-
-
-class Paired(Struct, frozen=True):
-    """Both arms on the same tasks: `fixed` only the tuned one passes, `broken` only the base.
-
-    `difference` is tuned minus base with its 95 % interval (Tango), `lower` and `upper` its
-    one-sided 95 % bounds; `p` is McNemar's exact two-sided p.
-    """
-
-    rung: RungId
-    n: int
-    both: int
-    fixed: int
-    broken: int
-    neither: int
-    difference: Difference
-    lower: float
-    upper: float
-    p: float
-    fixed_tasks: tuple[str, ...] = ()
-    broken_tasks: tuple[str, ...] = ()
 
 
 class Baseline(Struct, frozen=True):
@@ -269,6 +189,8 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     """The whole result, as it is written.
 
     `reference` is S4 of the rows' own answers: what the checks say about the answers to learn from.
+    `excluded` are held-out tasks that S4 does not count. `arms`, `paired`, `tasks` and `items` are
+    the held-out split's; `suites` are all others, those that were not measured with the reason.
     """
 
     schema: str = SCHEMA
@@ -280,13 +202,19 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     paired: tuple[Paired, ...] = ()
     baseline: Baseline | None = None
     reference: Rung | None = None
+    excluded: tuple[Excluded, ...] = ()
     tasks: tuple[Task, ...] = ()
     items: tuple[ScoredItem, ...] = ()
     plan_sha256: str = ""
     validity: tuple[Validity, ...] = ()
     timings: tuple[Timing, ...] = ()
     memory: tuple[MemorySample, ...] = ()
+    suites: tuple[Suite, ...] = ()
 
     def arm(self, name: ArmId) -> ArmResult | None:
         """The result of one arm, or None where it was not evaluated."""
         return next((result for result in self.arms if result.arm.id == name), None)
+
+    def suite(self, name: SuiteName) -> Suite | None:
+        """The result of one suite besides the held-out split, or None where it has none."""
+        return next((suite for suite in self.suites if suite.name == name), None)
