@@ -1,0 +1,49 @@
+"""Intervals and tests for small numbers: rates, paired differences, means, attempts, power.
+
+Each formula names its source; `docs/evaluation.md` says which one decides what. All shares are
+0..1. `confidence` is two-sided for intervals and one-sided for bounds.
+Not covered: sequential tests (a look at the same tasks is priced by `alpha_at_look` instead), and
+corrections for many criteria (all of them must hold, which needs none).
+"""
+
+from journeyman.stats.attempts import all_of_k, pass_at_k
+from journeyman.stats.levels import CONFIDENCE, alpha_at_look
+from journeyman.stats.means import Mean, bootstrap_mean, quantile
+from journeyman.stats.pairs import Difference, mcnemar_exact, tango_interval
+from journeyman.stats.power import (
+    needed_n_for_power,
+    needed_pairs,
+    power_of_pairs,
+    power_of_rate,
+    provable_gain,
+)
+from journeyman.stats.rates import (
+    clopper_pearson,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+    needed_n,
+    wilson,
+)
+
+__all__ = [
+    "CONFIDENCE",
+    "Difference",
+    "Mean",
+    "all_of_k",
+    "alpha_at_look",
+    "bootstrap_mean",
+    "clopper_pearson",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "mcnemar_exact",
+    "needed_n",
+    "needed_n_for_power",
+    "needed_pairs",
+    "pass_at_k",
+    "power_of_pairs",
+    "power_of_rate",
+    "provable_gain",
+    "quantile",
+    "tango_interval",
+    "wilson",
+]
