@@ -37,6 +37,8 @@ def settings_in(folder: Path, **changes: object) -> EvaluateSettings:
         "base": str(folder / "base.gguf"),
         "test_data": test,
         "output": folder / "results" / "evaluation.json",
+        # Proving a sandbox takes a second: only the tests that need one do.
+        "sandbox": False,
     }
     return EvaluateSettings(**(values | changes))  # type: ignore[arg-type]
 
@@ -166,7 +168,7 @@ def test_errors_count_as_failures_with_their_code_and_not_as_time(tmp_path: Path
 def test_checks_run_in_the_sandbox_and_decide(tmp_path: Path) -> None:
     if find_sandbox() is None:
         pytest.skip("no sandbox on this machine")
-    settings = settings_in(tmp_path)
+    settings = settings_in(tmp_path, sandbox=True)
     rows = [row(f"Task number {n}: `double`.", RIGHT, checks=1) for n in range(N)]
     write_dataset(tmp_path / "data", rows)
     result = evaluate(settings, open_engine=engines(tuned=RIGHT, base=WRONG))
@@ -175,6 +177,9 @@ def test_checks_run_in_the_sandbox_and_decide(tmp_path: Path) -> None:
     assert result.reference is not None
     assert result.reference.rate is not None
     assert result.reference.rate.k == N
+    assert {r.id: r.rate.k for r in result.arms[0].rungs if r.rate} == {
+        "S0": N, "S1": N, "S2": N, "S3": N, "S4": 0,
+    }  # fmt: skip
     assert {c.id: c.state for c in result.verdict.criteria}["gain"] == "PASS"
 
 
@@ -205,12 +210,13 @@ def test_text_that_is_no_unicode_is_kept_as_a_failure(tmp_path: Path) -> None:
     assert result.arms[1].rungs[1].codes == {"unclean_text": N}
 
 
-def test_tables_show_every_rung_and_that_s3_is_not_measured(tmp_path: Path) -> None:
+def test_tables_show_every_rung_and_what_was_not_run(tmp_path: Path) -> None:
     events: list[Event] = []
     result = evaluate(settings_in(tmp_path), events.append, open_engine=engines())
     names = [cells[0] for cells in rung_table(result).rows]
     assert names == ["S0 served", "S1 finished", "S2 well-formed", "S3 runs"]
     assert rung_table(result).rows[0][1].startswith("6/6")
+    assert rung_table(result).rows[3][1] == "not measured"
     assert sum(isinstance(event, Table) for event in events) == 3
     assert verdict_lines(result)[0] == result.verdict.headline
 

@@ -7,7 +7,8 @@ from journeyman.evaluate.form import asked_names, form
 from journeyman.evaluate.ladder import decode_rate, finished, score, served
 from journeyman.evaluate.records import Item, ScoredItem, Task
 from journeyman.records import Answer, Check, Message
-from journeyman.sandbox.checks import CheckResult
+from journeyman.sandbox.checks import CheckResult, run_check
+from tests.sandboxes import sandbox
 
 CODE = "```python\ndef double(x):\n    return 2 * x\n```\n"
 PROSE = "This is a whole answer that ends where it should, in plain words.\n"
@@ -37,6 +38,7 @@ def test_an_error_stands_on_no_rung_and_says_why() -> None:
         ("S0", False, "error"),
         ("S1", False, "not_served"),
         ("S2", False, "not_served"),
+        ("S3", False, "no_answer"),
         ("S4", False, "no_answer"),
     ]
     assert found.scores[0].detail == "connection lost"
@@ -174,3 +176,31 @@ def test_the_decode_rate_leaves_the_first_token_out() -> None:
     # 21 tokens in 3 s, the first after 1 s: 20 tokens in 2 s.
     assert decode_rate(Answer("x", "stop", 3.0, 1.0, 5, 21)) == 10.0
     assert decode_rate(Answer("x", "stop", 3.0)) is None
+
+
+def test_code_runs_by_itself_even_where_its_check_fails() -> None:
+    def only_loads(code: str, check: Check) -> CheckResult:
+        return CheckResult(passed=check is not CHECK, ran=0, expected=1, failure="mismatch")
+
+    found = score(Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), only_loads)
+    assert [(s.rung, s.passed) for s in found.scores[-2:]] == [("S3", True), ("S4", False)]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("import no_such_module\n", "import"),
+        ("raise ValueError(3)\n", "error"),
+        ("import sys\nsys.exit(0)\n", "exit"),
+        ("def f(:\n", "syntax"),
+    ],
+)
+def test_code_that_does_not_run_says_why(body: str, code: str) -> None:
+    item = Item("tuned", "t", Answer(f"```python\n{body}```\n", "stop"))
+    found = score(item, task(), lambda code, check: run_check(sandbox(), code, check))
+    assert code_of("S3", found) == code
+
+
+def test_prose_is_not_asked_to_run() -> None:
+    found = score(Item("tuned", "t", Answer(PROSE, "stop")), task("x", "reviewer"), passing)
+    assert [s.rung for s in found.scores] == ["S0", "S1", "S2"]

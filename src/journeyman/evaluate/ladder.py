@@ -1,7 +1,7 @@
-"""The rungs of one answer, each judged by itself: S0 served, S1 finished, S2 form, S4 checks.
+"""The rungs of one answer, each judged by itself: served, finished, form, runs, passes its checks.
 
-S1, S2 and S4 need an answer (S0) and nothing else of each other: an answer that was cut off after
-correct code fails S1 and may pass S4. S3 (runs) is not measured.
+S1 to S4 need an answer (S0) and nothing else of each other: an answer that was cut off after
+correct code fails S1 and may pass S4. S3 is for agents whose answer is code.
 """
 
 from collections import Counter
@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from journeyman.data.facts import has_open_fence
 from journeyman.evaluate.extract import Extraction, extract, without_thinking
-from journeyman.evaluate.form import form
-from journeyman.evaluate.records import Item, Score, ScoredItem, Task
+from journeyman.evaluate.form import CODE_AGENTS, form
+from journeyman.evaluate.scored import Item, RungId, Score, ScoredItem, Task
 from journeyman.records import Answer, Check
 from journeyman.sandbox.checks import CheckResult
 
@@ -22,9 +22,12 @@ DETAIL_LIMIT = 500
 CheckCode = Callable[[str, Check], CheckResult]
 """Runs one check against code, in the sandbox."""
 
+LOADS = Check("assert", "assert True", n=1)
+"""What any code passes that compiles, imports and executes to its end."""
+
 
 def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
-    """All rungs of one item. check_code None: no sandbox, S4 is not measured."""
+    """All rungs of one item. check_code None: no sandbox, S3 and S4 are not measured."""
     answer = item.answer
     extraction = extract(answer.text, task.entry_point)
     scores = [served(answer)]
@@ -33,6 +36,8 @@ def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
     else:
         scores += [Score("S1", passed=False, code="not_served")]
         scores += [Score("S2", passed=False, code="not_served")]
+    if task.agent in CODE_AGENTS:
+        scores.append(checked(extraction, (LOADS,), check_code, rung="S3"))
     if task.checks:
         scores.append(checked(extraction, task.checks, check_code))
     return ScoredItem(
@@ -88,21 +93,26 @@ def repeats_itself(text: str) -> bool:
     return any(count > LOOP_REPEATS for count in Counter(runs).values())
 
 
-def checked(extraction: Extraction, checks: Sequence[Check], check_code: CheckCode | None) -> Score:
+def checked(
+    extraction: Extraction,
+    checks: Sequence[Check],
+    check_code: CheckCode | None,
+    rung: RungId = "S4",
+) -> Score:
     """S4: the code passes every check. Without a sandbox it is not run, and nothing is claimed."""
     if check_code is None:
-        return Score("S4", passed=None, code="not_executed", detail="no sandbox")
+        return Score(rung, passed=None, code="not_executed", detail="no sandbox")
     if not extraction.parses:
         code = "syntax" if extraction.rule == "broken_block" else extraction.rule
-        return Score("S4", passed=False, code=code)
+        return Score(rung, passed=False, code=code)
     for check in checks:
         result = check_code(extraction.code, check)
         if not result.passed:
-            return _failed(result)
-    return Score("S4", passed=True)
+            return Score(rung, passed=False, code=result.failure or "failed", detail=said(result))
+    return Score(rung, passed=True)
 
 
-def _failed(result: CheckResult) -> Score:
+def said(result: CheckResult) -> str:
+    """How far a check came, and what it said."""
     ran = f"{result.ran} of {result.expected} ran"
-    detail = f"{ran}: {result.detail}" if result.detail else ran
-    return Score("S4", passed=False, code=result.failure or "failed", detail=detail[:DETAIL_LIMIT])
+    return (f"{ran}: {result.detail}" if result.detail else ran)[:DETAIL_LIMIT]

@@ -21,6 +21,8 @@ from journeyman.stats import bootstrap_mean, mcnemar_exact, quantile, tango_inte
 
 NOT_RECORDED = "not_recorded"
 
+LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4")
+
 
 def arm_result(
     arm: Arm, tasks: Sequence[Task], items: Sequence[Item], scored: Sequence[ScoredItem], seed: int
@@ -39,16 +41,26 @@ def arm_result(
     )
 
 
-def rungs(tasks: Sequence[Task], scored: Sequence[ScoredItem]) -> tuple[Rung, ...]:
-    """Every rung over all its tasks; S2 also by agent, because its meaning differs."""
-    agents = sorted({task.agent for task in tasks})
-    found = [_rung("S0", tasks, scored), _rung("S1", tasks, scored), _rung("S2", tasks, scored)]
-    if len(agents) > 1:
-        found += [_rung("S2", tasks, scored, agent) for agent in agents]
-    with_checks = [task for task in tasks if task.checks]
-    if with_checks:
-        found.append(_rung("S4", with_checks, scored))
+def rungs(
+    tasks: Sequence[Task], scored: Sequence[ScoredItem], ids: Sequence[RungId] = LADDER
+) -> tuple[Rung, ...]:
+    """Every rung that some task has, over its tasks, and by agent where there are several."""
+    found = []
+    for rung in ids:
+        planned = [task for task in tasks if counts(rung, task)]
+        agents = sorted({task.agent for task in planned})
+        if planned:
+            found.append(_rung(rung, planned, scored))
+        if len(agents) > 1:
+            found += [_rung(rung, planned, scored, agent) for agent in agents]
     return tuple(found)
+
+
+def counts(rung: RungId, task: Task) -> bool:
+    """Whether a rung is for a task: code runs where the agent writes code, checks where it has."""
+    if rung == "S3":
+        return task.agent in CODE_AGENTS
+    return rung != "S4" or bool(task.checks)
 
 
 def _rung(
@@ -145,7 +157,7 @@ def _by_cluster(
 ) -> dict[str, bool]:
     """Cluster -> passed, over the planned tasks that have this rung; empty where not measured."""
     by_task = {item.task: item.passed(rung) for item in scored}
-    planned = [task for task in tasks if rung != "S4" or task.checks]
+    planned = [task for task in tasks if counts(rung, task)]
     if not scored or any(by_task.get(task.id, False) is None for task in planned):
         return {}
     found: dict[str, bool] = {}

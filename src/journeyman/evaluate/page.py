@@ -79,8 +79,8 @@ def _rungs(evaluation: Evaluation) -> Html:
         return Html()
     legend = (
         "Share of the planned tasks on each rung with its 95 % interval (Wilson). Each rung is "
-        "judged by itself; form only: the shape of a text, not its content. S3 (runs): not "
-        "measured. Dashed line: the target of S1. Hollow: base."
+        "judged by itself; form only: the shape of a text, not its content. "
+        "Dashed line: the target of S1. Hollow: base."
     )
     if evaluation.reference is not None:
         legend += (

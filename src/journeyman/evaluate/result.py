@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from journeyman.evaluate.baseline import read_baseline
+from journeyman.evaluate.canaries import try_canaries
 from journeyman.evaluate.measures import arm_result, clusters_passing, paired
 from journeyman.evaluate.plan import Planned
 from journeyman.evaluate.records import (
@@ -19,13 +20,13 @@ from journeyman.evaluate.records import (
     RungId,
     ScoredItem,
 )
-from journeyman.evaluate.scoring import find_checker, reference_rung, score_all
+from journeyman.evaluate.scoring import find_checker, score_all
 from journeyman.evaluate.verdict import Evidence, judge
 from journeyman.events import Reporter
 from journeyman.runs import machine, versions
 from journeyman.settings import EvaluateSettings
 
-COMPARED_RUNGS: tuple[RungId, ...] = ("S1", "S2", "S4")
+COMPARED_RUNGS: tuple[RungId, ...] = ("S1", "S2", "S3", "S4")
 
 
 def assembled(
@@ -39,15 +40,16 @@ def assembled(
 ) -> Evaluation:
     """Scores, rates and the verdict from the answers of all arms."""
     check_code = find_checker(plan.tasks, report, wanted=settings.sandbox)
-    scored = score_all(items, plan.tasks, check_code, report)
+    canaries = try_canaries(plan.tasks, check_code, report)
+    tasks = canaries.counted(plan.tasks)
+    scored = score_all(items, tasks, check_code, report)
     views = [_arm_view(arm.id, items, scored) for arm in arms]
     results = tuple(
-        arm_result(arm, plan.tasks, view.items, view.scored, settings.seed)
+        arm_result(arm, tasks, view.items, view.scored, settings.seed)
         for arm, view in zip(arms, views, strict=True)
     )
-    pairs = tuple(p for r in COMPARED_RUNGS if (p := paired(r, plan.tasks, scored)) is not None)
-    reference = reference_rung(plan.tasks, check_code)
-    k, n = clusters_passing("S1", plan.tasks, views[-1].scored)
+    pairs = tuple(p for r in COMPARED_RUNGS if (p := paired(r, tasks, scored)) is not None)
+    k, n = clusters_passing("S1", tasks, views[-1].scored)
     verdict = judge(
         Evidence(
             plan=plan.plan,
@@ -58,7 +60,7 @@ def assembled(
             success_n=n,
             primary=primary(pairs, with_checks=plan.plan.tasks_with_checks > 0),
             sandbox=check_code is not None,
-            reference=reference,
+            reference=canaries.reference,
         )
     )
     return Evaluation(
@@ -69,7 +71,8 @@ def assembled(
         arms=results,
         paired=pairs,
         baseline=read_baseline(settings.test_data.parent),
-        reference=reference,
+        reference=canaries.reference,
+        excluded=canaries.excluded,
         tasks=plan.tasks,
         items=tuple(scored),
     )

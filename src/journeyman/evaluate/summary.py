@@ -4,7 +4,8 @@ from journeyman.evaluate.records import ArmResult, Evaluation, Rung
 from journeyman.evaluate.words import mebibytes, points, rate, seconds
 from journeyman.events import Table
 
-S3_NOT_MEASURED = "S3 runs"
+SHOWN_BY_AGENT = ("S2", "S3", "S4")
+"""Rungs that mean another thing for another agent; of the others the page shows the parts."""
 
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:
@@ -17,11 +18,10 @@ def rung_table(evaluation: Evaluation) -> Table:
     """A row a rung, a column an arm: `k/n  share (95 % interval)`."""
     rows: list[tuple[str, ...]] = []
     for place, rung in enumerate(evaluation.arms[0].rungs if evaluation.arms else ()):
+        if rung.agent and rung.id not in SHOWN_BY_AGENT:
+            continue
         cells = (rate(result.rungs[place].rate) for result in evaluation.arms)
         rows.append((rung_name(rung), *cells, rung.note))
-        last_s2 = rung.id == "S2" and evaluation.arms[0].rungs[place + 1 :][:1] == ()
-        if last_s2 or (rung.id == "S2" and evaluation.arms[0].rungs[place + 1].id != "S2"):
-            rows.append((S3_NOT_MEASURED, *("not measured" for _ in evaluation.arms), ""))
     if evaluation.reference is not None:
         text = rate(evaluation.reference.rate)
         rows.append(("S4 of the rows' own answers", *(text for _ in evaluation.arms), "reference"))

@@ -206,7 +206,5 @@ def claims(evidence: Evidence) -> tuple[str, ...]:
             "repeats add no evidence"
         )
     found.append("latency holds for this machine, one request at a time, greedy decoding")
-    found.append(
-        "not measured: whether code runs (S3), what was forgotten, other prompts than these"
-    )
+    found.append("not measured: what was forgotten, other prompts than these")
     return tuple(found)

