@@ -55,8 +55,9 @@ class Handler(BaseHTTPRequestHandler):
             self.completion(body["prompt"])
         else:
             assert body["temperature"] == 0
-            assert body["cache_prompt"] is False
-            self.chat(body["messages"][-1]["content"])
+            what = body["messages"][-1]["content"]
+            assert body["cache_prompt"] is (what == "warm")
+            self.chat(what)
 
     def completion(self, ids: list[int]) -> None:
         self.send_response(200)
@@ -86,7 +87,9 @@ class Handler(BaseHTTPRequestHandler):
             self.event({"error": {"message": "out of memory"}})
         self.event(piece("two"))
         self.event(piece(None, "stop"))
-        self.event({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
+        usage = {"prompt_tokens": 5, "completion_tokens": 2}
+        clock = {"prompt_ms": 120.0, "predicted_ms": 80.0, "prompt_n": 5}
+        self.event({"choices": [], "usage": usage, "timings": clock})
         self.event(b"[DONE]")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -7,6 +7,7 @@ from typing import Self
 
 from journeyman.data.examples import write_examples
 from journeyman.data.groups import group_of
+from journeyman.engines.memory import Memory
 from journeyman.evaluate.records import Arm
 from journeyman.files import content_id
 from journeyman.records import Answer, Check, Example, Message
@@ -18,6 +19,8 @@ Script = Callable[[str], Answer]
 class ScriptedEngine:
     """Answers by script. `asked` holds every prompt but the warm-ups' and may be shared.
 
+    `warm` holds those that might reuse what was read before.
+
     `stop_after`: raise KeyboardInterrupt instead of the answer after that many.
     """
 
@@ -28,13 +31,19 @@ class ScriptedEngine:
         self.asked = [] if asked is None else asked
         self.stop_after = stop_after
         self.open = False
+        self.warm: list[str] = []
 
     @property
     def name(self) -> str:
         return "script"
 
-    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
+    def answer(
+        self, messages: Sequence[Message], *, max_tokens: int, reuse_prompt: bool = False
+    ) -> Answer:
         assert self.open
+        if reuse_prompt:
+            self.warm.append(messages[-1].content)
+            return self.script(messages[-1].content)
         if len(messages) == 1:
             return said("4")
         if self.stop_after is not None and len(self.asked) >= self.stop_after:
@@ -44,6 +53,9 @@ class ScriptedEngine:
 
     def peak_memory_bytes(self) -> int | None:
         return 2**30
+
+    def memory(self) -> Memory | None:
+        return Memory(peak_bytes=2**30, anonymous_bytes=2**29)
 
     def __enter__(self) -> Self:
         self.open = True

@@ -127,7 +127,8 @@ class Answer(Struct, frozen=True):
     """What a model said to one conversation, and what it cost, by the caller's own clock.
 
     `finish` is why it ended: `stop` (end of turn), `length` (cut off), or `error` (`error` is
-    set, `text` empty, no latency: an error never counts as a fast answer).
+    set, `text` empty, no latency: an error never counts as a fast answer). `server_s` is what the
+    engine's own clock says; it leaves out waiting, transport and the making of the prompt.
     """
 
     text: str
@@ -137,6 +138,7 @@ class Answer(Struct, frozen=True):
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
     error: str = ""
+    server_s: float | None = None
 
 
 class Interval(Struct, frozen=True):

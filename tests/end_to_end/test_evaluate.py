@@ -8,7 +8,7 @@ import pytest
 
 from journeyman.errors import DataRefused, Interrupted, MachineError, UsageError
 from journeyman.evaluate.answers import record
-from journeyman.evaluate.records import Arm, Evaluation
+from journeyman.evaluate.records import Arm, Evaluation, ScoredItem
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.summary import rung_table, verdict_lines
 from journeyman.events import Caution, Event, Table, ignore
@@ -21,6 +21,8 @@ from tests.scripted_engine import ScriptedEngine, by_arm, row, said, write_datas
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```\n"
 WRONG = "```python\ndef double(x):\n    return x ** 2\n```\n"
 N = 6
+
+pytestmark = pytest.mark.usefixtures("quiet_machine")
 
 
 def settings_in(folder: Path, **changes: object) -> EvaluateSettings:
@@ -45,6 +47,11 @@ def settings_in(folder: Path, **changes: object) -> EvaluateSettings:
 
 def engines(tuned: str = RIGHT, base: str = WRONG) -> Callable[[Arm], ScriptedEngine]:
     return by_arm(ScriptedEngine(lambda _: said(base)), ScriptedEngine(lambda _: said(tuned)))
+
+
+def answers(item: ScoredItem) -> tuple[object, ...]:
+    """An item without what differs from run to run: how long the engine took to load."""
+    return (item.arm, item.task, item.answer, item.scores, item.code)
 
 
 def test_a_result_and_a_page_are_written_and_read_back(tmp_path: Path) -> None:
@@ -106,7 +113,7 @@ def test_a_resumed_result_equals_an_uninterrupted_one(tmp_path: Path) -> None:
             settings, open_engine=by_arm(base, ScriptedEngine(lambda _: said(RIGHT), stop_after=3))
         )
     resumed = evaluate(settings, open_engine=engines())
-    assert resumed.items == whole.items
+    assert [answers(item) for item in resumed.items] == [answers(item) for item in whole.items]
     assert resumed.verdict == whole.verdict
 
 
@@ -124,7 +131,8 @@ def test_a_damaged_line_is_asked_again_and_told(tmp_path: Path) -> None:
     base = ScriptedEngine(lambda _: said(WRONG), asked)
     tuned = ScriptedEngine(lambda _: said(RIGHT))
     result = evaluate(settings, events.append, open_engine=by_arm(base, tuned))
-    assert len(asked) == 1
+    # The base is asked half of the tasks before the tuned model and half of them after it.
+    assert len(asked) == N // 2 + 1
     assert [arm.recorded for arm in result.arms] == [N, N]
     assert any(isinstance(e, Caution) and "asked again" in e.text for e in events)
 

@@ -69,6 +69,29 @@ def test_a_failed_answer_is_an_error_with_its_reason(
     assert server.answer(said("again"), max_tokens=9).finish == "stop"
 
 
+def test_the_servers_own_clock_is_kept_beside_ours(server: LlamaServer) -> None:
+    assert server.answer(said("hello"), max_tokens=9).server_s == pytest.approx(0.2)
+
+
+def test_only_a_warm_request_may_reuse_what_was_read(server: LlamaServer) -> None:
+    # The stand-in refuses `cache_prompt` with any message but this one, and demands it there.
+    assert server.answer(said("warm"), max_tokens=9, reuse_prompt=True).finish == "stop"
+    assert server.answer(said("hello"), max_tokens=9).finish == "stop"
+    assert server.answer(said("hello"), max_tokens=9, reuse_prompt=True).finish == "error"
+
+
+def test_the_server_keeps_a_7b_within_its_memory(server: LlamaServer) -> None:
+    command = server.command()
+    # One slot; 4,096 tokens instead of the model's 32k; no 8 GiB of old prompts; weights held once.
+    for flag, value in (
+        ("--parallel", "1"),
+        ("--ctx-size", "4096"),
+        ("--cache-ram", "0"),
+        ("--load-mode", "none"),
+    ):
+        assert command[command.index(flag) + 1] == value
+
+
 def test_prompt_ids_are_tokenised_as_the_server_does_for_a_chat(server: LlamaServer) -> None:
     # add_special and parse_special are both true, and "P:hello" has 7 characters.
     assert server.prompt_ids(said("hello")) == [1, 1, 7]

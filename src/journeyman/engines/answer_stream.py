@@ -29,6 +29,11 @@ class _Usage(Struct):
     completion_tokens: int | None = None
 
 
+class _Timings(Struct):
+    prompt_ms: float = 0.0
+    predicted_ms: float = 0.0
+
+
 class _Problem(Struct):
     message: str = "no reason given"
 
@@ -36,6 +41,7 @@ class _Problem(Struct):
 class _Chunk(Struct):
     choices: list[_Choice] = field(default_factory=list)
     usage: _Usage | None = None
+    timings: _Timings | None = None
     error: _Problem | None = None
 
 
@@ -106,9 +112,12 @@ class _Reading:
         self.last_s: float | None = None
         self.reason: str | None = None
         self.usage = _Usage()
+        self.server_s: float | None = None
 
     def take(self, chunk: _Chunk) -> None:
         self.usage = chunk.usage or self.usage
+        if chunk.timings is not None:
+            self.server_s = (chunk.timings.prompt_ms + chunk.timings.predicted_ms) / 1000
         for choice in chunk.choices:
             piece = choice.delta.content or choice.text
             if piece:
@@ -132,4 +141,5 @@ class _Reading:
             first_token_s=self.first_token_s,
             prompt_tokens=self.usage.prompt_tokens,
             answer_tokens=self.usage.completion_tokens,
+            server_s=self.server_s,
         )

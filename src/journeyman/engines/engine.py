@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from journeyman.engines.memory import Memory
 from journeyman.records import Answer, Message
 
 
@@ -15,8 +16,18 @@ class Engine(Protocol):
         """What answers, in a few words, for reports."""
         ...
 
-    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
-        """The greedy answer to a conversation. A failure is an Answer whose finish is `error`."""
+    def answer(
+        self, messages: Sequence[Message], *, max_tokens: int, reuse_prompt: bool = False
+    ) -> Answer:
+        """The greedy answer to a conversation. A failure is an Answer whose finish is `error`.
+
+        reuse_prompt: the start that it shares with the conversation before need not be read again,
+        where the engine can do that.
+        """
+        ...
+
+    def memory(self) -> Memory | None:
+        """What it holds now and held at its peak; None where that cannot be known."""
         ...
 
     def peak_memory_bytes(self) -> int | None:

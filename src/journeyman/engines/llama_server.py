@@ -1,7 +1,8 @@
 """A llama-server of our own: started for one GGUF, asked over HTTP, ended with us.
 
 It serves one request at a time, reads no setting from the environment, and reuses nothing between
-requests, so that every answer is cold and repeatable. Only a GGUF whose header is sound is loaded.
+requests unless it is asked to, so that every answer is cold and repeatable. Only a GGUF whose
+header is sound is loaded.
 A message that holds a special token's text is answered as it was trained: the text stays text. A
 server that others run from the same file would read the token.
 Start it from a thread that lives as long as it is needed (see `server_process`).
@@ -19,12 +20,14 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.engines.answer_stream import failed, read_answer
+from journeyman.engines.memory import Memory
 from journeyman.engines.served_prompt import SafePrompts
 from journeyman.engines.server_process import ServerProcess
 from journeyman.errors import DataRefused, UpstreamError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp import Tools
+from journeyman.model.machine import physical_cores
 from journeyman.model.turns import as_openai
 from journeyman.records import Answer, Message
 
@@ -70,7 +73,10 @@ class LlamaServer:
         self._is_noted = False
         self.gguf = gguf
         self.tools = tools
-        self.threads = threads or len(os.sched_getaffinity(0))
+        # Writing an answer waits for the memory, which a second thread on a core does not speed up;
+        # reading a prompt computes, and takes them all.
+        self.threads = threads or physical_cores()
+        self.prompt_threads = threads or len(os.sched_getaffinity(0))
         self.context_tokens = context_tokens
         self.cache_type = cache_type
         self.silence_limit_s = silence_limit_s
@@ -96,7 +102,7 @@ class LlamaServer:
             *(str(self.tools.server), "--model", str(self.gguf)),
             *("--offline", "--no-ui", "--no-slots", "--cors-origins", "localhost"),
             *("--parallel", "1", "--ctx-size", str(self.context_tokens)),
-            *("--threads", str(self.threads), "--threads-batch", str(self.threads)),
+            *("--threads", str(self.threads), "--threads-batch", str(self.prompt_threads)),
             # A mapped file and repacked weights would both stay in memory and count twice.
             *("--load-mode", "none", "--cache-ram", "0"),
             *("--cache-type-k", self.cache_type, "--cache-type-v", self.cache_type),
@@ -104,8 +110,14 @@ class LlamaServer:
             *("--log-verbosity", "3", "--log-colors", "off"),
         ]
 
-    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
-        """The greedy answer, timed from the request to its last event; the prompt is not cached."""
+    def answer(
+        self, messages: Sequence[Message], *, max_tokens: int, reuse_prompt: bool = False
+    ) -> Answer:
+        """The greedy answer, timed from the request to its last event.
+
+        reuse_prompt: what it shares with the request before is not read again (as in service);
+        otherwise nothing is reused, and the answer does not depend on what was asked before.
+        """
         try:
             path, asked = self._asked(messages)
         except (DataRefused, UpstreamError) as error:
@@ -115,7 +127,7 @@ class LlamaServer:
             "max_tokens": max_tokens,
             "temperature": 0,
             "seed": SEED,
-            "cache_prompt": False,
+            "cache_prompt": reuse_prompt,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -192,6 +204,10 @@ class LlamaServer:
     def peak_memory_bytes(self) -> int | None:
         """The server's peak resident memory, its model included."""
         return self.process.peak_memory_bytes()
+
+    def memory(self) -> Memory | None:
+        """What the server holds now and held at its peak, its model included."""
+        return self.process.memory()
 
     def close(self) -> None:
         """End the server; nothing can be asked afterwards. A second call does nothing."""

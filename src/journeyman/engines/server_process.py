@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from journeyman.engines.memory import Memory, memory_of
 from journeyman.errors import MachineError
 from journeyman.llama_cpp.processes import (
     dying_with_parent,
@@ -38,7 +39,7 @@ class ServerProcess:
     def __init__(self, command: Sequence[str], *, subject: str, limit_s: float) -> None:
         """Start and wait. subject: what it loads, for errors. limit_s: how long that may take."""
         self.subject = subject
-        self._peak_bytes: int | None = None
+        self._memory: Memory | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="journeyman-server-"))
         self.log = self._folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,24 +112,20 @@ class ServerProcess:
 
     def peak_memory_bytes(self) -> int | None:
         """Its peak resident memory (VmHWM, mapped pages counted); after its end, the last known."""
+        memory = self.memory()
+        return memory.peak_bytes if memory else None
+
+    def memory(self) -> Memory | None:
+        """What it holds, by the kernel; after its end, the last known."""
         if self._process is not None and self._process.poll() is None:
-            self._peak_bytes = peak_of(self._process.pid) or self._peak_bytes
-        return self._peak_bytes
+            now = memory_of(self._process.pid)
+            self._memory = now or self._memory
+        return self._memory
 
     def close(self) -> None:
         """End the process and remove its folder; a second call does nothing."""
         atexit.unregister(self.close)
         if self._process is not None:
-            self.peak_memory_bytes()
+            self.memory()
             end_process(self._process)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def peak_of(pid: int) -> int | None:
-    """Peak resident memory of a process in bytes, or None where the system does not tell."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from msgspec import Struct
 
+from journeyman.engines.memory import Memory, memory_of
 from journeyman.model.base import load_causal_model
 from journeyman.model.chat import Chat, load_chat
 from journeyman.model.machine import choose_precision
@@ -59,8 +60,17 @@ class TorchEngine:
         self.context_tokens = context_tokens(base)
         self._model = _with_adapter(load_causal_model(base, dtype), adapter)
 
-    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> Answer:
-        """One greedy answer; times are this process's own, prompt and answer together."""
+    def answer(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        reuse_prompt: bool = False,  # noqa: ARG002
+    ) -> Answer:
+        """One greedy answer; times are this process's own, prompt and answer together.
+
+        reuse_prompt changes nothing: every prompt is read whole.
+        """
         started = time.perf_counter()
         ids = self.chat.prompt_ids(messages)
         if len(ids) >= self.context_tokens:
@@ -91,13 +101,12 @@ class TorchEngine:
 
     def peak_memory_bytes(self) -> int | None:
         """Most memory this process has held at once (VmHWM), or None where the kernel is silent."""
-        status = Path("/proc/self/status")
-        if not status.is_file():
-            return None
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return None
+        memory = self.memory()
+        return memory.peak_bytes if memory else None
+
+    def memory(self) -> Memory | None:
+        """What this process holds and held, by the kernel."""
+        return memory_of()
 
     def _steps(self, ids: Sequence[int], n_tokens: int) -> Iterator[tuple[int, float]]:
         """The best next token and its margin, n times or until an end token."""

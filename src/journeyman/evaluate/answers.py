@@ -2,7 +2,7 @@
 
 The record is `OUTPUT.items.jsonl`. An answer counts for its arm, weights, prompt, longest answer,
 threads and machine; any other is not this measurement. A damaged line is dropped and asked again.
-Not covered: the order's influence (arms run one after the other, each with its own engine).
+The order is `interleave`'s; what other programs did meanwhile is recorded with each answer.
 """
 
 import contextlib
@@ -20,13 +20,16 @@ from msgspec.structs import replace
 from journeyman.engines.engine import Engine
 from journeyman.errors import MachineError
 from journeyman.evaluate.arms import OpenEngine
+from journeyman.evaluate.costs import Timing
+from journeyman.evaluate.idleness import other_load, usage
+from journeyman.evaluate.interleave import Block
 from journeyman.evaluate.records import Arm, Item, Plan, Task
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import LineFault, content_id, read_records
 from journeyman.records import Answer, Message
 from journeyman.runs import machine
 
-WARM_UPS = 2
+WARM_UPS = 3
 WARM_UP_TOKENS = 16
 _WARM_UP = (Message("user", "Write one line of Python that prints the sum of 2 and 3."),)
 
@@ -101,12 +104,14 @@ def _ends_with_newline(path: Path) -> bool:
         return stream.read(1) == b"\n"
 
 
-def key_of(arm: Arm, task: Task, plan: Plan) -> str:
-    """What an answer stands for: another model, prompt, length, machine or threads is another."""
+def key_of(arm: Arm, task: Task, plan: Plan, *, warm: str = "") -> str:
+    """What an answer stands for: another model, prompt, length, machine or threads is another.
+
+    warm: the block of the warm workload that it belongs to, empty for a cold answer.
+    """
     threads = "all" if plan.threads is None else str(plan.threads)
-    return content_id(
-        arm.id, arm.engine, arm.sha256, task.id, str(plan.max_tokens), threads, machine()
-    )
+    parts = (arm.id, arm.engine, arm.sha256, task.id, str(plan.max_tokens), threads, machine())
+    return content_id(*parts, *([warm] if warm else []))
 
 
 def answers_of(
@@ -134,6 +139,33 @@ def answers_of(
     return [item for key in keys if (item := store.get(key)) is not None]
 
 
+def warm_timings(
+    block: Block, plan: Plan, *, store: Record, open_engine: OpenEngine, report: Reporter
+) -> list[Timing]:
+    """The block's tasks asked again, in order, each with what it shares with the one before read.
+
+    A block that was stopped is asked whole: its order is part of what is measured.
+    """
+    keys = [key_of(block.arm, task, plan, warm=f"warm {block.number}") for task in block.tasks]
+    if any(store.get(key) is None for key in keys):
+        start = time.perf_counter()
+        with open_engine(block.arm) as engine:
+            load_s = time.perf_counter() - start
+            for _ in range(WARM_UPS):
+                engine.answer(_WARM_UP, max_tokens=min(WARM_UP_TOKENS, plan.max_tokens))
+            # Discarded: it reads the start that the prompts share. Its own turn comes last.
+            last = block.tasks[-1].messages
+            engine.answer(last, max_tokens=WARM_UP_TOKENS, reuse_prompt=True)
+            left = list(zip(keys, block.tasks, strict=True))
+            _ask(engine, block.arm, left, plan, store=store, load_s=load_s, report=report,
+                 warm=True)  # fmt: skip
+    found = [item for key in keys if (item := store.get(key)) is not None]
+    return [
+        Timing(item.arm, item.task, block.number, item.answer, item.other_load, item.memory)
+        for item in found
+    ]
+
+
 def _ask(
     engine: Engine,
     arm: Arm,
@@ -143,14 +175,19 @@ def _ask(
     store: Record,
     load_s: float,
     report: Reporter,
+    warm: bool = False,
 ) -> None:
-    name = f"answers of {arm.id}"
+    name = f"{'warm answers' if warm else 'answers'} of {arm.id}"
     start = time.perf_counter()
     errors = 0
     for done, (key, task) in enumerate(left, start=1):
-        answer = clean(engine.answer(task.messages, max_tokens=plan.max_tokens))
+        before = usage()
+        given = engine.answer(task.messages, max_tokens=plan.max_tokens, reuse_prompt=warm)
+        load = other_load(before, usage())
+        answer, memory = clean(given), engine.memory()
         errors += answer.finish == "error"
-        store.add(key, Item(arm.id, task.id, answer, engine.peak_memory_bytes(), load_s))
+        peak_bytes = memory.peak_bytes if memory else None
+        store.add(key, Item(arm.id, task.id, answer, peak_bytes, load_s, load, memory))
         mean_s = (time.perf_counter() - start) / done
         detail = f"{mean_s:.1f} s each" + (f"  {errors} errors" if errors else "")
         remaining_s = mean_s * (len(left) - done)

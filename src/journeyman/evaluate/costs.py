@@ -1,14 +1,10 @@
 """What answers cost, as records: single times, memory, a prediction; and what was to be reached."""
 
-from typing import Literal
-
 from msgspec import Struct
 
+from journeyman.engines.memory import Memory
 from journeyman.records import Answer
 from journeyman.stats import Mean
-
-Mode = Literal["cold", "warm"]
-"""Cold: nothing of an earlier prompt is reused. Warm: the start that prompts share is."""
 
 
 class Targets(Struct, frozen=True):
@@ -67,20 +63,7 @@ class Timing(Struct, frozen=True):
     block: int
     answer: Answer
     other_load: float | None = None
-
-
-class MemorySample(Struct, frozen=True):
-    """A server's memory in bytes at one moment; `peak` is VmHWM, mapped pages counted.
-
-    `anonymous` and `file` are its resident parts, `proportional` counts shared pages by share.
-    """
-
-    arm: str
-    moment: Literal["loaded", "ended"]
-    peak_bytes: int | None = None
-    anonymous_bytes: int | None = None
-    file_bytes: int | None = None
-    proportional_bytes: int | None = None
+    memory: Memory | None = None
 
 
 class Prediction(Struct, frozen=True):

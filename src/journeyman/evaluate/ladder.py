@@ -48,6 +48,10 @@ def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
         code=extraction.code,
         extract_rule=extraction.rule if scores[0].passed else "",
         tokens_per_s=decode_rate(answer),
+        peak_memory_bytes=item.peak_memory_bytes,
+        load_s=item.load_s,
+        other_load=item.other_load,
+        memory=item.memory,
     )
 
 

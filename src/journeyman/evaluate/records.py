@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from journeyman.evaluate.costs import (
     Latency,
-    MemorySample,
     PlannedArm,
     Prediction,
     Targets,
@@ -208,7 +207,6 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     plan_sha256: str = ""
     validity: tuple[Validity, ...] = ()
     timings: tuple[Timing, ...] = ()
-    memory: tuple[MemorySample, ...] = ()
     suites: tuple[Suite, ...] = ()
 
     def arm(self, name: ArmId) -> ArmResult | None:

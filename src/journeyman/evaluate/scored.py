@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from journeyman.engines.memory import Memory
 from journeyman.records import Answer, Check, Interval, Message
 from journeyman.stats import Difference
 
@@ -73,6 +74,7 @@ class Item(Struct, frozen=True):
     peak_memory_bytes: int | None = None
     load_s: float | None = None
     other_load: float | None = None
+    memory: Memory | None = None
 
 
 class ScoredItem(Struct, frozen=True):
@@ -88,6 +90,7 @@ class ScoredItem(Struct, frozen=True):
     peak_memory_bytes: int | None = None
     load_s: float | None = None
     other_load: float | None = None
+    memory: Memory | None = None
 
     def passed(self, rung: RungId) -> bool | None:
         """Whether it stands on a rung; None where that was not measured."""

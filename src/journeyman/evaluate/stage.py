@@ -10,6 +10,7 @@ from pathlib import Path
 from journeyman.errors import Interrupted
 from journeyman.evaluate.answers import answers_of, record
 from journeyman.evaluate.arms import OpenEngine, compared, engine_opener
+from journeyman.evaluate.interleave import blocks
 from journeyman.evaluate.page import page
 from journeyman.evaluate.plan import planned
 from journeyman.evaluate.records import Evaluation
@@ -42,9 +43,14 @@ def evaluate(
         try:
             items = [
                 item
-                for arm in found.arms
+                for block in blocks(found.arms, plan.tasks)
                 for item in answers_of(
-                    arm, plan.tasks, plan.plan, store=store, open_engine=opener, report=report
+                    block.arm,
+                    block.tasks,
+                    plan.plan,
+                    store=store,
+                    open_engine=opener,
+                    report=report,
                 )
             ]
         except KeyboardInterrupt as error:
