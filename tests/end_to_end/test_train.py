@@ -64,6 +64,7 @@ def test_every_folder_holds_exactly_its_files(run: Trained) -> None:
         "final_model",
         "logs",
         "losses.png",
+        "train.log",
         "training_config.json",
     }
     assert names(output_dir / "checkpoint-9") == CHECKPOINT
@@ -74,9 +75,28 @@ def test_every_folder_holds_exactly_its_files(run: Trained) -> None:
 
 def test_curves_show_every_step_and_validation(run: Trained) -> None:
     output_dir = run.final_model.parent
-    for curve in ("train/loss", "train/lr", "train/tokens_per_s"):
-        assert drawn_steps(output_dir, curve) == list(range(1, 10))
+    each_step = ("loss", "lr", "gradient_norm", "tokens_per_s", "rss_gib")
+    for curve in each_step:
+        assert drawn_steps(output_dir, f"train/{curve}") == list(range(1, 10))
     assert drawn_steps(output_dir, "val/loss") == [0, 3, 6, 9]
+
+
+def test_the_log_in_the_folder_tells_the_whole_run(run: Trained) -> None:
+    log = (run.final_model.parent / "train.log").read_text()
+    for said in ("== train:", "threads: 1", "validation loss after step 9", "9 steps, "):
+        assert log.count(said) == 1
+
+
+def test_a_rate_at_which_nothing_is_learned_is_named_in_log_and_result(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    settings = short_run(base, data, tmp_path / "out", lr=1e-9, epochs=2)
+    result = train(settings)
+    (advice,) = result.advice
+    assert "the training loss does not fall" in advice.text
+    assert "`--lr 2e-9`" in advice.hint
+    assert f"warning: {advice.text}" in (tmp_path / "out" / "train.log").read_text()
+    assert train(settings) == result
 
 
 def test_training_config_holds_the_resolvedshort_run(run: Trained) -> None:

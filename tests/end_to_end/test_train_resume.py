@@ -112,6 +112,7 @@ def test_stopped_after_any_step_the_result_is_the_same(
     error = _stopped(settings, step)
     assert f"checkpoint-{step} is saved" in error.message
     assert error.exit_code == 75
+    assert (tmp_path / "losses.png").is_file()
     _assert_equal(whole, train(settings))
 
 

@@ -1,4 +1,4 @@
-"""Curves of a run: TensorBoard event files while it goes on, one picture when it is over."""
+"""Curves of a run: TensorBoard event files while it goes on."""
 
 from pathlib import Path
 from types import TracebackType
@@ -6,6 +6,7 @@ from typing import Self
 
 from torch.utils.tensorboard import SummaryWriter
 
+from journeyman.train.memory import rss_bytes
 from journeyman.train.state import State
 
 
@@ -36,6 +37,9 @@ class Curves:
         self._writer.add_scalar("train/gradient_norm", taken.gradient_norm, taken.step)
         rate = taken.real_tokens / taken.seconds if taken.seconds else 0.0
         self._writer.add_scalar("train/tokens_per_s", rate, taken.step)
+        resident = rss_bytes()
+        if resident is not None:
+            self._writer.add_scalar("train/rss_gib", resident / 2**30, taken.step)
         self._writer.flush()
 
     def add_validations(self, state: State) -> None:
@@ -44,31 +48,3 @@ class Curves:
             self._writer.add_scalar("val/loss", one.loss, one.step)
         self._validated = len(state.validations)
         self._writer.flush()
-
-
-def draw_losses(path: Path, state: State) -> None:
-    """A picture of training and validation loss by step."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    steps = [one.step for one in state.taken]
-    axes.plot(
-        steps, [one.loss for one in state.taken], color="#4477aa", label="training, each step"
-    )
-    if state.validations:
-        at = [one.step for one in state.validations]
-        losses = [one.loss for one in state.validations]
-        axes.plot(at, losses, "o-", color="#cc3311", label="validation (step 0: base)")
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel("loss, nats per trained token")
-    axes.set_title(f"LoRA on {state.identity.base_name}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    temporary = path.with_name(f".tmp-{path.name}")
-    figure.savefig(temporary, dpi=120, format="png")
-    temporary.replace(path)

@@ -16,10 +16,20 @@ from journeyman.train.checkpoints import (
     read_checkpoint,
 )
 from journeyman.train.identity import Identity, require_same
+from journeyman.train.log_file import LOG
 from journeyman.train.outputs import CONFIG, FINAL, Trained, read_final
 
 _DEBRIS = (f".tmp-{PREFIX}*", f".tmp-{FINAL}*")
-_OF_A_RUN = (f"{PREFIX}*", FINAL, QUARANTINE, "logs", CONFIG, "losses.png", "replay-step-*.json")
+_OF_A_RUN = (
+    f"{PREFIX}*",
+    FINAL,
+    QUARANTINE,
+    "logs",
+    LOG,
+    CONFIG,
+    "losses.png",
+    "replay-step-*.json",
+)
 _WAYS_OUT = "name another --output-dir, or use --fresh to move the earlier run aside"
 
 

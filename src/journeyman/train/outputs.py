@@ -14,6 +14,7 @@ from journeyman.model.template import read_template
 from journeyman.records import BaseModel
 from journeyman.runs import machine, read_manifest, versions, write_manifest
 from journeyman.settings import TrainSettings
+from journeyman.train.advice import Advice, advice_on
 from journeyman.train.identity import Identity
 from journeyman.train.state import State, loss_at
 
@@ -38,7 +39,8 @@ _TOKENIZER_FILES = (
 class Trained(Struct, frozen=True):
     """A finished run. Losses in nats a trained token; None where there were no validation rows.
 
-    `tokens` are real tokens of all epochs; `seconds` the time in steps; shares are 0..1.
+    `tokens` are real tokens of all epochs; `seconds` the time in steps; shares are 0..1. `advice`
+    is what the losses say about the settings, empty where they went as they should.
     """
 
     final_model: Path
@@ -48,6 +50,7 @@ class Trained(Struct, frozen=True):
     real_token_share: float | None
     val_loss_base: float | None
     val_loss_final: float | None
+    advice: tuple[Advice, ...] = ()
 
 
 class Final(Struct, frozen=True):
@@ -60,6 +63,7 @@ class Final(Struct, frozen=True):
     real_token_share: float | None
     val_loss_base: float | None
     val_loss_final: float | None
+    advice: tuple[Advice, ...] = ()
 
     def trained(self, folder: Path) -> Trained:
         """The same as a result, with the folder where it lies now."""
@@ -71,6 +75,7 @@ class Final(Struct, frozen=True):
             real_token_share=self.real_token_share,
             val_loss_base=self.val_loss_base,
             val_loss_final=self.val_loss_final,
+            advice=self.advice,
         )
 
 
@@ -84,6 +89,7 @@ def final_of(state: State) -> Final:
         real_token_share=state.real_token_share,
         val_loss_base=loss_at(state.validations, 0),
         val_loss_final=loss_at(state.validations, state.step),
+        advice=advice_on(state),
     )
 
 

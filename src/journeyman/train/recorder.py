@@ -1,9 +1,10 @@
-"""Keeps what a run has reached: curves at every state, a checkpoint where one is due."""
+"""Keeps what a run has reached: curves and advice at every state, a checkpoint where one is due."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from journeyman.settings import TrainSettings
+from journeyman.train.advice import Adviser
 from journeyman.train.checkpoints import save_checkpoint
 from journeyman.train.curves import Curves
 from journeyman.train.optimizer import Optimizer
@@ -25,6 +26,7 @@ class Recorder:
         parameters: Mapping[str, "Tensor"],
         optimizer: Optimizer,
         curves: Curves,
+        adviser: Adviser,
     ) -> None:
         self.state = state
         self._settings = settings
@@ -32,6 +34,7 @@ class Recorder:
         self._parameters = parameters
         self._optimizer = optimizer
         self._curves = curves
+        self._adviser = adviser
         self._saved_step = state.step
 
     def record(self, state: State) -> None:
@@ -43,6 +46,7 @@ class Recorder:
             if state.step % self._settings.save_steps == 0 or state.step == self._steps:
                 self.save()
         self._curves.add_validations(state)
+        self._adviser.look(state)
 
     def save(self) -> int:
         """Save the last state where it is not on the disk yet; gives the step that is, 0 if none.

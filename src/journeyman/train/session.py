@@ -11,14 +11,16 @@ from journeyman.events import Caution, Note, Reporter
 from journeyman.files import write_json
 from journeyman.records import BaseModel
 from journeyman.train.adapter_files import copy_into, initialise, read_weights
+from journeyman.train.advice import Adviser
 from journeyman.train.checkpoints import OPTIMIZER, Found
-from journeyman.train.curves import Curves, draw_losses
+from journeyman.train.curves import Curves
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.hf_engine import HfEngine
 from journeyman.train.identity import Identity
 from journeyman.train.loop import Job, NotFinite, Trainer
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.outputs import Trained, write_final
+from journeyman.train.picture import draw_losses
 from journeyman.train.recorder import Recorder
 from journeyman.train.state import State
 from journeyman.train.stopping import StopRequest
@@ -48,11 +50,20 @@ def run_job(
                 parameters=engine.parameters(),
                 optimizer=optimizer,
                 curves=curves,
+                adviser=Adviser(report),
             )
             trainer = Trainer(engine=engine, optimizer=optimizer, job=job, stop=stop, report=report)
-            state = _fitted(trainer, recorder)
-            draw_losses(settings.output_dir / "losses.png", state)
+            try:
+                state = _fitted(trainer, recorder)
+            finally:
+                # Of an interrupted run, too: what it has reached is what its user wants to see.
+                _draw(recorder.state, job)
             return write_final(settings, base, state, engine.parameters())
+
+
+def _draw(state: State, job: Job) -> None:
+    if state.taken or state.validations:
+        draw_losses(job.settings.output_dir / "losses.png", state, steps=len(job.steps))
 
 
 def _fitted(trainer: Trainer, recorder: Recorder) -> State:

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from journeyman.errors import JourneymanError
 from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
 from journeyman.records import BaseModel
 from journeyman.runs import owned
@@ -10,6 +11,7 @@ from journeyman.train.batches import Step, epoch_ends, plan_steps
 from journeyman.train.checkpoints import Found
 from journeyman.train.earlier import clear_debris, finished, move_aside, starting_point
 from journeyman.train.identity import Identity, identity_of
+from journeyman.train.log_file import LogFile
 from journeyman.train.outputs import Trained, write_config
 from journeyman.train.resolved import require_usable, resolved
 from journeyman.train.rows import (
@@ -34,23 +36,32 @@ def train(settings: TrainSettings, report: Reporter = ignore) -> Trained:
 
     Raises UsageError, DataRefused, MachineError, IntegrityError; Interrupted when stopped.
     """
-    from journeyman.model.base import find_base
-
     require_usable(settings)
     with owned(settings.output_dir):
-        report(StageStarted("train", f"`{settings.data_dir}` into `{settings.output_dir}`"))
-        clear_debris(settings.output_dir)
-        base = find_base(settings.base, report)
-        settings = resolved(settings, report)
-        data = _read_data(settings, base, report)
-        identity = identity_of(settings, base, engine=ENGINE)
-        if settings.fresh and (aside := move_aside(settings.output_dir)):
-            report(Note(f"the earlier run was moved to `{aside}`"))
-        done = finished(settings.output_dir, identity, report)
-        if done is not None:
-            return done
-        found = starting_point(settings, identity, report)
-        return _trained(settings, base, data, identity=identity, found=found, report=report)
+        log = LogFile(settings.output_dir, report)
+        try:
+            return _done_or_trained(settings, log.report)
+        except JourneymanError as error:
+            log.failed(error)
+            raise
+
+
+def _done_or_trained(settings: TrainSettings, report: Reporter) -> Trained:
+    from journeyman.model.base import find_base
+
+    report(StageStarted("train", f"`{settings.data_dir}` into `{settings.output_dir}`"))
+    clear_debris(settings.output_dir)
+    base = find_base(settings.base, report)
+    settings = resolved(settings, report)
+    data = _read_data(settings, base, report)
+    identity = identity_of(settings, base, engine=ENGINE)
+    if settings.fresh and (aside := move_aside(settings.output_dir)):
+        report(Note(f"the earlier run was moved to `{aside}`"))
+    done = finished(settings.output_dir, identity, report)
+    if done is not None:
+        return done
+    found = starting_point(settings, identity, report)
+    return _trained(settings, base, data, identity=identity, found=found, report=report)
 
 
 def _read_data(settings: TrainSettings, base: BaseModel, report: Reporter) -> _Data:

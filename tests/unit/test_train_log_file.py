@@ -1,0 +1,58 @@
+"""`train.log`: what a run said, line by line, and never the reason why a run ends."""
+
+import re
+from pathlib import Path
+
+from journeyman.errors import MachineError
+from journeyman.events import Caution, Event, Note, Progress, ProgressEnded
+from journeyman.train.log_file import LOG, LogFile, last_lines
+
+
+def written(folder: Path) -> list[str]:
+    """The lines without their time, which must be there."""
+    lines = (folder / LOG).read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", line) for line in lines)
+    return [line[21:] for line in lines]
+
+
+def test_every_event_is_written_and_handed_on(tmp_path: Path) -> None:
+    events: list[Event] = []
+    log = LogFile(tmp_path, events.append)
+    log.report(Note("threads: 2"))
+    log.report(Caution("the validation loss rises", hint="try fewer epochs"))
+    log.failed(MachineError("disk full", hint="make room"))
+    assert written(tmp_path) == [
+        "threads: 2",
+        "warning: the validation loss rises",
+        "hint: try fewer epochs",
+        "error: disk full",
+        "hint: make room",
+    ]
+    assert len(events) == 2
+
+
+def test_of_progress_the_first_and_the_last_line_are_written(tmp_path: Path) -> None:
+    events: list[Event] = []
+    log = LogFile(tmp_path, events.append)
+    for done in range(1, 101):
+        log.report(Progress("train", done, 100, "tokens"))
+    log.report(ProgressEnded("train", "9 steps"))
+    assert written(tmp_path) == ["train 1/100 tokens", "train 100/100 tokens", "9 steps"]
+    assert len(events) == 101
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / LOG).mkdir()
+    events: list[Event] = []
+    log = LogFile(tmp_path, events.append)
+    log.report(Note("one"))
+    log.report(Note("two"))
+    assert [type(one) for one in events] == [Caution, Note, Note]
+    assert "train.log" in str(events[0])
+
+
+def test_the_last_lines_are_whole_ones_of_a_long_log(tmp_path: Path) -> None:
+    assert last_lines(tmp_path, 3) == ()
+    lines = [f"line {number} {'x' * 90}" for number in range(400)]
+    (tmp_path / LOG).write_text("\n".join(lines) + "\nhalf")
+    assert last_lines(tmp_path, 2) == tuple(lines[-2:])
