@@ -5,8 +5,10 @@ On a terminal it shows a bar for each running task; elsewhere (nohup, a pipe, CI
 carried by colour alone.
 """
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from journeyman.errors import JourneymanError
@@ -23,6 +25,7 @@ from journeyman.lines import in_columns, plain_lines, progress_line
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
+    from rich.live import Live
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
@@ -76,6 +79,17 @@ class Console:
         self._end_bars()
         self._out.write(text.rstrip("\n") + "\n")
         self._out.flush()
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator["Live | None"]:
+        """A view on stdout that is drawn anew in place; None where stdout is no terminal."""
+        if not self._out.isatty():
+            yield None
+            return
+        from rich.live import Live
+
+        with Live(console=rich_console(self._out), auto_refresh=False) as view:
+            yield view
 
     def table(self, table: Table) -> None:
         """A result that is a table, to stdout."""

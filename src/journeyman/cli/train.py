@@ -20,9 +20,19 @@ def train(
         Preset,
         Parameter(help="Defaults as given, or those that the evidence recommends."),
     ] = "given",
+    watch: Annotated[
+        Path | None,
+        Parameter(help="Follow the run in this folder instead, from another terminal."),
+    ] = None,
 ) -> None:
     """From a dataset and a base model to a LoRA adapter."""
     del config, preset  # `journeyman.cli.presets` has read them, before the flags were parsed
+    if watch is not None:
+        from journeyman.cli.watch import watch as follow
+
+        with Console() as console:
+            follow(watch, console)
+        return
     from journeyman.train.stage import train as act
 
     with Console() as console:
