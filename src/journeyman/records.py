@@ -38,15 +38,20 @@ class Check(Struct, frozen=True, omit_defaults=True):
     """One way to find out whether an answer is right: code that runs against it.
 
     `doctest`: `source` holds `>>>` lines. `assert`: `source` holds statements that raise when the
-    answer is wrong. Both see the answer's names; `setup` runs first. `n` is how many examples or
-    statements must be seen to run: fewer is a failure.
+    answer is wrong. Both see the answer's names; `setup` runs first. `pytest`: `source` is a file
+    of tests that import the answer as the module named by `file`. `command`: `source` is a shell
+    command, run in a copy of the folder `repository` into which the answer is written as `file`;
+    code 0 passes. `n` is how many examples, statements or tests must be seen to pass (a command
+    counts as 1): fewer is a failure.
     """
 
-    kind: Literal["doctest", "assert"]
+    kind: Literal["doctest", "assert", "pytest", "command"]
     source: str
     n: int
     entry_point: str | None = None
     setup: str = ""
+    file: str = "answer.py"
+    repository: str = ""
 
 
 class Interaction(Struct, frozen=True):

@@ -45,7 +45,7 @@ ATTACKS = {
     "finds its nonce and says that all is well": (
         "import sys\n"
         "frame = sys._getframe()\n"
-        "while frame.f_back: frame = frame.f_back\n"
+        "while 'WIRE' not in frame.f_globals: frame = frame.f_back\n"
         "worker = frame.f_globals\n"
         "worker['answer'] = lambda request, names: {'nonce': request['nonce'], 'raised': '',\n"
         "    'message': '', 'text': 'True\\n', 'cut': False, 'value': ['bool', True]}\n"

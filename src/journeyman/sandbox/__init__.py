@@ -12,6 +12,7 @@ names of mounted folders, which `/proc/self/mountinfo` shows; empty files in the
 memory, which only the clock bounds.
 """
 
-from journeyman.sandbox.sandbox import Limits, Sandbox, find_sandbox
+from journeyman.sandbox.finding import find_sandbox
+from journeyman.sandbox.sandbox import Limits, Profile, Sandbox
 
-__all__ = ["Limits", "Sandbox", "find_sandbox"]
+__all__ = ["Limits", "Profile", "Sandbox", "find_sandbox"]

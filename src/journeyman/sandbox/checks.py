@@ -3,14 +3,16 @@
 The answer runs in a process inside the sandbox. That process is sent one example after another and
 sends back what was printed; what should have been printed never goes in, and text is compared with
 text out here. So a candidate that patches `doctest`, prints `PASSED`, leaves with status 0, or
-reads every byte of its own process has gained nothing that helps it to pass.
+reads every byte of its own process has gained nothing that helps it to pass. A file of tests runs
+in a sandbox of its own (`file_of_tests`); a shell command is told from a lie by canaries (`shell`).
 
 Covered: leaving early (`sys.exit`, `os._exit`), forged and unasked results, objects equal to
 everything, patched builtins, closed or flooded pipes, empty checks, skipped examples.
 Not covered: an example whose text can be guessed (`True`) or that prints nothing; an object that
 lies in arithmetic (`assert abs(f(2) - 4) < 1e-6`: the left side is worked out inside); statements
 of an `assert` check other than a comparison with a literal, whose success the candidate's own
-process reports (`CheckResult.acknowledged` counts those that assert).
+process reports (`CheckResult.acknowledged` counts those that assert); an answer that is written
+against the canaries of a shell command.
 """
 
 import time
@@ -22,9 +24,13 @@ from msgspec import Struct
 
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
-from journeyman.sandbox.judgement import NoTests, Statement, Step, raised, steps_of
-from journeyman.sandbox.sandbox import Sandbox, mounted
-from journeyman.sandbox.session import Ended, Failure, Reply, Session
+from journeyman.sandbox.file_of_tests import run_file_of_tests
+from journeyman.sandbox.judgement import NoTests, Statement, Step, steps_of
+from journeyman.sandbox.loading import Outcome, load
+from journeyman.sandbox.sandbox import Sandbox
+from journeyman.sandbox.session import Ended, Failure, Session
+from journeyman.sandbox.shell import run_shell
+from journeyman.sandbox.staging import mounted
 
 TIMEOUT_S = 10.0
 
@@ -67,24 +73,40 @@ def run_check(
     """
     started = time.monotonic()
     try:
-        steps = steps_of(check)
-    except NoTests as error:
-        return CheckResult(False, 0, check.n, "no-tests", str(error))
-    run = _Run(steps)
-    try:
         with mounted(packages, sandbox.user) as folders:
-            run.carry_out(sandbox, code, check.setup, timeout_s, folders)
-    except Ended as ended:
-        run.failure, run.detail = ended.failure, ended.detail
+            outcome = _CARRY_OUT[check.kind](sandbox, code, check, timeout_s, folders)
+    except NoTests as error:
+        outcome = Outcome(0, check.n, "no-tests", str(error))
     return CheckResult(
-        passed=run.ran == len(steps) and not run.failure,
-        ran=run.ran,
-        expected=len(steps),
-        failure=run.failure,
-        detail=_printable(run.detail),
-        acknowledged=sum(isinstance(step, Statement) and step.asserts for step in run.done),
+        passed=outcome.passed,
+        ran=outcome.ran,
+        expected=outcome.expected,
+        failure=outcome.failure,
+        detail=_printable(outcome.detail),
+        acknowledged=outcome.acknowledged,
         duration_s=time.monotonic() - started,
     )
+
+
+def _step_by_step(
+    sandbox: Sandbox, code: str, check: Check, timeout_s: float, folders: Mapping[str, Path]
+) -> Outcome:
+    """Examples or statements, one after the other."""
+    run = _Run(steps_of(check))
+    try:
+        run.carry_out(sandbox, code, check.setup, timeout_s, folders)
+    except Ended as ended:
+        run.failure, run.detail = ended.failure, ended.detail
+    told = sum(isinstance(step, Statement) and step.asserts for step in run.done)
+    return Outcome(run.ran, len(run.steps), run.failure, run.detail, told)
+
+
+_CARRY_OUT = {
+    "doctest": _step_by_step,
+    "assert": _step_by_step,
+    "pytest": run_file_of_tests,
+    "command": run_shell,
+}
 
 
 def run_checks(
@@ -142,8 +164,8 @@ class _Run:
             # The first request finds out whether the sandbox is up; the clock starts after it.
             session.ask("load", "")
             session.start_clock()
-            _load(session, setup, "the check's setup: ")
-            _load(session, code, "")
+            load(session, setup, "the check's setup: ")
+            load(session, code)
             for step in self.steps:
                 self.failure, self.detail = step.judge(session.ask(step.action, step.source))
                 self.ran += 1
@@ -154,18 +176,3 @@ class _Run:
 def _printable(text: str) -> str:
     """One line without control characters: a candidate's message may hold a terminal's commands."""
     return "".join(character if character.isprintable() else " " for character in text)[:1000]
-
-
-def _load(session: Session, source: str, prefix: str) -> None:
-    if not source:
-        return
-    reply = session.ask("load", source)
-    if reply.raised:
-        failure, detail = _load_failure(reply)
-        raise Ended(failure, prefix + detail)
-
-
-def _load_failure(reply: Reply) -> tuple[Failure, str]:
-    words: dict[str, Failure] = {"SyntaxError": "syntax", "ImportError": "import"}
-    failure, detail = raised(reply)
-    return words.get(reply.raised, failure), detail

@@ -18,6 +18,19 @@ DENIED = (
     "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "swapon", "swapoff", "reboot",
     "acct", "syslog", "memfd_create", "memfd_secret", "shmget", "msgget", "semget", "pidfd_getfd",
 )
+ALONE = (
+    "setsid", "setpgid", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown",
+    "fchownat", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr",
+    "fremovexattr", "utime", "utimes", "utimensat", "futimesat", "mq_open", "mq_unlink",
+    "sched_setscheduler", "sched_setattr", "ioprio_set",
+)
+"""Denied as well where there are no namespaces: leaving the group that is killed, and changing
+what Landlock does not see (modes, owners, attributes, times of the user's files)."""
+SIGNALS = (
+    "kill", "tkill", "tgkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+    "pidfd_open",
+)
+"""Denied as well where Landlock cannot keep signals inside (before version 6)."""
 # fmt: on
 AF_UNIX = 1
 _INJECTING_IOCTLS = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: they type into the caller's terminal
@@ -27,20 +40,29 @@ class SeccompMissing(Exception):
     """libseccomp.so.2 or its Python binding cannot be loaded."""
 
 
-def deny_list() -> bytes:
-    """The filter as classic BPF. Raises SeccompMissing where the library cannot be loaded."""
+def deny_list(*, alone: bool = False, signals: bool = False) -> bytes:
+    """The filter as classic BPF. Raises SeccompMissing where the library cannot be loaded.
+
+    alone: for a run without namespaces, which then gets no socket at all and cannot look at or
+    touch others. signals: with `alone`, refuse signals too.
+    """
     try:
         import pyseccomp
     except (ImportError, OSError, RuntimeError) as error:
         raise SeccompMissing(str(error)) from error
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     refused = pyseccomp.ERRNO(errno.EPERM)
-    for name in DENIED:
+    for name in (*DENIED, *(ALONE if alone else ()), *(SIGNALS if alone and signals else ())):
         _add(rules, refused, name)
     # ENOSYS, so that libc falls back to clone, whose flags a filter can see.
     _add(rules, pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     for name in ("socket", "socketpair"):
         _add(rules, refused, name, pyseccomp.Arg(0, pyseccomp.NE, AF_UNIX))
+    if alone:
+        # A socket of any kind could reach a service by its path, which Landlock does not see.
+        _add(rules, refused, "socket")
+        # Another process's limits; a process's own are asked for with number 0.
+        _add(rules, refused, "prlimit64", pyseccomp.Arg(0, pyseccomp.NE, 0))
     for number in _INJECTING_IOCTLS:
         only_command = pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, number)
         _add(rules, refused, "ioctl", only_command)

@@ -13,7 +13,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
@@ -21,10 +21,11 @@ from typing import IO, Literal, Self
 import msgspec
 from msgspec import Struct
 
-from journeyman.sandbox.memory import memory_of_tree
+from journeyman.sandbox.launch import command, layout_of
+from journeyman.sandbox.memory import memory_of_group, memory_of_tree, size_of
 from journeyman.sandbox.sandbox import Sandbox
+from journeyman.temporary import OwnedFolder
 
-WORKER = Path(__file__).with_name("worker.py")
 START_LIMIT_S = 20.0
 _TICK_S = 0.05
 _LEAVING_S = 1.0
@@ -43,15 +44,20 @@ Failure = Literal[
     "sandbox",
     "no-tests",
     "exit",
+    "command",
+    "canary",
 ]
-Action = Literal["load", "example", "statement", "value"]
+Action = Literal["load", "example", "statement", "value", "install", "invoke"]
+Relay = Callable[[str], bytes]
+"""Carries out what the program inside asks in the middle of a request: JSON text in and out."""
 
 
 class Reply(Struct, frozen=True):
     """What the program inside says of one request. `raised` is empty where nothing was raised.
 
     Where something was, `message` is the last line of its traceback. `text` is what was printed,
-    `cut` where it was too much. `value` is tagged JSON (`journeyman.sandbox.values`).
+    `cut` where it was too much. `value` is tagged JSON (`journeyman.sandbox.values`). With `call`
+    it is no result yet but a question to the outside.
     """
 
     nonce: str
@@ -60,6 +66,7 @@ class Reply(Struct, frozen=True):
     text: str
     cut: bool
     value: msgspec.Raw = msgspec.Raw(b"null")
+    call: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Ended(Exception):
@@ -77,6 +84,7 @@ class Session:
     def __init__(
         self, sandbox: Sandbox, *, timeout_s: float, packages: Mapping[str, Path] | None = None
     ) -> None:
+        """packages: folders that can be read inside, by their path there."""
         self._limits = sandbox.limits
         self._timeout_s = timeout_s
         self._deadline: float | None = None
@@ -84,50 +92,72 @@ class Session:
         self._packages = dict(packages or {})
         self._received = bytearray()
         self._seen: dict[int, bytearray] = {}
+        self._left = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        requests_in, self._requests = os.pipe()
-        self._answers, answers_out = os.pipe()
-        own = [requests_in, answers_out]
-        try:
-            self._process = self._start(requests_in, answers_out, own)
-        except BaseException:
-            os.close(self._requests)
-            os.close(self._answers)
-            raise
-        finally:
-            for descriptor in own:
-                os.close(descriptor)
-        os.set_blocking(self._requests, False)
-        self._watch()
+        with contextlib.ExitStack() as starting:
+            self._scratch = None
+            if self._sandbox.profile == "degraded":
+                self._scratch = self._make_scratch(starting)
+            self.layout = layout_of(self._sandbox, self._packages, self._scratch)
+            requests_in, self._requests = os.pipe()
+            self._answers, answers_out = os.pipe()
+            lifeline, hold = os.pipe()
+            for ours in (self._requests, self._answers, hold):
+                starting.callback(os.close, ours)
+            own = [requests_in, answers_out, lifeline]
+            try:
+                self._process = self._start((requests_in, answers_out), lifeline, own)
+            finally:
+                for descriptor in own:
+                    os.close(descriptor)
+            os.set_blocking(self._requests, False)
+            self._watch()
+            self._left = starting.pop_all()
         return self
 
-    def _start(self, requests: int, answers: int, own: list[int]) -> subprocess.Popen[bytes]:
-        """Start bwrap with a fresh environment and only the descriptors that it needs."""
+    def _make_scratch(self, starting: contextlib.ExitStack) -> Path:
+        """A folder of the run's own user; where there are no namespaces, it is on the disk."""
+        scratch = starting.enter_context(OwnedFolder("scratch", open_to_all=True)) / "work"
+        scratch.mkdir(mode=0o700)
+        if self._sandbox.user is not None:
+            os.chown(scratch, self._sandbox.user, self._sandbox.user)
+        return scratch
+
+    def _start(
+        self, pipes: tuple[int, int], lifeline: int, own: list[int]
+    ) -> subprocess.Popen[bytes]:
+        """Start it with a fresh environment and only the descriptors that it needs."""
         own.append(rules := os.memfd_create("seccomp"))
         os.write(rules, self._sandbox.seccomp)
         os.lseek(rules, 0, os.SEEK_SET)
-        limits = json.dumps(self._limits.inside(int(self._timeout_s) + 2))
-        shim = ["-I", "-S", "-B", "-X", "utf8", "-c", WORKER.read_text(encoding="utf-8")]
-        command = self._sandbox.command(seccomp_fd=rules, packages=self._packages)
-        command += ["--", self._sandbox.python, *shim, str(requests), str(answers), limits]
+        strict = self._sandbox.profile == "strict"
+        arguments = command(
+            self._sandbox,
+            self.layout,
+            self._packages,
+            cpu_s=int(self._timeout_s) + 2,
+            pipes=pipes,
+            rules=rules,
+            lifeline=None if strict else lifeline,
+        )
         user = self._sandbox.user
         try:
             return subprocess.Popen(
-                command,
+                arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(requests, answers, rules),
+                pass_fds=(*pipes, rules if strict else lifeline),
                 start_new_session=True,
-                env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-                cwd="/",
+                env=self.layout.environment,
+                cwd="/" if strict else self.layout.scratch,
                 user=user,
                 group=user,
                 extra_groups=None if user is None else [],
             )
         except OSError as error:
-            raise Ended("sandbox", f"cannot start bwrap: {error.strerror}") from error
+            raise Ended("sandbox", f"cannot start it: {error.strerror}") from error
 
     def _watch(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -143,7 +173,7 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Kill all of it: the namespace's first process dies with bwrap, the rest with that."""
+        """Kill all of it: a namespace's processes die with its first one, a group at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -151,20 +181,31 @@ class Session:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
-        os.close(self._requests)
-        os.close(self._answers)
+        self._left.close()
 
     def start_clock(self) -> None:
         """From now on the session has its `timeout_s`; starting up has a limit of its own."""
         self._deadline = time.monotonic() + self._timeout_s
 
-    def ask(self, action: Action, source: str) -> Reply:
-        """Send one request and wait for its answer. Raises Ended."""
+    def ask(self, action: Action, source: str, relay: Relay | None = None) -> Reply:
+        """Send one request and wait for its answer. Raises Ended.
+
+        relay: answers what the program inside asks meanwhile; without one it may not ask.
+        """
         nonce = secrets.token_hex(16)
         request = {"nonce": nonce, "action": action, "source": source}
-        waiting = memoryview(json.dumps(request).encode() + b"\n")
+        waiting = json.dumps(request).encode() + b"\n"
         deadline = self._deadline or time.monotonic() + START_LIMIT_S
-        line = self._exchange(waiting, deadline)
+        while True:
+            reply = self._checked(self._exchange(memoryview(waiting), deadline), nonce)
+            if not reply.call:
+                return reply
+            if relay is None:
+                raise Ended("sandbox", "a question was written that nobody expected")
+            waiting = relay(bytes(reply.call).decode()) + b"\n"
+
+    def _checked(self, line: bytes, nonce: str) -> Reply:
+        """A reply that carries its request's nonce. Raises Ended."""
         try:
             reply = msgspec.json.decode(line, type=Reply)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -183,7 +224,7 @@ class Session:
                 raise Ended("timeout", f"not done after {self._timeout_s:g} s")
             if now - checked > _TICK_S:
                 checked = now
-                self._check_memory()
+                self._check_use()
             waiting = self._send(waiting)
             for key, _ in self._selector.select(_TICK_S if not waiting else 0.005):
                 if key.fd == self._answers:
@@ -193,10 +234,17 @@ class Session:
                 else:
                     self._drain(key.fileobj)
 
-    def _check_memory(self) -> None:
-        used = memory_of_tree(self._process.pid)
+    def _check_use(self) -> None:
+        """Raise Ended where all of it together holds too much memory or too much of the disk."""
+        measure = memory_of_tree if self._scratch is None else memory_of_group
+        used = measure(self._process.pid)
         if used > self._limits.total_memory_bytes:
             raise Ended("memory", f"its processes held {used // 2**20} MiB together")
+        if self._scratch is None:
+            return
+        size = size_of(self._scratch)
+        if size is None or size > self._limits.scratch_bytes:
+            raise Ended("output", "it wrote more, or more files, than its folder may hold")
 
     def _send(self, waiting: memoryview) -> memoryview:
         if waiting:

@@ -1,32 +1,26 @@
 """The program inside the sandbox: it runs what it is sent and says what came out. No verdicts here.
 
-Started as `python3 -I -S -c <this file> REQUESTS ANSWERS LIMITS`, it sets its own limits and then
-answers one JSON line for each JSON line. It never learns what an example should print or what a
-value should be, so a candidate that takes this process over has nothing to copy from.
+`confinement` becomes this program; it answers one JSON line for each JSON line on its pipes. It
+never learns what an example should print or what a value should be, so a candidate that takes this
+process over has nothing to copy from. A helper (`install`) may ask the outside back (`exchange`).
 It uses the standard library alone and is never imported by the program outside.
 """
 
 import builtins
+import ctypes
 import json
 import linecache
 import os
-import resource
 import sys
 import traceback
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, SimpleNamespace
+from typing import Any, TextIO
 
 TEXT_LIMIT = 32 * 1024
 """Characters of printed text that one answer carries; one more says that there was more."""
 
 Names = dict[str, object]
-
-
-def limit_self(limits: dict[str, int]) -> None:
-    """Set hard limits by resource name, and step back behind everything else that runs."""
-    for name, most in limits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
-    os.nice(10)
 
 
 class Capture:
@@ -131,11 +125,58 @@ def fault(error: BaseException) -> dict[str, object]:
     return {"raised": kind, "message": lines[-1][:TEXT_LIMIT]}
 
 
+def text_of(error: BaseException) -> str:
+    """What an exception says of itself, cut."""
+    try:
+        return str(error)[:TEXT_LIMIT]
+    except BaseException:  # noqa: BLE001 - a candidate's __str__ may raise anything
+        return ""
+
+
+def scalar(tag: str, value: Any = None) -> Any:
+    """A single value from its tag, the inverse of `plain`."""
+    match tag:
+        case "none" | "bool":
+            return value
+        case "int":
+            return int(value, 16)
+        case "float":
+            return float.fromhex(value)
+    data = bytes.fromhex(value)
+    return data if tag == "bytes" else data.decode("utf-8", "surrogatepass")
+
+
+def shut_off() -> None:
+    """From now on no other process may look into this one, though it has the same user."""
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+
+
+def run_install(_: Names, source: str) -> None:
+    """Load a helper beside the answer; it has an `invoke`."""
+    HELPER.clear()
+    HELPER["__name__"] = "helper"
+    run(compile(source, "<helper>", "exec", dont_inherit=True), HELPER)
+
+
+def run_invoke(names: Names, source: str) -> object:
+    """Let the helper carry out one request."""
+    tools = SimpleNamespace(
+        **{kind.__name__: kind for kind in (Capture, plain, scalar, text_of, shut_off)},
+        names=names,
+        exchange=WIRE.exchange,
+    )
+    invoke: Any = HELPER["invoke"]
+    return invoke(json.loads(source), tools)
+
+
+HELPER: Names = {}
 ACTIONS: dict[str, Callable[[Names, str], object]] = {
     "load": run_load,
     "example": run_example,
     "statement": run_statement,
     "value": run_value,
+    "install": run_install,
+    "invoke": run_invoke,
 }
 
 
@@ -156,24 +197,45 @@ def answer(request: dict[str, str], names: Names) -> dict[str, object]:
     return result
 
 
-def serve(requests: int, answers: int) -> None:
+class Wire:
+    """The two pipes to the outside."""
+
+    def __init__(self, requests: TextIO, answers: int) -> None:
+        self._requests = requests
+        self._answers = answers
+        self._dump, self._write = json.dumps, os.write
+        self.nonce = ""
+
+    def send(self, message: dict[str, object]) -> None:
+        """One line."""
+        line = self._dump(message).encode() + b"\n"
+        while line:
+            line = line[self._write(self._answers, line) :]
+
+    def receive(self) -> Any:
+        """The next line, or None where the other side has closed the pipe."""
+        line = self._requests.readline()
+        return json.loads(line) if line else None
+
+    def exchange(self, call: dict[str, object]) -> Any:
+        """Ask the outside something in the middle of a request."""
+        empty = {"raised": "", "message": "", "text": "", "cut": False}
+        self.send({"nonce": self.nonce, "call": call, **empty})
+        return self.receive()
+
+
+def serve(wire: Wire) -> None:
     """Answer requests until the other side closes the pipe."""
     names: Names = {"__name__": "answer", "__builtins__": builtins}
     scope: Names | None = None
-    dump, write = json.dumps, os.write
-    with os.fdopen(requests, encoding="utf-8") as lines:
-        for line in lines:
-            request = json.loads(line)
-            if request["action"] != "load" and scope is None:
-                # A copy, as doctest makes one: a check's variables must not change the answer's.
-                scope = dict(names)
-            reply = dump(answer(request, scope or names)).encode() + b"\n"
-            while reply:
-                reply = reply[write(answers, reply) :]
+    while (request := wire.receive()) is not None:
+        wire.nonce = request["nonce"]
+        if request["action"] not in ("load", "install", "invoke") and scope is None:
+            # A copy, as doctest makes one: a check's variables must not change the answer's.
+            scope = dict(names)
+        wire.send(answer(request, scope or names))
 
 
 if __name__ == "__main__":
-    limit_self(json.loads(sys.argv[3]))
-    # Mounted packages come last: an answer's own names and the standard library win.
-    sys.path.append("/packages")
-    serve(int(sys.argv[1]), int(sys.argv[2]))
+    WIRE = Wire(os.fdopen(int(sys.argv[3]), encoding="utf-8"), int(sys.argv[4]))
+    serve(WIRE)

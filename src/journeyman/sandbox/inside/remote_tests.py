@@ -1,0 +1,223 @@
+"""Runs a pytest file against an answer that is not here: its calls go to another sandbox.
+
+The module that the tests import is made of stand-ins. What comes back is plain data, or a stand-in
+for an object over there, which is equal to itself alone: no code of the answer runs in this
+process, so that it can patch nothing here, end nothing here, and equal nothing here.
+"""
+
+import builtins
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Link:
+    """Asks the other side and turns its replies into values."""
+
+    def __init__(self, worker: Any, module: str) -> None:
+        self.worker = worker
+        self.module = types.ModuleType(module)
+        self.kinds: dict[str, type] = {}
+        self.objects: dict[int, Any] = {}
+        names = worker.exchange({"what": "describe"})["names"]
+        for name, about in names.items():
+            setattr(self.module, name, self.stand_in(name, about))
+
+    def stand_in(self, name: str, about: dict[str, Any]) -> object:
+        """What a name of the answer's module is here."""
+        if about["kind"] == "exception":
+            kind = type(name, (known_exception(about["bases"]),), {})
+            self.kinds[name] = kind
+            return kind
+        if about["kind"] == "class":
+
+            def make(_: type, *arguments: Any, **named: Any) -> Any:
+                return self.call("call", name, (), arguments, named)
+
+            kind = type(name, (Remote,), {"__new__": make, "__init__": nothing})
+            self.kinds[name] = kind
+            return kind
+        if about["kind"] == "callable":
+            return self.function(name)
+        return self.call("get", name, (), (), {}) if about["kind"] == "value" else None
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A function here that calls the one over there."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self.call("call", name, (), arguments, named)
+
+        call.__name__ = call.__qualname__ = name
+        return call
+
+    def call(
+        self,
+        what: str,
+        target: str | int,
+        path: tuple[str, ...],
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+    ) -> Any:
+        """One operation over there. Raises what it raised, as a class that is known here."""
+        request = {
+            "what": what,
+            "target": target,
+            "path": path,
+            "arguments": [self.sent(value) for value in arguments],
+            "named": {name: self.sent(value) for name, value in named.items()},
+        }
+        reply = self.worker.exchange(request)
+        sys.stdout.write(reply["text"])
+        for mine, theirs in zip(arguments, reply["arguments"], strict=True):
+            if theirs is not None:
+                update(mine, self.received(theirs))
+        if reply["raised"]:
+            kind = self.kinds.get(reply["raised"]) or known_exception(reply["bases"])
+            raise kind(*[reply["message"]] if reply["message"] else [])
+        return self.received(reply["value"])
+
+    def sent(self, value: object) -> list[Any]:
+        """Plain data as tags, a stand-in as the handle that it stands for."""
+        if isinstance(value, Remote):
+            return ["handle", value._handle]
+        if isinstance(value, list | tuple | set | frozenset):
+            return [type(value).__name__, *map(self.sent, value)]
+        if isinstance(value, dict):
+            return ["dict", *([self.sent(key), self.sent(item)] for key, item in value.items())]
+        tagged: list[Any] = self.worker.plain(value)
+        if tagged[0] == "other":
+            raise TypeError(f"a {tagged[1]} cannot be handed to the answer: it is no plain data")
+        return tagged
+
+    def received(self, item: list[Any]) -> Any:
+        """A value from its tags; an object over there becomes a stand-in, one for each handle."""
+        tag, *rest = item
+        if tag == "handle":
+            return self.objects.setdefault(rest[0], self.remote(*rest))
+        if tag == "dict":
+            return {self.received(key): self.received(value) for key, value in rest}
+        if tag in ("list", "tuple", "set", "frozenset"):
+            return getattr(builtins, tag)(map(self.received, rest))
+        return self.worker.scalar(tag, *rest)
+
+    def remote(self, handle: int, kind: str, _: bool) -> "Remote":
+        """A new stand-in."""
+        known = self.kinds.get(kind, Remote)
+        made = object.__new__(known if issubclass(known, Remote) else Remote)
+        made._link, made._handle = self, handle
+        return made
+
+
+def nothing(*_: object, **__: object) -> None:
+    """What there is to do after a stand-in was made."""
+
+
+class Remote:
+    """Stands for an object over there. It is equal to itself alone."""
+
+    _link: Link
+    _handle: int
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._link.call("get", self._handle, (name,), (), {})
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the object over there."""
+        return self._link.call("call", self._handle, (), arguments, named)
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        return self._link.call("call", self._handle, (method,), arguments, {})
+
+    def __len__(self) -> int:
+        return int(self._ask("__len__"))
+
+    def __iter__(self) -> Iterator[Any]:
+        found: Iterator[Any] = self._ask("__iter__")
+        return found
+
+    def __next__(self) -> Any:
+        return self._ask("__next__")
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._ask("__getitem__", key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._ask("__setitem__", key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._ask("__delitem__", key)
+
+    def __contains__(self, item: Any) -> bool:
+        return self._ask("__contains__", item) is True
+
+    def __bool__(self) -> bool:
+        raise TypeError("the truth of an object of the answer's proves nothing")
+
+    def __enter__(self) -> Any:
+        return self._ask("__enter__")
+
+    def __exit__(self, *_: object) -> bool:
+        return self._ask("__exit__", None, None, None) is True
+
+    def __str__(self) -> str:
+        return str(self._ask("__str__"))
+
+
+def known_exception(bases: list[str]) -> type[Exception]:
+    """The nearest builtin exception among the names of an exception's ancestors."""
+    for name in bases:
+        kind = getattr(builtins, name, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            return kind
+    return RuntimeError
+
+
+def update(mine: Any, theirs: Any) -> None:
+    """Carry over what a call has changed in a list, dict or set that it was given."""
+    if type(mine) is type(theirs) and isinstance(mine, list | dict | set) and mine != theirs:
+        mine.clear()
+        mine.extend(theirs) if isinstance(mine, list) else mine.update(theirs)
+
+
+class Counts:
+    """What became of each test."""
+
+    def __init__(self) -> None:
+        self.passed: set[str] = set()
+        self.failed: dict[str, str] = {}
+        self.skipped: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count one phase of one test."""
+        if report.failed:
+            self.failed.setdefault(report.nodeid, str(report.longrepr)[-400:])
+        elif report.skipped or hasattr(report, "wasxfail"):
+            self.skipped.add(report.nodeid)
+        elif report.when == "call":
+            self.passed.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be read is a failure."""
+        if report.failed:
+            self.failed[report.nodeid or "collection"] = str(report.longrepr)[-400:]
+
+
+def invoke(request: dict[str, Any], worker: Any) -> list[Any]:
+    """Run the file of tests; how many passed, failed and were skipped, and the first failure."""
+    sys.modules[request["module"]] = Link(worker, request["module"]).module
+    file = Path(request["folder"]) / "test_answer.py"
+    file.write_text(request["source"], encoding="utf-8")
+    counts = Counts()
+    flags = ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
+    code = pytest.main([str(file), *flags, "--rootdir", request["folder"]], plugins=[counts])
+    counts.passed -= counts.failed.keys() | counts.skipped
+    first = next(iter(counts.failed.values()), "")
+    numbers = [int(code), len(counts.passed), len(counts.failed), len(counts.skipped), first]
+    tagged: list[Any] = worker.plain(numbers)
+    return tagged

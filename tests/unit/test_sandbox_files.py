@@ -1,0 +1,167 @@
+"""Checks that are a file of tests or a shell command: judged where the answer cannot reach."""
+
+from pathlib import Path
+
+import pytest
+
+from journeyman.records import Check
+from tests.sandboxes import RIGHT, check
+
+TESTS = """
+import pytest
+from answer import double
+
+@pytest.mark.parametrize("x", [1, 2.5, "ab", [1]])
+def test_twice(x):
+    assert double(x) == x + x
+
+def test_refuses():
+    with pytest.raises(TypeError):
+        double(None)
+"""
+FILE = Check("pytest", TESTS, n=5)
+SCRIPT = "from core import double\nassert double(2) == 4\nassert double('ab') == 'abab'\n"
+LIAR = "class Liar:\n    def __eq__(self, other): return True\n"
+ATTACKS = {
+    "leaves at once": "import os\nos._exit(0)",
+    "leaves politely": "raise SystemExit(0)",
+    "leaves when it is called": "import os\ndef double(x): os._exit(0)",
+    "leaves at the end": "import atexit, os\natexit.register(os._exit, 0)\ndef double(x): return 0",
+    "equals everything": LIAR + "def double(x): return Liar()",
+    "patches pytest": (
+        "import sys, types\n"
+        "try:\n"
+        "    import _pytest.runner as runner\n"
+        "    runner.pytest_runtest_call = lambda item: None\n"
+        "except ImportError:\n"
+        "    for name in ('pytest', '_pytest'): sys.modules[name] = types.ModuleType(name)\n"
+        "def double(x): return 0"
+    ),
+    "prints a summary": "import os\nos.write(1, b'5 passed')\ndef double(x):\n    os._exit(0)",
+    "deletes the tests": (
+        "import glob, os\n"
+        "for p in glob.glob('**/test*', recursive=True): os.path.isfile(p) and os.remove(p)\n"
+        "def double(x): os._exit(0)"
+    ),
+    "swaps the builtins": "import builtins\nbuiltins.AssertionError = KeyError\nexit(0)",
+    "walks the frames": (
+        "import sys\nframe = sys._getframe()\nwhile frame:\n"
+        "    for name in ('received', 'carry_out', 'sent', 'answer'):\n"
+        "        if name in frame.f_globals: frame.f_globals[name] = lambda *a: ['bool', True]\n"
+        "    frame = frame.f_back\n"
+        "def double(x): return True"
+    ),
+    "is empty": "",
+    "is wrong": "def double(x):\n    return x",
+}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a script that asks for what the answer should define."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / "tests").mkdir()
+    (folder / "tests" / "run.py").write_text(SCRIPT)
+    (folder / "tests" / "test_core.py").write_text(TESTS.replace("answer", "core"))
+    return folder
+
+
+def command(repository: Path, line: str = "PYTHONPATH=. python3 tests/run.py") -> Check:
+    """A check by a command in that folder."""
+    return Check("command", line, n=1, file="core.py", repository=str(repository))
+
+
+def test_a_right_answer_passes_a_file_of_tests() -> None:
+    result = check(RIGHT, FILE)
+    assert (result.passed, result.ran, result.acknowledged) == (True, 5, 0), result
+
+
+@pytest.mark.parametrize("code", ATTACKS.values(), ids=ATTACKS)
+def test_an_attack_on_a_file_of_tests_fails(code: str) -> None:
+    result = check(code, FILE)
+    assert (result.passed, bool(result.failure)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "def test_nothing(): pass",
+        "import pytest as p\n@p.mark.skip\ndef test_a(): 0\n@p.mark.xfail\ndef test_b(): 1/0",
+        "import pytest\npytest.skip('all of it', allow_module_level=True)",
+    ],
+    ids=["empty", "fewer than promised", "skipped", "skipped as a whole"],
+)
+def test_a_file_that_runs_too_few_tests_is_never_passed(source: str) -> None:
+    result = check(RIGHT, Check("pytest", source, n=2))
+    assert (result.passed, result.failure) == (False, "no-tests")
+
+
+def test_classes_exceptions_and_changed_arguments_reach_the_tests() -> None:
+    code = """
+class Full(ValueError): pass
+class Box:
+    def __init__(self, room): self.room, self.things = room, []
+    def put(self, thing):
+        if len(self.things) == self.room: raise Full("no room")
+        self.things.append(thing)
+    def __len__(self): return len(self.things)
+    def __iter__(self): return iter(self.things)
+def sort(items): items.sort()
+"""
+    tests = """
+import pytest
+from answer import Box, Full, sort
+def test_box():
+    box = Box(1)
+    box.put(3)
+    assert (len(box), list(box), box.room) == (1, [3], 1) and isinstance(box, Box)
+    with pytest.raises(Full, match="no room"):
+        box.put(4)
+def test_sort():
+    items = [2, 1]
+    sort(items)
+    assert items == [1, 2]
+"""
+    result = check(code, Check("pytest", tests, n=2))
+    assert result.passed, result
+
+
+def test_a_right_answer_passes_a_command_which_is_acknowledged(repository: Path) -> None:
+    result = check(RIGHT, command(repository))
+    assert (result.passed, result.ran, result.acknowledged) == (True, 1, 1), result
+    assert not (repository / "core.py").exists()
+
+
+def test_a_command_may_be_pytest(repository: Path) -> None:
+    result = check(RIGHT, command(repository, "python3 -m pytest -q tests"), timeout_s=20.0)
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("code", ATTACKS.values(), ids=ATTACKS)
+def test_an_attack_on_a_command_fails(code: str, repository: Path) -> None:
+    result = check(code, command(repository))
+    assert (result.passed, bool(result.failure)) == (False, True)
+
+
+@pytest.mark.parametrize("line", ["true", "", "python3 tests/run.py; exit 0"])
+def test_a_command_that_passes_without_an_answer_proves_nothing(
+    line: str, repository: Path
+) -> None:
+    assert check(RIGHT, command(repository, line)).failure == "no-tests"
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../core.py", "", "a/../../b"])
+def test_a_file_outside_of_the_repository_is_refused(file: str, repository: Path) -> None:
+    what = Check("command", "false", n=1, file=file, repository=str(repository))
+    assert check(RIGHT, what).failure == "no-tests"
+
+
+def test_a_link_in_a_repository_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sesame")
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "link").symlink_to(tmp_path / "secret")
+    what = command(tmp_path / "repository", "test -e core.py && cat link")
+    result = check(RIGHT, what)
+    assert result.failure == "command"
+    assert "sesame" not in result.detail
