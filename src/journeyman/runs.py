@@ -18,6 +18,7 @@ from journeyman.records import Manifest
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+TOPOLOGY = Path("/sys/devices/system/cpu")
 _DYING_S = 2.0
 _RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
 
@@ -48,6 +49,20 @@ def machine() -> str:
         name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), name)
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return f"{name}, {len(os.sched_getaffinity(0))} cores, {memory_bytes / 2**30:.0f} GiB"
+
+
+def physical_cores(topology: Path = TOPOLOGY) -> int:
+    """How many cores the threads that we may use lie on; hyperthreads of one core count once.
+
+    Where the kernel does not say, every thread counts as a core.
+    """
+    mine = os.sched_getaffinity(0)
+    siblings = {cpu: topology / f"cpu{cpu}" / "topology" / "thread_siblings_list" for cpu in mine}
+    known = {
+        path.read_text(encoding="ascii").strip() if path.is_file() else str(cpu)
+        for cpu, path in siblings.items()
+    }
+    return len(known)
 
 
 def write_manifest(

@@ -194,6 +194,8 @@ class EvaluateSettings:
     """Longest answer in tokens, the same for both models."""
     threads: int | None = None
     """Processor threads; by default one for each core."""
+    warm_tasks: int = 10
+    """Tasks that are asked again, twice each, to time requests whose shared start is read already."""
     sandbox: bool = True
     """Run generated code against its checks, in the sandbox; where none can be had it is not run."""
     seed: int = SEED

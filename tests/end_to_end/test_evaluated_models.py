@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from journeyman.errors import IntegrityError
-from journeyman.evaluate.arms import compared
+from journeyman.evaluate.arms import compared, require_unchanged
 from journeyman.events import Caution, Event, ignore
 from journeyman.files import sha256_of
 from journeyman.runs import write_manifest
@@ -31,10 +31,18 @@ def gguf(path: Path, *, outputs: dict[str, str] | None = None, **facts: object) 
     return path
 
 
-def test_a_gguf_with_other_bytes_than_promised_is_refused(tmp_path: Path) -> None:
+def test_a_gguf_knows_which_bytes_were_promised(tmp_path: Path) -> None:
     model = gguf(tmp_path / "tuned.gguf", outputs={"tuned.gguf": "0" * 64})
-    with pytest.raises(IntegrityError, match="its manifest promises `0000000`"):
-        compared(EvaluateSettings(model=model), ignore)
+    assert compared(EvaluateSettings(model=model), ignore).tuned.promised_sha256 == "0" * 64
+
+
+def test_a_file_that_changes_under_the_measurement_is_noticed(tmp_path: Path) -> None:
+    model = gguf(tmp_path / "tuned.gguf")
+    arms = compared(EvaluateSettings(model=model), ignore).arms
+    require_unchanged(arms)
+    model.write_bytes(b"another")
+    with pytest.raises(IntegrityError, match="changed while it was measured"):
+        require_unchanged(arms)
 
 
 def test_the_base_is_the_one_that_the_manifest_names(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from journeyman.evaluate.extract import extract
 from journeyman.evaluate.form import asked_names, form
-from journeyman.evaluate.ladder import decode_rate, finished, score, served
+from journeyman.evaluate.ladder import finished, score, served
 from journeyman.evaluate.records import Item, ScoredItem, Task
+from journeyman.evaluate.timing import decode_rate
 from journeyman.records import Answer, Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check
 from tests.sandboxes import sandbox

@@ -2,8 +2,9 @@
 
 import pytest
 
-from journeyman.evaluate.measures import clusters_passing, latency, paired, rungs
+from journeyman.evaluate.measures import clusters_passing, paired, rungs
 from journeyman.evaluate.records import ArmId, Score, ScoredItem, Task
+from journeyman.evaluate.timing import latency
 from journeyman.evaluate.words import percent
 from journeyman.records import Answer, Check, Message
 from tests.scripted_engine import said

@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from journeyman.evaluate import criteria
 from journeyman.evaluate.costs import Latency
-from journeyman.evaluate.records import Arm, ArmResult, Leak, Paired, Plan, Rung
+from journeyman.evaluate.records import Arm, ArmResult, Leak, Paired, Plan, Rung, Verdict
+from journeyman.evaluate.validity import gates
 from journeyman.evaluate.verdict import Evidence, is_smallest, judge
 from journeyman.stats import Difference, Mean, tango_interval, wilson
 
@@ -23,7 +24,7 @@ def result(
 ) -> ArmResult:
     rung = Rung("S1", "finished", "", wilson(190, 200), {"limit": 10})
     times = Latency(200, 200, latency or mean(8.0), first_token_s=1.0, tokens_per_s=20.0,
-                    answer_tokens=400)  # fmt: skip
+                    answer_tokens=400, other_load=0.0, cores=2)  # fmt: skip
     arm = replace(ARM, **changes)
     return ArmResult(arm, 200, (rung,), times, memory, 1.0, {})
 
@@ -46,6 +47,12 @@ GOOD = Evidence(
     primary=pair(40, 2),
     sandbox=True,
 )
+
+
+def judged(evidence: Evidence) -> Verdict:
+    """The verdict with the gates of what the evidence holds."""
+    arms = [result for result in (evidence.base, evidence.tuned) if result is not None]
+    return judge(replace(evidence, validity=gates(evidence.plan, evidence.leak, arms, (), ())))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ def test_the_need_of_equal_models_is_the_closed_form() -> None:
 
 
 def test_all_passed_is_deploy() -> None:
-    verdict = judge(GOOD)
+    verdict = judged(GOOD)
     assert verdict.label == "DEPLOY"
     assert verdict.next_steps == ()
 
@@ -154,7 +161,7 @@ def test_all_passed_is_deploy() -> None:
     ],
 )
 def test_what_was_not_seen_is_not_deployed(changes: dict[str, object], word: str) -> None:
-    verdict = judge(replace(GOOD, **changes))
+    verdict = judged(replace(GOOD, **changes))
     assert verdict.label == "ITERATE"
     assert any(word in reason for reason in verdict.reasons)
     assert verdict.next_steps
@@ -171,11 +178,11 @@ def test_what_was_not_seen_is_not_deployed(changes: dict[str, object], word: str
         ({"tuned": result(memory=11 * GIB, quantization="Q8_0")}, "ITERATE"),
         ({"tuned": replace(result(), recorded=199)}, "INVALID"),
         ({"tuned": None}, "INVALID"),
-        ({"leak": Leak(tasks=("a",), of=200)}, "INVALID"),
+        ({"leak": Leak(tasks=("a",), of=200, files=("train.jsonl",))}, "INVALID"),
     ],
 )
 def test_labels(changes: dict[str, object], label: str) -> None:
-    assert judge(replace(GOOD, **changes)).label == label
+    assert judged(replace(GOOD, **changes)).label == label
 
 
 def test_a_model_without_time_for_an_answer_is_aborted() -> None:
@@ -185,7 +192,7 @@ def test_a_model_without_time_for_an_answer_is_aborted() -> None:
 
 
 def test_a_leak_says_how_many() -> None:
-    verdict = judge(replace(GOOD, leak=Leak(tasks=("a",) * 20, of=31)))
+    verdict = judged(replace(GOOD, leak=Leak(tasks=("a",) * 20, of=31, files=("t",))))
     assert "20 of 31" in verdict.reasons[0]
 
 

@@ -27,11 +27,12 @@ from journeyman.errors import DataRefused, UpstreamError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp import Tools
-from journeyman.model.machine import physical_cores
 from journeyman.model.turns import as_openai
 from journeyman.records import Answer, Message
+from journeyman.runs import physical_cores
 
 SEED = 42
+CONTEXT_TOKENS = 4096
 SILENCE_LIMIT_S = 600.0
 _START_BASE_S = 120.0
 _SLOWEST_DISK_BYTES_S = 20e6
@@ -47,6 +48,28 @@ class _Tokens(Struct):
     tokens: list[int]
 
 
+def serving_flags(
+    *,
+    threads: int | None = None,
+    context_tokens: int = CONTEXT_TOKENS,
+    cache_type: Literal["f16", "f32"] = "f16",
+) -> list[str]:
+    """The server's settings, without the file: one slot, a bounded context, weights held once."""
+    # Writing an answer waits for the memory, which a second thread on a core does not speed up;
+    # reading a prompt computes, and takes them all.
+    write, read = threads or physical_cores(), threads or len(os.sched_getaffinity(0))
+    return [
+        *("--offline", "--no-ui", "--no-slots", "--cors-origins", "localhost"),
+        *("--parallel", "1", "--ctx-size", str(context_tokens)),
+        *("--threads", str(write), "--threads-batch", str(read)),
+        # A mapped file and repacked weights would both stay in memory and count twice.
+        *("--load-mode", "none", "--cache-ram", "0"),
+        *("--cache-type-k", cache_type, "--cache-type-v", cache_type),
+        *("--seed", str(SEED), "--temp", "0", "--skip-chat-parsing"),
+        *("--log-verbosity", "3", "--log-colors", "off"),
+    ]
+
+
 class LlamaServer:
     """An `Engine` over llama-server, from the very file that will be deployed."""
 
@@ -56,7 +79,7 @@ class LlamaServer:
         *,
         tools: Tools,
         threads: int | None = None,
-        context_tokens: int = 4096,
+        context_tokens: int = CONTEXT_TOKENS,
         cache_type: Literal["f16", "f32"] = "f16",
         silence_limit_s: float = SILENCE_LIMIT_S,
         report: Reporter = ignore,
@@ -73,10 +96,7 @@ class LlamaServer:
         self._is_noted = False
         self.gguf = gguf
         self.tools = tools
-        # Writing an answer waits for the memory, which a second thread on a core does not speed up;
-        # reading a prompt computes, and takes them all.
-        self.threads = threads or physical_cores()
-        self.prompt_threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads
         self.context_tokens = context_tokens
         self.cache_type = cache_type
         self.silence_limit_s = silence_limit_s
@@ -98,17 +118,12 @@ class LlamaServer:
 
     def command(self) -> list[str]:
         """The command line, without its address and key: for the record, and to do it by hand."""
-        return [
-            *(str(self.tools.server), "--model", str(self.gguf)),
-            *("--offline", "--no-ui", "--no-slots", "--cors-origins", "localhost"),
-            *("--parallel", "1", "--ctx-size", str(self.context_tokens)),
-            *("--threads", str(self.threads), "--threads-batch", str(self.prompt_threads)),
-            # A mapped file and repacked weights would both stay in memory and count twice.
-            *("--load-mode", "none", "--cache-ram", "0"),
-            *("--cache-type-k", self.cache_type, "--cache-type-v", self.cache_type),
-            *("--seed", str(SEED), "--temp", "0", "--skip-chat-parsing"),
-            *("--log-verbosity", "3", "--log-colors", "off"),
-        ]
+        flags = serving_flags(
+            threads=self.threads,
+            context_tokens=self.context_tokens,
+            cache_type=self.cache_type,
+        )
+        return [str(self.tools.server), "--model", str(self.gguf), *flags]
 
     def answer(
         self, messages: Sequence[Message], *, max_tokens: int, reuse_prompt: bool = False

@@ -4,7 +4,7 @@ A tuned GGUF is compared with its base in the same quantisation, made by the sam
 is compared with its base in torch, which is not what will be served: the verdict says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -76,8 +76,9 @@ def _with_gguf(settings: EvaluateSettings, report: Reporter) -> Compared:
         path=str(settings.model),
         base=_base_fact(manifest, "name"),
         quantization=_quantization(settings.model, manifest),
+        promised_sha256=manifest.outputs.get(settings.model.name, "") if manifest else "",
+        template_sha256=_template_sha256(settings.model),
     )
-    _require_promised(settings.model, tuned.sha256, manifest)
     base = _base_gguf(settings, tuned, manifest, report)
     return Compared((base, tuned) if base else (tuned,))
 
@@ -87,13 +88,16 @@ def _manifest_of(gguf: Path) -> Manifest | None:
     return read_manifest(gguf.parent, name=f"{gguf.name}.manifest.json")
 
 
-def _require_promised(gguf: Path, sha256: str, manifest: Manifest | None) -> None:
-    promised = manifest.outputs.get(gguf.name) if manifest else None
-    if promised is not None and promised != sha256:
-        raise IntegrityError(
-            f"`{gguf}` is `{sha256[:7]}`, its manifest promises `{promised[:7]}` (sha256)",
-            hint="run `journeyman convert` again",
-        )
+def _template_sha256(gguf: Path) -> str:
+    """Over the file's own chat template; empty where it has none or cannot be read."""
+    from journeyman.gguf_header import read_gguf_header
+
+    try:
+        template = read_gguf_header(gguf).values.get("tokenizer.chat_template")
+    except IntegrityError:
+        # The server says what is wrong with the file, when it is asked to load it.
+        return ""
+    return content_id(template) if isinstance(template, str) else ""
 
 
 def _base_fact(manifest: Manifest | None, key: str) -> str:
@@ -153,6 +157,7 @@ def _base_gguf(
         path=str(path),
         base=name,
         quantization=kind,
+        template_sha256=_template_sha256(Path(path)),
     )
 
 
@@ -171,6 +176,27 @@ def _require_same_base(
             f"the base found is `{base.name}@{base.sha256[:7]}` (sha256)",
             hint="restore that base, or compare with this one: --base " + base.name,
         )
+
+
+def require_unchanged(arms: Sequence[Arm]) -> None:
+    """Raise IntegrityError where a file is no longer the one that answered."""
+    for arm in arms:
+        if arm.engine == "llama.cpp" and sha256_of(Path(arm.path)) != arm.sha256:
+            raise IntegrityError(
+                f"`{arm.path}` was changed while it was measured",
+                hint="let nothing write to it, and evaluate again",
+            )
+
+
+def commands_of(arms: Sequence[Arm], settings: EvaluateSettings) -> dict[str, tuple[str, ...]]:
+    """How each GGUF is served: the settings that its time and its memory depend on."""
+    from journeyman.engines.llama_server import serving_flags
+
+    return {
+        arm.id: ("llama-server", "--model", arm.path, *serving_flags(threads=settings.threads))
+        for arm in arms
+        if arm.engine == "llama.cpp"
+    }
 
 
 def engine_opener(found: Compared, settings: EvaluateSettings, report: Reporter) -> OpenEngine:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from journeyman.data.examples import read_examples
 from journeyman.errors import IntegrityError
-from journeyman.evaluate.criteria import SUCCESS_TARGET
+from journeyman.evaluate.costs import Targets
 from journeyman.evaluate.records import Baseline
 from journeyman.evaluate.words import percent
 from journeyman.stats import clopper_pearson_lower, wilson
@@ -93,11 +93,11 @@ def explained(baseline: Baseline) -> str:
     if baseline.success is not None:
         rate = baseline.success
         bound = clopper_pearson_lower(rate.k, rate.n)
-        proves = "proves" if bound >= SUCCESS_TARGET else "does not prove"
+        proves = "proves" if bound >= Targets().success else "does not prove"
         parts.append(
             f"The log: {rate.k} of {rate.n} calls came back as `success` ({percent(rate.share)}, "
             f"95 % {percent(rate.low)} to {percent(rate.high)}), a transport rate (S0) and not a "
-            f"rate of right answers; it {proves} {percent(SUCCESS_TARGET)} itself (one-sided "
+            f"rate of right answers; it {proves} {percent(Targets().success)} itself (one-sided "
             f"bound {percent(bound)})."
         )
     if baseline.mean_latency_s is not None and baseline.median_latency_s is not None:

@@ -39,6 +39,9 @@ class Latency(Struct, frozen=True):
 
     `answered` of `planned` answers have a latency; an error has none and counts as a failed task.
     `first_token_s` and `tokens_per_s` are means; `tokens_per_s` is the rate after the first token.
+    `other_load` is how many of the `cores` other programs kept busy meanwhile. `overhead_share` of
+    the wait is outside of the server's own clock. `repeat_spread` is the median over tasks of
+    (longest - shortest) / mean of their repeats.
     """
 
     planned: int
@@ -50,6 +53,11 @@ class Latency(Struct, frozen=True):
     first_token_s: float | None = None
     tokens_per_s: float | None = None
     answer_tokens: float | None = None
+    prompt_tokens: float | None = None
+    other_load: float | None = None
+    cores: int | None = None
+    overhead_share: float | None = None
+    repeat_spread: float | None = None
 
 
 class Timing(Struct, frozen=True):

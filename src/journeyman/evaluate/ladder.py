@@ -11,6 +11,7 @@ from journeyman.data.facts import has_open_fence
 from journeyman.evaluate.extract import Extraction, extract, without_thinking
 from journeyman.evaluate.form import CODE_AGENTS, form
 from journeyman.evaluate.scored import Item, RungId, Score, ScoredItem, Task
+from journeyman.evaluate.timing import decode_rate
 from journeyman.records import Answer, Check
 from journeyman.sandbox.checks import CheckResult
 
@@ -53,14 +54,6 @@ def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
         other_load=item.other_load,
         memory=item.memory,
     )
-
-
-def decode_rate(answer: Answer) -> float | None:
-    """Tokens a second after the first one; None where the parts were not measured."""
-    if answer.latency_s is None or answer.first_token_s is None or not answer.answer_tokens:
-        return None
-    seconds = answer.latency_s - answer.first_token_s
-    return (answer.answer_tokens - 1) / seconds if seconds > 0 else None
 
 
 def served(answer: Answer) -> Score:

@@ -2,22 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 
-from journeyman.evaluate.costs import Latency
 from journeyman.evaluate.form import CODE_AGENTS, FORM_ONLY
 from journeyman.evaluate.records import (
     RUNGS,
     Arm,
     ArmResult,
-    Item,
     Paired,
     Rung,
     RungId,
     ScoredItem,
     Task,
 )
-from journeyman.stats import bootstrap_mean, mcnemar_exact, quantile, tango_interval, wilson
+from journeyman.evaluate.timing import latency
+from journeyman.stats import ALPHA, mcnemar_exact, tango_interval, wilson
 
 NOT_RECORDED = "not_recorded"
 
@@ -25,16 +23,22 @@ LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4")
 
 
 def arm_result(
-    arm: Arm, tasks: Sequence[Task], items: Sequence[Item], scored: Sequence[ScoredItem], seed: int
+    arm: Arm,
+    tasks: Sequence[Task],
+    scored: Sequence[ScoredItem],
+    seed: int,
+    *,
+    alpha: float = ALPHA,
+    cores: int | None = None,
 ) -> ArmResult:
-    """What one arm showed on the planned tasks."""
-    memory = [item.peak_memory_bytes for item in items if item.peak_memory_bytes is not None]
-    loads = [item.load_s for item in items if item.load_s is not None]
+    """What one arm showed on the planned tasks. alpha: error of the latency's one-sided bounds."""
+    memory = [item.peak_memory_bytes for item in scored if item.peak_memory_bytes is not None]
+    loads = [item.load_s for item in scored if item.load_s is not None]
     return ArmResult(
         arm=arm,
         recorded=len(scored),
         rungs=rungs(tasks, scored),
-        latency=latency(tasks, scored, seed),
+        latency=latency(tasks, scored, seed, alpha=alpha, cores=cores),
         peak_memory_bytes=max(memory, default=None),
         load_s=max(loads, default=None),
         extract_rules=dict(Counter(item.extract_rule for item in scored if item.extract_rule)),
@@ -94,36 +98,17 @@ def _note(rung: RungId, tasks: Sequence[Task]) -> str:
     return FORM_ONLY if weak == len(tasks) else f"{weak} of {len(tasks)}: {FORM_ONLY}"
 
 
-def latency(tasks: Sequence[Task], scored: Sequence[ScoredItem], seed: int) -> Latency:
-    """The times of the answers that came; bounds over clusters of equal prompts."""
-    cluster = {task.id: task.cluster for task in tasks}
-    timed = [(item, item.answer.latency_s) for item in scored if item.answer.latency_s is not None]
-    if not timed:
-        return Latency(planned=len(tasks), answered=0)
-    seconds = [value for _, value in timed]
-    answers = [item.answer for item, _ in timed]
-    return Latency(
-        planned=len(tasks),
-        answered=len(timed),
-        mean=bootstrap_mean(seconds, seed=seed, clusters=[cluster[i.task] for i, _ in timed]),
-        p50_s=quantile(seconds, 0.5),
-        p95_s=quantile(seconds, 0.95),
-        max_s=max(seconds),
-        first_token_s=_mean([a.first_token_s for a in answers]),
-        tokens_per_s=_mean([item.tokens_per_s for item, _ in timed]),
-        answer_tokens=_mean([a.answer_tokens for a in answers]),
-    )
-
-
-def _mean(values: Sequence[float | int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def paired(rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem]) -> Paired | None:
+def paired(
+    rung: RungId,
+    tasks: Sequence[Task],
+    scored: Sequence[ScoredItem],
+    *,
+    alpha: float = ALPHA,
+) -> Paired | None:
     """Both arms on one rung, cluster by cluster; None where that rung was not measured for both.
 
-    A cluster passes where all its tasks do: repeats of a prompt are one piece of evidence.
+    A cluster passes where all its tasks do: repeats of a prompt are one piece of evidence. alpha:
+    error of each one-sided bound.
     """
     both = {arm: _by_cluster(rung, tasks, [i for i in scored if i.arm == arm]) for arm in
             ("base", "tuned")}  # fmt: skip
@@ -134,7 +119,7 @@ def paired(rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem]) ->
     broken = tuple(c for c, passed in tuned.items() if not passed and base[c])
     passing = sum(passed and base[c] for c, passed in tuned.items())
     n = len(tuned)
-    one_sided = tango_interval(len(fixed), len(broken), n, confidence=0.9)
+    one_sided = tango_interval(len(fixed), len(broken), n, confidence=1 - 2 * alpha)
     members = {c: [t.id for t in tasks if t.cluster == c] for c in (*fixed, *broken)}
     return Paired(
         rung=rung,

@@ -6,7 +6,7 @@ colour. Not covered: pictures of single times, differences between two answers.
 
 from collections.abc import Iterable
 
-from journeyman.evaluate.criteria import SUCCESS_TARGET
+from journeyman.evaluate.costs import Targets
 from journeyman.evaluate.page_items import task_details
 from journeyman.evaluate.page_style import STYLE as OWN_STYLE
 from journeyman.evaluate.records import ArmResult, Evaluation, Rung
@@ -116,7 +116,7 @@ def _bar(interval: Interval | None, arm: str, *, target: bool) -> Html:
 
     parts = [element("line", x1=4, x2=196, y1=12, y2=12, class_="axis")]
     if target:
-        goal = x(SUCCESS_TARGET)
+        goal = x(Targets().success)
         parts.append(element("line", x1=goal, x2=goal, y1=1, y2=23, class_="target"))
     parts += [
         element(

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from journeyman.data.examples import read_examples
 from journeyman.data.groups import group_of
 from journeyman.errors import UsageError
+from journeyman.evaluate.fixed_plan import prompts_sha256
 from journeyman.evaluate.records import Leak, Plan, Task
 from journeyman.files import content_id, sha256_of
 from journeyman.records import Example, Message
@@ -50,6 +51,7 @@ def planned(settings: EvaluateSettings) -> Planned:
         threads=settings.threads,
         seed=settings.seed,
         limit=settings.limit,
+        prompts_sha256=prompts_sha256(tasks),
     )
     return Planned(plan, tuple(tasks), find_leak(tasks, settings.test_data.parent))
 

@@ -28,6 +28,7 @@ from journeyman.evaluate.scored import (
 )
 from journeyman.evaluate.suite_records import Excluded, Suite, SuiteName
 from journeyman.records import Interval
+from journeyman.stats import Mean
 
 __all__ = [
     "RUNGS",
@@ -66,7 +67,8 @@ class Arm(Struct, frozen=True):
     """A model that is evaluated, by which engine, from which file or base with which adapter.
 
     `path` is a GGUF file or an adapter folder, empty for a base in its own format. `base` names
-    the base model. `sha256` stands for every weight that answers.
+    the base model. `sha256` stands for every weight that answers, `promised_sha256` for the file
+    that was made to be shipped. `template_sha256` is over the chat template; both empty if unknown.
     """
 
     id: ArmId
@@ -76,6 +78,8 @@ class Arm(Struct, frozen=True):
     path: str = ""
     base: str = ""
     quantization: str = ""
+    promised_sha256: str = ""
+    template_sha256: str = ""
 
 
 class ArmResult(Struct, frozen=True):
@@ -156,6 +160,7 @@ class Environment(Struct, frozen=True):
     load_average: float | None
     sandbox: str
     created_utc: str
+    cores: int | None = None
 
 
 class Criterion(Struct, frozen=True):
@@ -207,6 +212,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     plan_sha256: str = ""
     validity: tuple[Validity, ...] = ()
     timings: tuple[Timing, ...] = ()
+    latency_difference: Mean | None = None
     suites: tuple[Suite, ...] = ()
 
     def arm(self, name: ArmId) -> ArmResult | None:

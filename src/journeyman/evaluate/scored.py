@@ -115,7 +115,7 @@ class Paired(Struct, frozen=True):
     """Both arms on the same tasks: `fixed` only the tuned one passes, `broken` only the base.
 
     `difference` is tuned minus base with its 95 % interval (Tango), `lower` and `upper` its
-    one-sided 95 % bounds; `p` is McNemar's exact two-sided p.
+    one-sided bounds at the plan's alpha; `p` is McNemar's exact two-sided p.
     """
 
     rung: RungId

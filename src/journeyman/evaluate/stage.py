@@ -1,24 +1,44 @@
 """`journeyman evaluate`: base and tuned model on held-out tasks, one after the other; the verdict.
 
-The plan first, then all answers (each on disk as it comes), then the scores, then the result. A
-leak is a result too: nothing is generated and the verdict is INVALID.
+The plan first, then all answers (each on disk as it comes), then the scores, then the result. What
+makes every answer worthless (a leak, another file than ships) is a result too: nothing is asked.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
+
+from msgspec.structs import replace
 
 from journeyman.errors import Interrupted
-from journeyman.evaluate.answers import answers_of, record
-from journeyman.evaluate.arms import OpenEngine, compared, engine_opener
-from journeyman.evaluate.interleave import blocks
+from journeyman.evaluate.answers import Record, answers_of, record, warm_timings
+from journeyman.evaluate.arms import (
+    Compared,
+    OpenEngine,
+    commands_of,
+    compared,
+    engine_opener,
+    require_unchanged,
+)
+from journeyman.evaluate.costs import Timing
+from journeyman.evaluate.fixed_plan import fixed, write_plan
+from journeyman.evaluate.interleave import blocks, warm_blocks
+from journeyman.evaluate.looks import look_key, record_look
 from journeyman.evaluate.page import page
-from journeyman.evaluate.plan import planned
-from journeyman.evaluate.records import Evaluation
-from journeyman.evaluate.result import assembled, leaked
+from journeyman.evaluate.plan import Planned, planned
+from journeyman.evaluate.records import Evaluation, Item
+from journeyman.evaluate.result import assembled, unasked
 from journeyman.evaluate.summary import tables, verdict_lines
+from journeyman.evaluate.validity import gates_before
 from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
 from journeyman.files import write_json, write_text
+from journeyman.llama_cpp import find_tools
+from journeyman.llama_cpp.bench import BenchRates, bench
 from journeyman.settings import EvaluateSettings
+
+BENCH_TOKENS = 128
+"""Longest answer that llama-bench writes: its rate does not change much after that."""
 
 BUSY_SHARE = 0.3
 
@@ -33,37 +53,93 @@ def evaluate(
     """
     plan = planned(settings)
     report(StageStarted("evaluate", f"{plan.plan.tasks} tasks of `{settings.test_data}`"))
-    if plan.leak.tasks:
-        return _written(settings.output, leaked(settings, plan), report)
+    if any(gate.ok is False for gate in gates_before(plan.leak, (), plan.tasks)):
+        return _written(settings.output, unasked(settings, plan), report)
     found = compared(settings, report)
+    if any(gate.ok is False for gate in gates_before(plan.leak, found.arms, plan.tasks)):
+        return _written(settings.output, unasked(settings, plan, found.arms), report)
+    plan = _fixed(plan, found, settings, report)
     opener = open_engine or engine_opener(found, settings, report)
     load_average = _load_average(report)
     partial = settings.output.with_suffix(".items.jsonl")
     with record(partial, report) as store:
         try:
-            items = [
-                item
-                for block in blocks(found.arms, plan.tasks)
-                for item in answers_of(
-                    block.arm,
-                    block.tasks,
-                    plan.plan,
-                    store=store,
-                    open_engine=opener,
-                    report=report,
-                )
-            ]
+            items, timings = _measured(plan, found, store, opener, report)
+            rates = {} if open_engine else _rates(found, items, settings, report)
+            require_unchanged(found.arms)
         except KeyboardInterrupt as error:
             raise Interrupted(
                 f"stopped; the answers so far are in `{partial}`",
                 hint="the same command goes on from here",
             ) from error
         result = assembled(
-            settings, plan, found.arms, items, load_average=load_average, report=report
+            settings,
+            plan,
+            found.arms,
+            items,
+            timings=timings,
+            rates=rates,
+            load_average=load_average,
+            report=report,
         )
         _written(settings.output, result, report)
         store.remove()
     return result
+
+
+def _fixed(plan: Planned, found: Compared, settings: EvaluateSettings, report: Reporter) -> Planned:
+    """The plan with all that is known before the first answer, written and hashed."""
+    whole = fixed(
+        plan.plan,
+        found.arms,
+        plan.tasks,
+        warm_tasks=settings.warm_tasks,
+        commands=commands_of(found.arms, settings),
+    )
+    sha256 = write_plan(settings.output, whole)
+    report(Note(f"plan `{sha256[:12]}` is fixed: look {whole.look} at these test rows"))
+    return replace(plan, plan=whole)
+
+
+def _measured(
+    plan: Planned, found: Compared, store: Record, opener: OpenEngine, report: Reporter
+) -> tuple[list[Item], list[Timing]]:
+    """Every answer, cold, with the arms in turns; then the warm workload."""
+    items = [
+        item
+        for block in blocks(found.arms, plan.tasks)
+        for item in answers_of(
+            block.arm, block.tasks, plan.plan, store=store, open_engine=opener, report=report
+        )
+    ]
+    again = [task for task in plan.tasks if task.id in plan.plan.warm_tasks]
+    timings = [
+        timing
+        for block in (warm_blocks(found.arms, again) if again else [])
+        for timing in warm_timings(block, plan.plan, store=store, open_engine=opener, report=report)
+    ]
+    return items, timings
+
+
+def _rates(
+    found: Compared, items: Sequence[Item], settings: EvaluateSettings, report: Reporter
+) -> dict[str, BenchRates]:
+    """What llama-bench says of the tuned GGUF, at the lengths that its answers had."""
+    tuned = found.tuned
+    answers = [item.answer for item in items if item.arm == tuned.id]
+    lengths = [(a.prompt_tokens, a.answer_tokens) for a in answers]
+    known = [(p, n) for p, n in lengths if p and n]
+    if tuned.engine != "llama.cpp" or not known:
+        return {}
+    report(Note(f"{tuned.id}: llama-bench, for a prediction beside the measurement"))
+    rates = bench(
+        find_tools(report),
+        Path(tuned.path),
+        prompt_tokens=round(fmean(p for p, _ in known)),
+        answer_tokens=min(BENCH_TOKENS, round(fmean(n for _, n in known))),
+        threads=settings.threads,
+    )
+    return {tuned.id: rates}
 
 
 def _load_average(report: Reporter) -> float | None:
@@ -88,6 +164,11 @@ def _written(output: Path, result: Evaluation, report: Reporter) -> Evaluation:
     beside = output.with_suffix(".html")
     write_text(beside, page(result))
     write_json(output, result)
+    if result.items:
+        key = look_key(result.plan, [arm.arm for arm in result.arms])
+        sha256 = next(arm.arm.sha256 for arm in result.arms if arm.arm.id == "tuned")
+        label = result.verdict.label
+        record_look(result.plan.test_sha256, key, model_sha256=sha256, label=label)
     for table in tables(result):
         report(table)
     for line in verdict_lines(result):

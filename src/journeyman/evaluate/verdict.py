@@ -1,16 +1,16 @@
-"""The verdict: fixed criteria, one-sided 95 % bounds, and what the numbers can not claim.
+"""The verdict: fixed criteria, one-sided bounds, and what the numbers can not claim.
 
-DEPLOY needs every criterion to PASS (an intersection-union test: each at 0.05 keeps the whole at
-0.05). INVALID: the numbers must not be used. ABORT: another round of the same cannot help.
-Not covered: repeated looks at one test set, forgetting outside of it, whether the machine was idle.
+DEPLOY needs every criterion to PASS (an intersection-union test: each at the plan's alpha keeps the
+whole at alpha). INVALID: the numbers must not be used. ABORT: another round cannot help.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from journeyman.evaluate import criteria
-from journeyman.evaluate.criteria import SUCCESS_TARGET, room_tokens
+from journeyman.evaluate.costs import Validity
+from journeyman.evaluate.criteria import room_tokens
 from journeyman.evaluate.records import (
     ArmResult,
     Criterion,
@@ -19,10 +19,14 @@ from journeyman.evaluate.records import (
     Paired,
     Plan,
     Rung,
+    Suite,
     Verdict,
 )
 from journeyman.evaluate.words import percent
-from journeyman.stats import clopper_pearson_lower, needed_n
+from journeyman.stats import CONFIDENCE, clopper_pearson_lower, needed_n
+
+EXIT_CODES: Mapping[Label, int] = {"DEPLOY": 0, "ITERATE": 10, "ABORT": 11, "INVALID": 12}
+"""What a script is told; apart from the exit codes of errors (`journeyman.errors`)."""
 
 SMALLEST_BITS = 4
 ROOM_TOKENS = 64
@@ -41,6 +45,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     primary: Paired | None
     sandbox: bool
     reference: Rung | None = None
+    validity: tuple[Validity, ...] = ()
+    suites: tuple[Suite, ...] = ()
 
 
 class Bar(Struct, frozen=True):
@@ -52,27 +58,23 @@ class Bar(Struct, frozen=True):
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict on the tuned model."""
-    invalid = invalid_because(evidence)
+    invalid = [gate for gate in evidence.validity if gate.ok is False]
     tuned = evidence.tuned
     if invalid or tuned is None:
         return Verdict(
             label="INVALID",
             headline="INVALID: these numbers must not be used",
             criteria=(),
-            reasons=tuple(bar.reason for bar in invalid),
+            reasons=tuple(gate.text for gate in invalid) or ("there is no tuned model",),
             claims=(),
-            next_steps=tuple(bar.action for bar in invalid),
+            next_steps=tuple(dict.fromkeys(gate.action for gate in invalid if gate.action)),
         )
-    found = (
-        criteria.success(evidence.success_k, evidence.success_n, tuned),
-        criteria.latency(tuned),
-        criteria.memory(tuned),
-        criteria.no_regression(evidence.primary),
-        criteria.gain(evidence.primary),
-    )
+    found = found_criteria(evidence, tuned)
     bars = barred_because(evidence)
-    label = label_of(found, tuned, barred=bool(bars))
+    label = label_of(found, tuned, barred=bool(bars), look=evidence.plan.look)
     actions = [one.action for one in found if one.action] + [bar.action for bar in bars]
+    if evidence.plan.look > 1 and label != "DEPLOY":
+        actions.append("hold out fresh prompts: every further look at these rows costs more")
     return Verdict(
         label=label,
         headline=headline(label, found, evidence.primary),
@@ -83,27 +85,18 @@ def judge(evidence: Evidence) -> Verdict:
     )
 
 
-def invalid_because(evidence: Evidence) -> tuple[Bar, ...]:
-    """Every reason why the numbers must not be used."""
-    leaked = len(evidence.leak.tasks)
-    bars = []
-    if leaked:
-        bars.append(
-            Bar(
-                f"leak: {leaked} of {evidence.leak.of} test prompts are also in train.jsonl or "
-                "val.jsonl",
-                "run `journeyman prepare` again (it keeps equal prompts together) and train again",
-            )
-        )
-        return tuple(bars)
-    again = "run the same command again: it goes on from where it stopped"
-    for result in (evidence.base, evidence.tuned):
-        if result is not None and result.recorded < evidence.plan.tasks:
-            what = f"{result.recorded} of {evidence.plan.tasks} answers of {result.arm.id}"
-            bars.append(Bar(f"incomplete: {what} are recorded", again))
-    if evidence.tuned is None:
-        bars.append(Bar("incomplete: the tuned model was not evaluated", again))
-    return tuple(bars)
+def found_criteria(evidence: Evidence, tuned: ArmResult) -> tuple[Criterion, ...]:
+    """Each requirement with what was found. Forgetting is one where its suite was planned."""
+    targets, alpha = evidence.plan.targets, evidence.plan.alpha
+    public = [suite for suite in evidence.suites if suite.name == "humaneval"]
+    return (
+        criteria.success(evidence.success_k, evidence.success_n, tuned, targets, alpha),
+        criteria.latency(tuned, targets),
+        criteria.memory(tuned, targets),
+        criteria.no_regression(evidence.primary, targets, alpha),
+        *(criteria.nothing_forgotten(suite, targets, alpha) for suite in public),
+        criteria.gain(evidence.primary, targets, alpha),
+    )
 
 
 def barred_because(evidence: Evidence) -> tuple[Bar, ...]:
@@ -141,15 +134,20 @@ def barred_because(evidence: Evidence) -> tuple[Bar, ...]:
     return tuple(bars)
 
 
-def label_of(found: Sequence[Criterion], tuned: ArmResult, *, barred: bool) -> Label:
-    """DEPLOY where all pass and nothing bars it; ABORT where no further round can help."""
+def label_of(found: Sequence[Criterion], tuned: ArmResult, *, barred: bool, look: int = 1) -> Label:
+    """DEPLOY where all pass and nothing bars it; ABORT where no further round can help.
+
+    That is: too large or too slow at the smallest quantisation, or proven to be no better (or to be
+    worse) for the second time.
+    """
     states = {criterion.id: criterion.state for criterion in found}
     if not barred and set(states.values()) == {"PASS"}:
         return "DEPLOY"
     too_slow = states.get("latency") == "FAIL" and _has_no_room(tuned)
     if is_smallest(tuned.arm.quantization) and (states.get("memory") == "FAIL" or too_slow):
         return "ABORT"
-    return "ITERATE"
+    worse = {"gain", "no_regression", "forgetting"} & {k for k, v in states.items() if v == "FAIL"}
+    return "ABORT" if worse and look > 1 else "ITERATE"
 
 
 def is_smallest(quantization: str) -> bool:
@@ -188,10 +186,11 @@ def advice(label: Label, primary: Paired | None) -> str:
 def claims(evidence: Evidence) -> tuple[str, ...]:
     """What these numbers allow to be said, and what they do not."""
     n, checks = evidence.success_n, evidence.plan.tasks_with_checks
-    best, wanted = clopper_pearson_lower(n, n), needed_n(SUCCESS_TARGET)
+    goal, confidence = evidence.plan.targets.success, 1 - evidence.plan.alpha
+    best, wanted = clopper_pearson_lower(n, n, confidence), needed_n(goal, confidence=confidence)
     found = [
         f"with {n} independent tasks the best provable rate is {percent(best)}; "
-        f"{percent(SUCCESS_TARGET)} needs {wanted} without a failure",
+        f"{percent(goal)} needs {wanted} without a failure",
         "success is S1 (finished); it does not say that an answer is right",
     ]
     if not checks:
@@ -204,6 +203,11 @@ def claims(evidence: Evidence) -> tuple[str, ...]:
         found.append(
             f"{evidence.plan.rows} rows hold {evidence.plan.clusters} independent prompts: "
             "repeats add no evidence"
+        )
+    if evidence.plan.look > 1:
+        found.append(
+            f"this is look {evidence.plan.look} at these test rows: every bound is at "
+            f"{percent(confidence)} instead of {percent(CONFIDENCE)}"
         )
     found.append("latency holds for this machine, one request at a time, greedy decoding")
     found.append("not measured: what was forgotten, other prompts than these")

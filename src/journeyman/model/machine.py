@@ -1,6 +1,5 @@
-"""Which arithmetic this processor is good at, and its cores, by what the kernel says of it."""
+"""Which arithmetic this processor is good at, read from what the kernel says about it."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +8,6 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 
 CPUINFO = Path("/proc/cpuinfo")
-TOPOLOGY = Path("/sys/devices/system/cpu")
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
@@ -50,17 +48,3 @@ def processor_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
         if line.startswith(("flags", "Features")):
             return frozenset(line.partition(":")[2].split())
     return frozenset()
-
-
-def physical_cores(topology: Path = TOPOLOGY) -> int:
-    """How many cores the threads that we may use lie on; hyperthreads of one core count once.
-
-    Where the kernel does not say, every thread counts as a core.
-    """
-    mine = os.sched_getaffinity(0)
-    siblings = {cpu: topology / f"cpu{cpu}" / "topology" / "thread_siblings_list" for cpu in mine}
-    known = {
-        path.read_text(encoding="ascii").strip() if path.is_file() else str(cpu)
-        for cpu, path in siblings.items()
-    }
-    return len(known)

@@ -1,9 +1,11 @@
 """How sure is sure: the confidence of bounds, and what another look at the same tasks costs."""
 
-CONFIDENCE = 0.95
+ALPHA = 0.05
+"""The error that a one-sided bound is allowed at the first look."""
+CONFIDENCE = 1 - ALPHA
 
 
-def alpha_at_look(look: int, alpha: float = 1 - CONFIDENCE) -> float:
+def alpha_at_look(look: int, alpha: float = ALPHA) -> float:
     """The error allowed to a one-sided bound at the n-th look at one test set; look >= 1.
 
     0.05, 0.025, 0.0125, ...: a model that is chosen by its score on the same tasks has had as many
