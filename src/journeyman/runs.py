@@ -18,6 +18,7 @@ from journeyman.records import Manifest
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+CPUINFO = Path("/proc/cpuinfo")
 TOPOLOGY = Path("/sys/devices/system/cpu")
 _DYING_S = 2.0
 _RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
@@ -63,6 +64,16 @@ def physical_cores(topology: Path = TOPOLOGY) -> int:
         for cpu, path in siblings.items()
     }
     return len(known)
+
+
+def processor_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """The instruction sets that the kernel lists, empty where it lists none."""
+    if not cpuinfo.is_file():
+        return frozenset()
+    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
 
 
 def write_manifest(

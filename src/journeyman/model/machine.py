@@ -6,8 +6,8 @@ from typing import Literal
 from msgspec import Struct
 
 from journeyman.errors import MachineError
+from journeyman.runs import CPUINFO, processor_flags
 
-CPUINFO = Path("/proc/cpuinfo")
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
@@ -38,13 +38,3 @@ def choose_precision(
             hint="use `--precision fp32`: here it is many times faster",
         )
     return Precision("fp32", "fp32 because this processor has neither amx_bf16 nor avx512_bf16")
-
-
-def processor_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """The instruction sets that the kernel lists, empty where it lists none."""
-    if not cpuinfo.is_file():
-        return frozenset()
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
