@@ -2,7 +2,7 @@
 
 import pytest
 
-from journeyman.data.characters import RULES, mojibake_in, special_tokens_in
+from journeyman.data.characters import RULES, SPECIAL_TOKENS, mojibake_in, special_tokens_in
 from journeyman.records import Interaction
 
 
@@ -67,3 +67,8 @@ def test_struck_text_in_html_is_no_special_token() -> None:
 
 def test_look_alikes_of_special_tokens_are_left_alone() -> None:
     assert special_tokens_in("a <| b, [INSTALL], <start>, im_start, list<string>") == []
+
+
+@pytest.mark.parametrize("token", SPECIAL_TOKENS)
+def test_every_special_token_round_an_answer_is_found(token: str) -> None:
+    assert token in _found(f"{token}It is done.{token}")["special-token"]

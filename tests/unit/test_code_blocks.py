@@ -14,19 +14,19 @@ def _found(answer: str) -> dict[str, str]:
 
 def test_blocks_are_read_with_label_and_end() -> None:
     text = "a\n```Python title=x\nx = 1\n```\n~~~\ny\n~~~~\n- ```js\n  z\n"
-    assert fenced_blocks(text) == [
+    assert fenced_blocks(text) == (
         Block("python", "x = 1\n"),
         Block("", "y\n"),
         Block("js", "  z\n\n", unclosed=True),
-    ]
+    )
 
 
 def test_inline_code_opens_no_block() -> None:
-    assert fenced_blocks("```x``` and `y`\n") == []
+    assert fenced_blocks("```x``` and `y`\n") == ()
 
 
 def test_a_longer_fence_holds_a_shorter_one() -> None:
-    assert fenced_blocks("````md\n```py\nx\n```\n````\n") == [Block("md", "```py\nx\n```\n")]
+    assert fenced_blocks("````md\n```py\nx\n```\n````\n") == (Block("md", "```py\nx\n```\n"),)
 
 
 def test_thinking_is_taken_out_and_swallows_the_rest_when_it_never_ends() -> None:

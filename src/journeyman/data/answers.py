@@ -8,6 +8,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from msgspec import Struct
@@ -126,6 +127,7 @@ def differs_from_sent(
     return tuple(found)
 
 
+_WORD = re.compile(r"\w+")
 # The words by which a task tells whose work it is; the first word of a task counts most.
 _WORDS: Mapping[str, re.Pattern[str]] = {
     "tester": re.compile(
@@ -154,7 +156,22 @@ _WORDS: Mapping[str, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
 }
+# First words of what is more than one word above.
+_PHRASES = frozenset({"edge", "code", "what", "pros", "trade", "break", "project"})
 _TEST_WORD = re.compile(r"test|\bqa\b|coverage|\bassert", re.IGNORECASE)
+# Every match of the next holds one of these.
+_TEST_HINTS = (
+    "assert",
+    "def test_",
+    "unittest",
+    "pytest",
+    "expect(",
+    "it(",
+    "describe(",
+    "@Test",
+    "[Fact]",
+    "[Test",
+)
 _TEST_CODE = re.compile(
     r"\bdef test_|\bassert\b|\bassert[A-Z]\w+\(|\bunittest\b|\bpytest\b|\bexpect\(|\bit\("
     r"|\bdescribe\(|@Test\b|\[Fact\]|\[Test",
@@ -169,12 +186,22 @@ def role_by_words(task: str) -> str | None:
     """
     task = task.strip()
     points: list[tuple[int, int, str]] = []
+    begun = frozenset[str]().union(*map(_roles_begun_by, _WORD.findall(task)))
     for role, words in _WORDS.items():
-        first = words.search(task)
+        first = words.search(task) if role in begun else None
         if first is not None:
             at_start = 2 if first.start() == 0 else 0
             points.append((-len(words.findall(task)) - at_start, first.start(), role))
     return min(points)[2] if points else None
+
+
+# Tasks have few different words, and none of them starts most roles' expressions.
+@lru_cache(maxsize=1 << 15)
+def _roles_begun_by(word: str) -> frozenset[str]:
+    """The roles whose words may stand where this one begins; a superset."""
+    if word.casefold() in _PHRASES:
+        return frozenset(_WORDS)
+    return frozenset(role for role, words in _WORDS.items() if words.match(word))
 
 
 def has_test_word(task: str) -> bool:
@@ -184,7 +211,10 @@ def has_test_word(task: str) -> bool:
 
 def has_test_code(answer: str) -> bool:
     """Whether an answer holds a line of a test, its reasoning left out."""
-    return _TEST_CODE.search(without_thinking(answer)) is not None
+    spoken = without_thinking(answer)
+    if not any(hint in spoken for hint in _TEST_HINTS):
+        return False
+    return _TEST_CODE.search(spoken) is not None
 
 
 def _role_mismatch(interaction: Interaction) -> str | None:

@@ -28,6 +28,8 @@ _COMMON = (
     "\u00dc\u00c9\u00a9\u00ae\u00b0\u00b1\u00b7\u00bb\u00ab\u00a0"
 )
 _MOJIBAKE = re.compile("|".join(map(re.escape, sorted(map(_as_cp1252, _COMMON), key=len)[::-1])))
+# Text of these bytes alone holds nothing that the next two look for.
+_PLAIN = bytes([*b"\t\n\x0c\r", *range(0x20, 0x7F)])
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\x80-\x9f\ufffe\uffff]|\ufdd0|[\ud800-\udfff]")
 # Terminals' colours: escape sequences that were copied from a screen.
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -64,6 +66,10 @@ SPECIAL_TOKENS = (
 _HTML = frozenset({"<s>", "</s>"})
 
 
+# Every special token holds one of these.
+_TOKEN_HINTS = ("<|", "INST]", "SYS>>", "<s>", "</s>", "_of_turn>")
+
+
 def special_tokens_in(text: str, tokens: Iterable[str] = SPECIAL_TOKENS) -> list[str]:
     """Which of some special tokens stand in a text as they are written, in the given order.
 
@@ -88,25 +94,31 @@ def _texts(interaction: Interaction) -> tuple[str, str]:
     return interaction.task, interaction.answer or ""
 
 
+def _is_plain(text: str) -> bool:
+    return text.isascii() and not text.encode().translate(None, _PLAIN)
+
+
 def _mojibake(interaction: Interaction) -> str | None:
     found = [one for text in _texts(interaction) for one in mojibake_in(text)]
     return f"{len(found)} times, first `{found[0]}`" if found else None
 
 
 def _control(interaction: Interaction) -> str | None:
-    found = [one for text in _texts(interaction) for one in _CONTROL.findall(_ANSI.sub("", text))]
+    texts = [text for text in _texts(interaction) if not _is_plain(text)]
+    found = [one for text in texts for one in _CONTROL.findall(_ANSI.sub("", text))]
     if not found:
         return None
     return f"{len(found)} times, first U+{ord(found[0]):04X}"
 
 
 def _ansi(interaction: Interaction) -> str | None:
-    found = sum(len(_ANSI.findall(text)) for text in _texts(interaction))
+    found = sum(len(_ANSI.findall(text)) for text in _texts(interaction) if "\x1b[" in text)
     return f"{found} times" if found else None
 
 
 def _bidirectional(interaction: Interaction) -> str | None:
-    found = [one for text in _texts(interaction) for one in _BIDI.findall(text)]
+    texts = [text for text in _texts(interaction) if not text.isascii()]
+    found = [one for text in texts for one in _BIDI.findall(text)]
     return f"{len(found)} times, first U+{ord(found[0]):04X}" if found else None
 
 
@@ -116,7 +128,8 @@ def _replacement(interaction: Interaction) -> str | None:
 
 
 def _special(interaction: Interaction) -> str | None:
-    found = {token: None for text in _texts(interaction) for token in special_tokens_in(text)}
+    texts = [x for x in _texts(interaction) if any(hint in x for hint in _TOKEN_HINTS)]
+    found = {token: None for text in texts for token in special_tokens_in(text)}
     return ", ".join(f"`{token}`" for token in found) or None
 
 

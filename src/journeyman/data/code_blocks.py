@@ -26,6 +26,19 @@ _PYTHON_LINE = re.compile(
     re.MULTILINE,
 )
 _DOCTEST = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
+_BLANK_LINE = re.compile(r"\n[^\S\n]+(?:\n|\Z)")
+
+
+class _Parsed(Struct, frozen=True):
+    """What the parser says about a block: its complaint, or else the functions.
+
+    `empty` are the names of those without a body, but for abstract ones; `works` says that at
+    least one has a body, and then not all are named.
+    """
+
+    fault: str
+    empty: tuple[str, ...] = ()
+    works: bool = False
 
 
 class PythonBlock(Struct, frozen=True):
@@ -46,7 +59,13 @@ def languages(answers: Iterable[str]) -> Counter[str]:
 
 def is_python(block: Block) -> bool:
     """Whether a block says that it is Python, or says nothing and looks like it."""
-    return block.label in PYTHON or (not block.label and bool(_PYTHON_LINE.search(block.text)))
+    return block.label in PYTHON or (not block.label and _looks_like_python(block.text))
+
+
+# Several rules look at the blocks of one answer, one after the other.
+@lru_cache(maxsize=16)
+def _looks_like_python(text: str) -> bool:
+    return _PYTHON_LINE.search(text) is not None
 
 
 def python_blocks(answer: str) -> list[PythonBlock]:
@@ -57,26 +76,36 @@ def python_blocks(answer: str) -> list[PythonBlock]:
 
 def _fault(text: str) -> str:
     # A session of the interpreter is documentation, and no module.
-    if _DOCTEST.search(text):
+    if ">>> " in text and _DOCTEST.search(text):
         return ""
-    parsed = _parsed(text)
-    return parsed if isinstance(parsed, str) else ""
+    return _parsed(text).fault
 
 
-# Several rules look at the blocks of one answer, one after the other.
+# What is asked of a tree is kept and not the tree, whose memory the next one then takes.
 @lru_cache(maxsize=16)
-def _parsed(text: str) -> ast.Module | str:
-    """The syntax tree, or what is wrong."""
+def _parsed(text: str) -> _Parsed:
     if len(text) > _SIZE_LIMIT:
-        return f"longer than {_SIZE_LIMIT} characters"
+        return _Parsed(f"longer than {_SIZE_LIMIT} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(textwrap.dedent(text))
+            tree = ast.parse(_dedented(text))
     except SyntaxError as error:
-        return f"line {error.lineno}: {error.msg}"
+        return _Parsed(f"line {error.lineno}: {error.msg}")
     except (ValueError, RecursionError, MemoryError) as error:
-        return str(error) or type(error).__name__
+        return _Parsed(str(error) or type(error).__name__)
+    empty: list[str] = []
+    for function in _functions(tree) if "def " in text else ():
+        if not _is_stub(function):
+            return _Parsed("", tuple(empty), works=True)
+        empty.append(function.name)
+    return _Parsed("", tuple(empty))
+
+
+def _dedented(text: str) -> str:
+    """What `textwrap.dedent` gives; it is asked only where it would change something."""
+    indented = text[:1].isspace() or _BLANK_LINE.search(text)
+    return textwrap.dedent(text) if indented else text
 
 
 def _unparsable(interaction: Interaction) -> str | None:
@@ -90,25 +119,21 @@ def _unparsable(interaction: Interaction) -> str | None:
 
 def _stubs(interaction: Interaction) -> str | None:
     """Every function of the answer's Python is empty; one that works is enough."""
-    names = []
-    for function in _functions(interaction.answer or ""):
-        if not _is_stub(function):
-            return None
-        names.append(function.name)
-    return f"{len(names)} functions, none with a body: `{names[0]}`" if names else None
+    blocks = fenced_blocks(interaction.answer or "")
+    parsed = [_parsed(x.text) for x in blocks if "def " in x.text and is_python(x)]
+    names = [name for one in parsed for name in one.empty]
+    if not names or any(one.works for one in parsed):
+        return None
+    return f"{len(names)} functions, none with a body: `{names[0]}`"
 
 
-def _functions(answer: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The functions of an answer's Python but for abstract ones, the outer before the inner."""
-    for block in fenced_blocks(answer):
-        tree = _parsed(block.text) if is_python(block) and "def " in block.text else ""
-        if not isinstance(tree, ast.Module):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not any(
-                "abstract" in ast.unparse(mark) for mark in node.decorator_list
-            ):
-                yield node
+def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions of a module but for abstract ones, the outer before the inner."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not any(
+            "abstract" in ast.unparse(mark) for mark in node.decorator_list
+        ):
+            yield node
 
 
 def _is_stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

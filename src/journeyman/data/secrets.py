@@ -7,7 +7,7 @@ assigned to a name that says so; values that are plainly stand-ins (`your-api-ke
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -26,16 +26,25 @@ class Secret(Struct, frozen=True, order=True):
 class _Pattern(Struct, frozen=True):
     """A kind and its expression; the group `secret` is the secret itself.
 
-    Every match holds one of the `hints`: a text without them is not searched.
+    Every match holds the `mark` and one of the `hints`: a text without them is not searched.
     """
 
     kind: str
+    mark: str
     hints: tuple[str, ...]
     expression: re.Pattern[str]
 
 
 def _pattern(kind: str, hints: str, expression: str) -> _Pattern:
-    return _Pattern(kind, tuple(hints.split("|")), re.compile(expression))
+    several = tuple(hints.split("|"))
+    return _Pattern(kind, _mark_of(several), several, re.compile(expression))
+
+
+def _mark_of(hints: Sequence[str]) -> str:
+    """A character of all the hints, the rarest in prose and code; a single one is found at once."""
+    common = set(hints[0]).intersection(*hints)
+    rarest_first = sorted(common, key=lambda one: (one.islower(), one in " _.", one))
+    return next(iter(rarest_first), "")
 
 
 _START, _END = r"(?<![A-Za-z0-9_-])", r"(?![A-Za-z0-9_-])"
@@ -163,7 +172,7 @@ def redacted(text: str) -> tuple[str, dict[str, int]]:
 
 def _shaped(text: str) -> Iterator[Secret]:
     for pattern in _PATTERNS:
-        if not any(hint in text for hint in pattern.hints):
+        if pattern.mark not in text or not any(hint in text for hint in pattern.hints):
             continue
         for match in pattern.expression.finditer(text):
             if pattern.kind == "private-key" or not _is_stand_in(match["secret"]):
@@ -174,6 +183,8 @@ def _assigned(text: str) -> Iterator[Secret]:
     lower = text.lower()
     if not any(hint in lower for hint in _NAME_HINTS):
         return
+    if text.isascii() and not _names_a_secret(lower):
+        return
     for match in _QUOTED.finditer(text):
         # Searching backwards from the value is quick; every name in a text would be tried else.
         if _NAME_BEFORE.search(text[max(0, match.start() - 40) : match.start()]):
@@ -182,6 +193,14 @@ def _assigned(text: str) -> Iterator[Secret]:
     for match in _IN_ENV.finditer(text):
         if _NAME_BEFORE.search(match["name"]):
             yield from _unless_stand_in(match, "secret")
+
+
+def _names_a_secret(lower: str) -> bool:
+    """Whether a text may hold one of the names; `pass` and `key` alone stand in most code."""
+    if any(name in lower for name in ("secret", "passw", "passphrase", "pwd")):
+        return True
+    key = "key" in lower and any(name in lower for name in ("api", "access", "private"))
+    return key or ("token" in lower and any(name in lower for name in ("auth", "access")))
 
 
 def _unless_stand_in(match: re.Match[str], group: str) -> Iterator[Secret]:

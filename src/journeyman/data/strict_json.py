@@ -14,7 +14,8 @@ from journeyman.files import LineFault, Row
 
 T = TypeVar("T")
 
-_CONTROLS = frozenset(map(chr, range(32))) - frozenset("\t\n\r\f")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f]")
+_ALLOWED = bytes(byte for byte in range(256) if not _CONTROLS.match(chr(byte)))
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -50,8 +51,10 @@ def words(error: Exception) -> str:
 
 def control_in(text: str) -> str | None:
     """The first control character that no text should hold, as it is written (`\\x1b`), or None."""
-    found = _CONTROLS.intersection(text)
-    return f"\\x{ord(min(found)):02x}" if found else None
+    # Most texts hold none, and taking out what is allowed says so the soonest.
+    if not text.encode("utf-8", "replace").translate(None, _ALLOWED):
+        return None
+    return f"\\x{ord(min(_CONTROLS.findall(text))):02x}"
 
 
 def fault_in(data: bytes) -> str | None:
@@ -61,14 +64,7 @@ def fault_in(data: bytes) -> str | None:
     passes here (Python's reader takes it) and is found by `surrogate_in`.
     """
     try:
-        json.loads(
-            data,
-            object_pairs_hook=_no_twins,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            # Python refuses integers of more than 4300 digits; no field here is one.
-            parse_int=str,
-        )
+        _READER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except _Found as found:
         return str(found)
     except json.JSONDecodeError as error:
@@ -108,3 +104,12 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise _Found(f"the number `{text}` is too large")
     return value
+
+
+_READER = json.JSONDecoder(
+    object_pairs_hook=_no_twins,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    # Python refuses integers of more than 4300 digits; no field here is one.
+    parse_int=str,
+)

@@ -9,6 +9,7 @@ import ast
 import re
 import textwrap
 import warnings
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -86,7 +87,7 @@ def without_thinking(answer: str) -> str | None:
     return text
 
 
-def _from_blocks(blocks: list[Block], entry_point: str | None) -> tuple[Rule, str]:
+def _from_blocks(blocks: Sequence[Block], entry_point: str | None) -> tuple[Rule, str]:
     labelled = [block.text for block in blocks if block.label in PYTHON_LABELS]
     candidates = labelled or [block.text for block in blocks if not block.label]
     texts = [textwrap.dedent(text) for text in candidates]
