@@ -21,6 +21,7 @@ COMMANDS = {
     "collect": "From logs or documented Python packages to interactions.",
     "prepare": "From a log of interactions to train, val and test splits.",
     "doctor": "What is wrong with a log, and what would become of it.",
+    "plan": "What a training run would take here, and its mistakes.",
     "train": "From a dataset and a base model to a LoRA adapter.",
     "convert": "From an adapter to a merged, checked and quantised GGUF.",
     "evaluate": "Base and tuned model on held-out tasks, and the verdict.",

@@ -1,4 +1,4 @@
-"""`train --config FILE` and `train --preset NAME`: values between the flags and the defaults.
+"""`--config FILE` and `--preset NAME` of `train` and `plan`: between the flags and the defaults.
 
 They are looked up before the command line is parsed, because the parser needs them as a source.
 """
@@ -10,18 +10,19 @@ from cyclopts.config import Dict
 
 
 def named_values(arguments: Sequence[str]) -> list[Dict]:
-    """The sources that `train` was given by name, first wins; none for every other command."""
-    if not arguments or arguments[0] != "train" or {"--help", "-h"} & set(arguments):
+    """The sources that `train` or `plan` was given by name, first wins; else none."""
+    command = arguments[0] if arguments else ""
+    if command not in ("train", "plan") or {"--help", "-h"} & set(arguments):
         return []
     sources = []
     if file := _value(arguments, "--config"):
         from journeyman.train.config_file import load_lora_config
 
-        sources.append(Dict({"train": load_lora_config(Path(file))}, source=file))
+        sources.append(Dict({command: load_lora_config(Path(file))}, source=file))
     if _value(arguments, "--preset") == "recommended":
         from journeyman.train.config_file import RECOMMENDED
 
-        sources.append(Dict({"train": dict(RECOMMENDED)}, source="preset recommended"))
+        sources.append(Dict({command: dict(RECOMMENDED)}, source="preset recommended"))
     return sources
 
 

@@ -35,12 +35,18 @@ def find_base(name: str, report: Reporter = ignore) -> BaseModel:
         return _described(name, dequantised(path, name, report), "gguf")
     if path.is_dir():
         return _described(name, path.resolve(), "folder")
+    require_hub_name(name)
+    return _described(name, downloaded(name, report), "hub")
+
+
+def require_hub_name(name: str) -> None:
+    """Raise UsageError where a name that is no folder can be no model of the hub either."""
+    path = Path(name).expanduser()
     if path.exists() or path.suffix == ".gguf" or not is_hub_name(name):
         raise UsageError(
             f"the base `{name}` is neither a model folder nor a GGUF file",
             hint=f"check the path, name a model of the hub, or use `--base {EMBEDDED}`",
         )
-    return _described(name, downloaded(name, report), "hub")
 
 
 def _described(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     # Not the hub's own class: that one is silenced for good wherever a model has been loaded.
     from tqdm.auto import tqdm
 
-WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt")
+WEIGHTS = "*.safetensors"
+WANTED = ("*.json", WEIGHTS, "*.jinja", "tokenizer.model", "merges.txt")
 # Without a network the hub's client tries for minutes; one short question answers that at once.
 ANSWER_WITHIN_S = 5.0
 
@@ -35,7 +36,7 @@ def downloaded(name: str, report: Reporter = ignore) -> Path:
     """
     from huggingface_hub import constants
 
-    folder = _cached(name)
+    folder = cached(name)
     if folder is not None and not any("missing" in fault for fault in find_faults(folder)):
         return folder
     missing = "it is not in the hub's cache" if folder is None else "the copy in the cache is torn"
@@ -46,7 +47,8 @@ def downloaded(name: str, report: Reporter = ignore) -> Path:
     return _fetch(name, report)
 
 
-def _cached(name: str) -> Path | None:
+def cached(name: str) -> Path | None:
+    """The folder of a hub model in the hub's cache, whole or not; None where there is none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -54,6 +56,19 @@ def _cached(name: str) -> Path | None:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
+
+
+def small_files(name: str) -> Path:
+    """The folder of a hub model with its config, tokenizer and template, fetched without weights.
+
+    Raises UpstreamError within seconds where nobody answers.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise _not_there(name, "it is not in the hub's cache, and HF_HUB_OFFLINE is set")
+    _require_answer(name, constants.ENDPOINT, "it is not in the hub's cache")
+    return _fetch(name, ignore, tuple(one for one in WANTED if one != WEIGHTS))
 
 
 def _require_answer(name: str, endpoint: str, missing: str) -> None:
@@ -66,14 +81,14 @@ def _require_answer(name: str, endpoint: str, missing: str) -> None:
         raise _not_there(name, reason) from error
 
 
-def _fetch(name: str, report: Reporter) -> Path:
+def _fetch(name: str, report: Reporter, wanted: tuple[str, ...] = WANTED) -> Path:
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         bar = reporting_bar(f"download {name}", report)
-        return Path(snapshot_download(name, allow_patterns=list(WANTED), tqdm_class=bar))
+        return Path(snapshot_download(name, allow_patterns=list(wanted), tqdm_class=bar))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise _not_there(name, f"the hub says: {reason[0]}") from error

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from journeyman.settings import EFFECTIVE_BATCH
+from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
 from journeyman.train.seeds import derived_seed
 
 
@@ -81,3 +81,11 @@ def epoch_ends(steps: Sequence[Step]) -> frozenset[int]:
     """The numbers of the steps after which an epoch is over."""
     last = {step.epoch: step.number for step in steps}
     return frozenset(last.values())
+
+
+def validated_steps(settings: TrainSettings, steps: Sequence[Step]) -> frozenset[int]:
+    """The numbers of the steps after which the validation split is looked at; 0 is the base."""
+    every = settings.eval_steps
+    last = steps[-1].number
+    ends = epoch_ends(steps) if every is None else range(every, last, every)
+    return frozenset({0, *ends, last})

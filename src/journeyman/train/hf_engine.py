@@ -33,15 +33,16 @@ class HfEngine:
 
     def __init__(
         self,
-        base: BaseModel,
+        base: BaseModel | torch.nn.Module,
         settings: TrainSettings,
         *,
         dtype: torch.dtype,
         report: Reporter = ignore,
     ) -> None:
+        """base: a model on the disk, or one in memory (a forecast measures random weights)."""
         from peft import get_peft_model_state_dict
 
-        causal: Any = load_causal_model(base, dtype)
+        causal: Any = base if isinstance(base, torch.nn.Module) else load_causal_model(base, dtype)
         require_targets(causal, settings.lora_targets)
         self._model = _with_adapter(causal, settings)
         self._causal = causal

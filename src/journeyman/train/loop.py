@@ -14,6 +14,8 @@ from journeyman.settings import TrainSettings
 from journeyman.train.batches import Step, by_length
 from journeyman.train.engine import Tally, TrainingEngine, total
 from journeyman.train.optimizer import Optimizer
+from journeyman.train.pace import Pace
+from journeyman.train.plan.records import Hours
 from journeyman.train.progress import Meter
 from journeyman.train.rows import TokenRow
 from journeyman.train.schedule import learning_rate
@@ -31,6 +33,12 @@ class Job:
     val_rows: Sequence[TokenRow]
     steps: Sequence[Step]
     validated_steps: frozenset[int]
+    hours: Hours | None = None
+
+    @property
+    def looks(self) -> frozenset[int]:
+        """The steps after which the validation split is looked at; none without its rows."""
+        return self.validated_steps if self.val_rows else frozenset()
 
 
 class NotFinite(IntegrityError):
@@ -62,13 +70,15 @@ class Trainer:
         """
         job = self.job
         tokens = sum(len(job.rows[index].ids) for step in job.steps for index in step.rows)
-        meter = Meter(state, steps=len(job.steps), tokens=tokens, report=self.report)
-        state = self.validated(state)
+        pace = Pace(steps=len(job.steps), looks=job.looks, hours=job.hours)
+        meter = Meter(state, pace, steps=len(job.steps), tokens=tokens, report=self.report)
+        state = self.validated(state, pace)
         record(state)
         for step in job.steps[state.step :]:
             state = self.take_step(state, step, meter)
-            record(state)
-            state = self.validated(state)
+            with pace.keeping():
+                record(state)
+            state = self.validated(state, pace)
             record(state)
         meter.end(state)
         return state
@@ -106,12 +116,12 @@ class Trainer:
             meter.add(step=step.number, real_tokens=found.real_tokens, loss=tally.loss)
         return tally
 
-    def validated(self, state: State) -> State:
+    def validated(self, state: State, pace: Pace) -> State:
         """The state with its validation, where one is due and not there yet."""
-        due = state.step in self.job.validated_steps and not state.is_validated()
-        if not due or not self.job.val_rows:
+        if state.step not in self.job.looks or state.is_validated():
             return state
-        tally = self.validation_loss()
+        with pace.looking():
+            tally = self.validation_loss()
         when = f"after step {state.step}" if state.step else "of the base"
         if not math.isfinite(tally.loss):
             raise IntegrityError(

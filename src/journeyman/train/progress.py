@@ -1,8 +1,9 @@
-"""Progress of a run in tokens: rate and time left come from real tokens, not from steps."""
+"""Progress of a run in tokens: the rate counts real tokens; the time left is `pace`'s."""
 
 import time
 
 from journeyman.events import Progress, ProgressEnded, Reporter
+from journeyman.train.pace import Pace
 from journeyman.train.state import State
 
 TASK = "train"
@@ -12,13 +13,13 @@ class Meter:
     """Reports after each micro-batch. The rate is this process's own: an earlier one may have
     run on another machine."""
 
-    def __init__(self, state: State, *, steps: int, tokens: int, report: Reporter) -> None:
+    def __init__(
+        self, state: State, pace: Pace, *, steps: int, tokens: int, report: Reporter
+    ) -> None:
+        self._pace = pace
         self._steps = steps
         self._tokens = tokens
         self._done = state.real_tokens
-        self._step = state.step
-        self._seconds = 0.0
-        self._processed = 0
         self._loss = state.taken[-1].loss if state.taken else None
         self._report = report
         self._since = time.monotonic()
@@ -30,9 +31,8 @@ class Meter:
     def add(self, *, step: int, real_tokens: int, loss: float) -> None:
         """One micro-batch is done. loss: of the step so far, shown until a whole step is known."""
         now = time.monotonic()
-        self._seconds += now - self._since
+        self._pace.trained(real_tokens, now - self._since)
         self._since = now
-        self._processed += real_tokens
         self._done += real_tokens
         shown = loss if self._loss is None else self._loss
         self._report(
@@ -41,19 +41,14 @@ class Meter:
                 done=self._done,
                 total=self._tokens,
                 unit="tokens",
-                detail=f"step {step}/{self._steps}  loss {shown:.3f}  {self.rate:.0f} tok/s",
-                remaining_s=(self._tokens - self._done) / self.rate if self.rate else None,
+                detail=f"step {step}/{self._steps}  loss {shown:.3f}  {self._pace.rate:.0f} tok/s",
+                remaining_s=self._pace.remaining_s(step, self._tokens - self._done),
             )
         )
 
     def step_taken(self, loss: float) -> None:
         """A whole step is done: its loss is shown from now on."""
         self._loss = loss
-
-    @property
-    def rate(self) -> float:
-        """Real tokens a second in this process; 0 before the first micro-batch."""
-        return self._processed / self._seconds if self._seconds else 0.0
 
     def end(self, state: State) -> None:
         """The run is over."""

@@ -1,7 +1,5 @@
 """One process's share of a run: load, restore, fit, and write the result."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -24,6 +22,7 @@ from journeyman.train.picture import draw_losses
 from journeyman.train.recorder import Recorder
 from journeyman.train.state import State
 from journeyman.train.stopping import StopRequest
+from journeyman.train.threads import using_threads
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -33,7 +32,8 @@ def run_job(
 ) -> Trained:
     """Load the base, take the steps that are left, and write `final_model/`."""
     settings = job.settings
-    with _threads(settings.threads, report):
+    with using_threads(settings.threads) as threads:
+        report(Note(f"threads: {threads}"))
         engine = HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         state = State(identity, f"torch {torch.__version__}, {torch.get_num_threads()} threads")
@@ -111,16 +111,3 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
     tensors: dict[str, torch.Tensor] = load_file(path)
     return tensors
-
-
-@contextlib.contextmanager
-def _threads(asked: int | None, report: Reporter) -> Iterator[None]:
-    """The thread count for the length of a run; torch's own is the number of physical cores."""
-    before = torch.get_num_threads()
-    if asked is not None:
-        torch.set_num_threads(asked)
-    report(Note(f"threads: {torch.get_num_threads()}"))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -7,12 +7,14 @@ from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
 from journeyman.records import BaseModel
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step, epoch_ends, plan_steps
+from journeyman.train.batches import Step, plan_steps, validated_steps
 from journeyman.train.checkpoints import Found
 from journeyman.train.earlier import clear_debris, finished, move_aside, starting_point
 from journeyman.train.identity import Identity, identity_of
 from journeyman.train.log_file import LogFile
 from journeyman.train.outputs import Trained, write_config
+from journeyman.train.plan.lines import told
+from journeyman.train.plan.records import Plan
 from journeyman.train.resolved import require_usable, resolved
 from journeyman.train.rows import (
     Rows,
@@ -108,10 +110,30 @@ def _planned(settings: TrainSettings, data: _Data, report: Reporter) -> tuple[St
     return steps
 
 
-def _validated_steps(settings: TrainSettings, steps: tuple[Step, ...]) -> frozenset[int]:
-    every = settings.eval_steps
-    ends = epoch_ends(steps) if every is None else range(every, len(steps), every)
-    return frozenset({0, *ends, len(steps)})
+def _forecast(
+    settings: TrainSettings,
+    base: BaseModel,
+    data: _Data,
+    steps: tuple[Step, ...],
+    report: Reporter,
+) -> Plan | None:
+    """What the steps that are left will take, told; None where none is left.
+
+    A short run is not probed: it shows its own pace before a probe would have told it.
+    """
+    if not steps:
+        return None
+    from journeyman.train.plan.described import of_folder
+    from journeyman.train.plan.run import Run
+    from journeyman.train.plan.stage import forecast
+    from journeyman.train.threads import using_threads
+
+    run = Run(settings=settings, train=data.train, val=data.val, steps=steps)
+    with using_threads(settings.threads):
+        plan = forecast(run, of_folder(base.name, base.folder), report, probe_short=False)
+    for event in told(plan, without=("left-out", "no-validation")):
+        report(event)
+    return plan
 
 
 def _trained(
@@ -124,6 +146,7 @@ def _trained(
     report: Reporter,
 ) -> Trained:
     steps = _planned(settings, data, report)
+    plan = _forecast(settings, base, data, steps[found.state.step :] if found else steps, report)
     write_config(
         settings,
         identity,
@@ -131,6 +154,7 @@ def _trained(
             "steps": len(steps),
             "train_rows": len(data.train.used),
             "val_rows": len(data.val.used),
+            "plan": plan,
             "left_out": {"train": data.train.left_out, "val": data.val.left_out},
         },
     )
@@ -143,6 +167,7 @@ def _trained(
         rows=data.train.used,
         val_rows=data.val.used,
         steps=steps,
-        validated_steps=_validated_steps(settings, steps),
+        validated_steps=validated_steps(settings, steps),
+        hours=plan.hours if plan else None,
     )
     return run_job(job, base, identity, found, report)

@@ -1,0 +1,145 @@
+"""A base model without its weights: config and, where it can be had, tokenizer and template.
+
+Nothing large is read or fetched. A hub model that is not here gives its small files where there is
+a network; without one, a well-known model's shape is known and its tokens are estimated.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from journeyman.errors import UpstreamError, UsageError
+from journeyman.events import Note, Reporter
+from journeyman.gguf_header import GgufHeader, read_gguf_header
+from journeyman.model.base import require_hub_name
+from journeyman.model.chat import Chat, load_chat
+from journeyman.model.embedded import NAME as EMBEDDED
+from journeyman.model.embedded import embedded_gguf
+from journeyman.model.folders import check_folder, find_faults, weight_files
+from journeyman.model.gguf_tokenizer import write_tokenizer
+from journeyman.model.hub import cached, small_files
+from journeyman.records import BaseModel
+from journeyman.train.plan.known_shapes import KNOWN
+from journeyman.train.plan.shape import shape_of
+
+_CONTEXT = 32768
+_GGUF_KINDS = ("llama", "qwen2", "qwen3")
+
+
+class Described(Struct, frozen=True):
+    """What a plan needs of a base. `chat` is None where there is no tokenizer.
+
+    `weight_bytes` are those of the files on this disk, None where they must be fetched first.
+    """
+
+    name: str
+    config: Any
+    chat: Chat | None
+    weight_bytes: int | None
+
+
+@contextlib.contextmanager
+def described(name: str, report: Reporter) -> Iterator[Described]:
+    """The base of that name; the tokenizer of a GGUF file lies in a folder that ends with this."""
+    path = Path(name).expanduser()
+    if name == EMBEDDED or (path.is_file() and path.suffix == ".gguf"):
+        gguf = embedded_gguf() if name == EMBEDDED else path
+        with tempfile.TemporaryDirectory(prefix="journeyman-plan-") as folder:
+            yield _of_gguf(gguf, name, Path(folder))
+        return
+    if path.is_dir():
+        check_folder(path, name)
+        yield of_folder(name, path.resolve())
+        return
+    require_hub_name(name)
+    folder_here = cached(name)
+    if folder_here is not None:
+        yield of_folder(name, folder_here)
+    else:
+        yield _absent(name, report)
+
+
+def of_folder(name: str, folder: Path) -> Described:
+    """A folder in the hub's layout, with weights or without."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    # A cache may hold the small files alone, or some of the shards.
+    is_whole = not any("missing" in fault or "no `*" in fault for fault in find_faults(folder))
+    size_bytes = sum(file.stat().st_size for file in weight_files(folder)) if is_whole else None
+    return Described(name, config, _chat(name, folder), size_bytes)
+
+
+def _chat(name: str, folder: Path) -> Chat:
+    return load_chat(BaseModel(name, folder, sha256="", template_sha256="", kind="folder"))
+
+
+def _of_gguf(gguf: Path, name: str, folder: Path) -> Described:
+    header = read_gguf_header(gguf, architectures=None)
+    write_tokenizer(header, folder, name=name)
+    config = config_of_header(header)
+    # It is dequantised to float32 before it is trained.
+    return Described(name, config, _chat(name, folder), 4 * header.parameters)
+
+
+def config_of_header(header: GgufHeader) -> Any:
+    """The config of the module that a GGUF file fills. Raises UsageError for other kinds."""
+    from transformers import AutoConfig
+
+    kind = header.architecture
+    if kind not in _GGUF_KINDS:
+        raise UsageError(
+            f"`{header.path}` has the architecture `{kind}`; known are {', '.join(_GGUF_KINDS)}",
+            hint="use the model's folder in the Hugging Face layout",
+        )
+
+    def number(key: str) -> int:
+        found = header.integer(f"{kind}.{key}")
+        if found is None:
+            raise UsageError(
+                f"`{header.path}` does not say its `{kind}.{key}`", hint="make the file again"
+            )
+        return found
+
+    hidden, heads = number("embedding_length"), number("attention.head_count")
+    config = AutoConfig.for_model(
+        kind,
+        hidden_size=hidden,
+        intermediate_size=number("feed_forward_length"),
+        num_hidden_layers=number("block_count"),
+        num_attention_heads=heads,
+        num_key_value_heads=header.integer(f"{kind}.attention.head_count_kv") or heads,
+        head_dim=header.integer(f"{kind}.attention.key_length") or hidden // heads,
+        vocab_size=header.tokens or 0,
+        max_position_embeddings=header.context_tokens or _CONTEXT,
+        tie_word_embeddings=True,
+    )
+    # An output layer of its own is in no key of the file, only among its weights.
+    beyond = header.parameters - shape_of(config).parameters
+    config.tie_word_embeddings = beyond < hidden * config.vocab_size // 2
+    return config
+
+
+def _absent(name: str, report: Reporter) -> Described:
+    """A hub model that is not in the cache: its small files, else what is known of it."""
+    try:
+        folder = small_files(name)
+    except UpstreamError:
+        if name not in KNOWN:
+            raise
+        report(Note(f"{name} is not here: its shape is known, its tokens are estimated"))
+        return known_shape(name)
+    found = of_folder(name, folder)
+    return Described(name, found.config, found.chat, None)
+
+
+def known_shape(name: str) -> Described:
+    """A model of the list, without a tokenizer."""
+    from transformers import AutoConfig
+
+    values = {**KNOWN[name], "max_position_embeddings": _CONTEXT}
+    return Described(name, AutoConfig.for_model(**values), None, None)

@@ -1,0 +1,272 @@
+"""A few seconds of the run itself, on a model of the same shape with few layers.
+
+The engine trains real micro-batches of the run with random weights, at two depths; the difference
+is what a layer costs, and the rest is what every depth costs. The output layer is timed by itself.
+Rounds are taken in turn and the best of each counts, so that a moment's noise ends nowhere; what
+the median was above the best is the machine's own unrest (`slowdown`).
+Covered: engines behind `TrainingEngine`. Not covered: layers that differ from one another.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from msgspec import Struct
+
+from journeyman.settings import TrainSettings
+from journeyman.train.engine import TrainingEngine
+from journeyman.train.head_loss import CHUNK_BYTES, completion_loss
+from journeyman.train.hf_engine import HfEngine
+from journeyman.train.optimizer import Optimizer
+from journeyman.train.plan.rates import Clock, best_s
+from journeyman.train.plan.shape import Shape, cut_down
+from journeyman.train.plan.work import Work, work_of
+from journeyman.train.rows import TokenRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+VOCABULARY = 1024
+"""Tokens of the model that is probed: the output layer is timed apart, in its own size."""
+
+_WEIGHTS_LIMIT_BYTES = 1_300_000_000
+_HEAD_LIMIT_BYTES = 300_000_000
+_MOST_LAYERS = 10
+_PASS_S = 2.5
+_ROUNDS_S = 16.0
+_MOST_ROUNDS = 5
+_HEAD_ROWS = 400
+
+
+class Observed(Struct, frozen=True):
+    """The best time of one micro-batch at each depth, seconds: with gradients and without."""
+
+    work: Work
+    shallow_s: float
+    deep_s: float
+    shallow_forward_s: float
+    deep_forward_s: float
+
+
+class Measured(Struct, frozen=True):
+    """What was found. `shallow` and `deep` are numbers of layers, equal where one alone fits.
+
+    head seconds are for one trained token; `optimizer_s` for one update of `deep` layers;
+    `saved_bytes` what one layer keeps of one token for the backward pass.
+    """
+
+    shallow: int
+    deep: int
+    batches: tuple[Observed, ...]
+    head_s: float
+    head_forward_s: float
+    optimizer_s: float
+    saved_bytes: float
+    slowdown: float
+    seconds: float
+
+
+class Depths(Struct, frozen=True):
+    """How many layers are probed, and how many tokens a micro-batch may have."""
+
+    shallow: int
+    deep: int
+    most_tokens: int
+
+
+def depths_for(shape: Shape, *, element_bytes: int, rate: float, tokens: int) -> Depths:
+    """As deep as memory and a pass of a few seconds allow: deeper is nearer to the run.
+
+    rate: operations a second. tokens: of the longest micro-batch.
+    """
+    layer_bytes = max(1, shape.layer_parameters * element_bytes)
+    layer_s = 4.0 * shape.layer_parameters * tokens / rate
+    deep = min(shape.layers, _MOST_LAYERS, _WEIGHTS_LIMIT_BYTES // layer_bytes)
+    deep = max(1, min(deep, int(_PASS_S / layer_s)))
+    most_tokens = int(max(64, tokens * min(1.0, _PASS_S / (deep * layer_s))))
+    return Depths(min(2, deep - 1) if deep > 1 else 1, deep, most_tokens)
+
+
+def random_engine(config: Any, settings: TrainSettings, layers: int) -> TrainingEngine:
+    """The run's engine on a model of that shape with random weights and few tokens."""
+    from transformers import AutoModelForCausalLM
+
+    small = cut_down(config, layers=layers, vocabulary=VOCABULARY)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(
+            small, dtype=DTYPES[settings.precision], trust_remote_code=False
+        )
+    return HfEngine(model.eval(), settings, dtype=DTYPES[settings.precision])
+
+
+def measure(
+    config: Any,
+    shape: Shape,
+    settings: TrainSettings,
+    batches: Sequence[Sequence[TokenRow]],
+    *,
+    depths: Depths,
+    padded: bool,
+    clock: Clock = time.perf_counter,
+) -> Measured:
+    """Probe some micro-batches of the run. Peak memory is about 2 GB, whatever the model."""
+    started = time.perf_counter()
+    dtype = DTYPES[settings.precision]
+    cut = [fitting(batch, depths.most_tokens) for batch in batches]
+    numbers = sorted({depths.shallow, depths.deep})
+    engines = {number: random_engine(config, settings, number) for number in numbers}
+    rounds = _rounds(engines, cut, clock)
+    deep = engines[depths.deep]
+    head_s, head_forward_s = _head(shape, dtype, clock)
+    return Measured(
+        shallow=depths.shallow,
+        deep=depths.deep,
+        batches=tuple(
+            Observed(
+                work_of(rows, padded=padded),
+                *(
+                    min(rounds[number, place, kind])
+                    for kind in (True, False)
+                    for number in _pair(depths)
+                ),
+            )
+            for place, rows in enumerate(cut)
+        ),
+        head_s=head_s,
+        head_forward_s=head_forward_s,
+        optimizer_s=_optimizer_s(deep, settings, clock),
+        saved_bytes=saved_bytes(engines, cut[-1]),
+        slowdown=statistics.fmean(
+            statistics.median(times) / min(times) for times in rounds.values()
+        ),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _pair(depths: Depths) -> tuple[int, int]:
+    return depths.shallow, depths.deep
+
+
+def fitting(rows: Sequence[TokenRow], most_tokens: int) -> list[TokenRow]:
+    """The rows with ids of the small vocabulary, cut where together they have too many tokens."""
+    each = max(2, most_tokens // len(rows))
+    total = sum(len(row.ids) for row in rows)
+    longest = each if total > most_tokens else total
+    return [
+        TokenRow(
+            row.id,
+            tuple(number % VOCABULARY for number in row.ids[:longest]),
+            (*row.trained[: longest - 1], True)[: len(row.ids)],
+        )
+        for row in rows
+    ]
+
+
+_Key = tuple[int, int, bool]
+
+
+def _rounds(
+    engines: dict[int, TrainingEngine], batches: Sequence[Sequence[TokenRow]], clock: Clock
+) -> dict[_Key, list[float]]:
+    """Seconds of every depth and micro-batch, with gradients (True) and without, in turn."""
+    acts: dict[_Key, Callable[[], object]] = {}
+    for number, engine in engines.items():
+        for place, rows in enumerate(batches):
+            acts[number, place, True] = _backward(engine, rows)
+            acts[number, place, False] = _forward(engine, rows)
+    times: dict[_Key, list[float]] = {key: [] for key in acts}
+    for engine in engines.values():
+        # The first pass of all finds its ways (kernels, memory): it is no measurement.
+        _backward(engine, batches[-1])()
+    end = clock() + _ROUNDS_S
+    for taken in range(_MOST_ROUNDS):
+        if taken and clock() > end:
+            break
+        for key, act in acts.items():
+            began = clock()
+            act()
+            times[key].append(clock() - began)
+    return times
+
+
+def _backward(engine: TrainingEngine, rows: Sequence[TokenRow]) -> "Callable[[], object]":
+    return lambda: engine.backward(rows, weight=1.0, seed=0)
+
+
+def _forward(engine: TrainingEngine, rows: Sequence[TokenRow]) -> "Callable[[], object]":
+    return lambda: engine.loss(rows)
+
+
+def _head(shape: Shape, dtype: torch.dtype, clock: Clock) -> tuple[float, float]:
+    """Seconds of the output layer and loss for one trained token: with gradient, and without.
+
+    A large vocabulary is cut, and the chunks with it, so that they hold as many rows.
+    """
+    element_bytes = torch.empty(0, dtype=dtype).element_size()
+    vocabulary = min(shape.vocabulary, _HEAD_LIMIT_BYTES // (shape.hidden * element_bytes))
+    scale = shape.vocabulary / vocabulary
+    weight = torch.randn(vocabulary, shape.hidden).mul_(0.02).to(dtype)
+    hidden = torch.randn(_HEAD_ROWS, shape.hidden).to(dtype)
+    targets = torch.arange(_HEAD_ROWS).remainder(vocabulary)
+    chunk_bytes = int(CHUNK_BYTES / scale)
+
+    def timed(*, with_gradient: bool) -> float:
+        seconds = best_s(
+            lambda: completion_loss(
+                hidden, targets, weight, with_gradient=with_gradient, chunk_bytes=chunk_bytes
+            ),
+            2,
+            clock=clock,
+        )
+        return seconds * scale / _HEAD_ROWS
+
+    return timed(with_gradient=True), timed(with_gradient=False)
+
+
+def _optimizer_s(engine: TrainingEngine, settings: TrainSettings, clock: Clock) -> float:
+    """One clipping and update of the engine's adapter."""
+    optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
+
+    def update() -> None:
+        optimizer.clip(settings.max_grad_norm)
+        optimizer.step(settings.lr)
+
+    return best_s(update, 3, clock=clock)
+
+
+def saved_bytes(engines: dict[int, TrainingEngine], rows: Sequence[TokenRow]) -> float:
+    """What one layer keeps of one token between forward and backward, by autograd's own account.
+
+    Weights are kept too; they do not grow with the tokens, so a shorter micro-batch takes them out.
+    """
+    longest = max(len(row.ids) for row in rows)
+    long, short = _kept_like(rows[0], longest), _kept_like(rows[0], longest // 2)
+    grown = {
+        number: _kept(engine, long) - _kept(engine, short) for number, engine in engines.items()
+    }
+    shallow, deep = min(grown), max(grown)
+    tokens = len(long.ids) - len(short.ids)
+    if shallow == deep:
+        return grown[deep] / tokens / deep
+    return max(0.0, (grown[deep] - grown[shallow]) / tokens / (deep - shallow))
+
+
+def _kept_like(row: TokenRow, length: int) -> TokenRow:
+    return TokenRow(row.id, (1,) * length, (False,) * (length - 1) + (True,))
+
+
+def _kept(engine: TrainingEngine, row: TokenRow) -> int:
+    storages: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        engine.backward([row], weight=1.0, seed=0)
+    return sum(storages.values())

@@ -1,0 +1,139 @@
+"""The probe of one run, and what can be said with it: hours, serving, cheaper runs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from journeyman.events import Progress, ProgressEnded, Reporter
+from journeyman.train.plan.alternatives import cheaper
+from journeyman.train.plan.described import Described
+from journeyman.train.plan.hours import Costs, Writing, costs_of, hours_of
+from journeyman.train.plan.probe import DTYPES, Measured, depths_for, measure
+from journeyman.train.plan.rates import Clock, disk_rate, memory_rate, product_rate
+from journeyman.train.plan.records import Alternative, Hours, Machine, Serving
+from journeyman.train.plan.room import ELEMENT_BYTES
+from journeyman.train.plan.run import Run
+from journeyman.train.plan.serving import serving_of
+from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.work import operations, total_work
+from journeyman.train.rows import TokenRow
+
+ENGINE = "hf"
+PADDED = True
+SHORT_RUN_S = 60.0
+"""A shorter run shows its own pace before a probe would have told it."""
+
+_PLACES = (1 / 6, 1 / 2, 5 / 6)
+"""Where in the order by size the probed micro-batches stand: a third of the run for each."""
+
+_CHECKPOINT_COPIES = 3
+_TASK = "probe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a few seconds of a run told."""
+
+    shape: Shape
+    measured: Measured
+    costs: Costs
+    writing: Writing
+    machine: Machine
+
+    def hours(self, run: Run) -> Hours:
+        """The time of a run of the same shape, precision and adapter."""
+        return hours_of(
+            run,
+            self.shape,
+            self.costs,
+            writing=self.writing,
+            slowdown=self.machine.slowdown,
+            padded=PADDED,
+        )
+
+    def serving(self, run: Run, goal_s: float) -> Serving:
+        """The bound for one answer."""
+        return serving_of(
+            run.train.used,
+            self.shape,
+            memory_rate=self.machine.memory_rate,
+            product_rate=self.machine.product_rate,
+            goal_s=goal_s,
+        )
+
+    def alternatives(self, run: Run) -> tuple[Alternative, ...]:
+        """Cheaper runs."""
+        total_s = self.hours(run).total_s
+        found = cheaper(
+            run,
+            self.shape,
+            total_s,
+            total_of=lambda other: self.hours(other).total_s,
+            padded=PADDED,
+        )
+        return tuple(found)
+
+
+def probe(
+    run: Run,
+    base: Described,
+    shape: Shape,
+    report: Reporter,
+    *,
+    least_s: float,
+    clock: Clock = time.perf_counter,
+) -> Probed | None:
+    """Try the machine and the engine; None where the run takes less than `least_s` seconds."""
+    import torch
+
+    settings = run.settings
+    report(Progress(_TASK, 0, 3, detail="products and memory"))
+    rate = product_rate(shape.hidden, shape.widest, DTYPES[settings.precision], clock=clock)
+    work = total_work(one for step in run.work(padded=PADDED) for one in step)
+    if operations(shape, work) / rate < least_s:
+        report(ProgressEnded(_TASK))
+        return None
+    reading = memory_rate(clock=clock)
+    report(Progress(_TASK, 1, 3, detail="micro-batches of the run on fewer layers"))
+    batches = typical_batches(run)
+    longest = max(sum(len(row.ids) for row in batch) for batch in batches)
+    depths = depths_for(
+        shape, element_bytes=ELEMENT_BYTES[settings.precision], rate=rate, tokens=longest
+    )
+    measured = measure(
+        base.config, shape, settings, batches, depths=depths, padded=PADDED, clock=clock
+    )
+    report(Progress(_TASK, 2, 3, detail="disk"))
+    adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
+    writing = Writing(
+        checkpoint_bytes=4 * _CHECKPOINT_COPIES * adapter,
+        weight_bytes=ELEMENT_BYTES[settings.precision] * shape.parameters,
+        disk_rate=disk_rate(settings.output_dir),
+        memory_rate=reading,
+    )
+    report(ProgressEnded(_TASK))
+    machine = Machine(
+        threads=torch.get_num_threads(),
+        product_rate=rate,
+        memory_rate=reading,
+        disk_rate=writing.disk_rate,
+        probe_s=measured.seconds,
+        slowdown=measured.slowdown,
+    )
+    return Probed(
+        shape=shape,
+        measured=measured,
+        costs=costs_of(measured, shape),
+        writing=writing,
+        machine=machine,
+    )
+
+
+def typical_batches(run: Run) -> list[Sequence[TokenRow]]:
+    """Three micro-batches of the run, each in the middle of a third of them by tokens."""
+    rows = run.train.used
+    batches = [
+        [rows[index] for index in batch] for step in run.steps for batch in step.micro_batches
+    ]
+    batches.sort(key=lambda batch: sum(len(row.ids) for row in batch))
+    return [batches[int(place * len(batches))] for place in _PLACES]

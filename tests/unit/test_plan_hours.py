@@ -1,0 +1,138 @@
+"""`journeyman.train.plan.hours`, `work` and `pace`: from a few micro-batches to a whole run."""
+
+import pytest
+
+from journeyman.settings import TrainSettings
+from journeyman.train.pace import Pace
+from journeyman.train.plan.hours import Writing, costs_of, fitted, hours_of
+from journeyman.train.plan.probe import VOCABULARY, Measured, Observed, depths_for
+from journeyman.train.plan.records import Hours
+from journeyman.train.plan.run import Run, changed, run_of
+from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.work import Work, layer_operations, seed_work, work_of
+from journeyman.train.rows import Rows, TokenRow
+
+SHAPE = Shape(1000, 30, 100, 8, 49152, 8, 32, True, (("q_proj", 8, 8),))
+
+
+def row(tokens: int, trained: int = 1) -> TokenRow:
+    return TokenRow(str(tokens), (1,) * tokens, (False,) * (tokens - trained) + (True,) * trained)
+
+
+def some_run(**changes: object) -> Run:
+    settings = TrainSettings(batch_size=2, accumulation=2, epochs=2.0, **changes)  # type: ignore[arg-type]
+    train = Rows(tuple(row(10 * (n + 1), 5) for n in range(8)), ())
+    return run_of(settings, train, Rows((row(50, 5), row(60, 5)), ()))
+
+
+def test_padding_counts_as_computed_and_packing_does_not() -> None:
+    rows = [row(10, 4), row(30, 6)]
+    assert work_of(rows, padded=True) == Work(computed=60, squares=1800, real=40, trained=10)
+    assert work_of(rows, padded=False) == Work(computed=40, squares=1000, real=40, trained=10)
+
+
+def test_the_seed_recipe_pads_every_row_to_2048() -> None:
+    assert seed_work([row(512), row(512)]) == Work(4096, 2 * 2048**2, 1024, 4096)
+
+
+def test_a_line_is_found_again_and_never_falls_below_zero() -> None:
+    line = fitted([(x, 0.5 + 2.0 * x) for x in (1.0, 2.0, 4.0)])
+    assert line.at(10.0) == pytest.approx(20.5)
+    steep = fitted([(1.0, 1.0), (2.0, 3.0)])
+    assert steep.at_zero == 0.0
+    assert fitted([(4.0, 2.0)]).at(8.0) == 4.0
+
+
+def measured_from(layer_s_per_operation: float, head_s: float, fixed_s: float) -> Measured:
+    """What a machine would show on which every cost is exactly linear."""
+    batches = []
+    for work in (Work(100, 6000, 100, 50), Work(200, 30000, 190, 90)):
+        layer_s = 1e-3 + layer_s_per_operation * layer_operations(SHAPE, work)
+        rest_s = fixed_s + head_s * work.trained * VOCABULARY / SHAPE.vocabulary
+        times = [layers * layer_s + rest_s for layers in (2, 8)]
+        batches.append(Observed(work, *times, *(0.3 * one for one in times)))
+    return Measured(2, 8, tuple(batches), head_s, 0.3 * head_s, 0.008, 1.0, 1.0, 1.0)
+
+
+def test_a_linear_machine_is_forecast_exactly() -> None:
+    costs = costs_of(measured_from(2e-6, 1e-4, 0.02), SHAPE)
+    work = Work(150, 15000, 140, 70)
+    expected = 30 * (1e-3 + 2e-6 * layer_operations(SHAPE, work)) + 1e-4 * 70 + 0.02
+    assert costs.backward.seconds(SHAPE, work) == pytest.approx(expected, rel=1e-9)
+    assert costs.forward.seconds(SHAPE, work) == pytest.approx(0.3 * expected, rel=1e-9)
+    assert costs.update_s == pytest.approx(0.008 * 30 / 8)
+
+
+def hours(run: Run, slowdown: float = 1.0) -> Hours:
+    costs = costs_of(measured_from(2e-6, 1e-4, 0.02), SHAPE)
+    writing = Writing(1_000_000, 4000, 1e8, 1e10)
+    return hours_of(run, SHAPE, costs, writing=writing, slowdown=slowdown, padded=True)
+
+
+def test_the_parts_of_the_time_add_up_and_lie_in_the_range() -> None:
+    found = hours(some_run())
+    parts = found.start_s + found.steps_s + found.validation_s + found.checkpoints_s + found.end_s
+    assert found.total_s == pytest.approx(parts)
+    assert found.low_s < found.total_s < found.high_s
+
+
+def test_a_restless_machine_takes_longer_and_widens_the_range() -> None:
+    calm, restless = hours(some_run()), hours(some_run(), slowdown=1.2)
+    assert restless.steps_s == pytest.approx(1.2 * calm.steps_s)
+    assert restless.high_s / restless.total_s > calm.high_s / calm.total_s
+
+
+def test_half_the_epochs_take_half_the_steps_time() -> None:
+    whole = some_run()
+    half = changed(whole, epochs=1.0)
+    assert half is not None
+    # Order differs from epoch to epoch, so padding may too.
+    assert hours(half).steps_s == pytest.approx(hours(whole).steps_s / 2, rel=0.1)
+    assert whole.validations == 3
+    assert half.validations == 2
+
+
+def test_a_shorter_limit_leaves_longer_rows_out() -> None:
+    shorter = changed(some_run(), max_tokens=45)
+    assert shorter is not None
+    assert [len(one.ids) for one in shorter.train.used] == [10, 20, 30, 40]
+    assert changed(some_run(), max_tokens=5) is None
+
+
+def test_a_seven_billion_layer_is_probed_alone_and_small_layers_together() -> None:
+    large = Shape(7_615_616_512, 28, 233_057_280, 3584, 152_064, 3584, 18944, False, ())
+    found = depths_for(large, element_bytes=4, rate=1e11, tokens=1000)
+    assert (found.shallow, found.deep) == (1, 1)
+    assert found.most_tokens < 300
+    small = Shape(134_515_008, 30, 3_538_944, 576, 49152, 576, 1536, True, ())
+    found = depths_for(small, element_bytes=4, rate=1e11, tokens=1000)
+    assert (found.shallow, found.deep, found.most_tokens) == (2, 10, 1000)
+
+
+def test_the_time_left_is_the_forecast_until_it_is_measured() -> None:
+    forecast = hours(some_run())
+    pace = Pace(steps=4, looks={0, 2, 4}, hours=forecast)
+    tokens = 720
+    before = pace.remaining_s(1, tokens)
+    assert before == pytest.approx(
+        tokens / forecast.real_tokens_per_s + 2 * forecast.validation_s / 3 + forecast.checkpoints_s
+    )
+    pace.trained(100, 50.0)
+    # 2 tokens a second now, whatever was said.
+    after = pace.remaining_s(1, 620)
+    assert after is not None
+    assert after > 310
+
+
+def test_a_validation_to_come_is_in_the_time_left() -> None:
+    now = iter((0.0, 30.0, 100.0, 101.0))
+    pace = Pace(steps=4, looks={0, 2, 4}, clock=lambda: next(now))
+    pace.trained(100, 50.0)
+    with pace.looking():
+        pass
+    # 100 tokens are 50 s, a validation 30 s: one comes after step 4, and from step 1 two.
+    assert pace.remaining_s(3, 100) == pytest.approx(80.0)
+    assert pace.remaining_s(1, 100) == pytest.approx(110.0)
+    with pace.keeping():
+        pass
+    assert pace.remaining_s(3, 100) == pytest.approx(82.0)
