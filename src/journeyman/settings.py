@@ -200,6 +200,16 @@ class EvaluateSettings:
     """Run generated code against its checks, in the sandbox; where none can be had it is not run."""
     seed: int = SEED
     """Seed of the sampling order."""
+    exit_code: Literal["verdict", "zero"] = "verdict"
+    """How a finished evaluation ends: 0 DEPLOY, 10 ITERATE, 11 ABORT, 12 INVALID; or always 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifySettings:
+    """Every number of an evaluation made again from what its report stores."""
+
+    model: Path | None = None
+    """The file to be shipped: it must be the one that was measured; by default where it lay."""
 
 
 @dataclass(frozen=True, kw_only=True)

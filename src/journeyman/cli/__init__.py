@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "From a dataset and a base model to a LoRA adapter.",
     "convert": "From an adapter to a merged, checked and quantised GGUF.",
     "evaluate": "Base and tuned model on held-out tasks, and the verdict.",
+    "verify": "Every number of an evaluation, made again from its report.",
     "run": "All stages in order; only those whose inputs changed.",
     "demo": "The whole run on an embedded model, in minutes.",
     "llama-cpp": "Find the llama.cpp tools, or build them once.",

@@ -10,10 +10,12 @@ from journeyman.settings import EvaluateSettings
 
 def evaluate(
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
-) -> None:
+) -> int:
     """Base and tuned model on held-out tasks, and the verdict."""
     from journeyman.evaluate.stage import evaluate as act
+    from journeyman.evaluate.verdict import EXIT_CODES
 
     with Console() as console:
-        act(settings, console.report)
+        result = act(settings, console.report)
         console.data(str(settings.output))
+    return EXIT_CODES[result.verdict.label] if settings.exit_code == "verdict" else 0

@@ -72,7 +72,7 @@ def tasks_of(rows: Sequence[Example]) -> list[Task]:
 def _task(row: Example) -> Task:
     messages = row.messages[:-1]
     return Task(
-        id=content_id(*(part for turn in messages for part in _parts(turn))),
+        id=task_key(messages),
         cluster=group_of(row.messages),
         agent=row.agent,
         task_id=row.task_id,
@@ -80,6 +80,11 @@ def _task(row: Example) -> Task:
         checks=row.checks,
         reference=row.messages[-1].content,
     )
+
+
+def task_key(messages: Sequence[Message]) -> str:
+    """A task's id: a hash of all that is asked."""
+    return content_id(*(part for turn in messages for part in _parts(turn)))
 
 
 def _parts(turn: Message) -> tuple[str, ...]:

@@ -18,12 +18,12 @@ REPETITIONS = 2
 
 
 class BenchRates(Struct, frozen=True):
-    """Tokens a second: of a prompt of `prompt_tokens`, and of writing `answer_tokens`."""
+    """Tokens a second of reading `prompt_tokens` and of writing `answer_tokens`; 0: not known."""
 
     prompt_tokens_per_s: float
     decode_tokens_per_s: float
-    prompt_tokens: int
-    answer_tokens: int
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
 
 
 class _Line(Struct):

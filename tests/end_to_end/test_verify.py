@@ -1,0 +1,164 @@
+"""A report is made again from what it stores: a true one holds, a tampered one is INVALID."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journeyman.cli import run
+from journeyman.errors import IntegrityError
+from journeyman.evaluate.stage import evaluate
+from journeyman.evaluate.verify import verify
+from journeyman.settings import VerifySettings
+from tests.evaluations import engines, rows, settings_in
+
+pytestmark = pytest.mark.usefixtures("quiet_machine")
+
+Report = dict[str, Any]
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """The result file of an evaluation of eight tasks."""
+    settings = settings_in(tmp_path, rows(8))
+    evaluate(settings, open_engine=engines())
+    return settings.output
+
+
+def test_a_report_follows_from_what_it_stores(report: Path) -> None:
+    found = verify(report)
+    assert found.differences == ()
+    assert found.notes == ()
+    assert found.label == "ITERATE"
+
+
+def label(report: Report) -> None:
+    report["verdict"]["label"] = "DEPLOY"
+
+
+def rate(report: Report) -> None:
+    report["arms"][1]["rungs"][1]["rate"]["k"] = 7
+
+
+def answer(report: Report) -> None:
+    report["items"][-1]["answer"]["text"] = "I do not know."
+
+
+def score(report: Report) -> None:
+    report["items"][0]["scores"][1]["passed"] = False
+
+
+def latency(report: Report) -> None:
+    report["items"][0]["answer"]["latency_s"] = 0.1
+
+
+def error_as_quick(report: Report) -> None:
+    report["items"][0]["answer"] |= {"finish": "error", "text": "", "latency_s": 0.0}
+
+
+def dropped(report: Report) -> None:
+    report["items"].pop()
+
+
+def twice(report: Report) -> None:
+    report["items"].append(report["items"][0])
+
+
+def target(report: Report) -> None:
+    report["plan"]["targets"]["success"] = 0.5
+
+
+def first_look(report: Report) -> None:
+    report["plan"]["alpha"] = 0.2
+
+
+def model(report: Report) -> None:
+    report["arms"][1]["arm"]["sha256"] = "0" * 64
+
+
+def prompt(report: Report) -> None:
+    report["tasks"][0]["messages"][-1]["content"] = "Something easier."
+
+
+def memory(report: Report) -> None:
+    report["arms"][1]["peak_memory_bytes"] = 1
+
+
+def warm(report: Report) -> None:
+    report["timings"][0]["answer"]["latency_s"] = 0.5
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        *(label, rate, answer, score, latency, error_as_quick, dropped, twice, target, first_look),
+        *(model, prompt, memory, warm),
+    ],
+)
+def test_a_tampered_report_is_invalid(report: Path, tamper: Callable[[Report], None]) -> None:
+    content = json.loads(report.read_bytes())
+    tamper(content)
+    report.write_text(json.dumps(content))
+    found = verify(report)
+    assert found.label == "INVALID"
+    assert found.differences
+
+
+def test_executed_code_cannot_have_passed_where_there_is_none(report: Path) -> None:
+    content = json.loads(report.read_bytes())
+    item = content["items"][0]
+    item["answer"]["text"] = "No code at all, but a sentence that is long enough to count."
+    item["scores"] += [{"rung": "S4", "passed": True, "code": "", "detail": ""}]
+    report.write_text(json.dumps(content))
+    wheres = {one.where for one in verify(report).differences}
+    assert any("scores" in where for where in wheres)
+
+
+def test_another_file_than_was_measured_is_not_shipped(report: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"other")
+    found = verify(report, VerifySettings(model=other))
+    assert found.label == "INVALID"
+    assert "other.gguf" in found.differences[0].where
+
+
+def test_a_plan_that_was_changed_afterwards_is_noticed(report: Path) -> None:
+    plan = report.with_suffix(".plan.json")
+    plan.write_text(plan.read_text().replace("0.98", "0.5"))
+    assert [one.where for one in verify(report).differences] == ["plan in evaluation.plan.json"]
+
+
+def test_a_leak_that_the_report_hides_is_found(report: Path) -> None:
+    data = report.parent.parent / "data"
+    (data / "train.jsonl").write_bytes((data / "test.jsonl").read_bytes())
+    found = verify(report)
+    assert found.label == "INVALID"
+    assert any(one.where.startswith("leak") for one in found.differences)
+
+
+def test_what_cannot_be_compared_is_said(report: Path) -> None:
+    folder = report.parent.parent
+    (folder / "tuned.gguf").unlink()
+    (folder / "data" / "train.jsonl").unlink()
+    found = verify(report)
+    assert found.differences == ()
+    assert len(found.notes) == 2
+
+
+def test_what_is_no_report_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("{}")
+    with pytest.raises(IntegrityError, match="no evaluation"):
+        verify(path)
+
+
+def test_scripts_are_told_by_the_exit_code(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["verify", str(report)]) == 10
+    assert capsys.readouterr().out.strip() == "ITERATE"
+    report.write_text(report.read_text().replace("ITERATE", "DEPLOY"))
+    assert run(["verify", str(report)]) == 12
+    assert "DEPLOY" in capsys.readouterr().err
