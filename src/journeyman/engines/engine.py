@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from journeyman.engines.memory import Memory
 from journeyman.records import Answer, Message
@@ -42,3 +42,17 @@ class Engine(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class Likelihoods(Protocol):
+    """An engine that also says how likely it holds a given answer to be."""
+
+    def answer_nats(self, messages: Sequence[Message], *, limit: int) -> list[float]:
+        """Minus the log probability of each of the answer's first `limit` tokens, in nats.
+
+        messages: a conversation that ends with the answer. Its tokens are those of training,
+        without the end of the turn; each is judged with all before it given. Raises UpstreamError
+        or DataRefused where that cannot be had.
+        """
+        ...

@@ -36,6 +36,9 @@ CONTEXT_TOKENS = 4096
 SILENCE_LIMIT_S = 600.0
 _START_BASE_S = 120.0
 _SLOWEST_DISK_BYTES_S = 20e6
+_FORCE = 1e6
+# The server writes the least float for a probability that has become zero.
+_LEAST_LOGPROB = -1e6
 
 T = TypeVar("T")
 
@@ -46,6 +49,15 @@ class _Prompt(Struct):
 
 class _Tokens(Struct):
     tokens: list[int]
+
+
+class _Probability(Struct):
+    id: int
+    logprob: float
+
+
+class _Probabilities(Struct):
+    completion_probabilities: list[_Probability]
 
 
 def serving_flags(
@@ -196,6 +208,37 @@ class LlamaServer:
             "return_tokens": True,
         }
         return self._post("/completion", body, _Tokens).tokens
+
+    def answer_nats(self, messages: Sequence[Message], *, limit: int) -> list[float]:
+        """Minus the log probability of each of the answer's first `limit` tokens, in nats.
+
+        See `journeyman.engines.engine.Likelihoods`. The server gives no probabilities of a prompt:
+        each token is forced in turn, and what is reported is its probability before the force.
+        """
+        ids = self.prompt_ids(messages[:-1])
+        nats = []
+        for token in self._ids_of_text(messages[-1].content)[:limit]:
+            nats.append(self._nats_of_next(ids, token))
+            ids.append(token)
+        return nats
+
+    def _nats_of_next(self, ids: Sequence[int], token: int) -> float:
+        body = {
+            "prompt": list(ids),
+            "n_predict": 1,
+            "temperature": 0,
+            "samplers": ["temperature"],
+            "seed": SEED,
+            # All but the last token is in the cache from the request before.
+            "cache_prompt": True,
+            "logit_bias": [[token, _FORCE]],
+            "n_probs": 1,
+            "post_sampling_probs": False,
+        }
+        found = self._post("/completion", body, _Probabilities).completion_probabilities
+        if len(found) != 1 or found[0].id != token or not _LEAST_LOGPROB < found[0].logprob <= 0:
+            raise UpstreamError(f"llama-server gave no probability of token {token}: {found}")
+        return -found[0].logprob
 
     def _post(self, path: str, body: object, kind: type[T]) -> T:
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from msgspec import Struct
 
 from journeyman.engines.memory import Memory, memory_of
+from journeyman.errors import DataRefused
 from journeyman.model.base import load_causal_model
 from journeyman.model.chat import Chat, load_chat
 from journeyman.model.machine import choose_precision
@@ -98,6 +99,27 @@ class TorchEngine:
         """The most likely next tokens, one by one, and how clear each choice was."""
         steps = list(self._steps(ids, n_tokens))
         return Greedy([token for token, _ in steps], [margin for _, margin in steps])
+
+    def answer_nats(self, messages: Sequence[Message], *, limit: int) -> list[float]:
+        """Minus the log probability of each of the answer's first `limit` tokens, in nats.
+
+        See `journeyman.engines.engine.Likelihoods`. All in one pass. Raises DataRefused where the
+        conversation is longer than the model's context.
+        """
+        import torch
+
+        prompt = self.chat.prompt_ids(messages)
+        answer = self.chat.answer_ids(messages[-1].content)[:limit]
+        if len(prompt) + len(answer) > self.context_tokens:
+            raise DataRefused(f"{len(prompt) + len(answer)} tokens do not fit into the context")
+        with torch.inference_mode():
+            ids = torch.tensor([[*prompt, *answer]])
+            # The last logit is of what follows the answer.
+            logits = self._model(input_ids=ids, logits_to_keep=len(answer) + 1).logits[0, :-1]
+            losses = torch.nn.functional.cross_entropy(
+                logits.float(), torch.tensor(answer), reduction="none"
+            )
+        return [float(loss) for loss in losses]
 
     def peak_memory_bytes(self) -> int | None:
         """Most memory this process has held at once (VmHWM), or None where the kernel is silent."""

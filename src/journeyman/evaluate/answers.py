@@ -110,7 +110,8 @@ def key_of(arm: Arm, task: Task, plan: Plan, *, warm: str = "") -> str:
     warm: the block of the warm workload that it belongs to, empty for a cold answer.
     """
     threads = "all" if plan.threads is None else str(plan.threads)
-    parts = (arm.id, arm.engine, arm.sha256, task.id, str(plan.max_tokens), threads, machine())
+    longest = str(task.longest(plan.max_tokens))
+    parts = (arm.id, arm.engine, arm.sha256, task.id, longest, threads, machine())
     return content_id(*parts, *([warm] if warm else []))
 
 
@@ -181,8 +182,9 @@ def _ask(
     start = time.perf_counter()
     errors = 0
     for done, (key, task) in enumerate(left, start=1):
+        longest = task.longest(plan.max_tokens)
         before = usage()
-        given = engine.answer(task.messages, max_tokens=plan.max_tokens, reuse_prompt=warm)
+        given = engine.answer(task.messages, max_tokens=longest, reuse_prompt=warm)
         load = other_load(before, usage())
         answer, memory = clean(given), engine.memory()
         errors += answer.finish == "error"

@@ -64,7 +64,7 @@ def counts(rung: RungId, task: Task) -> bool:
     """Whether a rung is for a task: code runs where the agent writes code, checks where it has."""
     if rung == "S3":
         return task.agent in CODE_AGENTS
-    return rung != "S4" or bool(task.checks)
+    return rung != "S4" or bool(task.checks or task.rule)
 
 
 def _rung(

@@ -28,7 +28,8 @@ class Task(Struct, frozen=True):
 
     `id` is a hash of the messages. `cluster` is equal for prompts that ask the same, whatever the
     agent; only clusters count as independent. `messages` end before the assistant's turn, and
-    `reference` is what that turn said: the row's own answer.
+    `reference` is what that turn said: the row's own answer. `max_tokens` is a longest answer below
+    the plan's; `rule` names what judges the answer where no code is run for it.
     """
 
     id: str
@@ -38,6 +39,12 @@ class Task(Struct, frozen=True):
     messages: tuple[Message, ...]
     checks: tuple[Check, ...] = ()
     reference: str = ""
+    max_tokens: int | None = None
+    rule: str = ""
+
+    def longest(self, planned: int) -> int:
+        """How many tokens an answer may have, where the plan allows `planned`."""
+        return planned if self.max_tokens is None else min(planned, self.max_tokens)
 
     @property
     def prompt(self) -> str:

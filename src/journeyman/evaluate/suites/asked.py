@@ -1,0 +1,64 @@
+"""A suite that asks both models: its tasks before, its rates and pairs after."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from journeyman.evaluate.canaries import try_canaries
+from journeyman.evaluate.ladder import CheckCode
+from journeyman.evaluate.measures import counts, paired, rungs
+from journeyman.evaluate.scored import ArmId, Item, RungId, Task
+from journeyman.evaluate.scoring import ScoreItem, score_all
+from journeyman.evaluate.suite_records import Excluded, Suite, SuiteArm, SuiteName
+from journeyman.events import Reporter
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """The tasks of one suite, the rungs that it has, and what is to be said about them.
+
+    `excluded` are tasks that failed a canary already and are not asked.
+    """
+
+    name: SuiteName
+    title: str
+    tasks: tuple[Task, ...]
+    rungs: tuple[RungId, ...]
+    excluded: tuple[Excluded, ...] = ()
+    note: str = ""
+
+
+def asked_result(
+    asked: Asked,
+    arms: Sequence[ArmId],
+    items: Sequence[Item],
+    check_code: CheckCode | None,
+    report: Reporter,
+    *,
+    score: ScoreItem | None = None,
+) -> Suite:
+    """Rungs by arm, pairs, and every scored answer. items: of any suite; the others are left out.
+
+    score: how an answer is judged, by default by the ladder.
+    """
+    ids = {task.id for task in asked.tasks}
+    canaries = try_canaries(asked.tasks, check_code, report)
+    tasks = canaries.counted(asked.tasks)
+    mine = [item for item in items if item.task in ids and item.arm in arms]
+    scored = score_all(mine, tasks, check_code, report, score=score)
+    pairs = (paired(rung, tasks, scored) for rung in asked.rungs if rung != "S0")
+    found = []
+    for arm in arms:
+        own = [item for item in scored if item.arm == arm]
+        found.append(SuiteArm(arm, len(own), rungs(tasks, own, asked.rungs)))
+    return Suite(
+        name=asked.name,
+        title=asked.title,
+        n=len(asked.tasks),
+        clusters=len({task.cluster for task in tasks if counts("S4", task)}),
+        note=asked.note,
+        arms=tuple(found),
+        paired=tuple(pair for pair in pairs if pair is not None),
+        excluded=(*asked.excluded, *canaries.excluded),
+        tasks=asked.tasks,
+        items=tuple(scored),
+    )

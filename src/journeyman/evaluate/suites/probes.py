@@ -1,0 +1,111 @@
+"""Instruction probes of our own: short requests whose answers code can judge (`probes.json`).
+
+In the manner of IFEval (Zhou et al. 2023, arXiv 2311.07911), with prompts and rules written here.
+Each probe carries an answer that its rules must take and one that they must not: its canaries.
+"""
+
+from importlib import resources
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.evaluate.extract import without_thinking
+from journeyman.evaluate.ladder import decode_rate, served
+from journeyman.evaluate.scored import Item, Score, ScoredItem, Task
+from journeyman.evaluate.suite_records import Excluded
+from journeyman.evaluate.suites.asked import Asked
+from journeyman.evaluate.suites.rules import Rule, broken_rule
+from journeyman.files import content_id
+from journeyman.records import Message
+
+SYSTEM = "You are a helpful programming assistant."
+_FILE = "probes.json"
+
+
+class Probe(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request, the rules for its answer, and an answer that keeps and one that breaks them."""
+
+    id: str
+    category: str
+    prompt: str
+    rules: tuple[Rule, ...]
+    good: str
+    bad: str
+    max_tokens: int
+
+
+def probes() -> tuple[Probe, ...]:
+    """All probes, in the order of the file."""
+    data = resources.files(__package__).joinpath(_FILE).read_bytes()
+    return msgspec.json.decode(data, type=tuple[Probe, ...])
+
+
+def probe_suite() -> Asked:
+    """The probes as tasks; those whose canaries fail are excluded."""
+    known = probes()
+    excluded = tuple(found for probe in known if (found := _failed_canary(probe)))
+    out = {one.task for one in excluded}
+    tasks = tuple(task for probe in known if (task := _task(probe)).id not in out)
+    return Asked(
+        name="probes",
+        title="instructions kept",
+        tasks=tasks,
+        rungs=("S0", "S4"),
+        excluded=excluded,
+        note="S4: the answer is finished and meets every rule of its probe; nothing is executed",
+    )
+
+
+def _failed_canary(probe: Probe) -> Excluded | None:
+    broken = broken_rule(probe.rules, probe.good)
+    if broken is not None:
+        return Excluded(_id(probe), "reference fails", broken.kind)
+    if broken_rule(probe.rules, probe.bad) is None:
+        return Excluded(_id(probe), "wrong answer passes")
+    return None
+
+
+def _id(probe: Probe) -> str:
+    return content_id("probes", probe.id, probe.prompt)
+
+
+def _task(probe: Probe) -> Task:
+    return Task(
+        id=_id(probe),
+        cluster=_id(probe),
+        agent=probe.category,
+        task_id=probe.id,
+        messages=(Message("system", SYSTEM), Message("user", probe.prompt)),
+        reference=probe.good,
+        max_tokens=probe.max_tokens,
+        rule=probe.id,
+    )
+
+
+def score_probe(item: Item, task: Task) -> ScoredItem:
+    """S0 and S4 of one answer. An answer that was cut off, or never leaves its reasoning, fails."""
+    rules = next(probe.rules for probe in probes() if probe.id == task.rule)
+    scores = (served(item.answer), _kept(item, rules))
+    return ScoredItem(
+        item.arm, item.task, item.answer, scores, tokens_per_s=decode_rate(item.answer)
+    )
+
+
+def _kept(item: Item, rules: tuple[Rule, ...]) -> Score:
+    if not served(item.answer).passed:
+        return Score("S4", passed=False, code="not_served")
+    if item.answer.finish == "length":
+        return Score("S4", passed=False, code="limit")
+    spoken = without_thinking(item.answer.text)
+    if spoken is None or not spoken.strip():
+        return Score("S4", passed=False, code="no_answer")
+    broken = broken_rule(rules, spoken)
+    if broken is None:
+        return Score("S4", passed=True)
+    return Score("S4", passed=False, code=broken.kind, detail=_words(broken))
+
+
+def _words(rule: Rule) -> str:
+    values = [rule.text, *rule.texts, f"least {rule.least}" if rule.least else ""]
+    values.append(f"most {rule.most}" if rule.most < Rule("").most else "")
+    return ", ".join(value for value in values if value)
