@@ -24,6 +24,7 @@ from journeyman.evaluate.costs import Timing
 from journeyman.evaluate.idleness import other_load, usage
 from journeyman.evaluate.interleave import Block
 from journeyman.evaluate.records import Arm, Item, Plan, Task
+from journeyman.evaluate.suite_records import Divergence
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import LineFault, content_id, read_records
 from journeyman.records import Answer, Message
@@ -34,27 +35,45 @@ WARM_UP_TOKENS = 16
 _WARM_UP = (Message("user", "Write one line of Python that prints the sum of 2 and 3."),)
 
 
-class Line(Struct, frozen=True):
-    """One line of the record: the item and the key of the measurement that it belongs to."""
+class Nats(Struct, frozen=True):
+    """How likely an arm holds a row's own answer to be: nats of each token, or why not."""
+
+    values: tuple[float, ...] = ()
+    error: str = ""
+
+
+class Line(Struct, frozen=True, omit_defaults=True):
+    """One line of the record: what was measured, and the key of the measurement it belongs to."""
 
     key: str
-    item: Item
+    item: Item | None = None
+    nats: Nats | None = None
+    divergence: Divergence | None = None
 
 
 class Record:
     """The partial file of one evaluation, held by this process alone while it is open."""
 
-    def __init__(self, path: Path, stream: IO[bytes], found: dict[str, Item]) -> None:
+    def __init__(self, path: Path, stream: IO[bytes], found: dict[str, Line]) -> None:
         self._path, self._stream, self._found = path, stream, found
 
     def get(self, key: str) -> Item | None:
         """The item that was recorded under a key, or None."""
+        line = self._found.get(key)
+        return line.item if line else None
+
+    def line(self, key: str) -> Line | None:
+        """What was recorded under a key, or None."""
         return self._found.get(key)
 
     def add(self, key: str, item: Item) -> None:
         """Append one item; it is on the disk when this returns."""
+        self.write(Line(key, item))
+
+    def write(self, line: Line) -> None:
+        """Append one line; it is on the disk when this returns."""
         try:
-            self._stream.write(msgspec.json.encode(Line(key, item)) + b"\n")
+            self._stream.write(msgspec.json.encode(line) + b"\n")
             self._stream.flush()
             os.fsync(self._stream.fileno())
         except OSError as error:
@@ -62,7 +81,7 @@ class Record:
                 f"cannot write `{self._path}`: {error.strerror or error}",
                 hint="check the free space; the same command goes on from here",
             ) from error
-        self._found[key] = item
+        self._found[line.key] = line
 
     def remove(self) -> None:
         """Delete the file: what it holds is in the result now."""
@@ -88,13 +107,13 @@ def record(path: Path, report: Reporter) -> Iterator[Record]:
         yield Record(path, stream, found)
 
 
-def _read(path: Path, report: Reporter) -> dict[str, Item]:
-    found: dict[str, Item] = {}
+def _read(path: Path, report: Reporter) -> dict[str, Line]:
+    found: dict[str, Line] = {}
     for line in read_records(path, Line):
         if isinstance(line, LineFault):
             report(Caution(f"`{path}` line {line.line} is dropped and asked again: {line.reason}"))
         else:
-            found[line.key] = line.item
+            found[line.key] = line
     return found
 
 

@@ -1,0 +1,140 @@
+"""How likely base and tuned model hold the held-out rows' own answers to be: paired, row by row.
+
+By the engine that answers: llama.cpp's server for a GGUF (the very file that ships), torch for an
+adapter. The first tokens of each answer count, its end does not, and every token of the answer is
+judged with the prompt and the answer's beginning given. It has power where pass rates have none,
+and measures how well the log's answers are imitated, right or wrong.
+"""
+
+import time
+from collections.abc import Sequence
+
+from journeyman.engines.engine import Engine, Likelihoods
+from journeyman.errors import DataRefused, UpstreamError
+from journeyman.evaluate.answers import Line, Nats, Record
+from journeyman.evaluate.arms import OpenEngine
+from journeyman.evaluate.records import Arm
+from journeyman.evaluate.scored import Task
+from journeyman.evaluate.suite_records import Likelihood, RowLikelihood, Suite
+from journeyman.events import Caution, Progress, ProgressEnded, Reporter
+from journeyman.files import content_id
+from journeyman.records import Message
+from journeyman.runs import machine
+from journeyman.stats import bootstrap_mean
+
+TOKENS = 64
+"""A server says one token at a time, so long answers are judged by their beginning."""
+TITLE = "likelihood of the held-out answers"
+
+
+def likelihood_suite(
+    arms: Sequence[Arm],
+    tasks: Sequence[Task],
+    seed: int,
+    *,
+    store: Record,
+    open_engine: OpenEngine,
+    report: Reporter,
+) -> Suite:
+    """Nats a token of every row's own answer under both arms, and their difference."""
+    planned = [task for task in tasks if task.reference.strip()]
+    clusters = len({task.cluster for task in planned})
+    if len(arms) < 2 or not planned:
+        reason = "there is no base to compare with" if planned else "no row has an answer's text"
+        return Suite(name="likelihood", title=TITLE, not_measured=reason)
+    found = [_nats(arm, planned, store, open_engine, report) for arm in arms]
+    rows = [
+        RowLikelihood(task.id, task.cluster, len(base.values), _mean(base), _mean(tuned))
+        for task, base, tuned in zip(planned, *found, strict=True)
+        if base.values and len(base.values) == len(tuned.values)
+    ]
+    if not rows:
+        errors = next((one.error for all_of in found for one in all_of if one.error), "no tokens")
+        return Suite(name="likelihood", title=TITLE, not_measured=errors, n=len(planned))
+    lost = len(planned) - len(rows)
+    return Suite(
+        name="likelihood",
+        title=TITLE,
+        n=len(planned),
+        clusters=clusters,
+        note=f"{lost} of {len(planned)} rows could not be judged by both" if lost else "",
+        likelihood=summarised(rows, arms[-1].engine, seed),
+    )
+
+
+def summarised(rows: Sequence[RowLikelihood], engine: str, seed: int) -> Likelihood:
+    """Means over rows with their intervals; clusters of equal prompts are drawn together."""
+    labels = [row.cluster for row in rows]
+
+    base, tuned, difference = (
+        bootstrap_mean(values, seed=seed, clusters=labels)
+        for values in (
+            [row.base for row in rows],
+            [row.tuned for row in rows],
+            [row.tuned - row.base for row in rows],
+        )
+    )
+    return Likelihood(
+        method=f"{engine}, the first {TOKENS} tokens of each answer, without its end",
+        tokens_limit=TOKENS,
+        base=base,
+        tuned=tuned,
+        difference=difference,
+        rows=tuple(rows),
+    )
+
+
+def _mean(nats: Nats) -> float:
+    return sum(nats.values) / len(nats.values)
+
+
+def _nats(
+    arm: Arm, tasks: Sequence[Task], store: Record, open_engine: OpenEngine, report: Reporter
+) -> list[Nats]:
+    """One arm's nats for each task: those on record as they are, the rest asked now."""
+    keys = [
+        content_id("nats", arm.engine, arm.sha256, task.id, task.reference, str(TOKENS), machine())
+        for task in tasks
+    ]
+    left = [(key, task) for key, task in zip(keys, tasks, strict=True) if not _stored(store, key)]
+    if left:
+        with open_engine(arm) as engine:
+            _ask(engine, arm, left, store, report)
+    return [_stored(store, key) or Nats(error=f"{arm.id}: not measured") for key in keys]
+
+
+def _stored(store: Record, key: str) -> Nats | None:
+    line = store.line(key)
+    return line.nats if line else None
+
+
+def _ask(
+    engine: Engine,
+    arm: Arm,
+    left: Sequence[tuple[str, Task]],
+    store: Record,
+    report: Reporter,
+) -> None:
+    name = f"likelihood by {arm.id}"
+    start = time.perf_counter()
+    errors = 0
+    for done, (key, task) in enumerate(left, start=1):
+        nats = _one(engine, task)
+        errors += bool(nats.error)
+        store.write(Line(key, nats=nats))
+        mean_s = (time.perf_counter() - start) / done
+        report(Progress(name, done, len(left), "rows", f"{mean_s:.1f} s each",
+                        mean_s * (len(left) - done)))  # fmt: skip
+    report(ProgressEnded(name, f"{len(left)} answers judged by {arm.id}, {errors} errors"))
+    if errors:
+        report(Caution(f"{errors} of {len(left)} answers could not be judged by {arm.id}"))
+
+
+def _one(engine: Engine, task: Task) -> Nats:
+    if not isinstance(engine, Likelihoods):
+        return Nats(error=f"{engine.name} gives no probabilities")
+    said = (*task.messages, Message("assistant", task.reference))
+    try:
+        return Nats(tuple(engine.answer_nats(said, limit=TOKENS)))
+    except (DataRefused, UpstreamError) as error:
+        return Nats(error=error.message)
