@@ -196,6 +196,12 @@ class EvaluateSettings:
     """Processor threads; by default one for each core."""
     warm_tasks: int = 10
     """Tasks that are asked again, twice each, to time requests whose shared start is read already."""
+    suites: str | None = None
+    """What to measure, with commas: held-out, humaneval, probes, likelihood, quantisation. By default held-out, and for a GGUF probes and likelihood."""
+    limit_humaneval: int | None = None
+    """Ask N of HumanEval's 164 tasks, drawn by seed."""
+    rescore: bool = False
+    """Score the answers that the result file holds again, without asking a model."""
     sandbox: bool = True
     """Run generated code against its checks, in the sandbox; where none can be had it is not run."""
     seed: int = SEED

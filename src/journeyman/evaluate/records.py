@@ -26,7 +26,7 @@ from journeyman.evaluate.scored import (
     ScoredItem,
     Task,
 )
-from journeyman.evaluate.suite_records import Excluded, Suite, SuiteName
+from journeyman.evaluate.suite_records import Excluded, PlannedSuite, Suite, SuiteName
 from journeyman.records import Interval
 from journeyman.stats import Mean
 
@@ -119,7 +119,8 @@ class Plan(Struct, frozen=True):
     `rows` were read, `tasks` are distinct prompts, `clusters` those that are independent.
     `prompts_sha256` is over the tasks' ids in order. `look` counts the models that were judged by
     these rows, this one included; `alpha` is the error allowed to each one-sided bound (`0.05` at
-    the first look). `warm_tasks` are asked again with what prompts share already read.
+    the first look). `warm_tasks` are asked again with what prompts share already read. `suites` are
+    those besides the held-out split.
     """
 
     test_data: str
@@ -139,6 +140,7 @@ class Plan(Struct, frozen=True):
     targets: Targets = Targets()
     arms: tuple[PlannedArm, ...] = ()
     warm_tasks: tuple[str, ...] = ()
+    suites: tuple[PlannedSuite, ...] = ()
 
 
 class Leak(Struct, frozen=True):

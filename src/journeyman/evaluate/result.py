@@ -3,6 +3,7 @@
 import datetime
 import os
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from journeyman.evaluate.baseline import read_baseline
 from journeyman.evaluate.canaries import try_canaries
@@ -11,6 +12,7 @@ from journeyman.evaluate.costs import Timing
 from journeyman.evaluate.plan import Planned
 from journeyman.evaluate.records import Arm, Environment, Evaluation, Item
 from journeyman.evaluate.scoring import find_checker, score_all
+from journeyman.evaluate.suites.measuring import Measured, results
 from journeyman.events import Reporter
 from journeyman.llama_cpp.bench import BenchRates
 from journeyman.runs import machine, versions
@@ -25,11 +27,13 @@ def assembled(
     *,
     timings: Sequence[Timing],
     rates: Mapping[str, BenchRates],
+    suites: Measured,
     load_average: float | None,
     report: Reporter,
 ) -> Evaluation:
     """Scores, rates and the verdict from the answers of all arms."""
-    check_code = find_checker(plan.tasks, report, wanted=settings.sandbox)
+    asked = [task for suite in suites.asked for task in suite.tasks]
+    check_code = find_checker((*plan.tasks, *asked), report, wanted=settings.sandbox)
     canaries = try_canaries(plan.tasks, check_code, report)
     scored = score_all(items, canaries.counted(plan.tasks), check_code, report)
     return concluded(
@@ -44,9 +48,18 @@ def assembled(
             rates=rates,
             excluded=canaries.excluded,
             reference=canaries.reference,
+            suites=results(
+                suites, [arm.id for arm in arms], check_code, report, answer_s=_mean_s(items)
+            ),
             baseline=read_baseline(settings.test_data.parent),
         )
     )
+
+
+def _mean_s(items: Sequence[Item]) -> float | None:
+    """Mean time of the answers that came; None where none has a time."""
+    times = [item.answer.latency_s for item in items if item.answer.latency_s is not None]
+    return fmean(times) if times else None
 
 
 def unasked(settings: EvaluateSettings, plan: Planned, arms: Sequence[Arm] = ()) -> Evaluation:

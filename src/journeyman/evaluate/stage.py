@@ -29,6 +29,9 @@ from journeyman.evaluate.page import page
 from journeyman.evaluate.plan import Planned, planned
 from journeyman.evaluate.records import Evaluation, Item
 from journeyman.evaluate.result import assembled, unasked
+from journeyman.evaluate.suite_records import PlannedSuite
+from journeyman.evaluate.suites.choice import asked_suites, chosen, planned_suites
+from journeyman.evaluate.suites.measuring import measure
 from journeyman.evaluate.summary import tables, verdict_lines
 from journeyman.evaluate.validity import gates_before
 from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
@@ -58,13 +61,18 @@ def evaluate(
     found = compared(settings, report)
     if any(gate.ok is False for gate in gates_before(plan.leak, found.arms, plan.tasks)):
         return _written(settings.output, unasked(settings, plan, found.arms), report)
-    plan = _fixed(plan, found, settings, report)
+    names = chosen(settings)
+    asked = asked_suites(names, settings)
+    plan = _fixed(plan, found, settings, planned_suites(names, asked), report)
     opener = open_engine or engine_opener(found, settings, report)
     load_average = _load_average(report)
     partial = settings.output.with_suffix(".items.jsonl")
     with record(partial, report) as store:
         try:
             items, timings = _measured(plan, found, store, opener, report)
+            suites = measure(
+                names, asked, plan, found, store=store, open_engine=opener, report=report
+            )
             rates = {} if open_engine else _rates(found, items, settings, report)
             require_unchanged(found.arms)
         except KeyboardInterrupt as error:
@@ -79,6 +87,7 @@ def evaluate(
             items,
             timings=timings,
             rates=rates,
+            suites=suites,
             load_average=load_average,
             report=report,
         )
@@ -87,10 +96,16 @@ def evaluate(
     return result
 
 
-def _fixed(plan: Planned, found: Compared, settings: EvaluateSettings, report: Reporter) -> Planned:
+def _fixed(
+    plan: Planned,
+    found: Compared,
+    settings: EvaluateSettings,
+    suites: tuple[PlannedSuite, ...],
+    report: Reporter,
+) -> Planned:
     """The plan with all that is known before the first answer, written and hashed."""
     whole = fixed(
-        plan.plan,
+        replace(plan.plan, suites=suites),
         found.arms,
         plan.tasks,
         warm_tasks=settings.warm_tasks,

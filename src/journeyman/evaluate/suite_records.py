@@ -10,6 +10,14 @@ from journeyman.stats import Mean
 SuiteName = Literal["held-out", "humaneval", "probes", "likelihood", "quantisation"]
 
 
+class PlannedSuite(Struct, frozen=True):
+    """A suite that was to be measured; `n` tasks with their hash, 0 where it has none."""
+
+    name: SuiteName
+    n: int = 0
+    prompts_sha256: str = ""
+
+
 class Excluded(Struct, frozen=True):
     """A task whose check did not prove itself, and which canary failed: it is in no rate of S4."""
 

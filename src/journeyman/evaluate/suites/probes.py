@@ -10,11 +10,12 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.evaluate.extract import without_thinking
-from journeyman.evaluate.ladder import decode_rate, served
+from journeyman.evaluate.ladder import served
 from journeyman.evaluate.scored import Item, Score, ScoredItem, Task
 from journeyman.evaluate.suite_records import Excluded
 from journeyman.evaluate.suites.asked import Asked
 from journeyman.evaluate.suites.rules import Rule, broken_rule
+from journeyman.evaluate.timing import decode_rate
 from journeyman.files import content_id
 from journeyman.records import Message
 

@@ -148,9 +148,6 @@ KINDS: Mapping[str, Callable[[Rule, str], bool]] = {
     "lower_case": lambda _, text: text == text.lower() and text != text.upper(),
     "upper_case": lambda _, text: text == text.upper() and text != text.lower(),
     "no_fence": lambda _, text: "```" not in text and "~~~" not in text,
-    "fences": lambda rule, text: _within(
-        rule, sum(not b.unclosed and b.label == rule.text for b in fenced_blocks(text))
-    ),
     "only_fence": lambda _, text: text.startswith("```") and text.endswith("```")
     and len(fenced_blocks(text)) == 1,
     "parses": lambda _, text: parse(text) is not None,

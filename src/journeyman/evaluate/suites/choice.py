@@ -1,0 +1,56 @@
+"""Which suites are measured, and the tasks of those that ask the models.
+
+The held-out split always is: the verdict is on it. By default a GGUF also gets what takes little
+beside it (probes, likelihood); an adapter, answered by torch for a look, gets nothing more.
+"""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from journeyman.errors import UsageError
+from journeyman.evaluate.fixed_plan import prompts_sha256
+from journeyman.evaluate.suite_records import PlannedSuite, SuiteName
+from journeyman.evaluate.suites.asked import Asked
+from journeyman.evaluate.suites.humaneval import humaneval_suite
+from journeyman.evaluate.suites.probes import probe_suite
+from journeyman.settings import EvaluateSettings
+
+NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
+BY_DEFAULT: tuple[SuiteName, ...] = ("held-out", "probes", "likelihood")
+
+
+def chosen(settings: EvaluateSettings) -> tuple[SuiteName, ...]:
+    """The suites to measure, in their own order. Raises UsageError for a name that is none."""
+    if settings.suites is None:
+        return BY_DEFAULT if settings.model.is_file() else ("held-out",)
+    wanted = [name.strip() for name in settings.suites.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown:
+        raise UsageError(
+            f"`--suites` does not know `{'`, `'.join(unknown)}`",
+            hint=f"choose from: {','.join(NAMES)}",
+        )
+    return tuple(name for name in NAMES if name in wanted or name == "held-out")
+
+
+def asked_suites(names: Sequence[SuiteName], settings: EvaluateSettings) -> tuple[Asked, ...]:
+    """The chosen suites that ask the models, with their tasks."""
+    found = []
+    if "humaneval" in names:
+        suite = humaneval_suite(settings.limit_humaneval, settings.seed)
+        found += [suite] if suite else []
+    if "probes" in names:
+        found.append(probe_suite())
+    return tuple(found)
+
+
+def planned_suites(names: Sequence[SuiteName], asked: Sequence[Asked]) -> tuple[PlannedSuite, ...]:
+    """What the plan says of the suites besides the held-out split."""
+    tasks = {suite.name: suite.tasks for suite in asked}
+    return tuple(
+        PlannedSuite(name, len(tasks[name]), prompts_sha256(tasks[name]))
+        if name in tasks
+        else PlannedSuite(name)
+        for name in names
+        if name != "held-out"
+    )
