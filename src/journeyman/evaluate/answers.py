@@ -142,8 +142,12 @@ def answers_of(
     store: Record,
     open_engine: OpenEngine,
     report: Reporter,
+    timed: bool = True,
 ) -> list[Item]:
-    """Every task's item, in order: those on record as they are, the rest asked now."""
+    """Every task's item, in order: those on record as they are, the rest asked now.
+
+    timed: whether what other programs do meanwhile is watched, for times that are to be claimed.
+    """
     keys = [key_of(arm, task, plan) for task in tasks]
     left = [(key, task) for key, task in zip(keys, tasks, strict=True) if store.get(key) is None]
     if len(left) < len(tasks):
@@ -155,7 +159,7 @@ def answers_of(
             report(Note(f"{arm.id}: {engine.name} loaded in {load_s:.1f} s"))
             for _ in range(WARM_UPS):
                 engine.answer(_WARM_UP, max_tokens=min(WARM_UP_TOKENS, plan.max_tokens))
-            _ask(engine, arm, left, plan, store=store, load_s=load_s, report=report)
+            _ask(engine, arm, left, plan, store=store, load_s=load_s, report=report, timed=timed)
     return [item for key in keys if (item := store.get(key)) is not None]
 
 
@@ -196,15 +200,16 @@ def _ask(
     load_s: float,
     report: Reporter,
     warm: bool = False,
+    timed: bool = True,
 ) -> None:
     name = f"{'warm answers' if warm else 'answers'} of {arm.id}"
     start = time.perf_counter()
     errors = 0
     for done, (key, task) in enumerate(left, start=1):
         longest = task.longest(plan.max_tokens)
-        before = usage()
+        before = usage() if timed else None
         given = engine.answer(task.messages, max_tokens=longest, reuse_prompt=warm)
-        load = other_load(before, usage())
+        load = other_load(before, usage()) if before else None
         answer, memory = clean(given), engine.memory()
         errors += answer.finish == "error"
         peak_bytes = memory.peak_bytes if memory else None

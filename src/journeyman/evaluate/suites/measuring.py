@@ -53,7 +53,7 @@ def measure(
         item
         for arm in (found.arms if tasks else ())
         for item in answers_of(
-            arm, tasks, plan.plan, store=store, open_engine=open_engine, report=report
+            arm, tasks, plan.plan, store=store, open_engine=open_engine, report=report, timed=False
         )
     ]
     done = []
