@@ -14,6 +14,7 @@ from journeyman.train.plan.records import Disk, Finding, Memory, Plan, Serving, 
 _REAL_SHARE = 0.9
 _LATEST_WARMUP = 0.34
 _FEW_STEPS = 100
+_SHORT_ANSWER = 20
 _ATTENTION = frozenset(("q_proj", "k_proj", "v_proj", "o_proj"))
 
 
@@ -166,17 +167,13 @@ def of_adapter(plan: Plan, settings: TrainSettings) -> Iterator[Finding]:
 def of_room(memory: Memory, disk: Disk, settings: TrainSettings) -> Iterator[Finding]:
     """What this machine cannot hold, and what it can only just hold."""
     peak, limit = memory.peak_bytes / 2**30, memory.limit_bytes / 2**30
-    smaller = (
-        "use --batch-size 1"
-        if settings.batch_size > 1
-        else "lower --max-tokens, or take a smaller --base"
-    )
+    smaller = _way_to_less_memory(memory, settings)
     if memory.peak_bytes > memory.limit_bytes:
         yield Finding(
             "memory",
             "stop",
             f"the run needs {peak:.1f} GiB of memory, and {memory.limited_by} is {limit:.1f} GiB",
-            f"{smaller}; weights alone are {memory.weights_bytes / 2**30:.1f} GiB",
+            smaller,
         )
     elif memory.peak_bytes > memory.available_bytes:
         yield Finding(
@@ -205,15 +202,26 @@ def of_room(memory: Memory, disk: Disk, settings: TrainSettings) -> Iterator[Fin
         )
 
 
+def _way_to_less_memory(memory: Memory, settings: TrainSettings) -> str:
+    if memory.weights_bytes > memory.limit_bytes:
+        return (
+            f"take a smaller --base: its weights alone are {memory.weights_bytes / 2**30:.1f} GiB"
+        )
+    if settings.batch_size > 1:
+        return "use --batch-size 1"
+    return "lower --max-tokens, or take a smaller --base"
+
+
 def of_serving(serving: Serving) -> Iterator[Finding]:
     """A goal that no program can meet here with answers as long as these."""
     if serving.can_be_met:
         return
+    shorter = f"train on answers of at most {serving.fitting_tokens} tokens, or "
     yield Finding(
         "serving-goal",
         "warning",
         f"an answer in {serving.goal_s:g} s cannot be had here from this model: reading "
         f"{serving.model_bytes / 1e9:.1f} GB ({serving.quantization}) for each of "
         f"{serving.answer_tokens:.0f} tokens takes {serving.answer_s:.0f} s at best",
-        f"train on answers of at most {serving.fitting_tokens} tokens, or take a smaller --base",
+        f"{shorter if serving.fitting_tokens >= _SHORT_ANSWER else ''}take a smaller --base",
     )

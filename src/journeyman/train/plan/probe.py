@@ -116,7 +116,7 @@ def measure(
     """Probe some micro-batches of the run. Peak memory is about 2 GB, whatever the model."""
     started = time.perf_counter()
     dtype = DTYPES[settings.precision]
-    cut = [fitting(batch, depths.most_tokens) for batch in batches]
+    cut = different([fitting(batch, depths.most_tokens) for batch in batches])
     numbers = sorted({depths.shallow, depths.deep})
     engines = {number: random_engine(config, settings, number) for number in numbers}
     rounds = _rounds(engines, cut, clock)
@@ -164,6 +164,12 @@ def fitting(rows: Sequence[TokenRow], most_tokens: int) -> list[TokenRow]:
         )
         for row in rows
     ]
+
+
+def different(batches: Sequence[list[TokenRow]]) -> list[list[TokenRow]]:
+    """One of each size: cut ones are often alike, and seconds are dear on a large model."""
+    by_size = {sum(len(row.ids) for row in batch): batch for batch in batches}
+    return [by_size[size] for size in sorted(by_size)]
 
 
 _Key = tuple[int, int, bool]
