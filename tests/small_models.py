@@ -17,7 +17,7 @@ from journeyman.model.chat import load_chat
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.template import read_template, render
-from journeyman.records import Check, Example, Message
+from journeyman.records import BaseModel, Check, Example, Message
 from journeyman.runs import write_manifest
 
 VOCABULARY = 49152
@@ -68,6 +68,78 @@ def small_model(
                 torch.nn.init.normal_(weight, std=0.1)
     model.save_pretrained(folder)
     return folder
+
+
+VARIANTS = ("llama", "mistral", "qwen2", "qwen3", "llama3-rope", "yarn", "biased-llama")
+
+
+VARIANT_VOCABULARY = 1024
+
+
+def small_variant(folder: Path, variant: str) -> BaseModel:
+    """One of the Llama family's shapes, made once in a folder: two layers, grouped heads.
+
+    Biases and norms are random, so that one left out would be seen. It has no tokenizer.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path = folder / variant
+    base = BaseModel(variant, path, "a" * 64, "b" * 64, "folder")
+    if path.is_dir():
+        return base
+    family = {"llama3-rope": "llama", "yarn": "qwen2", "biased-llama": "llama"}.get(
+        variant, variant
+    )
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=VARIANT_VOCABULARY,
+        hidden_size=64,
+        intermediate_size=112,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32 if family == "qwen3" else 16,
+        max_position_embeddings=1024,
+        tie_word_embeddings=variant in ("llama", "qwen3"),
+        bos_token_id=1,
+        eos_token_id=END_OF_TURN,
+        pad_token_id=END_OF_TURN,
+        **_OPTIONS.get(variant, {}),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        for name, weight in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(weight, std=0.1)
+            elif "norm" in name:
+                torch.nn.init.normal_(weight, mean=1.0, std=0.1)
+    model.save_pretrained(path)
+    return base
+
+
+_OPTIONS: dict[str, dict[str, object]] = {
+    "mistral": {"sliding_window": None},
+    "biased-llama": {"attention_bias": True, "mlp_bias": True},
+    "llama3-rope": {
+        "rope_parameters": {
+            "rope_type": "llama3",
+            "rope_theta": 10000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        }
+    },
+    "yarn": {
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 32,
+        }
+    },
+}
 
 
 def small_adapter(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from journeyman.train.head_loss import completion_loss
+from journeyman.train.head_loss import PlainHead, completion_loss
 
 N, H, V = 7, 12, 31
 
@@ -27,7 +27,7 @@ def test_loss_and_gradient_are_those_of_autograd(chunk_rows: int) -> None:
     )
     torch.autograd.backward(expected)
     loss, gradient = completion_loss(
-        hidden, targets, weight, bias, with_gradient=True, chunk_bytes=4 * V * chunk_rows
+        hidden, targets, PlainHead(weight, bias), with_gradient=True, chunk_bytes=4 * V * chunk_rows
     )
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     assert leaf.grad is not None
@@ -36,7 +36,7 @@ def test_loss_and_gradient_are_those_of_autograd(chunk_rows: int) -> None:
 
 def test_large_logits_do_not_overflow() -> None:
     hidden, targets, weight, _ = _inputs()
-    loss, gradient = completion_loss(hidden * 1e4, targets, weight, with_gradient=True)
+    loss, gradient = completion_loss(hidden * 1e4, targets, PlainHead(weight), with_gradient=True)
     assert torch.isfinite(gradient).all()
     assert 0 <= loss < float("inf")
 
@@ -44,12 +44,12 @@ def test_large_logits_do_not_overflow() -> None:
 def test_not_a_number_stays_one() -> None:
     hidden, targets, weight, _ = _inputs()
     hidden[2, 3] = float("nan")
-    loss, _ = completion_loss(hidden, targets, weight, with_gradient=False)
+    loss, _ = completion_loss(hidden, targets, PlainHead(weight), with_gradient=False)
     assert loss != loss
 
 
 def test_inputs_are_not_changed() -> None:
     hidden, targets, weight, bias = _inputs()
-    completion_loss(hidden, targets, weight, bias, with_gradient=True)
+    completion_loss(hidden, targets, PlainHead(weight, bias), with_gradient=True)
     for now, before in zip((hidden, targets, weight, bias), _inputs(), strict=True):
         assert torch.equal(now, before)

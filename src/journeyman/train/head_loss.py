@@ -4,6 +4,8 @@ Logits are made only for the positions that are trained, a chunk at a time, and 
 vocabulary of 152,000 a whole row of 2,048 positions would be 1.2 GB.
 """
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -11,26 +13,54 @@ from torch.nn import functional
 CHUNK_BYTES = 64 * 1024 * 1024
 
 
+class Head(Protocol):
+    """The output layer: V logits of H values."""
+
+    out_size: int
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(N, H) to (N, V), of the dtype of the states."""
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """(N, V) to (N, H), of the dtype of the gradient."""
+
+
+class PlainHead:
+    """An output layer of its weights. weight: (V, H). bias: (V,)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self._weight = weight
+        self._bias = bias
+        self.out_size = weight.shape[0]
+
+    def forward(self, states: Tensor) -> Tensor:
+        """See Head."""
+        return functional.linear(states, self._weight, self._bias)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Head."""
+        return gradient @ self._weight
+
+
 def completion_loss(
     hidden: Tensor,
     targets: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
+    head: Head,
     *,
     with_gradient: bool,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[float, Tensor]:
     """Summed loss in nats, and its gradient by `hidden` (empty without `with_gradient`).
 
-    hidden: (N, H) of the weight's dtype. targets: (N,) int64. weight: (V, H). bias: (V,).
-    Softmax and sums are float32 whatever the weight's dtype.
+    hidden: (N, H) of the head's dtype. targets: (N,) int64.
+    Softmax and sums are float32 whatever that dtype.
     """
-    rows = max(1, chunk_bytes // (4 * weight.shape[0]))
+    rows = max(1, chunk_bytes // (4 * head.out_size))
     loss_sum = 0.0
     gradients: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, hidden.shape[0], rows):
-            logits = functional.linear(hidden[start : start + rows], weight, bias).float()
+            logits = head.forward(hidden[start : start + rows]).float()
             chunk = targets[start : start + rows].unsqueeze(1)
             largest = logits.amax(dim=1, keepdim=True)
             right = logits.gather(1, chunk) - largest
@@ -40,5 +70,5 @@ def completion_loss(
             loss_sum += float((sums.log() - right).sum())
             if with_gradient:
                 shares.div_(sums).scatter_add_(1, chunk, torch.full_like(right, -1.0))
-                gradients.append(shares.to(weight.dtype) @ weight)
+                gradients.append(head.input_gradient(shares.to(hidden.dtype)))
     return loss_sum, torch.cat(gradients) if gradients else hidden.new_empty(0)

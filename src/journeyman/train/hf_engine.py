@@ -18,7 +18,7 @@ from journeyman.model.base import load_causal_model
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.engine import Tally
-from journeyman.train.head_loss import completion_loss
+from journeyman.train.head_loss import PlainHead, completion_loss
 from journeyman.train.rows import TokenRow
 
 _PROBE_TOKENS = 8
@@ -109,10 +109,8 @@ class HfEngine:
     def _loss(
         self, hidden: Tensor, batch: "_Batch", *, with_gradient: bool
     ) -> tuple[float, Tensor]:
-        head = self._head
-        return completion_loss(
-            hidden.detach(), batch.targets, head.weight, head.bias, with_gradient=with_gradient
-        )
+        head = PlainHead(self._head.weight, self._head.bias)
+        return completion_loss(hidden.detach(), batch.targets, head, with_gradient=with_gradient)
 
     def _head_is_plain(self) -> bool:
         """Whether logits are the output layer over the last hidden state, and no more.

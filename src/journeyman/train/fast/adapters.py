@@ -1,0 +1,149 @@
+"""LoRA on a frozen product: y += s B (A drop(x)), forward and backward by hand.
+
+Targets that read the same input (query, key, value; gate, up) share one frozen product, one
+dropout mask and one product with their A's, so the input is read once. A: (r, K). B: (N, r).
+(Hu et al. 2021, arXiv 2106.09685.)
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from msgspec import Struct
+from torch import Tensor
+
+from journeyman.train.fast.elementwise import Elementwise
+from journeyman.train.fast.products import Product
+
+
+class Leaf(Struct, frozen=True):
+    """One adapter: float32 leaves, and the output columns of the shared product that it adds to."""
+
+    first: Tensor
+    second: Tensor
+    columns: slice
+
+
+class Dropout(Struct, frozen=True):
+    """Which share of an adapter's input is dropped, drawn from which seed."""
+
+    share: float
+    seed: int
+
+
+class Passed(Struct, frozen=True):
+    """What the backward of an adapted product needs of its forward."""
+
+    reduced: Tensor | None = None  # (T, r of all leaves): A drop(x)
+    kept: Tensor | None = None  # (T, K) bool: the dropout mask
+
+
+class AdaptedProduct:
+    """A frozen product with the adapters on it; without any it is the frozen product."""
+
+    def __init__(
+        self, product: Product, leaves: Sequence[Leaf], scaling: float, elementwise: Elementwise
+    ) -> None:
+        self.product = product
+        self._leaves = leaves
+        self._scaling = scaling
+        self._do = elementwise
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether any adapter is on it."""
+        return bool(self._leaves)
+
+    def forward(self, states: Tensor, dropout: Dropout | None) -> tuple[Tensor, Passed]:
+        """(T, K) to (T, N), and what the backward needs. dropout: None where nothing is dropped."""
+        product = self.product.forward(states)
+        if not self._leaves:
+            return product, Passed()
+        kept = None if dropout is None else _kept(states.shape, dropout)
+        share = dropout.share if dropout else 0.0
+        given = states if kept is None else self._do.dropped(states, kept, share)
+        reduced = given @ self._firsts(given.dtype).t()
+        for leaf, part in zip(self._leaves, self._parts(reduced), strict=True):
+            second = leaf.second.to(part.dtype)
+            product[:, leaf.columns].addmm_(part, second.t(), alpha=self._scaling)
+        return product, Passed(reduced, kept)
+
+    def backward(
+        self,
+        gradient: Tensor,
+        states: Tensor,
+        passed: Passed,
+        dropout: Dropout | None,
+        *,
+        wants_input: bool = True,
+    ) -> Tensor | None:
+        """The gradient by the states, where it is wanted; the leaves' gradients add up."""
+        found = self.product.input_gradient(gradient) if wants_input else None
+        if passed.reduced is None:
+            return found
+        share = dropout.share if dropout else 0.0
+        by_reduced = torch.empty_like(passed.reduced)
+        parts = zip(self._leaves, self._parts(passed.reduced), self._parts(by_reduced), strict=True)
+        for leaf, reduced, by_part in parts:
+            wanted = gradient[:, leaf.columns]
+            _add_gradient(leaf.second, (wanted.t() @ reduced).mul_(self._scaling))
+            torch.mm(wanted, leaf.second.to(wanted.dtype), out=by_part)
+        by_reduced.mul_(self._scaling)
+        given = states if passed.kept is None else self._do.dropped(states, passed.kept, share)
+        by_firsts = by_reduced.t() @ given
+        at = 0
+        for leaf in self._leaves:
+            rank = len(leaf.first)
+            _add_gradient(leaf.first, by_firsts[at : at + rank])
+            at += rank
+        if found is None:
+            return None
+        firsts = self._firsts(by_reduced.dtype)
+        if passed.kept is None:
+            return found.addmm_(by_reduced, firsts)
+        onto: Tensor = self._do.dropped_onto(found, by_reduced @ firsts, passed.kept, share)
+        return onto
+
+    def _firsts(self, dtype: torch.dtype) -> Tensor:
+        return torch.cat([leaf.first.detach() for leaf in self._leaves]).to(dtype)
+
+    def _parts(self, reduced: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(reduced, [len(leaf.first) for leaf in self._leaves], dim=1)
+
+
+def _add_gradient(leaf: Tensor, gradient: Tensor) -> None:
+    if leaf.grad is None:
+        leaf.grad = torch.zeros_like(leaf)
+    leaf.grad.add_(gradient)
+
+
+def _kept(size: torch.Size, dropout: Dropout) -> Tensor:
+    """A mask by seed; 16 random bits a value, so the share is exact to 1/65536."""
+    generator = torch.Generator().manual_seed(dropout.seed)
+    values = size.numel()
+    # One draw of 64 bits serves four values: drawing is what dropout costs.
+    words = torch.empty(-(-values // 4), dtype=torch.int64)
+    words.random_(-(2**63), None, generator=generator)
+    bits = words.view(torch.int16)[:values].view(size)
+    return bits >= round(dropout.share * 2**16) - 2**15
+
+
+def leaves_of(
+    parameters: Mapping[str, Tensor], module: str, targets: Sequence[str], sizes: Sequence[int]
+) -> list[Leaf]:
+    """The adapters of targets that share one product, by PEFT's names.
+
+    module: e.g. `model.layers.3.self_attn`. sizes: outputs of each target, in the product's order.
+    """
+    leaves, at = [], 0
+    for target, size in zip(targets, sizes, strict=True):
+        first = parameters.get(leaf_name(module, target, "A"))
+        if first is not None:
+            second = parameters[leaf_name(module, target, "B")]
+            leaves.append(Leaf(first, second, slice(at, at + size)))
+        at += size
+    return leaves
+
+
+def leaf_name(module: str, target: str, part: str) -> str:
+    """PEFT's name of one tensor of an adapter. part: A or B."""
+    return f"base_model.model.{module}.{target}.lora_{part}.weight"

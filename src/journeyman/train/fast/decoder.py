@@ -1,0 +1,153 @@
+"""The whole model over one pack: embedding, layers, output layer; loss, and gradients by hand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from msgspec import Struct
+from torch import Tensor
+from torch.nn import functional
+
+from journeyman.train.fast.adapters import Dropout
+from journeyman.train.fast.elementwise import Elementwise
+from journeyman.train.fast.layer import Kept, Layer, Run
+from journeyman.train.fast.packing import Pack
+from journeyman.train.fast.products import Arithmetic, Product, frozen_product
+from journeyman.train.fast.shape import Shape
+from journeyman.train.fast.sources import WeightSource
+from journeyman.train.head_loss import completion_loss
+
+
+class Plan(Struct, frozen=True):
+    """How to compute: arithmetic, whether loops are compiled, and which layers run twice.
+
+    `recomputed_layers` of the layers keep their input alone and run again in the backward.
+    """
+
+    arithmetic: Arithmetic
+    compiled: bool = False
+    recomputed_layers: int = 0
+
+
+class Decoder:
+    """A frozen model of the Llama family with adapters."""
+
+    def __init__(
+        self,
+        config: Any,
+        shape: Shape,
+        source: WeightSource,
+        parameters: Mapping[str, Tensor],
+        *,
+        plan: Plan,
+        scaling: float,
+    ) -> None:
+        self._shape = shape
+        self._plan = plan
+        self._do = Elementwise(compiled=plan.compiled)
+        self._frequencies, self._position_scale = _frequencies(config)
+        self._embedding = source.tensor("model.embed_tokens.weight")
+        self._norm = source.tensor("model.norm.weight").float()
+        self._layers = [
+            Layer(
+                number,
+                shape,
+                source,
+                parameters,
+                arithmetic=plan.arithmetic,
+                scaling=scaling,
+                elementwise=self._do,
+            )
+            for number in range(shape.layers)
+        ]
+        self._head = _head(source, shape, plan.arithmetic, self._do)
+        adapted = [layer.number for layer in self._layers if layer.is_adapted]
+        self._lowest = adapted[0] if adapted else shape.layers
+
+    def loss(self, pack: Pack) -> float:
+        """The summed loss in nats, without dropout and without gradients."""
+        run = self._run(pack, None)
+        states = self._embedded(pack)
+        for layer in self._layers:
+            states, _ = layer.forward(states, run)
+        hidden = self._hidden(states.index_select(0, pack.places))
+        return completion_loss(hidden, pack.targets, self._head, with_gradient=False)[0]
+
+    def backward(self, pack: Pack, *, weight: float, dropout: Dropout | None) -> float:
+        """The summed loss in nats; `weight` times its gradient is added to the adapters' leaves."""
+        run = self._run(pack, dropout)
+        states = self._embedded(pack)
+        kept: list[Kept | Tensor] = []
+        for layer in self._layers:
+            before = states
+            states, found = layer.forward(states, run)
+            if layer.number >= self._lowest:
+                again = layer.number < self._lowest + self._plan.recomputed_layers
+                kept.append(before if again else found)
+            del found
+        loss, gradient = self._loss_backward(states, pack, weight)
+        del states
+        for layer in reversed(self._layers[self._lowest :]):
+            there = kept.pop()
+            if isinstance(there, Tensor):
+                _, there = layer.forward(there, run)
+            wants_input = layer.number > self._lowest
+            below = layer.backward(gradient, there, run, wants_input=wants_input)
+            if below is not None:
+                gradient = below
+        return loss
+
+    def _loss_backward(self, states: Tensor, pack: Pack, weight: float) -> tuple[float, Tensor]:
+        """The loss, and its gradient by the last layer's states, (T, H) float32."""
+        chosen = states.index_select(0, pack.places)
+        loss, by_hidden = completion_loss(
+            self._hidden(chosen), pack.targets, self._head, with_gradient=True
+        )
+        by_chosen = self._do.rms_norm_backward(
+            by_hidden.float().mul_(weight),
+            chosen,
+            self._norm,
+            self._shape.norm_epsilon,
+            torch.zeros_like(chosen),
+        )
+        # Added and not copied: a shared token can stand at more than one place.
+        return loss, torch.zeros_like(states).index_add_(0, pack.places, by_chosen)
+
+    def _hidden(self, states: Tensor) -> Tensor:
+        found: Tensor = self._do.rms_norm(
+            states, self._norm, self._shape.norm_epsilon, self._plan.arithmetic.activations
+        )
+        return found
+
+    def _embedded(self, pack: Pack) -> Tensor:
+        return functional.embedding(pack.ids, self._embedding).float()
+
+    def _run(self, pack: Pack, dropout: Dropout | None) -> Run:
+        angles = pack.positions.float().unsqueeze(1) * self._frequencies
+        both = torch.cat((angles, angles), dim=1)
+        cosine, sine = both.cos() * self._position_scale, both.sin() * self._position_scale
+        return Run(cosine, sine, pack.spans, dropout)
+
+    def stored_bytes(self) -> int:
+        """Memory of the frozen weights."""
+        layers = sum(layer.stored_bytes() for layer in self._layers)
+        return layers + self._embedding.nbytes + self._head.stored_bytes()
+
+
+def _head(
+    source: WeightSource, shape: Shape, arithmetic: Arithmetic, elementwise: Elementwise
+) -> Product:
+    tied = shape.tied or "lm_head.weight" not in source
+    name = "model.embed_tokens.weight" if tied else "lm_head.weight"
+    return frozen_product([source.tensor(name)], None, arithmetic, elementwise)
+
+
+def _frequencies(config: Any) -> tuple[Tensor, float]:
+    """Angular frequencies of the rotary positions, (D/2,), and the scale of their sine and cosine.
+
+    transformers' own module computes them, with every kind of scaling of the family.
+    """
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    rotary = LlamaRotaryEmbedding(config)
+    return rotary.inv_freq.float(), float(rotary.attention_scaling)

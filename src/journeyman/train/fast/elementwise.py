@@ -1,0 +1,124 @@
+"""What lies between the products: norms, positions, gates, dropout; forward and backward by hand.
+
+Each is a plain function of tensors that `torch.compile` fuses into one loop; without a C++ compiler
+the same function runs as it is. T tokens stand in rows.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def rms_norm(states: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
+    """Root mean square norm over the last axis, in `dtype`. (Zhang & Sennrich 2019, 1910.07467.)
+
+    states: (..., H) float32. weight: (H,) float32.
+    """
+    scale = torch.rsqrt(states.square().mean(-1, keepdim=True) + epsilon)
+    return (states * scale * weight).to(dtype)
+
+
+def rms_norm_backward(
+    gradient: Tensor, states: Tensor, weight: Tensor, epsilon: float, onto: Tensor
+) -> Tensor:
+    """Gradient by the states, added to `onto` (float32): the residual path goes past the norm."""
+    scale = torch.rsqrt(states.square().mean(-1, keepdim=True) + epsilon)
+    normed = states * scale
+    weighted = gradient.float() * weight
+    mean = (weighted * normed).mean(-1, keepdim=True)
+    return onto + (weighted - normed * mean) * scale
+
+
+def rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotary position encoding, the two halves of a head as pairs. (Su et al. 2021, 2104.09864.)
+
+    states: (T, heads, D). cosine, sine: (T, D) float32, both halves alike.
+    """
+    left, right = states.float().chunk(2, dim=-1)
+    turned = torch.cat((-right, left), dim=-1)
+    return (states * cosine.unsqueeze(1) + turned * sine.unsqueeze(1)).to(states.dtype)
+
+
+def rotate_backward(gradient: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """A rotation's gradient is the rotation back."""
+    return rotate(gradient, cosine, -sine)
+
+
+def gated(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up. gate_up: (T, 2F), gate first. (Shazeer 2020, 2002.05202.)"""
+    gate, up = gate_up.float().chunk(2, dim=-1)
+    return (torch.nn.functional.silu(gate) * up).to(gate_up.dtype)
+
+
+def gated_backward(gradient: Tensor, gate_up: Tensor) -> Tensor:
+    """Gradient by gate and up, (T, 2F)."""
+    gate, up = gate_up.float().chunk(2, dim=-1)
+    wanted = gradient.float()
+    share = torch.sigmoid(gate)
+    by_gate = wanted * up * share * (1 + gate * (1 - share))
+    by_up = wanted * gate * share
+    return torch.cat((by_gate, by_up), dim=-1).to(gate_up.dtype)
+
+
+def dropped(states: Tensor, kept: Tensor, share: float) -> Tensor:
+    """Dropout with a given mask: what is kept grows by 1 / (1 - share)."""
+    return (states * kept * (1 / (1 - share))).to(states.dtype)
+
+
+def dropped_onto(onto: Tensor, gradient: Tensor, kept: Tensor, share: float) -> Tensor:
+    """Gradient of dropout, added."""
+    return (onto + gradient * kept * (1 / (1 - share))).to(onto.dtype)
+
+
+def added(states: Tensor, update: Tensor) -> Tensor:
+    """Residual addition in float32."""
+    return states + update.float()
+
+
+def quantised_rows(states: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 (T, K) and the float32 scale of each row, (T, 1): states ~ int8 * scale."""
+    values = states.float()
+    scale = values.abs().amax(dim=-1, keepdim=True) * (1 / 127)
+    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (values / safe).round().to(torch.int8), scale
+
+
+def quantised_scaled_rows(states: Tensor, column_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """`quantised_rows` of the states with their columns multiplied by (K,) scales."""
+    return quantised_rows(states.float() * column_scale)
+
+
+def row_rescaled(product: Tensor, row_scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """An int32 product in real units. row_scale: (T, 1)."""
+    return (product.float() * row_scale).to(dtype)
+
+
+def rescaled(
+    product: Tensor, row_scale: Tensor, column_scale: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """An int32 product in real units. row_scale: (T, 1). column_scale: (N,)."""
+    return (product.float() * row_scale * column_scale).to(dtype)
+
+
+class Elementwise:
+    """The functions above, each as it is or compiled. Calling one is the same either way."""
+
+    def __init__(self, *, compiled: bool = False) -> None:
+        def ready(function: Callable[..., Any]) -> Callable[..., Any]:
+            return torch.compile(function, dynamic=True) if compiled else function
+
+        self.rms_norm = ready(rms_norm)
+        self.rms_norm_backward = ready(rms_norm_backward)
+        self.rotate = ready(rotate)
+        self.rotate_backward = ready(rotate_backward)
+        self.gated = ready(gated)
+        self.gated_backward = ready(gated_backward)
+        self.dropped = ready(dropped)
+        self.dropped_onto = ready(dropped_onto)
+        self.added = ready(added)
+        self.quantised_rows = ready(quantised_rows)
+        self.quantised_scaled_rows = ready(quantised_scaled_rows)
+        self.rescaled = ready(rescaled)
+        self.row_rescaled = ready(row_rescaled)

@@ -1,0 +1,209 @@
+"""Products with frozen weights: y = x W^T + b forward, dx = dy W backward, in a chosen arithmetic.
+
+A weight is only ever read, so it may be stored and multiplied in the way that suits the machine:
+FP32, BF16 where the processor multiplies it, INT8 with a scale for each output channel, or stored
+narrow and widened to FP32 block by block where the processor multiplies nothing else quickly.
+W is (N, K), x (T, K), y (T, N). No gradient by W is ever made.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from msgspec import Struct
+from torch import Tensor
+from torch.nn import functional
+
+from journeyman.train.fast.elementwise import Elementwise
+
+Method = Literal["fp32", "bf16", "int8", "bf16 widened", "int8 widened"]
+# A widened block stays in the cache of the last level while it is multiplied.
+_BLOCK_VALUES = 2 * 1024 * 1024
+
+
+class Product(Protocol):
+    """A frozen linear layer."""
+
+    out_size: int
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(T, K) to (T, N), of the dtype of the states."""
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """(T, N) to (T, K), of the dtype of the gradient."""
+
+    def stored_bytes(self) -> int:
+        """Memory of the weights."""
+
+
+class WideProduct:
+    """Weights in the arithmetic they are multiplied in."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight = weight
+        self._bias = None if bias is None else bias.to(weight.dtype)
+        self.out_size = weight.shape[0]
+
+    def forward(self, states: Tensor) -> Tensor:
+        """See Product."""
+        return functional.linear(states.to(self._weight.dtype), self._weight, self._bias)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Product."""
+        return gradient.to(self._weight.dtype) @ self._weight
+
+    def stored_bytes(self) -> int:
+        """See Product."""
+        return self._weight.nbytes
+
+
+class WidenedProduct:
+    """Weights stored as BF16 or INT8 and multiplied in FP32, a block of output channels at a time.
+
+    BF16 is how most models are published, so their weights lose nothing.
+    """
+
+    def __init__(self, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> None:
+        self._weight = weight
+        self._scale = scale
+        self._bias = None if bias is None else bias.float()
+        self.out_size = weight.shape[0]
+        self._step = max(1, _BLOCK_VALUES // weight.shape[1])
+
+    def forward(self, states: Tensor) -> Tensor:
+        """See Product."""
+        wide = states.float()
+        product = wide.new_empty((len(wide), self.out_size))
+        for block in self._blocks():
+            torch.mm(wide, self._widened(block).t(), out=product[:, block])
+        if self._scale is not None:
+            product.mul_(self._scale)
+        if self._bias is not None:
+            product.add_(self._bias)
+        return product.to(states.dtype)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Product."""
+        wide = gradient.float()
+        if self._scale is not None:
+            wide = wide * self._scale
+        product = wide.new_zeros((len(wide), self._weight.shape[1]))
+        for block in self._blocks():
+            product.addmm_(wide[:, block], self._widened(block))
+        return product.to(gradient.dtype)
+
+    def stored_bytes(self) -> int:
+        """See Product."""
+        return self._weight.nbytes + (0 if self._scale is None else self._scale.nbytes)
+
+    def _blocks(self) -> list[slice]:
+        starts = range(0, self.out_size, self._step)
+        return [slice(start, min(start + self._step, self.out_size)) for start in starts]
+
+    def _widened(self, block: slice) -> Tensor:
+        return self._weight[block].float()
+
+
+class IntegerProduct:
+    """INT8 weights times activations rounded to INT8 row by row, summed in INT32.
+
+    `torch._int_mm` runs it through oneDNN; quick where the processor has VNNI or AMX.
+    """
+
+    def __init__(
+        self, weight: Tensor, scale: Tensor, bias: Tensor | None, elementwise: Elementwise
+    ) -> None:
+        self._weight = weight
+        self._scale = scale
+        self._bias = bias
+        self._do = elementwise
+        self.out_size = weight.shape[0]
+
+    def forward(self, states: Tensor) -> Tensor:
+        """See Product."""
+        rows, row_scale = self._do.quantised_rows(states)
+        product = torch._int_mm(rows, self._weight.t())
+        found: Tensor = self._do.rescaled(product, row_scale, self._scale, states.dtype)
+        return found if self._bias is None else found.add_(self._bias.to(found.dtype))
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Product. The scales of the channels go into the gradient before it is rounded."""
+        rows, row_scale = self._do.quantised_scaled_rows(gradient, self._scale)
+        product = torch._int_mm(rows, self._weight)
+        found: Tensor = self._do.row_rescaled(product, row_scale, gradient.dtype)
+        return found
+
+    def stored_bytes(self) -> int:
+        """See Product."""
+        return self._weight.nbytes + self._scale.nbytes
+
+
+class MixedProduct:
+    """One arithmetic forward and another backward: both keep their weights."""
+
+    def __init__(self, forward: Product, backward: Product) -> None:
+        self._forward = forward
+        self._backward = backward
+        self.out_size = forward.out_size
+
+    def forward(self, states: Tensor) -> Tensor:
+        """See Product."""
+        return self._forward.forward(states)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Product."""
+        return self._backward.input_gradient(gradient)
+
+    def stored_bytes(self) -> int:
+        """See Product."""
+        return self._forward.stored_bytes() + self._backward.stored_bytes()
+
+
+class Arithmetic(Struct, frozen=True):
+    """How the frozen products are stored and multiplied, and in what the activations are kept."""
+
+    forward: Method
+    backward: Method
+    activations: torch.dtype
+
+
+def frozen_product(
+    parts: Sequence[Tensor], bias: Tensor | None, arithmetic: Arithmetic, elementwise: Elementwise
+) -> Product:
+    """One product of some weights stacked along their outputs, e.g. query, key and value."""
+    forward = _product(parts, bias, arithmetic.forward, elementwise)
+    if arithmetic.backward == arithmetic.forward:
+        return forward
+    return MixedProduct(forward, _product(parts, None, arithmetic.backward, elementwise))
+
+
+def _product(
+    parts: Sequence[Tensor], bias: Tensor | None, method: Method, elementwise: Elementwise
+) -> Product:
+    if method in ("fp32", "bf16"):
+        dtype = torch.float32 if method == "fp32" else torch.bfloat16
+        return WideProduct(_stacked([part.to(dtype) for part in parts]), bias)
+    if method == "bf16 widened":
+        return WidenedProduct(_stacked([part.to(torch.bfloat16) for part in parts]), None, bias)
+    quantised = [quantised_channels(part) for part in parts]
+    weight = _stacked([weight for weight, _ in quantised])
+    scale = _stacked([scale for _, scale in quantised])
+    if method == "int8 widened":
+        return WidenedProduct(weight, scale, bias)
+    return IntegerProduct(weight, scale, bias, elementwise)
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0].contiguous() if len(parts) == 1 else torch.cat(list(parts))
+
+
+def quantised_channels(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 (N, K) and the float32 scale of each output channel, (N,): weight ~ int8 * scale."""
+    largest = weight.abs().amax(dim=1).float()
+    scale = torch.where(largest > 0, largest, torch.ones_like(largest)) / 127
+    quantised = torch.empty(weight.shape, dtype=torch.int8)
+    step = max(1, _BLOCK_VALUES // weight.shape[1])
+    for start in range(0, len(weight), step):
+        block = slice(start, start + step)
+        quantised[block] = (weight[block].float() / scale[block, None]).round_()
+    return quantised, scale

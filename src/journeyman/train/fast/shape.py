@@ -1,0 +1,84 @@
+"""What the fast engine must know of an architecture, and which it leaves to the other engine."""
+
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+# Their frequencies depend on the length of the row, so that two rows would need two tables.
+_UNEVEN_ROPE = ("dynamic", "longrope")
+ATTENTION_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP_TARGETS = ("gate_proj", "up_proj", "down_proj")
+
+
+class Shape(Struct, frozen=True):
+    """Sizes of a decoder of the Llama family; `layers` of `hidden` values a token."""
+
+    family: str
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    groups: int
+    head_size: int
+    vocabulary: int
+    norm_epsilon: float
+    tied: bool
+
+    @property
+    def query_size(self) -> int:
+        """Values of all query heads of a token."""
+        return self.heads * self.head_size
+
+    @property
+    def key_size(self) -> int:
+        """Values of all key heads of a token; as many of all value heads."""
+        return self.groups * self.head_size
+
+    @property
+    def layer_parameters(self) -> int:
+        """Frozen weights of the products of one layer."""
+        attention = self.hidden * (2 * self.query_size + 2 * self.key_size)
+        return attention + 3 * self.hidden * self.intermediate
+
+
+def read_config(folder: Path) -> Any:
+    """The model's configuration as transformers reads it."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+
+
+def shape_of(config: Any) -> Shape:
+    """The sizes in a configuration of one of the families."""
+    heads = config.num_attention_heads
+    return Shape(
+        family=config.model_type,
+        hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
+        layers=config.num_hidden_layers,
+        heads=heads,
+        groups=getattr(config, "num_key_value_heads", None) or heads,
+        head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        vocabulary=config.vocab_size,
+        norm_epsilon=config.rms_norm_eps,
+        tied=bool(config.tie_word_embeddings),
+    )
+
+
+def reason_against(config: Any, *, max_tokens: int) -> str | None:
+    """Why the fast engine cannot train this model on rows of this length; None where it can."""
+    family = config.model_type
+    if family not in FAMILIES:
+        return f"the architecture `{family}` is not one of {', '.join(FAMILIES)}"
+    if config.hidden_act != "silu":
+        return f"its activation is `{config.hidden_act}`, not silu"
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope in _UNEVEN_ROPE:
+        return f"its position encoding `{rope}` depends on the length of a row"
+    window = getattr(config, "sliding_window", None)
+    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention" if window else ""])
+    if window and "sliding_attention" in kinds and max_tokens > window:
+        return f"it attends to {window} tokens only, and rows may have {max_tokens}"
+    return None

@@ -1,0 +1,178 @@
+"""The fast engine against the yardstick: losses and every gradient, for every family and target."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from torch import Tensor
+
+from journeyman.events import ignore
+from journeyman.records import BaseModel
+from journeyman.settings import TrainSettings
+from journeyman.train.adapter_files import initialise
+from journeyman.train.engine import TrainingEngine
+from journeyman.train.fast.decoder import Plan
+from journeyman.train.fast.engine import open_fast_engine
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.fast.shape import ATTENTION_TARGETS, MLP_TARGETS
+from journeyman.train.hf_engine import HfEngine
+from journeyman.train.rows import TokenRow
+from tests.small_models import VARIANT_VOCABULARY, VARIANTS, small_variant
+
+FP32 = Plan(Arithmetic("fp32", "fp32", torch.float32))
+ALL_TARGETS = (*ATTENTION_TARGETS, *MLP_TARGETS)
+# Float32 sums in another order; gradients are compared as whole tensors.
+LOSS_TOLERANCE = 1e-5
+GRADIENT_TOLERANCE = 2e-5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bases")
+
+
+def _rows() -> list[TokenRow]:
+    """Four rows, two of them with a common prefix of 40 tokens, one trained from its first."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(count: int) -> list[int]:
+        return torch.randint(5, VARIANT_VOCABULARY, (count,), generator=generator).tolist()
+
+    prefix = drawn(40)
+    several = [prefix + drawn(30), prefix + drawn(11), drawn(25), prefix[:20] + drawn(30)]
+    rows = []
+    for number, ids in enumerate(several):
+        untrained = 0 if number == 3 else len(ids) // 2
+        trained = (False,) * untrained + (True,) * (len(ids) - untrained)
+        rows.append(TokenRow(str(number), tuple(ids), trained))
+    return rows
+
+
+def _settings(targets: Sequence[str] = ALL_TARGETS, dropout: float = 0) -> TrainSettings:
+    return TrainSettings(lora_dropout=dropout, lora_targets=tuple(targets))
+
+
+def _started(engine: TrainingEngine) -> TrainingEngine:
+    """With B's that are not zero: else the gradients of A are, and no test could fail."""
+    initialise(engine.parameters(), seed=1)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, leaf in engine.parameters().items():
+            if "lora_B" in name:
+                leaf.add_(torch.randn(leaf.shape, generator=generator), alpha=0.05)
+    return engine
+
+
+def _fast(base: BaseModel, settings: TrainSettings, plan: Plan = FP32) -> TrainingEngine:
+    return _started(open_fast_engine(base, settings, plan=plan))
+
+
+def _yardstick(base: BaseModel, settings: TrainSettings) -> TrainingEngine:
+    return _started(HfEngine(base, settings, dtype=torch.float32, report=ignore))
+
+
+def _gradients(engine: TrainingEngine) -> dict[str, Tensor]:
+    found = {}
+    for name, leaf in engine.parameters().items():
+        assert leaf.grad is not None
+        found[name], leaf.grad = leaf.grad, None
+    return found
+
+
+def _require_equal(engine: TrainingEngine, expected: TrainingEngine, tolerance: float) -> None:
+    rows = _rows()
+    one = engine.backward(rows, weight=0.1, seed=0)
+    other = expected.backward(rows, weight=0.1, seed=0)
+    assert one.trained_tokens == other.trained_tokens
+    assert one.real_tokens == other.real_tokens
+    assert one.loss == pytest.approx(other.loss, rel=LOSS_TOLERANCE)
+    theirs = _gradients(expected)
+    for name, gradient in _gradients(engine).items():
+        distance = (gradient - theirs[name]).norm() / theirs[name].norm()
+        assert float(distance) < tolerance, name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_family_has_the_losses_and_gradients_of_transformers_and_peft(
+    folder: Path, variant: str
+) -> None:
+    base, settings = small_variant(folder, variant), _settings()
+    fast, yardstick = _fast(base, settings), _yardstick(base, settings)
+    assert list(fast.parameters()) == list(yardstick.parameters())
+    _require_equal(fast, yardstick, GRADIENT_TOLERANCE)
+    assert fast.loss(_rows()).loss == pytest.approx(
+        yardstick.loss(_rows()).loss, rel=LOSS_TOLERANCE
+    )
+
+
+@pytest.mark.parametrize(
+    "targets", [*((name,) for name in ALL_TARGETS), ATTENTION_TARGETS, ("k_proj", "up_proj")]
+)
+def test_every_set_of_targets_has_the_same_gradients(
+    folder: Path, targets: tuple[str, ...]
+) -> None:
+    base, settings = small_variant(folder, "qwen2"), _settings(targets)
+    _require_equal(_fast(base, settings), _yardstick(base, settings), GRADIENT_TOLERANCE)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_layers_that_run_again_change_no_bit(folder: Path, layers: int) -> None:
+    base, settings = small_variant(folder, "qwen3"), _settings(dropout=0.3)
+    found = []
+    for plan in (FP32, msgspec.structs.replace(FP32, recomputed_layers=layers)):
+        engine = _fast(base, settings, plan)
+        engine.backward(_rows(), weight=1.0, seed=5)
+        found.append(_gradients(engine))
+    for name, gradient in found[0].items():
+        assert torch.equal(gradient, found[1][name])
+
+
+def test_rows_together_give_what_they_give_apart(folder: Path) -> None:
+    engine = _fast(small_variant(folder, "llama"), _settings())
+    whole = engine.backward(_rows(), weight=0.1, seed=0)
+    together = _gradients(engine)
+    losses = [engine.backward([row], weight=0.1, seed=0).loss_sum for row in _rows()]
+    assert whole.loss_sum == pytest.approx(sum(losses), rel=LOSS_TOLERANCE)
+    for name, gradient in _gradients(engine).items():
+        torch.testing.assert_close(gradient, together[name], rtol=1e-3, atol=1e-5)
+
+
+def test_dropout_follows_from_its_seed_and_keeps_its_share(folder: Path) -> None:
+    engine = _fast(small_variant(folder, "llama"), _settings(dropout=0.5))
+    losses = [engine.backward(_rows(), weight=1.0, seed=seed).loss for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+    assert engine.loss(_rows()) == engine.loss(_rows())
+
+
+def test_compiled_loops_give_the_same(folder: Path) -> None:
+    base, settings = small_variant(folder, "qwen2"), _settings(dropout=0.2)
+    plain = _fast(base, settings)
+    compiled = _fast(base, settings, Plan(FP32.arithmetic, compiled=True))
+    _require_equal(compiled, plain, GRADIENT_TOLERANCE)
+
+
+# Bounds: twice what these random models showed; weights of 64 inputs are rounded to 8 bits.
+@pytest.mark.parametrize(
+    ("arithmetic", "tolerance"),
+    [
+        (Arithmetic("bf16 widened", "bf16 widened", torch.float32), 0.02),
+        (Arithmetic("int8 widened", "int8 widened", torch.float32), 0.05),
+        (Arithmetic("int8", "int8", torch.float32), 0.1),
+        (Arithmetic("bf16", "bf16", torch.bfloat16), 0.1),
+        (Arithmetic("bf16", "int8", torch.bfloat16), 0.1),
+    ],
+)
+def test_narrow_arithmetic_stays_near(
+    folder: Path, arithmetic: Arithmetic, tolerance: float
+) -> None:
+    base, settings = small_variant(folder, "qwen2"), _settings()
+    narrow, wide = _fast(base, settings, Plan(arithmetic)), _fast(base, settings)
+    rows = _rows()
+    one = narrow.backward(rows, weight=0.1, seed=0)
+    other = wide.backward(rows, weight=0.1, seed=0)
+    assert one.loss == pytest.approx(other.loss, rel=2e-3)
+    left = torch.cat([x.flatten() for x in _gradients(narrow).values()])
+    right = torch.cat([x.flatten() for x in _gradients(wide).values()])
+    assert float((left - right).norm() / right.norm()) < tolerance
