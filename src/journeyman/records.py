@@ -41,11 +41,13 @@ class Check(Struct, frozen=True, omit_defaults=True):
     answer is wrong. Both see the answer's names; `setup` runs first. `pytest`: `source` is a file
     of tests that import the answer as the module named by `file`. `command`: `source` is a shell
     command, run in a copy of the folder `repository` into which the answer is written as `file`;
-    code 0 passes. `n` is how many examples, statements or tests must be seen to pass (a command
+    code 0 passes. `reference`: the answer is itself a file of tests; `source` is a right
+    implementation that they import as `file`, on which they must pass and on a wrong one fail.
+    `n` is how many examples, statements or tests must be seen to pass (a command
     counts as 1): fewer is a failure.
     """
 
-    kind: Literal["doctest", "assert", "pytest", "command"]
+    kind: Literal["doctest", "assert", "pytest", "command", "reference"]
     source: str
     n: int
     entry_point: str | None = None

@@ -2,8 +2,9 @@
 
 import ast
 
-from journeyman.evaluate.canaries import stub_of, try_canaries
+from journeyman.evaluate.canaries import try_canaries
 from journeyman.evaluate.scored import Task
+from journeyman.evaluate.stubs import stub_of
 from journeyman.events import ignore
 from journeyman.records import Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check

@@ -6,16 +6,17 @@ Not covered: checks that are too weak to see most wrong answers (`journeyman.eva
 that of tests, not of checks); a wrong answer in the row that its check lets pass.
 """
 
-import ast
 from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.evaluate.extract import extract, parse
-from journeyman.evaluate.ladder import CheckCode, checked, said
+from journeyman.evaluate.executing import CheckCode, checked, said
+from journeyman.evaluate.extract import extract
+from journeyman.evaluate.judged_tests import judged
 from journeyman.evaluate.measures import rungs
-from journeyman.evaluate.scored import Rung, Score, ScoredItem, Task
+from journeyman.evaluate.scored import Rung, Score, ScoredItem, Task, counts
+from journeyman.evaluate.stubs import stub_of
 from journeyman.evaluate.suite_records import Excluded
 from journeyman.events import Progress, ProgressEnded, Reporter
 from journeyman.records import Answer
@@ -60,39 +61,27 @@ def try_canaries(tasks: Sequence[Task], check_code: CheckCode | None, report: Re
         report(Progress("canaries", len(own), len(planned), "tasks"))
     sound = len(planned) - len(excluded)
     report(ProgressEnded("canaries", f"the checks of {sound} of {len(planned)} tasks are sound"))
-    return Canaries(rungs(planned, own, ("S4",))[0], tuple(excluded))
+    return Canaries(rungs(planned, own, ("S4", "S4t"))[0], tuple(excluded))
 
 
 def own_answer(task: Task, check_code: CheckCode) -> Score:
-    """S4 of the answer that the row itself holds."""
-    return checked(extract(task.reference, task.entry_point), task.checks, check_code)
+    """S4, or S4t, of the answer that the row itself holds."""
+    extraction = extract(task.reference, task.entry_point)
+    if counts("S4t", task):
+        return judged(extraction, task.checks, check_code)
+    return checked(extraction, task.checks, check_code)
 
 
 def failed_canary(task: Task, own: Score, check_code: CheckCode) -> Excluded | None:
     """The first canary that does not do as it must, or None. own: the score of the row's answer."""
     if not own.passed:
         return Excluded(task.id, "reference fails", f"{own.code}: {own.detail}".rstrip(": "))
+    if counts("S4t", task):
+        # The tests have failed on a stub; without a mutant nothing more can be known of others.
+        return None if own.of else Excluded(task.id, "no mutants")
     code = extract(task.reference, task.entry_point).code
     for name, canary in (("stub passes", stub_of(code)), ("leaving passes", LEAVES)):
         results = [check_code(canary, check) for check in task.checks]
         if all(result.passed for result in results):
             return Excluded(task.id, name, said(results[-1]))
     return None
-
-
-def stub_of(code: str) -> str:
-    """The code with every function's body left out: its names are there and do nothing."""
-    tree = parse(code)
-    return "" if tree is None else ast.unparse(_Emptied().visit(tree))
-
-
-class _Emptied(ast.NodeTransformer):
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Leave the signature."""
-        node.body = [ast.Pass()]
-        return node
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        """Leave the signature."""
-        node.body = [ast.Pass()]
-        return node

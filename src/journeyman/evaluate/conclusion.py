@@ -35,7 +35,7 @@ from journeyman.evaluate.validity import gates
 from journeyman.evaluate.verdict import Evidence, judge
 from journeyman.llama_cpp.bench import BenchRates
 
-COMPARED_RUNGS: tuple[RungId, ...] = ("S1", "S2", "S3", "S4")
+COMPARED_RUNGS: tuple[RungId, ...] = ("S1", "S2", "S3", "S4", "S4t")
 
 
 class Findings(Struct, frozen=True, kw_only=True):
@@ -143,5 +143,5 @@ def _result(arm: ArmId, results: Sequence[ArmResult]) -> ArmResult | None:
 
 def primary(pairs: Sequence[Paired], *, with_checks: bool) -> Paired | None:
     """What base and tuned are judged by: S4 where tasks have checks, run or not; else S2."""
-    wanted: RungId = "S4" if with_checks else "S2"
-    return next((pair for pair in pairs if pair.rung == wanted), None)
+    wanted: tuple[RungId, ...] = ("S4", "S4t") if with_checks else ("S2",)
+    return next((pair for pair in pairs if pair.rung in wanted), None)

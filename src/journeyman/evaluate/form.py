@@ -15,9 +15,6 @@ FORM_ONLY = "form only"
 """What such a score says nothing about is the content."""
 STUB_SHARE = 0.5
 
-CODE_AGENTS = frozenset({"coder", "tester"})
-"""Agents whose form is code; of the others only the shape of the text is looked at."""
-
 _SIGNATURE = re.compile(
     r"^[ \t>`]*(?:async[ \t]+)?(?:def[ \t]+(\w+)[ \t]*\(|class[ \t]+(\w+)[ \t]*[(:])"
 )

@@ -5,26 +5,19 @@ correct code fails S1 and may pass S4. S3 is for agents whose answer is code.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 
 from journeyman.data.facts import has_open_fence
+from journeyman.evaluate.executing import DETAIL_LIMIT, LOADS, CheckCode, checked
 from journeyman.evaluate.extract import Extraction, extract, without_thinking
-from journeyman.evaluate.form import CODE_AGENTS, form
-from journeyman.evaluate.scored import Item, RungId, Score, ScoredItem, Task
+from journeyman.evaluate.form import form
+from journeyman.evaluate.judged_tests import judged
+from journeyman.evaluate.scored import Item, Score, ScoredItem, Task, counts
 from journeyman.evaluate.timing import decode_rate
-from journeyman.records import Answer, Check
-from journeyman.sandbox.checks import CheckResult
+from journeyman.records import Answer
 
 LOOP_WORDS = 8
 LOOP_REPEATS = 6
 SHORTEST_TEXT = 40
-DETAIL_LIMIT = 500
-
-CheckCode = Callable[[str, Check], CheckResult]
-"""Runs one check against code, in the sandbox."""
-
-LOADS = Check("assert", "assert True", n=1)
-"""What any code passes that compiles, imports and executes to its end."""
 
 
 def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
@@ -37,10 +30,12 @@ def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
     else:
         scores += [Score("S1", passed=False, code="not_served")]
         scores += [Score("S2", passed=False, code="not_served")]
-    if task.agent in CODE_AGENTS:
+    if counts("S3", task):
         scores.append(checked(extraction, (LOADS,), check_code, rung="S3"))
-    if task.checks:
+    if counts("S4", task):
         scores.append(checked(extraction, task.checks, check_code))
+    if counts("S4t", task):
+        scores.append(judged(extraction, task.checks, check_code))
     return ScoredItem(
         arm=item.arm,
         task=item.task,
@@ -88,28 +83,3 @@ def repeats_itself(text: str) -> bool:
     words = text.split()
     runs = (tuple(words[i : i + LOOP_WORDS]) for i in range(len(words) - LOOP_WORDS + 1))
     return any(count > LOOP_REPEATS for count in Counter(runs).values())
-
-
-def checked(
-    extraction: Extraction,
-    checks: Sequence[Check],
-    check_code: CheckCode | None,
-    rung: RungId = "S4",
-) -> Score:
-    """S4: the code passes every check. Without a sandbox it is not run, and nothing is claimed."""
-    if check_code is None:
-        return Score(rung, passed=None, code="not_executed", detail="no sandbox")
-    if not extraction.parses:
-        code = "syntax" if extraction.rule == "broken_block" else extraction.rule
-        return Score(rung, passed=False, code=code)
-    for check in checks:
-        result = check_code(extraction.code, check)
-        if not result.passed:
-            return Score(rung, passed=False, code=result.failure or "failed", detail=said(result))
-    return Score(rung, passed=True)
-
-
-def said(result: CheckResult) -> str:
-    """How far a check came, and what it said."""
-    ran = f"{result.ran} of {result.expected} ran"
-    return (f"{ran}: {result.detail}" if result.detail else ran)[:DETAIL_LIMIT]

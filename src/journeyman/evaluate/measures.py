@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from journeyman.evaluate.form import CODE_AGENTS, FORM_ONLY
+from journeyman.evaluate.form import FORM_ONLY
 from journeyman.evaluate.records import (
     RUNGS,
     Arm,
@@ -14,12 +14,13 @@ from journeyman.evaluate.records import (
     ScoredItem,
     Task,
 )
+from journeyman.evaluate.scored import CODE_AGENTS, counts
 from journeyman.evaluate.timing import latency
 from journeyman.stats import ALPHA, mcnemar_exact, tango_interval, wilson
 
 NOT_RECORDED = "not_recorded"
 
-LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4")
+LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4", "S4t")
 
 
 def arm_result(
@@ -60,13 +61,6 @@ def rungs(
     return tuple(found)
 
 
-def counts(rung: RungId, task: Task) -> bool:
-    """Whether a rung is for a task: code runs where the agent writes code, checks where it has."""
-    if rung == "S3":
-        return task.agent in CODE_AGENTS
-    return rung != "S4" or bool(task.checks or task.rule)
-
-
 def _rung(
     rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem], agent: str = ""
 ) -> Rung:
@@ -87,7 +81,7 @@ def _rung(
         agent=agent,
         rate=None if unmeasured else wilson(passed, len(planned)),
         codes=dict(codes.most_common()),
-        note=_note(rung, planned),
+        note=_mutants(scored, planned) if rung == "S4t" else _note(rung, planned),
     )
 
 
@@ -96,6 +90,17 @@ def _note(rung: RungId, tasks: Sequence[Task]) -> str:
     if rung != "S2" or not weak:
         return ""
     return FORM_ONLY if weak == len(tasks) else f"{weak} of {len(tasks)}: {FORM_ONLY}"
+
+
+def _mutants(scored: Sequence[ScoredItem], tasks: Sequence[Task]) -> str:
+    """How many mutants the tests found that tell right from wrong; the others found none."""
+    ids = {task.id for task in tasks}
+    scores = [one for item in scored if item.task in ids for one in item.scores]
+    judged = [one for one in scores if one.rung == "S4t" and one.of]
+    if not judged:
+        return ""
+    found, of = sum(one.found for one in judged), sum(one.of for one in judged)
+    return f"these {len(judged)} found {found} of {of} mutants"
 
 
 def paired(

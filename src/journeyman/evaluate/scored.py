@@ -57,16 +57,33 @@ class Task(Struct, frozen=True):
         return next((check.entry_point for check in self.checks if check.entry_point), None)
 
 
+CODE_AGENTS = frozenset({"coder", "tester"})
+"""Agents whose answer is code; of the others only the shape of the text is looked at."""
+
+
+def counts(rung: RungId, task: Task) -> bool:
+    """Whether a rung is for a task: code runs where the agent writes code, checks where it has."""
+    judges = any(check.kind == "reference" for check in task.checks)
+    if rung == "S3":
+        return task.agent in CODE_AGENTS
+    if rung == "S4t":
+        return judges
+    return rung != "S4" or bool(task.rule) or (bool(task.checks) and not judges)
+
+
 class Score(Struct, frozen=True):
     """Whether an answer stands on one rung; `passed` is None where that was not measured.
 
-    `code` is the reason as a word (`limit`, `no_code`, …), empty where it passed.
+    `code` is the reason as a word (`limit`, `no_code`, …), empty where it passed. Of tests that are
+    the answer (S4t), `found` of `of` mutants were found.
     """
 
     rung: RungId
     passed: bool | None
     code: str = ""
     detail: str = ""
+    found: int = 0
+    of: int = 0
 
 
 class Item(Struct, frozen=True):

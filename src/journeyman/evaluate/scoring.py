@@ -2,16 +2,20 @@
 answers are there, one check at a time: a machine that runs checks is no machine to time answers on.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
-from journeyman.evaluate.form import CODE_AGENTS
-from journeyman.evaluate.ladder import CheckCode
+from journeyman.errors import MachineError
+from journeyman.evaluate.executing import LOADS, CheckCode
 from journeyman.evaluate.ladder import score as by_ladder
-from journeyman.evaluate.scored import Item, ScoredItem, Task
+from journeyman.evaluate.scored import CODE_AGENTS, Item, ScoredItem, Task
 from journeyman.events import Note, Progress, ProgressEnded, Reporter
-from journeyman.sandbox import find_sandbox
-from journeyman.sandbox.checks import run_check
+from journeyman.records import Check
+from journeyman.sandbox import Sandbox, find_sandbox
+from journeyman.sandbox.checks import CheckResult, run_check
+from journeyman.sandbox.staging import pytest_folders
 
 ScoreItem = Callable[[Item, Task], ScoredItem]
 """Judges one answer to one task."""
@@ -25,7 +29,17 @@ def find_checker(tasks: Sequence[Task], report: Reporter, *, wanted: bool) -> Ch
         report(Note("generated code is not run: `--no-sandbox`"))
         return None
     sandbox = find_sandbox(report)
-    return None if sandbox is None else partial(run_check, sandbox)
+    return None if sandbox is None else partial(_check, sandbox)
+
+
+def _check(sandbox: Sandbox, code: str, check: Check) -> CheckResult:
+    """One check. Tests that are only loaded may import pytest; an answer is run without it."""
+    packages: tuple[Path, ...] = ()
+    if check == LOADS and "pytest" in code:
+        # Where it is not installed, the import fails and the score says so.
+        with contextlib.suppress(MachineError):
+            packages = tuple(pytest_folders().values())
+    return run_check(sandbox, code, check, packages=packages)
 
 
 def score_all(

@@ -101,11 +101,19 @@ def _step_by_step(
     return Outcome(run.ran, len(run.steps), run.failure, run.detail, told)
 
 
+def _of_tests(
+    _sandbox: Sandbox, _code: str, _check: Check, _timeout_s: float, _folders: Mapping[str, Path]
+) -> Outcome:
+    """A reference judges an answer that is tests; it runs as a file of tests, turned round."""
+    raise NoTests("a `reference` judges tests, not code")
+
+
 _CARRY_OUT = {
     "doctest": _step_by_step,
     "assert": _step_by_step,
     "pytest": run_file_of_tests,
     "command": run_shell,
+    "reference": _of_tests,
 }
 
 

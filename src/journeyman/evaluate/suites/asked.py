@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from journeyman.evaluate.canaries import try_canaries
-from journeyman.evaluate.ladder import CheckCode
-from journeyman.evaluate.measures import counts, paired, rungs
-from journeyman.evaluate.scored import ArmId, Item, RungId, Task
+from journeyman.evaluate.executing import CheckCode
+from journeyman.evaluate.measures import paired, rungs
+from journeyman.evaluate.scored import ArmId, Item, RungId, Task, counts
 from journeyman.evaluate.scoring import ScoreItem, score_all
 from journeyman.evaluate.suite_records import Excluded, Suite, SuiteArm, SuiteName
 from journeyman.events import Reporter

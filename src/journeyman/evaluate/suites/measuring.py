@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from journeyman.evaluate.answers import Record, answers_of
 from journeyman.evaluate.arms import Compared, OpenEngine
-from journeyman.evaluate.ladder import CheckCode
+from journeyman.evaluate.executing import CheckCode
 from journeyman.evaluate.plan import Planned
 from journeyman.evaluate.scored import Item
 from journeyman.evaluate.suite_records import Suite, SuiteName
