@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from journeyman.events import ignore
+from journeyman.kernels.integer_product import find_kernel
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
@@ -153,26 +154,32 @@ def test_compiled_loops_give_the_same(folder: Path) -> None:
     _require_equal(compiled, plain, GRADIENT_TOLERANCE)
 
 
-# Bounds: twice what these random models showed; weights of 64 inputs are rounded to 8 bits.
+# Twice the largest distance found, 0.0077 (BF16 forward, INT8 backward): rounding of 7 or 8 bits.
+NARROW_TOLERANCE = 0.016
+
+
 @pytest.mark.parametrize(
-    ("arithmetic", "tolerance"),
+    "arithmetic",
     [
-        (Arithmetic("bf16 widened", "bf16 widened", torch.float32), 0.02),
-        (Arithmetic("int8 widened", "int8 widened", torch.float32), 0.05),
-        (Arithmetic("int8", "int8", torch.float32), 0.1),
-        (Arithmetic("bf16", "bf16", torch.bfloat16), 0.1),
-        (Arithmetic("bf16", "int8", torch.bfloat16), 0.1),
+        Arithmetic("bf16 widened", "bf16 widened", torch.float32),
+        Arithmetic("int8 widened", "int8 widened", torch.float32),
+        Arithmetic("int8", "int8", torch.float32),
+        Arithmetic("bf16", "bf16", torch.bfloat16),
+        Arithmetic("bf16", "int8", torch.bfloat16),
+        Arithmetic("int8 kernel", "int8 kernel", torch.float32),
     ],
 )
-def test_narrow_arithmetic_stays_near(
-    folder: Path, arithmetic: Arithmetic, tolerance: float
-) -> None:
+def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic) -> None:
+    if arithmetic.forward == "int8 kernel":
+        kernel = find_kernel()
+        if kernel is None:
+            pytest.skip("the kernel needs AVX2 and a C++ compiler")
+        arithmetic = msgspec.structs.replace(arithmetic, kernel=kernel)
     base, settings = small_variant(folder, "qwen2"), _settings()
     narrow, wide = _fast(base, settings, Plan(arithmetic)), _fast(base, settings)
-    rows = _rows()
-    one = narrow.backward(rows, weight=0.1, seed=0)
-    other = wide.backward(rows, weight=0.1, seed=0)
-    assert one.loss == pytest.approx(other.loss, rel=2e-3)
+    one = narrow.backward(_rows(), weight=0.1, seed=0)
+    other = wide.backward(_rows(), weight=0.1, seed=0)
+    assert one.loss == pytest.approx(other.loss, rel=1e-4)
     left = torch.cat([x.flatten() for x in _gradients(narrow).values()])
     right = torch.cat([x.flatten() for x in _gradients(wide).values()])
-    assert float((left - right).norm() / right.norm()) < tolerance
+    assert float((left - right).norm() / right.norm()) < NARROW_TOLERANCE

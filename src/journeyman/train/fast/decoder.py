@@ -139,7 +139,7 @@ def _head(
 ) -> Product:
     tied = shape.tied or "lm_head.weight" not in source
     name = "model.embed_tokens.weight" if tied else "lm_head.weight"
-    return frozen_product([source.tensor(name)], None, arithmetic, elementwise)
+    return frozen_product([source.tensor(name)], None, arithmetic.of_the_head, elementwise)
 
 
 def _frequencies(config: Any) -> tuple[Tensor, float]:

@@ -14,9 +14,10 @@ from msgspec import Struct
 from torch import Tensor
 from torch.nn import functional
 
+from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.train.fast.elementwise import Elementwise
 
-Method = Literal["fp32", "bf16", "int8", "bf16 widened", "int8 widened"]
+Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 widened", "int8 widened"]
 # A widened block stays in the cache of the last level while it is multiplied.
 _BLOCK_VALUES = 2 * 1024 * 1024
 
@@ -104,7 +105,7 @@ class WidenedProduct:
         return self._weight[block].float()
 
 
-class IntegerProduct:
+class Int8Product:
     """INT8 weights times activations rounded to INT8 row by row, summed in INT32.
 
     `torch._int_mm` runs it through oneDNN; quick where the processor has VNNI or AMX.
@@ -138,6 +139,33 @@ class IntegerProduct:
         return self._weight.nbytes + self._scale.nbytes
 
 
+class KernelProduct:
+    """INT8 weights times activations of 15 bits, by the project's own kernel for AVX2."""
+
+    def __init__(
+        self, weight: Tensor, scale: Tensor, bias: Tensor | None, kernel: IntegerProduct
+    ) -> None:
+        self._weight = weight
+        self._scale = scale
+        self._bias = bias
+        self._kernel = kernel
+        self.out_size = weight.shape[0]
+
+    def forward(self, states: Tensor) -> Tensor:
+        """See Product."""
+        found = self._kernel.forward(states.float(), self._weight, self._scale)
+        return (found if self._bias is None else found.add_(self._bias)).to(states.dtype)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Product."""
+        found = self._kernel.backward(gradient.float(), self._weight, self._scale)
+        return found.to(gradient.dtype)
+
+    def stored_bytes(self) -> int:
+        """See Product."""
+        return self._weight.nbytes + self._scale.nbytes
+
+
 class MixedProduct:
     """One arithmetic forward and another backward: both keep their weights."""
 
@@ -165,20 +193,35 @@ class Arithmetic(Struct, frozen=True):
     forward: Method
     backward: Method
     activations: torch.dtype
+    kernel: IntegerProduct | None = None
+    """Needed by the method `int8 kernel`."""
+
+    @property
+    def of_the_head(self) -> "Arithmetic":
+        """The output layer's own: 7 bits would round the long tail of its gradient away."""
+        if "int8" not in (self.forward, self.backward):
+            return self
+        wide: Method = "bf16" if self.activations is torch.bfloat16 else "fp32"
+        return Arithmetic(wide, wide, self.activations)
 
 
 def frozen_product(
     parts: Sequence[Tensor], bias: Tensor | None, arithmetic: Arithmetic, elementwise: Elementwise
 ) -> Product:
     """One product of some weights stacked along their outputs, e.g. query, key and value."""
-    forward = _product(parts, bias, arithmetic.forward, elementwise)
+    forward = _product(parts, bias, arithmetic.forward, arithmetic.kernel, elementwise)
     if arithmetic.backward == arithmetic.forward:
         return forward
-    return MixedProduct(forward, _product(parts, None, arithmetic.backward, elementwise))
+    backward = _product(parts, None, arithmetic.backward, arithmetic.kernel, elementwise)
+    return MixedProduct(forward, backward)
 
 
 def _product(
-    parts: Sequence[Tensor], bias: Tensor | None, method: Method, elementwise: Elementwise
+    parts: Sequence[Tensor],
+    bias: Tensor | None,
+    method: Method,
+    kernel: IntegerProduct | None,
+    elementwise: Elementwise,
 ) -> Product:
     if method in ("fp32", "bf16"):
         dtype = torch.float32 if method == "fp32" else torch.bfloat16
@@ -190,7 +233,10 @@ def _product(
     scale = _stacked([scale for _, scale in quantised])
     if method == "int8 widened":
         return WidenedProduct(weight, scale, bias)
-    return IntegerProduct(weight, scale, bias, elementwise)
+    if method == "int8 kernel":
+        assert kernel is not None
+        return KernelProduct(weight, scale, bias, kernel)
+    return Int8Product(weight, scale, bias, elementwise)
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:

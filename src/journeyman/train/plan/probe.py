@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from journeyman.settings import TrainSettings
 from journeyman.train.engine import TrainingEngine
-from journeyman.train.head_loss import CHUNK_BYTES, completion_loss
+from journeyman.train.head_loss import CHUNK_BYTES, PlainHead, completion_loss
 from journeyman.train.hf_engine import HfEngine
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.plan.rates import Clock, best_s
@@ -223,7 +223,11 @@ def _head(shape: Shape, dtype: torch.dtype, clock: Clock) -> tuple[float, float]
     def timed(*, with_gradient: bool) -> float:
         seconds = best_s(
             lambda: completion_loss(
-                hidden, targets, weight, with_gradient=with_gradient, chunk_bytes=chunk_bytes
+                hidden,
+                targets,
+                PlainHead(weight),
+                with_gradient=with_gradient,
+                chunk_bytes=chunk_bytes,
             ),
             2,
             clock=clock,
