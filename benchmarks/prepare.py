@@ -1,13 +1,17 @@
 """How long `prepare` takes and how much memory, by the size of the log; the last line is JSON.
 
 The log is made by chance: 2 KB a row, every tenth prompt a near-duplicate of another, two rows in
-three without a finish reason. `--full` adds a million rows (about 2 GB of log, 8 GB of disk).
+three without a finish reason. `--full` adds a million rows (about 2 GB of log, 10 GB of disk);
+`--only ROWS` measures one size. A folder as the last argument is used instead of the system's
+temporary one.
 """
 
 import itertools
 import json
 import math
+import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,16 +20,15 @@ from pathlib import Path
 
 SIZES = (10_000, 100_000)
 FULL = 1_000_000
+_SAMPLE_S = 0.2
 _CODE = """
-import sys, time, resource
+import sys, time
 from pathlib import Path
 from journeyman.prepare.stage import prepare
 from journeyman.settings import PrepareSettings
 start = time.monotonic()
 prepared = prepare(PrepareSettings(input=Path(sys.argv[1]), output_dir=Path(sys.argv[2])))
-own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(time.monotonic() - start, own, workers, prepared.metadata.training_examples)
+print(time.monotonic() - start, prepared.metadata.training_examples)
 """
 
 
@@ -67,48 +70,127 @@ def _row(
     }
 
 
+class Memory:
+    """The most that a process and its workers had in RAM, looked at five times a second, in KiB.
+
+    `together` is the sum at one moment. What the system says of ended children is of no use: a
+    process starts with the peak of the one that started it. (getrusage(2) after fork and exec.)
+    """
+
+    def __init__(self) -> None:
+        self.own = self.worker = self.together = 0
+
+    def look(self, process: int) -> None:
+        """Take what /proc says now."""
+        own = _rss_kib(process)
+        workers = [_rss_kib(child) for child in _children(process)]
+        self.own = max(self.own, own)
+        self.worker = max([self.worker, *workers])
+        self.together = max(self.together, own + sum(workers))
+
+
+def _rss_kib(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+
+
+def _children(process: int) -> list[int]:
+    try:
+        # Workers are started by the main thread.
+        return [
+            int(x) for x in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
+    except OSError:
+        return []
+
+
 def measure(rows: int) -> dict[str, float]:
-    """One run in a process of its own. RSS of the workers is that of the largest of them."""
+    """One run in a process of its own; `cpu_s` is user and system time, the workers' included."""
     with tempfile.TemporaryDirectory(dir=sys.argv[-1] if _has_folder() else None) as name:
         log = Path(name) / "log.jsonl"
         write_log(log, rows)
         size_bytes = log.stat().st_size
         command = [sys.executable, "-c", _CODE, str(log), str(Path(name) / "data")]
-        start = time.monotonic()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        seconds, own_kib, workers_kib, used = map(float, done.stdout.split())
+        memory, before, start = Memory(), os.times(), time.monotonic()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            while process.poll() is None:
+                memory.look(process.pid)
+                time.sleep(_SAMPLE_S)
+            assert process.stdout is not None
+            said = process.stdout.read()
+        if process.returncode:
+            raise SystemExit(f"prepare ended with {process.returncode}")
+        seconds, used = map(float, said.split())
+        after = os.times()
         return {
             "rows": rows,
             "log_bytes": size_bytes,
             "seconds": round(seconds, 1),
             "wall_s": round(time.monotonic() - start, 1),
-            "rss_mib": round(own_kib / 1024),
-            "largest_worker_rss_mib": round(workers_kib / 1024),
+            "cpu_s": round(
+                after.children_user
+                + after.children_system
+                - before.children_user
+                - before.children_system,
+                1,
+            ),
+            "rss_mib": round(memory.own / 1024),
+            "largest_worker_rss_mib": round(memory.worker / 1024),
+            "together_rss_mib": round(memory.together / 1024),
             "used_rows": used,
         }
 
 
 def _has_folder() -> bool:
-    return len(sys.argv) > 1 and not sys.argv[-1].startswith("--")
+    return len(sys.argv) > 1 and Path(sys.argv[-1]).is_dir()
+
+
+def _growth(runs: list[dict[str, float]]) -> dict[str, object]:
+    """The power of the rows that the seconds grow with, from size to size and over all sizes.
+
+    `n_log_n` is what n log n would give over all sizes. Least squares on logarithms.
+    """
+    points = [(math.log(run["rows"]), math.log(run["seconds"])) for run in runs]
+    steps = [round((y - b) / (x - a), 3) for (a, b), (x, y) in itertools.pairwise(points)]
+    if len(points) < 2:
+        return {"steps": steps, "power": None, "n_log_n": None}
+    even = [(x, x + math.log(x)) for x, _ in points]
+    return {"steps": steps, "power": _slope(points), "n_log_n": _slope(even)}
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    middle_x, middle_y = (statistics.fmean(values) for values in zip(*points, strict=True))
+    above = sum((x - middle_x) * (y - middle_y) for x, y in points)
+    return round(above / sum((x - middle_x) ** 2 for x, _ in points), 3)
+
+
+def _sizes() -> tuple[int, ...]:
+    if "--only" in sys.argv:
+        return (int(sys.argv[sys.argv.index("--only") + 1].replace(",", "")),)
+    return (*SIZES, FULL) if "--full" in sys.argv else SIZES
 
 
 def main() -> None:
-    sizes = (*SIZES, FULL) if "--full" in sys.argv else SIZES
     runs = []
-    for rows in sizes:
+    for rows in _sizes():
         runs.append(measure(rows))
         one = runs[-1]
         print(
             f"{rows:>9,} rows  {one['seconds']:>7.1f} s  {1e6 * one['seconds'] / rows:>6.0f} us/row"
-            f"  {one['rss_mib']:>6.0f} MiB, largest worker {one['largest_worker_rss_mib']:.0f} MiB"
+            f"  CPU {1e6 * one['cpu_s'] / rows:>6.0f} us/row  {one['rss_mib']:>6.0f} MiB,"
+            f" largest worker {one['largest_worker_rss_mib']:.0f} MiB,"
+            f" together {one['together_rss_mib']:.0f} MiB",
+            flush=True,
         )
-    growth = [
-        round(
-            math.log(last["seconds"] / first["seconds"]) / math.log(last["rows"] / first["rows"]), 3
+    growth = _growth(runs)
+    if len(runs) > 1:
+        print(
+            f"seconds grow as rows to the power of {growth['power']}"
+            f" (from size to size {growth['steps']}; n log n: {growth['n_log_n']})"
         )
-        for first, last in itertools.pairwise(runs)
-    ]
-    print(f"seconds grow as rows to the power of {growth} (n log n: about 1.09)")
     print(json.dumps({"benchmark": "prepare", "runs": runs, "growth": growth}))
 
 

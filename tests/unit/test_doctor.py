@@ -215,6 +215,31 @@ def test_workers_find_what_one_process_finds(
     assert examined(tmp_path, rows) == alone
 
 
+def test_workers_render_what_one_process_renders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [log_row(execution__output=f"Use {KEY}."), {"task": 7}, *different(250)]
+    log = write_log(tmp_path / "log.jsonl", rows)
+
+    def written(name: str) -> list[bytes]:
+        prepare(PrepareSettings(input=log, output_dir=tmp_path / name, max_bad_lines=1))
+        return [(tmp_path / name / file).read_bytes() for file in ("train.jsonl", "ledger.jsonl")]
+
+    alone = written("alone")
+    monkeypatch.setattr(workers, "_SMALL", 1)
+    assert written("shared") == alone
+    assert KEY.encode() not in b"".join(alone)
+
+
+def test_an_example_that_is_used_goes_before_one_that_is_not(tmp_path: Path) -> None:
+    broken = "<think>It starts."
+    rows = [log_row(execution__output=broken, task__description=f"Do {n}") for n in range(3)]
+    whole = log_row(execution__output="<think>Hm.</think>It is done.", task__description="Now")
+    log = write_log(tmp_path / "log.jsonl", [*rows, whole])
+    found = {rule.id: rule for rule in examine_log(log, DoctorSettings()).rules}
+    assert [seen.line for seen in found["think"].examples] == [1, 2, 4]
+
+
 @needs_real_log
 def test_the_doctor_finds_the_counts_of_the_case_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

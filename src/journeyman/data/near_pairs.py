@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from journeyman.data.shingles import jaccard, pieces, shingles
+from journeyman.data.shingles import jaccard, pieces_of_all, shingles
 from journeyman.data.union import Union
 
 if TYPE_CHECKING:
@@ -123,14 +123,11 @@ def _signatures(
     sketches = np.empty((count, _SIGNATURE), dtype=np.uint8)
     factors = np.array([2654435761 * (2 * row + 1) % 2**32 | 1 for row in range(_ROWS)], np.uint64)
     for start in range(0, count, _BATCH):
-        sets = [pieces(text_of(at)) for at in range(start, min(count, start + _BATCH))]
-        offsets = np.cumsum([0, *map(len, sets)], dtype=np.uint64)
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-            np.concatenate(sets), offsets, _SIGNATURE, _SEED
-        )
+        stop = min(count, start + _BATCH)
+        hashes, offsets = pieces_of_all([text_of(at) for at in range(start, stop)])
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, _SIGNATURE, _SEED)
         rows = np.array(matrix.to_rows(), dtype=np.uint64)
-        stop = start + len(sets)
         sketches[start:stop] = rows & np.uint64(255)
-        mixed = (rows.reshape(len(sets), _BANDS, _ROWS) * factors).sum(axis=2)
+        mixed = (rows.reshape(stop - start, _BANDS, _ROWS) * factors).sum(axis=2)
         bands[:, start:stop] = ((mixed ^ (mixed >> np.uint64(32))) & np.uint64(0xFFFFFFFF)).T
     return bands, sketches

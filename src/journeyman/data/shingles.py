@@ -3,6 +3,7 @@
 A piece is a 64-bit hash: two different pieces are equal once in 10**19.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,24 @@ def pieces(text: str) -> "Shingles":
         hashes *= np.uint64(factor)
     hashes ^= hashes >> np.uint64(31)
     return hashes
+
+
+def pieces_of_all(texts: Sequence[str]) -> tuple["Shingles", "NDArray[np.uint64]"]:
+    """The pieces of many texts, one after the other, and where those of each begin and end.
+
+    Gives hashes (N,) and offsets (len(texts) + 1,). The same as `pieces` of each, at once.
+    """
+    if any(len(text) < LENGTH for text in texts):
+        sets = [pieces(text) for text in texts]
+        return np.concatenate(sets), np.cumsum([0, *map(len, sets)], dtype=np.uint64)
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    hashes = pieces("".join(texts))
+    # The last four places of a text begin pieces that reach into the next one.
+    within = np.ones(len(hashes), dtype=bool)
+    ends = np.cumsum(lengths)[:-1]
+    for back in range(1, LENGTH):
+        within[ends - back] = False
+    return hashes[within], np.cumsum([0, *(lengths - LENGTH + 1)], dtype=np.uint64)
 
 
 def shingles(text: str) -> "Shingles":

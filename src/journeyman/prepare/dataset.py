@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from journeyman.data.secrets import redacted
 from journeyman.data.splits import Split
-from journeyman.errors import DataRefused, MachineError
+from journeyman.errors import MachineError
 from journeyman.files import atomic_file, atomic_folder, write_json, write_text
 from journeyman.prepare.examining import Examined
+from journeyman.prepare.example_rows import Plain, Rendered, Rendering
 from journeyman.prepare.excerpts import Album
 from journeyman.prepare.judging import Judged
 from journeyman.prepare.page import page
@@ -36,7 +36,7 @@ from journeyman.prepare.rendering import Renderer
 from journeyman.prepare.rules import SECRET
 from journeyman.prepare.spill import Spill
 from journeyman.prepare.verifying import verify
-from journeyman.records import Example, Interaction, Message
+from journeyman.prepare.workers import rendered_rows
 from journeyman.runs import hash_files, write_manifest
 from journeyman.settings import PrepareSettings
 
@@ -98,31 +98,56 @@ def write_rows(
         }
         ledger = files.enter_context(atomic_file(folder / LEDGER))
         lines = 0
-        for row, example in examples(examined, spill, renderer, album):
-            if example is not None:
+        for row, line in example_lines(examined, spill, renderer, album):
+            if line is not None:
                 assert row.split is not None
-                streams[row.split].write(encoder.encode(example) + b"\n")
+                streams[row.split].write(line)
             ledger.write(encoder.encode(ledger_row(row)) + b"\n")
             lines += 1
     assert lines == examined.source.lines
 
 
-def examples(
+def example_lines(
     examined: Examined, spill: Spill, renderer: Renderer, album: Album
-) -> Iterator[tuple[Judged, Example | None]]:
-    """Each line in the log's order with what it becomes, None where it is not used.
+) -> Iterator[tuple[Judged, bytes | None]]:
+    """Each line in the log's order with the line that it becomes, None where it is not used.
 
-    Sets how many secrets were taken out of each row, and shows each row to the album.
+    Sets how many secrets were taken out of each row, and shows the album the rows it wants.
+    Raises DataRefused where the template refuses a row.
     """
-    waiting = iter(spill)
+    wanted: dict[int, bytes] = {}
+    shown: list[tuple[Judged, bytes | None]] = []
+
+    def plain() -> Iterator[Plain]:
+        waiting = spill.encoded()
+        for row in examined.rows:
+            if row.id is None:
+                continue
+            data = next(waiting)
+            if album.wants(row):
+                wanted[row.line] = data
+            if row.used:
+                yield Plain(data, row.line, row.group, row.rules, row.action == "masked")
+
+    done = rendered_rows(plain(), _rendering(examined, renderer))
     for row in examined.rows:
-        if row.id is None:
-            yield row, None
-            continue
-        interaction = next(waiting)
-        example = _example(row, interaction, examined, renderer) if row.used else None
-        album.show(row, interaction, example)
-        yield row, example
+        one = next(done) if row.used else Rendered()
+        one.require()
+        row.redacted = one.redacted
+        line = one.data if row.used else None
+        if album.wants(row):
+            shown.append((row, line))
+        yield row, line
+    # To its end: rows that are not used may stand behind the last one that is.
+    assert next(done, None) is None
+    for row, line in shown:
+        album.show(row, wanted[row.line], line)
+
+
+def _rendering(examined: Examined, renderer: Renderer) -> Rendering:
+    # Workers do not count tokens.
+    light = msgspec.structs.replace(renderer, tokenizer="")
+    return Rendering(light, examined.judge.prompts, redacts=examined.does[SECRET] == "redact")
 
 
 def ledger_row(row: Judged) -> LedgerRow:
@@ -138,53 +163,3 @@ def ledger_row(row: Judged) -> LedgerRow:
         redacted=row.redacted,
         prompt=row.prompt or None,
     )
-
-
-def _example(
-    row: Judged, interaction: Interaction, examined: Examined, renderer: Renderer
-) -> Example:
-    messages = examined.judge.messages(interaction)
-    if SECRET in row.rules and examined.does[SECRET] == "redact":
-        messages, row.redacted = _redacted(messages)
-    try:
-        text = renderer.text(messages)
-    except DataRefused as error:
-        raise DataRefused(f"line {row.line}: {error.message}", hint=error.hint) from error
-    return Example(
-        id=interaction.id,
-        messages=messages,
-        text=text,
-        agent=interaction.agent,
-        task_id=interaction.task_id,
-        status=interaction.status,
-        source=interaction.source,
-        group=row.group,
-        findings=row.rules,
-        trains_end=row.action != "masked",
-        duration_s=interaction.duration_s,
-        checks=interaction.checks,
-    )
-
-
-def _redacted(messages: Sequence[Message]) -> tuple[tuple[Message, ...], int]:
-    """The messages without their secrets, and how many there were; arguments of calls too."""
-    total = 0
-
-    def hidden(text: str) -> str:
-        nonlocal total
-        text, counts = redacted(text)
-        total += sum(counts.values())
-        return text
-
-    cleaned = tuple(
-        msgspec.structs.replace(
-            message,
-            content=hidden(message.content),
-            tool_calls=tuple(
-                msgspec.structs.replace(call, arguments=hidden(call.arguments))
-                for call in message.tool_calls
-            ),
-        )
-        for message in messages
-    )
-    return cleaned, total

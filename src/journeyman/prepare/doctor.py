@@ -9,7 +9,7 @@ from journeyman.data.near_duplicates import NearDuplicates
 from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, StageStarted, ignore
 from journeyman.files import write_json, write_text
-from journeyman.prepare.dataset import examples
+from journeyman.prepare.dataset import example_lines
 from journeyman.prepare.examining import Plan, examine
 from journeyman.prepare.excerpts import Album
 from journeyman.prepare.page import page
@@ -40,7 +40,7 @@ def examine_log(path: Path, settings: DoctorSettings, report: Reporter = ignore)
     with Spill() as spill, NearDuplicates() as near:
         examined = examine(plan, spill, near, report)
         album = Album(examined)
-        for _ in examples(examined, spill, renderer, album):
+        for _ in example_lines(examined, spill, renderer, album):
             pass
     shown = {
         "policy": settings.policy,

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from journeyman.data.secrets import find_secrets, redacted
 from journeyman.prepare.examining import Examined
 from journeyman.prepare.judging import Judged
@@ -33,9 +35,15 @@ class Album:
         self._wanted = _first_of_each(examined.rows)
         self._found: dict[str, list[Seen]] = {}
 
-    def show(self, row: Judged, interaction: Interaction, example: Example | None) -> None:
-        """Take a row, and what it became in the dataset, where it is one that is wanted."""
-        for rule in self._wanted.get(row.line, ()):
+    def wants(self, row: Judged) -> bool:
+        """Whether a row is to be shown."""
+        return row.line in self._wanted
+
+    def show(self, row: Judged, logged: bytes, line: bytes | None) -> None:
+        """Take a row: an Interaction as MessagePack, and its line in the dataset, if it has one."""
+        interaction = msgspec.msgpack.decode(logged, type=Interaction)
+        example = None if line is None else msgspec.json.decode(line, type=Example)
+        for rule in self._wanted[row.line]:
             before = _excerpt(rule, interaction.sent or _asked(interaction), interaction.answer)
             after = ""
             if example is not None:
@@ -61,16 +69,23 @@ class Album:
 
 
 def _first_of_each(rows: Iterable[Judged]) -> dict[int, list[str]]:
-    """line -> the rules that it is an example of."""
-    counts: dict[str, int] = {}
-    wanted: dict[int, list[str]] = {}
+    """line -> the rules that it is an example of; rows that are used are shown first.
+
+    Only they have the same place in the dataset to look at.
+    """
+    used: dict[str, list[int]] = {}
+    others: dict[str, list[int]] = {}
     for row in rows:
         if row.id is None:
             continue
         for rule in row.rules:
-            counts[rule] = counts.get(rule, 0) + 1
-            if counts[rule] <= EXAMPLES:
-                wanted.setdefault(row.line, []).append(rule)
+            lines = (used if row.used else others).setdefault(rule, [])
+            if len(lines) < EXAMPLES:
+                lines.append(row.line)
+    wanted: dict[int, list[str]] = {}
+    for rule in used | others:
+        for line in (*used.get(rule, ()), *others.get(rule, ()))[:EXAMPLES]:
+            wanted.setdefault(line, []).append(rule)
     return wanted
 
 

@@ -94,7 +94,7 @@ class Judge:
         benchmark: BenchmarkPrompts | None,
     ) -> None:
         self._renderer = renderer
-        self._prompts: Prompts = prompts
+        self.prompts: Prompts = prompts
         self._over_long = over_long
         self._benchmark = benchmark
         self._accepted: set[tuple[str, ...]] = set()
@@ -122,7 +122,7 @@ class Judge:
             characters=len(row.answer or ""),
         )
         try:
-            messages = messages_for(row, self._prompts)
+            messages = messages_for(row, self.prompts)
             self._require_rendered(messages)
         except DataRefused as error:
             judged.fault = error.message
@@ -131,17 +131,13 @@ class Judge:
         judged.rules = shared(in_order(rules))
         return judged
 
-    def messages(self, row: Interaction) -> tuple[Message, ...]:
-        """The conversation that a row makes."""
-        return messages_for(row, self._prompts)
-
     def detail(self, rule: str, row: Interaction) -> str:
         """What was seen in a row, in a few words; empty where the rule has none."""
         look = _BY_ID.get(rule)
         if look is not None:
             return look.look(row) or ""
         try:
-            messages = messages_for(row, self._prompts)
+            messages = messages_for(row, self.prompts)
         except DataRefused as error:
             return error.message
         if rule == OVER_LONG:

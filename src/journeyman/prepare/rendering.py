@@ -97,6 +97,11 @@ def _in_gguf(gguf: Path, base: str) -> Renderer | None:
 
 
 def _in_hub_cache(name: str) -> Path | None:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    # The rest of the package takes a quarter of a second to import.
+    if not (Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir():
+        return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

@@ -37,6 +37,10 @@ class Spill:
         self._file.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
 
     def __iter__(self) -> Iterator[Interaction]:
+        return map(self._decoder.decode, self.encoded())
+
+    def encoded(self) -> Iterator[bytes]:
+        """The rows as MessagePack, for whoever only hands them on."""
         self._file.seek(0)
         while head := self._file.read(_LENGTH_BYTES):
-            yield self._decoder.decode(self._file.read(int.from_bytes(head, "big")))
+            yield self._file.read(int.from_bytes(head, "big"))

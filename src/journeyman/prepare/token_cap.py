@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from journeyman.data.facts import ends_well, has_open_fence
-from journeyman.data.length_spikes import BELOW, Spike, spike_at, spike_at_top
+from journeyman.data.length_spikes import BELOW, LEAST, Spike, spike_at, spike_at_top
 from journeyman.model.vocabularies import Vocabulary, family_of
 from journeyman.records import Interaction
 
@@ -156,6 +156,9 @@ def _vocabulary(key: Key, group: _Group, vocabularies: Sequence[Vocabulary]) -> 
     """Whose tokens to count: the producer's own, else those under which lengths pile up best."""
     producer, cap = key
     family = family_of(producer)
+    # So few make no spike, and reading a vocabulary takes half a second.
+    if len(group.sample) < LEAST and (family is None or cap is None):
+        return None
     known = [one for one in vocabularies if one.family == family]
     if known and cap is not None:
         return known[0]

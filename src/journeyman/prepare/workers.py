@@ -1,7 +1,7 @@
-"""The rules that need nothing but the row, on all processors: they take most of the time.
+"""Work that needs nothing but a row, on all processors: it takes most of the time.
 
-Rows go out in batches and come back in their order; a small log is looked at in this process.
-Equal rows give equal findings, so it makes no difference who looks. The workers are processes of
+Rows go out in batches and come back in their order; a small log is worked on in this process.
+Equal rows give equal results, so it makes no difference who works. The workers are processes of
 their own (`journeyman.prepare.worker`), which whoever calls `prepare` need not prepare for.
 """
 
@@ -12,15 +12,17 @@ import queue
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import msgspec
 
 from journeyman.errors import MachineError
 from journeyman.files import LineFault
+from journeyman.prepare.example_rows import Plain, Rendered, Rendering, rendered
 from journeyman.prepare.judging import Found, found_in
-from journeyman.prepare.worker import receive, send
+from journeyman.prepare.worker import LOOK, RENDER, receive, send
 from journeyman.records import Interaction
 
 Looked = tuple[Interaction, Found] | LineFault
@@ -30,53 +32,75 @@ _BATCH = 200
 _SMALL = 5000
 _WAITING = 3
 _FOUND = msgspec.msgpack.Decoder(list[Found])
+_RENDERED = msgspec.msgpack.Decoder(list[Rendered])
+
+Item = TypeVar("Item")
 
 
 def looked_at(rows: Iterable[Interaction | LineFault]) -> Iterator[Looked]:
     """Each row with its findings, in order. Memory: some batches of rows for each processor."""
+
+    def look(row: Interaction | LineFault) -> Looked:
+        return row if isinstance(row, LineFault) else (row, found_in(row))
+
+    def pack(batch: Sequence[Interaction | LineFault]) -> bytes:
+        return msgspec.msgpack.encode([row for row in batch if isinstance(row, Interaction)])
+
     waiting = iter(rows)
-    yield from map(_look, itertools.islice(waiting, _SMALL))
-    count = len(os.sched_getaffinity(0))
-    head = next(waiting, None)
-    if head is None:
-        return
-    waiting = itertools.chain((head,), waiting)
-    if count == 1:
-        yield from map(_look, waiting)
-        return
-    with contextlib.ExitStack() as stack:
-        idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-        for _ in range(count):
-            idle.put(stack.enter_context(_worker()))
-        threads = stack.enter_context(ThreadPoolExecutor(count))
-        yield from _in_order(threads, idle, waiting, count * _WAITING)
-
-
-def _in_order(
-    threads: ThreadPoolExecutor,
-    idle: "queue.SimpleQueue[subprocess.Popen[bytes]]",
-    rows: Iterator[Interaction | LineFault],
-    limit: int,
-) -> Iterator[Looked]:
-    sent: deque[tuple[list[Interaction | LineFault], Future[bytes]]] = deque()
-    while True:
-        while len(sent) < limit and (batch := list(itertools.islice(rows, _BATCH))):
-            readable = [row for row in batch if isinstance(row, Interaction)]
-            data = msgspec.msgpack.encode(readable)
-            sent.append((batch, threads.submit(_ask, idle, data)))
-        if not sent:
-            return
-        batch, future = sent.popleft()
-        found = iter(_FOUND.decode(future.result()))
+    yield from map(look, _not_shared(waiting))
+    for batch, data in _answered(LOOK, b"", waiting, pack):
+        found = iter(_FOUND.decode(data))
         for row in batch:
             yield row if isinstance(row, LineFault) else (row, next(found))
 
 
+def rendered_rows(rows: Iterable[Plain], how: Rendering) -> Iterator[Rendered]:
+    """Each row as the dataset has it, in order. Memory: as above."""
+    waiting = iter(rows)
+    for row in _not_shared(waiting):
+        yield rendered(row, how)
+    for _, data in _answered(RENDER, msgspec.msgpack.encode(how), waiting, msgspec.msgpack.encode):
+        yield from _RENDERED.decode(data)
+
+
+def _not_shared(rows: Iterator[Item]) -> Iterator[Item]:
+    """The rows that this process works on itself: all where there is one processor."""
+    return rows if len(os.sched_getaffinity(0)) == 1 else itertools.islice(rows, _SMALL)
+
+
+def _answered(
+    job: str, told: bytes, rows: Iterator[Item], pack: Callable[[Sequence[Item]], bytes]
+) -> Iterator[tuple[Sequence[Item], bytes]]:
+    """Batches of rows with what a worker says to each; no worker starts where no row is left."""
+    batches = iter(lambda: list(itertools.islice(rows, _BATCH)), [])
+    head = next(batches, None)
+    if head is None:
+        return
+    count = len(os.sched_getaffinity(0))
+    with contextlib.ExitStack() as stack:
+        idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        for _ in range(count):
+            idle.put(stack.enter_context(_worker(job, told)))
+        threads = stack.enter_context(ThreadPoolExecutor(count))
+        sent: deque[tuple[list[Item], Future[bytes]]] = deque()
+        for batch in itertools.chain((head,), batches):
+            sent.append((batch, threads.submit(_ask, idle, pack(batch))))
+            if len(sent) >= count * _WAITING:
+                first, future = sent.popleft()
+                yield first, future.result()
+        for first, future in sent:
+            yield first, future.result()
+
+
 @contextlib.contextmanager
-def _worker() -> Iterator[subprocess.Popen[bytes]]:
+def _worker(job: str, told: bytes) -> Iterator[subprocess.Popen[bytes]]:
     # -P: a file in the user's folder must not be taken for a module.
-    command = [sys.executable, "-P", "-m", "journeyman.prepare.worker"]
+    command = [sys.executable, "-P", "-m", "journeyman.prepare.worker", job]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        # One that has ended already is found out when it is asked.
+        with contextlib.suppress(BrokenPipeError):
+            send(process.stdin, told)
         yield process
 
 
@@ -93,11 +117,7 @@ def _ask(idle: "queue.SimpleQueue[subprocess.Popen[bytes]]", rows: bytes) -> byt
         idle.put(worker)
     if found is None:
         raise MachineError(
-            "a process that looks at rows ended before its time",
+            "a process that works on rows ended before its time",
             hint="check the memory; the same command starts over",
         )
     return found
-
-
-def _look(row: Interaction | LineFault) -> Looked:
-    return row if isinstance(row, LineFault) else (row, found_in(row))

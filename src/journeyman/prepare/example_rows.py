@@ -1,0 +1,109 @@
+"""A used row as the dataset has it: rendered by the template, its secrets out if that is asked for.
+
+Nothing but the row decides it, so it makes no difference which process does it.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.data.prompts import messages_for
+from journeyman.data.secrets import redacted
+from journeyman.errors import DataRefused
+from journeyman.prepare.rendering import Renderer
+from journeyman.prepare.rules import SECRET
+from journeyman.records import Example, Interaction, Message
+from journeyman.settings import Prompts
+
+_DECODER = msgspec.msgpack.Decoder(Interaction)
+_ENCODER = msgspec.json.Encoder()
+
+
+class Rendering(Struct, frozen=True):
+    """What all rows have in common. `redacts`: secrets are taken out, not only found."""
+
+    renderer: Renderer
+    prompts: Prompts
+    redacts: bool
+
+
+class Plain(Struct, frozen=True):
+    """A row to render: an Interaction as MessagePack, and what was decided about it."""
+
+    interaction: bytes
+    line: int
+    group: str
+    rules: tuple[str, ...]
+    masked: bool
+
+
+class Rendered(Struct, frozen=True):
+    """An Example as one line of JSON, and how many secrets were taken out of it.
+
+    `refused` says why the template refuses the row, with the `hint`; else it is empty.
+    """
+
+    data: bytes = b""
+    redacted: int = 0
+    refused: str = ""
+    hint: str = ""
+
+    def require(self) -> None:
+        """Raise DataRefused where the template refuses the row."""
+        if self.refused:
+            raise DataRefused(self.refused, hint=self.hint)
+
+
+def rendered(row: Plain, how: Rendering) -> Rendered:
+    """The line of the dataset that a row becomes."""
+    try:
+        example, count = _example(row, _DECODER.decode(row.interaction), how)
+    except DataRefused as error:
+        return Rendered(refused=f"line {row.line}: {error.message}", hint=error.hint or "")
+    return Rendered(_ENCODER.encode(example) + b"\n", count)
+
+
+def _example(row: Plain, interaction: Interaction, how: Rendering) -> tuple[Example, int]:
+    messages, count = messages_for(interaction, how.prompts), 0
+    if how.redacts and SECRET in row.rules:
+        messages, count = _redacted(messages)
+    example = Example(
+        id=interaction.id,
+        messages=messages,
+        text=how.renderer.text(messages),
+        agent=interaction.agent,
+        task_id=interaction.task_id,
+        status=interaction.status,
+        source=interaction.source,
+        group=row.group,
+        findings=row.rules,
+        trains_end=not row.masked,
+        duration_s=interaction.duration_s,
+        checks=interaction.checks,
+    )
+    return example, count
+
+
+def _redacted(messages: Sequence[Message]) -> tuple[tuple[Message, ...], int]:
+    """The messages without their secrets, and how many there were; arguments of calls too."""
+    total = 0
+
+    def hidden(text: str) -> str:
+        nonlocal total
+        text, counts = redacted(text)
+        total += sum(counts.values())
+        return text
+
+    cleaned = tuple(
+        msgspec.structs.replace(
+            message,
+            content=hidden(message.content),
+            tool_calls=tuple(
+                msgspec.structs.replace(call, arguments=hidden(call.arguments))
+                for call in message.tool_calls
+            ),
+        )
+        for message in messages
+    )
+    return cleaned, total
