@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoints import numbered
+from journeyman.train.checkpoints import placed
 
 
 def short_run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
@@ -48,7 +48,7 @@ def started(settings: TrainSettings) -> "subprocess.Popen[str]":
 
 def wait_for_step(process: "subprocess.Popen[str]", output_dir: Path, step: int) -> None:
     """Wait until a checkpoint of that step or a later one is there, or the process has ended."""
-    while process.poll() is None and not any(n >= step for n, _ in numbered(output_dir)):
+    while process.poll() is None and not any(n >= step for (n, _), _ in placed(output_dir)):
         time.sleep(0.01)
 
 

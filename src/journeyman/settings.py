@@ -148,6 +148,10 @@ class TrainSettings:
     """Checkpoint folder to go on from; an interrupted run in output_dir is found without it."""
     fresh: bool = False
     """Move what an earlier run left in output_dir aside and start over."""
+    accept_change: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """Go on although this field differs from the checkpoint's (lr, epochs, ...); it is recorded. May be given again."""
+    fit: bool = False
+    """Where memory does not suffice, go on with smaller micro-batches; each step keeps its rows."""
     precision: Precision = "auto"
     """Arithmetic of the frozen products: bf16 where the processor has it, else fp32."""
     threads: int | None = None

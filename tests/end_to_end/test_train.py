@@ -19,6 +19,7 @@ CHECKPOINT = {
     "adapter_config.json",
     "adapter_model.safetensors",
     "manifest.json",
+    "manifest.sha256",
     "optimizer.safetensors",
     "state.json",
 }
@@ -59,11 +60,14 @@ def test_every_folder_holds_exactly_its_files(run: Trained) -> None:
     output_dir = run.final_model.parent
     assert names(output_dir) == {
         ".lock",
+        "checkpoint-6",  # the best by validation loss
         "checkpoint-8",
         "checkpoint-9",
         "final_model",
         "logs",
         "losses.png",
+        "start.json",
+        "status.json",
         "train.log",
         "training_config.json",
     }

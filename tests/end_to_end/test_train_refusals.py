@@ -1,6 +1,7 @@
 """What must not be trained on, and what stops a run: rows that do not fit, and NaN."""
 
 import json
+import math
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from journeyman.files import write_records
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.records import Message, ToolCall
+from journeyman.train.rerun import rerun
 from journeyman.train.rows import read_rows
 from journeyman.train.stage import train
 from tests.small_models import small_dataset, small_example, small_model
@@ -112,11 +114,18 @@ def test_nan_in_a_step_stops_before_the_update_with_a_note_to_replay(
     )
     with pytest.raises(IntegrityError, match="the loss is not finite at step 1"):
         train(short_run(broken_base, rows, tmp_path / "out", max_tokens=200))
-    note = json.loads((tmp_path / "out" / "replay-step-1.json").read_text())
-    assert len(note["row_ids"]) == 2
     assert names(tmp_path / "out") == {
         ".lock",
         "logs",
-        "replay-step-1.json",
+        "replay-step-1",
+        "start.json",
+        "status.json",
+        "train.log",
         "training_config.json",
     }
+    again = rerun(tmp_path / "out" / "replay-step-1", lambda _: None)
+    assert again.replay.micro_batch == 1
+    assert [len(part.rows) for part in again.replay.parts] == [2, 2]
+    assert not any(math.isfinite(loss) for loss in again.losses)
+    assert not again.is_finite
+    assert again.not_finite

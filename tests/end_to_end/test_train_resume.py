@@ -110,7 +110,7 @@ def test_stopped_after_any_step_the_result_is_the_same(
 ) -> None:
     settings = _settings(base, data, tmp_path)
     error = _stopped(settings, step)
-    assert f"checkpoint-{step} is saved" in error.message
+    assert f"checkpoint-{step}-micro-1 is saved" in error.message
     assert error.exit_code == 75
     assert (tmp_path / "losses.png").is_file()
     _assert_equal(whole, train(settings))
@@ -125,8 +125,12 @@ def test_handlers_are_those_of_before(base: Path, data: Path, tmp_path: Path) ->
 def test_stopped_before_the_first_step_says_that_nothing_is_saved(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
-    error = _stopped(_settings(base, data, tmp_path), 0)
-    assert "before the first step was done" in error.message
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and event.task == "validate":
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="nothing is saved yet"):
+        train(_settings(base, data, tmp_path), stop)
 
 
 def test_curves_of_a_resumed_run_have_no_step_twice(base: Path, data: Path, tmp_path: Path) -> None:
@@ -142,14 +146,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_result_is_the_same(
 ) -> None:
     settings = _settings(base, data, tmp_path)
     _stopped(settings, 4)
-    path = tmp_path / "checkpoint-4" / "optimizer.safetensors"
+    path = tmp_path / "checkpoint-4-micro-1" / "optimizer.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     events: list[Event] = []
     result = train(settings, events.append)
     said = [event.text for event in events if isinstance(event, Caution)]
-    assert any("checkpoint-4" in text and "optimizer.safetensors" in text for text in said)
-    assert any(isinstance(x, Note) and "checkpoint-3`, step 3 of 12" in x.text for x in events)
-    assert names(tmp_path / "quarantine") == {"checkpoint-4"}
+    assert any(path.parent.name in text and path.name in text for text in said)
+    assert any(isinstance(x, Note) and "checkpoint-4`, step 4 of 12" in x.text for x in events)
+    assert names(tmp_path / "quarantine") == {path.parent.name}
     _assert_equal(whole, result)
 
 

@@ -5,7 +5,7 @@ from journeyman.train.advice import Adviser, advice_on, best_validation
 from journeyman.train.identity import Identity
 from journeyman.train.state import State, Taken, Validation
 
-IDENTITY = Identity("base", "a", "b", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})
+IDENTITY = Identity("base", "a", "b", "e", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})
 
 
 def state_of(losses: list[float], validations: dict[int, float], *, epoch_steps: int) -> State:

@@ -9,7 +9,7 @@ from journeyman.train.identity import Identity
 from journeyman.train.picture import draw_losses, smoothed
 from journeyman.train.state import State, Taken, Validation
 
-IDENTITY = Identity("base", "a", "b", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})
+IDENTITY = Identity("base", "a", "b", "e", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})
 
 
 @pytest.mark.parametrize(("taken", "validated"), [(0, 1), (1, 0), (30, 4)])

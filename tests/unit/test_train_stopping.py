@@ -11,12 +11,16 @@ from journeyman.train.stopping import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_is_answered_at_the_next_check(number: signal.Signals) -> None:
+def test_the_first_signal_is_noted(number: signal.Signals) -> None:
     with StopRequest() as stop:
-        stop.check()
+        assert not stop.asked
         signal.raise_signal(number)
-        with pytest.raises(Interrupted):
-            stop.check()
+        assert stop.asked
+
+
+def test_before_there_is_anything_to_save_the_first_signal_ends_at_once() -> None:
+    with pytest.raises(Interrupted), StopRequest(patient=False):
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_the_second_signal_ends_the_process_with_75() -> None:
@@ -42,7 +46,6 @@ def test_outside_of_the_main_thread_it_only_does_not_listen() -> None:
 
     def work() -> None:
         with StopRequest() as stop:
-            stop.check()
             heard.append(stop.asked)
 
     thread = threading.Thread(target=work)

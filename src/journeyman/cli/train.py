@@ -24,6 +24,10 @@ def train(
         Path | None,
         Parameter(help="Follow the run in this folder instead, from another terminal."),
     ] = None,
+    replay: Annotated[
+        Path | None,
+        Parameter(help="Compute a step again that had no finite loss: a replay-step-N folder."),
+    ] = None,
 ) -> None:
     """From a dataset and a base model to a LoRA adapter."""
     del config, preset  # `journeyman.cli.presets` has read them, before the flags were parsed
@@ -36,5 +40,16 @@ def train(
     from journeyman.train.stage import train as act
 
     with Console() as console:
+        if replay is not None:
+            _replay(replay, console)
+            return
         trained = act(settings, console.report)
         console.data(str(trained.final_model))
+
+
+def _replay(folder: Path, console: Console) -> None:
+    from journeyman.train.rerun import rerun
+
+    found = rerun(folder, console.report)
+    console.table(found.table())
+    console.data(found.verdict())

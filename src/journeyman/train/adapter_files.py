@@ -1,10 +1,13 @@
 """The adapter in PEFT's own file format: adapter_model.safetensors and adapter_config.json."""
 
 import math
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,8 +22,19 @@ CONFIG = "adapter_config.json"
 def write_adapter(folder: Path, parameters: Mapping[str, Tensor], settings: TrainSettings) -> None:
     """Write both files. parameters: by PEFT's names, as the engine gives them."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in parameters.items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(folder / WEIGHTS, tensors)
     write_json(folder / CONFIG, adapter_config(settings))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Tensors as safetensors. Raises OSError, as writing any other file does."""
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        number = re.search(r"os error ([0-9]+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def adapter_config(settings: TrainSettings) -> dict[str, object]:

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from journeyman.errors import UsageError
 from journeyman.events import Caution, Note, Reporter
 from journeyman.runs import damaged_outputs, read_manifest
@@ -17,9 +19,12 @@ from journeyman.train.checkpoints import (
 )
 from journeyman.train.identity import Identity, require_same
 from journeyman.train.log_file import LOG
+from journeyman.train.outages import START
 from journeyman.train.outputs import CONFIG, FINAL, Trained, read_final
+from journeyman.train.replay import PREFIX as REPLAY
+from journeyman.train.state import with_change
+from journeyman.train.status import STATUS
 
-_DEBRIS = (f".tmp-{PREFIX}*", f".tmp-{FINAL}*")
 _OF_A_RUN = (
     f"{PREFIX}*",
     FINAL,
@@ -28,16 +33,21 @@ _OF_A_RUN = (
     LOG,
     CONFIG,
     "losses.png",
-    "replay-step-*.json",
+    f"{REPLAY}*",
+    STATUS,
+    START,
 )
 _WAYS_OUT = "name another --output-dir, or use --fresh to move the earlier run aside"
 
 
 def clear_debris(folder: Path) -> None:
     """Delete what a killed run had not finished writing. The folder must be owned."""
-    for pattern in _DEBRIS:
-        for path in folder.glob(pattern):
-            shutil.rmtree(path)
+    for pattern in _OF_A_RUN:
+        for path in folder.glob(f".tmp-{pattern.rstrip('*')}*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def move_aside(folder: Path) -> Path | None:
@@ -60,19 +70,22 @@ def _next_earlier(folder: Path) -> Path:
     return target
 
 
-def finished(output_dir: Path, identity: Identity, report: Reporter) -> Trained | None:
+def finished(settings: TrainSettings, identity: Identity, report: Reporter) -> Trained | None:
     """The result of the same run where it is finished and undamaged.
 
-    Raises UsageError (other run, foreign folder); a damaged one goes to quarantine.
+    Raises UsageError (other run, foreign folder); a damaged one goes to quarantine. With accepted
+    changes it is not the result any more; it is replaced when the run has gone on to its end.
     """
-    folder = output_dir / FINAL
+    folder = settings.output_dir / FINAL
     if not folder.exists():
         return None
     manifest = read_manifest(folder)
     final = read_final(folder)
     if manifest is None or final is None:
         raise UsageError(f"`{folder}` is there and is not of this program", hint=_WAYS_OUT)
-    require_same(final.identity, identity, where=str(folder))
+    accepted = settings.accept_change
+    if require_same(final.identity, identity, where=str(folder), accepted=accepted):
+        return None
     damaged = damaged_outputs(folder, manifest)
     if damaged:
         names = ", ".join(f"`{name}`" for name in damaged)
@@ -87,17 +100,35 @@ def finished(output_dir: Path, identity: Identity, report: Reporter) -> Trained 
 
 def starting_point(settings: TrainSettings, identity: Identity, report: Reporter) -> Found | None:
     """The checkpoint to go on from, verified and of the same run; None for a new run."""
-    output_dir = settings.output_dir
-    found = newest_good(output_dir, report)
+    found = newest_good(settings.output_dir, report)
     if found is not None:
-        require_same(found.state.identity, identity, where=str(found.folder))
+        found = _same_run(found, settings, identity, report)
     if settings.resume is None:
         return found
-    named = read_checkpoint(settings.resume)
-    require_same(named.state.identity, identity, where=str(named.folder))
-    if found is not None and found.state.step > named.state.step:
+    named = _same_run(read_checkpoint(settings.resume), settings, identity, report)
+    if found is not None and found.state.place > named.state.place:
         # Steps are exact, so both lead to the same adapter; and a command that was stopped and is
         # given again must not fall back to where it started.
         report(Note(f"`{found.folder}` is of the same run and later than `{settings.resume}`"))
         return found
     return named
+
+
+def _same_run(found: Found, settings: TrainSettings, identity: Identity, report: Reporter) -> Found:
+    """The checkpoint as one of this run, accepted changes in its lineage. Raises UsageError."""
+    where, there = str(found.folder), found.state.identity
+    changes = require_same(there, identity, where=where, accepted=settings.accept_change)
+    if not changes:
+        return found
+    named = "; ".join(f"`{x.field}` `{x.before}`, now `{x.after}`" for x in changes)
+    report(Caution(f"accepted since step {found.state.step}, and kept in the lineage: {named}"))
+    return Found(found.folder, replace(with_change(found.state, *changes), identity=identity))
+
+
+def require_steps_left(found: Found | None, steps: int) -> None:
+    """Refuse a changed run that is shorter than what was trained already. Raises UsageError."""
+    if found is not None and found.state.step > steps:
+        raise UsageError(
+            f"`{found.folder}` is at step {found.state.step}, and the run has {steps} steps now",
+            hint="raise --epochs or --max-steps, or use --fresh to start over",
+        )

@@ -9,19 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from journeyman.errors import IntegrityError
-from journeyman.events import Note, Progress, ProgressEnded, Reporter
+from journeyman.events import Note, Reporter
 from journeyman.settings import TrainSettings
 from journeyman.train.batches import Step, by_length
 from journeyman.train.engine import Tally, TrainingEngine, total
+from journeyman.train.fit import split
+from journeyman.train.fitting import Fitter
 from journeyman.train.optimizer import Optimizer
-from journeyman.train.pace import Pace
 from journeyman.train.plan.records import Hours
 from journeyman.train.progress import Meter
+from journeyman.train.replay import NotFinite, dropout_seed
 from journeyman.train.rows import TokenRow
 from journeyman.train.schedule import learning_rate
-from journeyman.train.seeds import derived_seed
-from journeyman.train.state import State, after_step, after_validation
-from journeyman.train.stopping import StopRequest
+from journeyman.train.spikes import spike_caution
+from journeyman.train.state import State, after_micro_batch, after_step, after_validation
+from journeyman.train.stopping import Stopped, StopRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,112 +43,116 @@ class Job:
         return self.validated_steps if self.val_rows else frozenset()
 
 
-class NotFinite(IntegrityError):
-    """A loss or a gradient is no number; `row_ids` and `seed` are enough to run it again."""
-
-    def __init__(self, what: str, *, step: int, row_ids: Sequence[str], seed: int) -> None:
-        super().__init__(
-            f"{what} is not finite at step {step}, rows {', '.join(row_ids)}",
-            hint="the update was not made; look at these rows, lower --lr, "
-            "or check the base model's files",
-        )
-        self.step, self.row_ids, self.seed = step, tuple(row_ids), seed
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """The loop over one engine. Raises Interrupted, NotFinite."""
+    """The loop over one engine. Raises Stopped, NotFinite, OutOfMemory."""
 
     engine: TrainingEngine
     optimizer: Optimizer
+    fitter: Fitter
     job: Job
     stop: StopRequest
+    meter: Meter
     report: Reporter
 
     def fit(self, state: State, record: Callable[[State], None]) -> State:
         """Take all steps that `state` has not taken; `record` gets each new state.
 
-        Interrupted is raised only where parameters and optimiser are those of the last of them.
+        Stopped is raised only where parameters, moments and gradients are those of its state.
         """
-        job = self.job
-        tokens = sum(len(job.rows[index].ids) for step in job.steps for index in step.rows)
-        pace = Pace(steps=len(job.steps), looks=job.looks, hours=job.hours)
-        meter = Meter(state, pace, steps=len(job.steps), tokens=tokens, report=self.report)
-        state = self.validated(state, pace)
+        pace = self.meter.pace
+        state = self.validated(state)
         record(state)
-        for step in job.steps[state.step :]:
-            state = self.take_step(state, step, meter)
+        for step in self.job.steps[state.step :]:
+            state = self.take_step(state, step)
             with pace.keeping():
                 record(state)
-            state = self.validated(state, pace)
+            state = self.validated(state)
             record(state)
-        meter.end(state)
+        self.meter.end(state)
         return state
 
-    def take_step(self, state: State, step: Step, meter: Meter) -> State:
+    def take_step(self, state: State, step: Step) -> State:
         """One update, by the gradient of the mean loss over all trained tokens of the step."""
+        state = self._accumulated(state, step)
         started = time.monotonic()
-        settings, rows = self.job.settings, [self.job.rows[index] for index in step.rows]
-        tally = self._accumulate(step, meter)
-        norm = self.optimizer.clip(settings.max_grad_norm)
-        _require_finite("the gradient", norm, step, rows, seed=settings.seed)
-        lr = learning_rate(
+        norm = self.optimizer.clip(self.job.settings.max_grad_norm)
+        if not math.isfinite(norm):
+            raise NotFinite(
+                "the gradient", state, step, [self.job.rows[index].id for index in step.rows]
+            )
+        lr = self._learning_rate(step)
+        self.optimizer.step(lr)
+        seconds = time.monotonic() - started
+        state = after_step(state, step, lr=lr, gradient_norm=norm, seconds=seconds)
+        if state.taken[-1].spike:
+            self.report(spike_caution(step.number, state.taken[-1].loss))
+        return state
+
+    def _learning_rate(self, step: Step) -> float:
+        settings = self.job.settings
+        return learning_rate(
             step.number, len(self.job.steps), peak=settings.lr, warmup_share=settings.warmup_share
         )
-        self.optimizer.step(lr)
-        meter.step_taken(tally.loss)
-        seconds = time.monotonic() - started
-        return after_step(state, step, tally, lr=lr, gradient_norm=norm, seconds=seconds)
 
-    def _accumulate(self, step: Step, meter: Meter) -> Tally:
-        """Gradients of all micro-batches of the step; the last place to stop is before each."""
+    def _accumulated(self, state: State, step: Step) -> State:
+        """The state with the gradients of all micro-batches of the step."""
+        return self.fitter.run(
+            lambda state: self._micro_batches(state, step), state, step.micro_batches
+        )
+
+    def _micro_batches(self, state: State, step: Step) -> State:
+        """The micro-batches that the state lacks; the last place to stop is before each."""
         # Weighted by tokens: means of micro-batches favour short answers
         # (test_accumulation_matches_one_big_batch).
         weight = 1 / sum(self.job.rows[index].trained_tokens for index in step.rows)
-        self.optimizer.clear()
-        meter.resume_clock()
-        tally = Tally()
-        for number, batch in enumerate(step.micro_batches):
-            self.stop.check()
-            rows = [self.job.rows[index] for index in batch]
-            seed = derived_seed(self.job.settings.seed, "dropout", step.number, number)
+        if state.in_step is None:
+            self.optimizer.clear()
+        batches = split(step.micro_batches, state.fit)
+        self.meter.begin_step(state, step, micro_batches=len(batches), lr=self._learning_rate(step))
+        for number in range(state.micro_batch, len(batches)):
+            self._stop_if_asked(state)
+            started = time.monotonic()
+            rows = [self.job.rows[index] for index in batches[number]]
+            seed = dropout_seed(self.job.settings.seed, step.number, number)
             found = self.engine.backward(rows, weight=weight, seed=seed)
-            _require_finite("the loss", found.loss_sum, step, rows, seed=seed)
-            tally = total((tally, found))
-            meter.add(step=step.number, real_tokens=found.real_tokens, loss=tally.loss)
-        return tally
+            if not math.isfinite(found.loss_sum):
+                raise NotFinite("the loss", state, step, [row.id for row in rows])
+            state = after_micro_batch(state, found, seconds=time.monotonic() - started)
+            self.meter.add(state)
+        return state
 
-    def validated(self, state: State, pace: Pace) -> State:
+    def _stop_if_asked(self, state: State) -> None:
+        if self.stop.asked:
+            raise Stopped(state)
+
+    def validated(self, state: State) -> State:
         """The state with its validation, where one is due and not there yet."""
+        rows = self.job.val_rows
         if state.step not in self.job.looks or state.is_validated():
             return state
-        with pace.looking():
-            tally = self.validation_loss()
+        batches = by_length(
+            range(len(rows)),
+            [len(row.ids) for row in rows],
+            batch_size=self.job.settings.batch_size,
+        )
+        with self.meter.pace.looking():
+            return self.fitter.run(lambda state: self._validated(state, batches), state, batches)
+
+    def _validated(self, state: State, batches: Sequence[Sequence[int]]) -> State:
+        """The state with the loss over all trained tokens of the validation split."""
+        tally = Tally()
+        for batch in split(batches, state.fit):
+            self._stop_if_asked(state)
+            tally = total((tally, self.engine.loss([self.job.val_rows[at] for at in batch])))
+            self.meter.validating(state, tally)
         when = f"after step {state.step}" if state.step else "of the base"
+        self.meter.end_validation()
         if not math.isfinite(tally.loss):
             raise IntegrityError(
                 f"the validation loss {when} is not finite",
                 hint="lower --lr" if state.step else "check the base model's files",
             )
-        rows = len(self.job.val_rows)
-        self.report(Note(f"validation loss {when}: {tally.loss:.4f} nats a token ({rows} rows)"))
+        count = len(self.job.val_rows)
+        self.report(Note(f"validation loss {when}: {tally.loss:.4f} nats a token ({count} rows)"))
         return after_validation(state, tally)
-
-    def validation_loss(self) -> Tally:
-        """Loss over all trained tokens of the validation split."""
-        rows = self.job.val_rows
-        lengths = [len(row.ids) for row in rows]
-        tally = Tally()
-        for batch in by_length(range(len(rows)), lengths, batch_size=self.job.settings.batch_size):
-            self.stop.check()
-            tally = total((tally, self.engine.loss([rows[index] for index in batch])))
-            self.report(Progress("validate", tally.real_tokens, sum(lengths), "tokens"))
-        self.report(ProgressEnded("validate"))
-        return tally
-
-
-def _require_finite(
-    what: str, value: float, step: Step, rows: Sequence[TokenRow], *, seed: int
-) -> None:
-    if not math.isfinite(value):
-        raise NotFinite(what, step=step.number, row_ids=[row.id for row in rows], seed=seed)

@@ -1,6 +1,7 @@
-"""How much memory this process holds, by the kernel's own account."""
+"""How much memory this process has used, and for whom it did not suffice, by the kernel."""
 
 import os
+import resource
 from pathlib import Path
 
 _STATM = Path("/proc/self/statm")
@@ -13,3 +14,17 @@ def rss_bytes() -> int | None:
     except OSError:
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_rss_bytes() -> int:
+    """The most that this process has had resident so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def kills_for_memory(*, proc: Path = Path("/proc")) -> int | None:
+    """How many processes the kernel killed for memory since boot; None where it does not say."""
+    try:
+        lines = (proc / "vmstat").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

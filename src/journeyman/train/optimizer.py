@@ -26,6 +26,21 @@ class Optimizer:
         """Forget the gradients."""
         self._adamw.zero_grad(set_to_none=True)
 
+    def gradients(self) -> dict[str, Tensor]:
+        """The gradients that have added up so far, by the parameters' names."""
+        return {
+            name: parameter.grad
+            for name, parameter in self._parameters.items()
+            if parameter.grad is not None
+        }
+
+    def restore_gradients(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up gradients that were saved inside of a step. Raises KeyError, ValueError."""
+        for name, parameter in self._parameters.items():
+            if tensors[name].shape != parameter.shape:
+                raise ValueError(f"the gradient of `{name}` has shape {tuple(tensors[name].shape)}")
+            parameter.grad = tensors[name].clone()
+
     def clip(self, max_norm: float) -> float:
         """Scale the gradients to at most this norm; gives the norm before, finite or not."""
         return float(torch.nn.utils.clip_grad_norm_(self._parameters.values(), max_norm))

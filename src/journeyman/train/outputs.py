@@ -15,7 +15,7 @@ from journeyman.records import BaseModel
 from journeyman.runs import machine, read_manifest, versions, write_manifest
 from journeyman.settings import TrainSettings
 from journeyman.train.advice import Advice, advice_on
-from journeyman.train.identity import Identity
+from journeyman.train.identity import Change, Identity
 from journeyman.train.state import State, loss_at
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ class Trained(Struct, frozen=True):
 
 
 class Final(Struct, frozen=True):
-    """What the manifest of `final_model/` says about the run, beside the base."""
+    """What the manifest of `final_model/` says about the run, beside the base.
+
+    `exact`: equal, bit for bit, to a run with this identity that nothing interrupted; else
+    `lineage` says what was changed on the way.
+    """
 
     identity: Identity
     steps: int
@@ -64,6 +68,8 @@ class Final(Struct, frozen=True):
     val_loss_base: float | None
     val_loss_final: float | None
     advice: tuple[Advice, ...] = ()
+    exact: bool = True
+    lineage: tuple[Change, ...] = ()
 
     def trained(self, folder: Path) -> Trained:
         """The same as a result, with the folder where it lies now."""
@@ -90,6 +96,8 @@ def final_of(state: State) -> Final:
         val_loss_base=loss_at(state.validations, 0),
         val_loss_final=loss_at(state.validations, state.step),
         advice=advice_on(state),
+        exact=state.is_exact,
+        lineage=state.lineage,
     )
 
 
@@ -143,6 +151,7 @@ def write_final(
                     "val.jsonl": identity.val_sha256,
                     "base": identity.base_sha256,
                     "chat template": identity.template_sha256,
+                    "tokenizer": identity.tokenizer_sha256,
                 },
                 facts=facts,
             )

@@ -2,53 +2,103 @@
 
 import time
 
+from msgspec.structs import replace
+
 from journeyman.events import Progress, ProgressEnded, Reporter
+from journeyman.train.batches import Step
+from journeyman.train.engine import Tally
+from journeyman.train.heartbeat import Heartbeat
 from journeyman.train.pace import Pace
 from journeyman.train.state import State
 
 TASK = "train"
+VALIDATION = "validate"
 
 
 class Meter:
-    """Reports after each micro-batch. The rate is this process's own: an earlier one may have
-    run on another machine."""
+    """Reports after each micro-batch, and keeps the heartbeat. The rate is this process's own: an
+    earlier one may have run on another machine."""
 
     def __init__(
-        self, state: State, pace: Pace, *, steps: int, tokens: int, report: Reporter
+        self,
+        state: State,
+        pace: Pace,
+        *,
+        steps: int,
+        tokens: int,
+        validation_tokens: int,
+        heartbeat: Heartbeat,
+        report: Reporter,
     ) -> None:
-        self._pace = pace
-        self._steps = steps
+        self.pace = pace
         self._tokens = tokens
-        self._done = state.real_tokens
-        self._loss = state.taken[-1].loss if state.taken else None
+        self._validation_tokens = validation_tokens
+        self._heartbeat = heartbeat
         self._report = report
+        self._done = _tokens_done(state)
         self._since = time.monotonic()
+        self._status = replace(heartbeat.status, steps=steps, tokens_total=tokens)
 
-    def resume_clock(self) -> None:
-        """Count time from now on: what came before was validation or a checkpoint."""
+    def begin_step(self, state: State, step: Step, *, micro_batches: int, lr: float) -> None:
+        """A step begins or goes on. Time counts from now: before was validation or a checkpoint."""
         self._since = time.monotonic()
+        self._done = _tokens_done(state)
+        self._status = replace(
+            self._status, epoch=step.epoch, micro_batches=micro_batches, learning_rate=lr
+        )
+        self._beat(state)
 
-    def add(self, *, step: int, real_tokens: int, loss: float) -> None:
-        """One micro-batch is done. loss: of the step so far, shown until a whole step is known."""
+    def add(self, state: State) -> None:
+        """One micro-batch is done; the loss of the step so far is shown until one is whole."""
         now = time.monotonic()
-        self._pace.trained(real_tokens, now - self._since)
-        self._since = now
-        self._done += real_tokens
-        shown = loss if self._loss is None else self._loss
+        done = _tokens_done(state)
+        self.pace.trained(done - self._done, now - self._since)
+        self._since, self._done = now, done
+        self._beat(state)
+        status = self._status
+        loss = "" if status.loss is None else f"loss {status.loss:.3f}  "
         self._report(
             Progress(
                 task=TASK,
-                done=self._done,
+                done=done,
                 total=self._tokens,
                 unit="tokens",
-                detail=f"step {step}/{self._steps}  loss {shown:.3f}  {self._pace.rate:.0f} tok/s",
-                remaining_s=self._pace.remaining_s(step, self._tokens - self._done),
+                detail=f"step {state.step + 1}/{status.steps}  {loss}{self.pace.rate:.0f} tok/s",
+                remaining_s=status.eta_s,
             )
         )
 
-    def step_taken(self, loss: float) -> None:
-        """A whole step is done: its loss is shown from now on."""
-        self._loss = loss
+    def _beat(self, state: State) -> None:
+        in_step = state.in_step.tally.loss if state.in_step else None
+        self._status = replace(
+            self._status,
+            state="training",
+            step=state.step,
+            micro_batch=state.micro_batch,
+            tokens_done=self._done,
+            tokens_per_s=self.pace.rate or None,
+            loss=state.taken[-1].loss if state.taken else in_step,
+            validation_loss=state.validations[-1].loss if state.validations else None,
+            eta_s=self.pace.remaining_s(state.step + 1, self._tokens - self._done),
+        )
+        self._heartbeat.beat(self._status)
+
+    def validating(self, state: State, tally: Tally) -> None:
+        """One batch of the validation split is done; tally: of all until now."""
+        self._status = replace(self._status, state="validating", step=state.step)
+        self._heartbeat.beat(self._status)
+        self._report(Progress(VALIDATION, tally.real_tokens, self._validation_tokens, "tokens"))
+
+    def end_validation(self) -> None:
+        """The validation is over."""
+        self._report(ProgressEnded(VALIDATION))
+
+    def saving(self, state: State) -> None:
+        """A checkpoint of the state begins."""
+        self._status = replace(
+            self._status, state="saving", step=state.step, micro_batch=state.micro_batch
+        )
+        self._heartbeat.beat(self._status)
 
     def end(self, state: State) -> None:
         """The run is over."""
@@ -57,3 +107,7 @@ class Meter:
         self._report(
             ProgressEnded(TASK, f"{state.step} steps, {state.real_tokens} tokens{padding}")
         )
+
+
+def _tokens_done(state: State) -> int:
+    return state.real_tokens + (state.in_step.tally.real_tokens if state.in_step else 0)

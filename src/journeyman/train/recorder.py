@@ -1,13 +1,22 @@
-"""Keeps what a run has reached: curves and advice at every state, a checkpoint where one is due."""
+"""Keeps what a run has reached: curves, advice, and a checkpoint where one is due.
 
+A checkpoint that cannot be saved (a full disk) is said, tried again after the next step, and does
+not end the run: the last good one stays.
+"""
+
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from journeyman.errors import MachineError
+from journeyman.events import Caution, Note, Reporter
 from journeyman.settings import TrainSettings
 from journeyman.train.advice import Adviser
-from journeyman.train.checkpoints import save_checkpoint
+from journeyman.train.checkpoints import name_of
 from journeyman.train.curves import Curves
 from journeyman.train.optimizer import Optimizer
+from journeyman.train.progress import Meter
+from journeyman.train.saving import Tensors, save_checkpoint
 from journeyman.train.state import State
 
 if TYPE_CHECKING:
@@ -27,6 +36,8 @@ class Recorder:
         optimizer: Optimizer,
         curves: Curves,
         adviser: Adviser,
+        meter: Meter,
+        report: Reporter,
     ) -> None:
         self.state = state
         self._settings = settings
@@ -35,7 +46,12 @@ class Recorder:
         self._optimizer = optimizer
         self._curves = curves
         self._adviser = adviser
-        self._saved_step = state.step
+        self._meter = meter
+        self._report = report
+        self._saved = state.place
+        self._is_overdue = False
+        self._saves = 0
+        self._saving_s = 0.0
 
     def record(self, state: State) -> None:
         """Write the state's curves, and a checkpoint after each `save_steps` and the last step."""
@@ -43,23 +59,58 @@ class Recorder:
         self.state = state
         if is_step:
             self._curves.add_step(state)
-            if state.step % self._settings.save_steps == 0 or state.step == self._steps:
-                self.save()
+            due = state.step % self._settings.save_steps == 0 or state.step == self._steps
+            if due or self._is_overdue:
+                self.save(state)
         self._curves.add_validations(state)
         self._adviser.look(state)
 
-    def save(self) -> int:
-        """Save the last state where it is not on the disk yet; gives the step that is, 0 if none.
+    def save(self, state: State) -> None:
+        """Save a state where it is not on the disk yet; a failure is said, and the run goes on.
 
-        Right only while parameters and optimiser are those of the last state.
+        Right only while parameters, moments and gradients are those of the state.
+        Raises IntegrityError where the disk fails.
         """
-        if self.state.step > self._saved_step:
-            save_checkpoint(
-                self._settings.output_dir,
-                self.state,
-                self._parameters,
-                self._optimizer.tensors(),
-                self._settings,
+        if state.place <= self._saved:
+            return
+        self._meter.saving(state)
+        started = time.monotonic()
+        try:
+            save_checkpoint(state, self._tensors(state), self._settings)
+        except MachineError as error:
+            self._is_overdue = True
+            self._report(
+                Caution(
+                    f"{error.message}; training goes on and tries again after the next step, "
+                    f"{self.saved}",
+                    hint=error.hint,
+                )
             )
-            self._saved_step = self.state.step
-        return self._saved_step
+            return
+        self._saving_s += time.monotonic() - started
+        self._saves += 1
+        self._saved, self._is_overdue = state.place, False
+
+    def _tensors(self, state: State) -> Tensors:
+        return Tensors(
+            parameters=self._parameters,
+            moments=self._optimizer.tensors(),
+            gradients=self._optimizer.gradients() if state.micro_batch else {},
+        )
+
+    @property
+    def saved(self) -> str:
+        """What a run can go on from, in words."""
+        return f"{name_of(self._saved)} is saved" if any(self._saved) else "nothing is saved yet"
+
+    def report_cost(self) -> None:
+        """Say what saving took beside the steps of the whole run."""
+        if self._saves and self.state.seconds:
+            # Both means: an earlier process took steps of this state too.
+            share = self._saving_s / self._saves / (self.state.seconds / self.state.step)
+            self._report(
+                Note(
+                    f"{self._saves} checkpoints took {self._saving_s:.1f} s; one takes "
+                    f"{share:.2%} of a step's time"
+                )
+            )

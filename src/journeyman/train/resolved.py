@@ -7,10 +7,12 @@ from journeyman.events import Note, Reporter
 from journeyman.model.machine import choose_precision
 from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
 from journeyman.train.batches import accumulation_for
+from journeyman.train.identity import require_known
 
 
 def require_usable(settings: TrainSettings) -> None:
     """Refuse settings that no run can have, all faults in one message. Raises UsageError."""
+    require_known(settings.accept_change)
     faults = [*_faults_of_numbers(settings), *_faults_of_files(settings)]
     if faults:
         raise UsageError("; ".join(faults), hint="see `journeyman train --help`")
@@ -23,7 +25,6 @@ def _faults_of_numbers(settings: TrainSettings) -> list[str]:
         "lora_r",
         "lora_alpha",
         "save_steps",
-        "keep_checkpoints",
     )
     optional = ("accumulation", "max_steps", "eval_steps", "threads")
     given = {name: getattr(settings, name) for name in (*least_one, *optional)}
@@ -42,6 +43,11 @@ def _faults_of_numbers(settings: TrainSettings) -> list[str]:
         for name in ("warmup_share", "lora_dropout", "weight_decay")
         if not 0 <= getattr(settings, name) < 1
     ]
+    if settings.keep_checkpoints < 2:
+        faults.append(
+            f"`--keep-checkpoints` is {settings.keep_checkpoints}, and must be 2 or more: "
+            "with one alone, damage to it is the loss of the run"
+        )
     if settings.fresh and settings.resume:
         faults.append("`--fresh` starts over and `--resume` goes on; give one of them")
     return faults

@@ -3,25 +3,33 @@
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 
-from journeyman.errors import IntegrityError, Interrupted
+from journeyman.errors import IntegrityError, Interrupted, MachineError
 from journeyman.events import Caution, Note, Reporter
-from journeyman.files import write_json
 from journeyman.records import BaseModel
+from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import copy_into, initialise, read_weights
 from journeyman.train.advice import Adviser
-from journeyman.train.checkpoints import OPTIMIZER, Found
+from journeyman.train.checkpoints import GRADIENTS, OPTIMIZER, Found
 from journeyman.train.curves import Curves
 from journeyman.train.engine import TrainingEngine
+from journeyman.train.fit import next_smaller
+from journeyman.train.fitting import Fitter, OutOfMemory, is_out_of_memory, out_of_memory
+from journeyman.train.heartbeat import Heartbeat, heartbeat
 from journeyman.train.hf_engine import HfEngine
-from journeyman.train.identity import Identity
-from journeyman.train.loop import Job, NotFinite, Trainer
+from journeyman.train.identity import Change, Identity
+from journeyman.train.loop import Job, Trainer
 from journeyman.train.optimizer import Optimizer
+from journeyman.train.outages import outage, read_start, write_start
 from journeyman.train.outputs import Trained, write_final
+from journeyman.train.pace import Pace
 from journeyman.train.picture import draw_losses
+from journeyman.train.progress import Meter
 from journeyman.train.recorder import Recorder
-from journeyman.train.state import State
-from journeyman.train.stopping import StopRequest
+from journeyman.train.replay import NotFinite, write_replay
+from journeyman.train.state import State, with_change
+from journeyman.train.stopping import Stopped, StopRequest
 from journeyman.train.threads import using_threads
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -32,17 +40,36 @@ def run_job(
 ) -> Trained:
     """Load the base, take the steps that are left, and write `final_model/`."""
     settings = job.settings
-    with using_threads(settings.threads) as threads:
+    before = outage(settings.output_dir)
+    if before is not None:
+        report(before.caution())
+    with (
+        heartbeat(settings.output_dir, report) as beating,
+        StopRequest(patient=False) as stop,
+        using_threads(settings.threads) as threads,
+    ):
         report(Note(f"threads: {threads}"))
-        engine = HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
+        engine = load_engine(base, settings, report)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
-        state = State(identity, f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+        fitter = Fitter(
+            engine,
+            allowed=settings.fit,
+            adopted=lambda fit: write_start(settings.output_dir, fit),
+            report=report,
+        )
+        state = State(identity, arithmetic(), fit=read_start(settings.output_dir).fit)
         if found is None:
             initialise(engine.parameters(), seed=settings.seed)
         else:
             state = _restored(found, state, engine, optimizer)
             _report_restored(found, state, len(job.steps), report)
-        with StopRequest() as stop, Curves(settings.output_dir / "logs", state) as curves:
+        fitter.apply(state.fit)
+        if before is not None and before.for_memory and not before.is_of_the_base:
+            state = fitter.after_kill(state, [x for step in job.steps for x in step.micro_batches])
+        write_start(settings.output_dir, state.fit)
+        stop.patient = True
+        meter = _meter(state, job, beating, report)
+        with Curves(settings.output_dir / "logs", state, report) as curves:
             recorder = Recorder(
                 settings,
                 state,
@@ -51,51 +78,120 @@ def run_job(
                 optimizer=optimizer,
                 curves=curves,
                 adviser=Adviser(report),
+                meter=meter,
+                report=report,
             )
-            trainer = Trainer(engine=engine, optimizer=optimizer, job=job, stop=stop, report=report)
+            trainer = Trainer(
+                engine=engine,
+                optimizer=optimizer,
+                fitter=fitter,
+                job=job,
+                stop=stop,
+                meter=meter,
+                report=report,
+            )
             try:
                 state = _fitted(trainer, recorder)
             finally:
                 # Of an interrupted run, too: what it has reached is what its user wants to see.
-                _draw(recorder.state, job)
-            return write_final(settings, base, state, engine.parameters())
+                _draw(recorder.state, job, report)
+        recorder.report_cost()
+        return write_final(settings, base, state, engine.parameters())
 
 
-def _draw(state: State, job: Job) -> None:
-    if state.taken or state.validations:
-        draw_losses(job.settings.output_dir / "losses.png", state, steps=len(job.steps))
+def load_engine(base: BaseModel, settings: TrainSettings, report: Reporter) -> HfEngine:
+    """The engine that the settings ask for, with the base in memory."""
+    return HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
+
+
+def arithmetic() -> str:
+    """What the bits of a result depend on beside its identity."""
+    return f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def _meter(state: State, job: Job, beating: Heartbeat, report: Reporter) -> Meter:
+    rows = job.rows
+    return Meter(
+        state,
+        Pace(steps=len(job.steps), looks=job.looks, hours=job.hours),
+        steps=len(job.steps),
+        tokens=sum(len(rows[index].ids) for step in job.steps for index in step.rows),
+        validation_tokens=sum(len(row.ids) for row in job.val_rows),
+        heartbeat=beating,
+        report=report,
+    )
+
+
+def _draw(state: State, job: Job, report: Reporter) -> None:
+    if not (state.taken or state.validations):
+        return
+    path = job.settings.output_dir / "losses.png"
+    try:
+        draw_losses(path, state, steps=len(job.steps))
+    except OSError as error:
+        report(Caution(f"`{path}` cannot be written: {error.strerror or error}"))
 
 
 def _fitted(trainer: Trainer, recorder: Recorder) -> State:
+    """The state at the end; what ends a run early leaves behind all that can be gone on from."""
     try:
         return trainer.fit(recorder.state, recorder.record)
-    except Interrupted as error:
-        step = recorder.save()
-        saved = f"checkpoint-{step} is saved" if step else "before the first step was done"
-        raise Interrupted(f"{error.message}; {saved}", hint=error.hint) from error
-    except NotFinite as error:
-        path = trainer.job.settings.output_dir / f"replay-step-{error.step}.json"
-        note = {"step": error.step, "row_ids": error.row_ids, "seed": error.seed}
-        write_json(path, {**note, "what": error.message})
+    except Stopped as error:
+        recorder.save(error.state)
+        raise Interrupted(f"{error.message}; {recorder.saved}", hint=error.hint) from error
+    except OutOfMemory:
+        # Raised between updates, so that the parameters are still those of the last step.
+        recorder.save(recorder.state)
         raise
+    except NotFinite as error:
+        _leave_replay(error, trainer)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # Inside of an update: the parameters may be half changed, and nothing is saved.
+        batches = [x for step in trainer.job.steps for x in step.micro_batches]
+        smaller = next_smaller(batches, recorder.state.fit, trainer.engine)
+        raise out_of_memory(recorder.state, smaller) from error
+
+
+def _leave_replay(error: NotFinite, trainer: Trainer) -> None:
+    job = trainer.job
+    try:
+        path = write_replay(error, job.rows, trainer.engine.parameters(), job.settings)
+    except (OSError, MachineError) as failure:
+        trainer.report(Caution(f"the step could not be kept for a replay: {failure}"))
+        return
+    error.hint += f"; `journeyman train --replay {path}` computes the step again"
 
 
 def _restored(found: Found, start: State, engine: TrainingEngine, optimizer: Optimizer) -> State:
-    """The state to go on from, with parameters and moments in place."""
+    """The state to go on from, with parameters, moments and gradients in place."""
+    state = found.state
     try:
         copy_into(engine.parameters(), read_weights(found.folder))
-        optimizer.restore(_tensors(found.folder / OPTIMIZER), step=found.state.step)
+        if state.step:
+            optimizer.restore(_tensors(found.folder / OPTIMIZER), step=state.step)
+        if start.fit.halvings > state.fit.halvings or start.fit.recompute > state.fit.recompute:
+            # The process that found out that memory does not suffice has not reached a checkpoint.
+            change = Change(state.step, "fit", str(state.fit), str(start.fit))
+            state = replace(with_change(state, change), fit=start.fit)
+        if state.in_step is not None:
+            optimizer.restore_gradients(_tensors(found.folder / GRADIENTS))
     except (KeyError, ValueError) as error:
         raise IntegrityError(
             f"`{found.folder}` does not fit the model: {error}",
             hint="go on with the version that wrote it, or use --fresh",
         ) from error
-    earlier = found.state
-    return State(earlier.identity, start.arithmetic, earlier.taken, earlier.validations)
+    if state.arithmetic == start.arithmetic:
+        return state
+    change = Change(state.step, "arithmetic", state.arithmetic, start.arithmetic)
+    return replace(state, arithmetic=start.arithmetic, lineage=(*state.lineage, change))
 
 
 def _report_restored(found: Found, state: State, steps: int, report: Reporter) -> None:
-    report(Note(f"going on from `{found.folder}`, step {state.step} of {steps}"))
+    inside = f", micro-batch {state.micro_batch} of the next" if state.micro_batch else ""
+    report(Note(f"going on from `{found.folder}`, step {state.step} of {steps}{inside}"))
     if found.state.arithmetic != state.arithmetic:
         report(
             Caution(

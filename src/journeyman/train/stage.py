@@ -9,7 +9,13 @@ from journeyman.runs import owned
 from journeyman.settings import TrainSettings
 from journeyman.train.batches import Step, plan_steps, validated_steps
 from journeyman.train.checkpoints import Found
-from journeyman.train.earlier import clear_debris, finished, move_aside, starting_point
+from journeyman.train.earlier import (
+    clear_debris,
+    finished,
+    move_aside,
+    require_steps_left,
+    starting_point,
+)
 from journeyman.train.identity import Identity, identity_of
 from journeyman.train.log_file import LogFile
 from journeyman.train.outputs import Trained, write_config
@@ -59,7 +65,7 @@ def _done_or_trained(settings: TrainSettings, report: Reporter) -> Trained:
     identity = identity_of(settings, base, engine=ENGINE)
     if settings.fresh and (aside := move_aside(settings.output_dir)):
         report(Note(f"the earlier run was moved to `{aside}`"))
-    done = finished(settings.output_dir, identity, report)
+    done = finished(settings, identity, report)
     if done is not None:
         return done
     found = starting_point(settings, identity, report)
@@ -146,6 +152,7 @@ def _trained(
     report: Reporter,
 ) -> Trained:
     steps = _planned(settings, data, report)
+    require_steps_left(found, len(steps))
     plan = _forecast(settings, base, data, steps[found.state.step :] if found else steps, report)
     write_config(
         settings,

@@ -3,14 +3,20 @@
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from journeyman.train.batches import Step
-from journeyman.train.engine import Tally
-from journeyman.train.identity import Identity
+from journeyman.train.engine import Tally, total
+from journeyman.train.fit import Fit
+from journeyman.train.identity import Change, Identity
+from journeyman.train.spikes import is_spike
 
 
 class Taken(Struct, frozen=True):
-    """One optimiser step that was taken. Loss in nats a trained token, over the whole step."""
+    """One optimiser step that was taken. Loss in nats a trained token, over the whole step.
+
+    `spike`: the loss was far above those before it; see `spikes`.
+    """
 
     step: int
     epoch: int
@@ -20,6 +26,7 @@ class Taken(Struct, frozen=True):
     real_tokens: int
     computed_tokens: int
     seconds: float
+    spike: bool = False
 
 
 class Validation(Struct, frozen=True):
@@ -29,18 +36,45 @@ class Validation(Struct, frozen=True):
     loss: float
 
 
+class InStep(Struct, frozen=True):
+    """The step in hand: micro-batches that are done, what they gave, the time they took.
+
+    Their gradients are in the parameters' `.grad`, in a checkpoint in `gradients.safetensors`.
+    """
+
+    micro_batches: int = 0
+    tally: Tally = Tally()
+    seconds: float = 0.0
+
+
 class State(Struct, frozen=True):
-    """A run so far. `arithmetic` names what exactness depends on beside the identity."""
+    """A run so far. `arithmetic` names what exactness depends on beside the identity.
+
+    `in_step` is None between steps. `lineage` lists what was changed on the way.
+    """
 
     identity: Identity
     arithmetic: str
     taken: tuple[Taken, ...] = ()
     validations: tuple[Validation, ...] = ()
+    in_step: InStep | None = None
+    fit: Fit = Fit()
+    lineage: tuple[Change, ...] = ()
 
     @property
     def step(self) -> int:
         """Optimiser steps taken."""
         return len(self.taken)
+
+    @property
+    def micro_batch(self) -> int:
+        """Micro-batches done of the step in hand."""
+        return self.in_step.micro_batches if self.in_step else 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Steps taken and micro-batches done: states of one run in their order."""
+        return self.step, self.micro_batch
 
     @property
     def real_tokens(self) -> int:
@@ -58,15 +92,29 @@ class State(Struct, frozen=True):
         """Time spent in steps, without validation and checkpoints."""
         return sum(one.seconds for one in self.taken)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the result is that of an uninterrupted run with these settings, bit for bit."""
+        return not self.lineage
+
     def is_validated(self) -> bool:
         """Whether the validation after the last step is known."""
         return any(one.step == self.step for one in self.validations)
 
 
+def after_micro_batch(state: State, tally: Tally, *, seconds: float) -> State:
+    """The state with one more micro-batch of the step in hand."""
+    before = state.in_step or InStep()
+    done = InStep(before.micro_batches + 1, total((before.tally, tally)), before.seconds + seconds)
+    return replace(state, in_step=done)
+
+
 def after_step(
-    state: State, step: Step, tally: Tally, *, lr: float, gradient_norm: float, seconds: float
+    state: State, step: Step, *, lr: float, gradient_norm: float, seconds: float
 ) -> State:
-    """The state after one more step."""
+    """The state after the step in hand was taken. seconds: of the update alone."""
+    assert state.in_step is not None
+    tally = state.in_step.tally
     taken = Taken(
         step=step.number,
         epoch=step.epoch,
@@ -75,15 +123,22 @@ def after_step(
         gradient_norm=gradient_norm,
         real_tokens=tally.real_tokens,
         computed_tokens=tally.computed_tokens,
-        seconds=seconds,
+        seconds=state.in_step.seconds + seconds,
+        spike=is_spike(tally.loss, [one.loss for one in state.taken]),
     )
-    return State(state.identity, state.arithmetic, (*state.taken, taken), state.validations)
+    return replace(state, taken=(*state.taken, taken), in_step=None)
 
 
 def after_validation(state: State, tally: Tally) -> State:
     """The state with the validation after its last step."""
     validation = Validation(state.step, tally.loss)
-    return State(state.identity, state.arithmetic, state.taken, (*state.validations, validation))
+    return replace(state, validations=(*state.validations, validation))
+
+
+def with_change(state: State, *changes: Change) -> State:
+    """The state with changes recorded; the step in hand begins again, because it is another now."""
+    now = tuple(replace(change, step=state.step) for change in changes)
+    return replace(state, lineage=(*state.lineage, *now), in_step=None)
 
 
 def loss_at(validations: Sequence[Validation], step: int) -> float | None:

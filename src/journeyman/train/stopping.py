@@ -1,4 +1,7 @@
-"""Stop on request: the first SIGTERM or SIGINT ends after the micro-batch, the second at once."""
+"""Stop on request: the first SIGTERM or SIGINT ends after the micro-batch, the second at once.
+
+Before there is anything to save (the model is being loaded) also the first one ends at once.
+"""
 
 import os
 import signal
@@ -7,15 +10,30 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from journeyman.errors import Interrupted
+from journeyman.train.state import State
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class StopRequest:
-    """Listens for signals while its block runs; outside of the main thread it never hears one."""
+class Stopped(Interrupted):
+    """Stopped on request; parameters, moments and gradients are those of `state`."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
+        super().__init__(
+            "training was stopped on request", hint="run the same command again to go on"
+        )
+        self.state = state
+
+
+class StopRequest:
+    """Listens for signals while its block runs; outside of the main thread it never hears one.
+
+    patient: whether the first signal is only noted in `asked`, for the block to look at.
+    """
+
+    def __init__(self, *, patient: bool = True) -> None:
         self.asked = False
+        self.patient = patient
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -39,10 +57,7 @@ class StopRequest:
             # At once means without clean-up: whatever is half-written is still called `.tmp-…`.
             os._exit(Interrupted.exit_code)
         self.asked = True
-
-    def check(self) -> None:
-        """Raise Interrupted where a stop was asked for."""
-        if self.asked:
+        if not self.patient:
             raise Interrupted(
-                "training was stopped on request", hint="run the same command again to go on"
+                "stopped before training began", hint="run the same command again to begin"
             )
