@@ -24,7 +24,7 @@ HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\" ' & \x1
 ALLOWED = {
     *("html", "head", "meta", "title", "style", "body", "main", "section", "h1", "h2", "h3", "p"),
     *("b", "strong", "ul", "li", "div", "span", "table", "thead", "tbody", "tr", "th", "td"),
-    *("svg", "line", "circle", "details", "summary", "pre"),
+    *("svg", "line", "circle", "polyline", "text", "details", "summary", "pre", "ins", "del"),
 }
 
 

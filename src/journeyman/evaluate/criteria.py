@@ -174,7 +174,7 @@ def nothing_forgotten(suite: Suite, targets: Targets = _TARGETS, alpha: float = 
         return replace(
             missing,
             found=f"not measured: {suite.not_measured}",
-            action=f"run the {suite.name} suite",
+            action=f"measure what was forgotten: {suite.not_measured}",
         )
     pairs = next((pair for pair in suite.paired if pair.rung == "S4"), None)
     return _no_worse("forgetting", name, pairs, targets, alpha)

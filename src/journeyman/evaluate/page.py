@@ -1,19 +1,22 @@
 """An evaluation as one self-contained page. Models' answers are hostile text here: all is escaped.
 
 It loads nothing and runs nothing (its own policy forbids it), and says with words what it says with
-colour. Not covered: pictures of single times, differences between two answers.
+colour.
 """
 
+import shlex
 from collections.abc import Iterable
 
 from journeyman.evaluate.costs import Targets
 from journeyman.evaluate.page_items import task_details
 from journeyman.evaluate.page_style import STYLE as OWN_STYLE
+from journeyman.evaluate.page_suites import excluded, pairs, suites
+from journeyman.evaluate.page_times import memory, times
 from journeyman.evaluate.records import ArmResult, Evaluation, Rung
-from journeyman.evaluate.summary import cost_table, paired_table, rung_name
-from journeyman.evaluate.words import NOT_MEASURED, rate
+from journeyman.evaluate.summary import rung_name
+from journeyman.evaluate.words import NOT_MEASURED, percent, rate
 from journeyman.pages.markup import Html, document, element, joined
-from journeyman.pages.parts import card, list_section, rows_table, section, table_section
+from journeyman.pages.parts import card, list_section, rows_table, section
 from journeyman.pages.style import STYLE
 from journeyman.records import Interval
 
@@ -24,10 +27,14 @@ def page(evaluation: Evaluation) -> str:
         _banner(evaluation),
         _criteria(evaluation),
         list_section("What these numbers can and cannot claim", evaluation.verdict.claims),
-        _rungs(evaluation),
-        table_section("Base and tuned on the same tasks", paired_table(evaluation)),
-        table_section("Time and memory", cost_table(evaluation)),
+        _validity(evaluation),
         _baseline(evaluation),
+        _rungs(evaluation),
+        pairs(evaluation),
+        excluded(evaluation),
+        suites(evaluation),
+        times(evaluation),
+        memory(evaluation),
         _tasks(evaluation),
         _origin(evaluation),
     ]
@@ -65,8 +72,34 @@ def _criteria(evaluation: Evaluation) -> Html:
         )
         for one in evaluation.verdict.criteria
     ]
-    table = rows_table(("state", "criterion", "target", "found (one-sided 95% bounds)"), rows)
+    table = rows_table(
+        (
+            "state",
+            "criterion",
+            "target",
+            f"found (one-sided {percent(1 - evaluation.plan.alpha)} bounds)",
+        ),
+        rows,
+    )
     return section("Criteria", card(table, kind="criteria"))
+
+
+def _validity(evaluation: Evaluation) -> Html:
+    """Each gate as a word, so that it is read without colour."""
+    if not evaluation.validity:
+        return Html()
+    words = {True: "holds", False: "FAILS", None: "not known"}
+    rows = [
+        element(
+            "tr",
+            element("td", words[gate.ok], class_="state"),
+            element("th", gate.id, scope="row"),
+            element("td", gate.text),
+        )
+        for gate in evaluation.validity
+    ]
+    table = rows_table(("state", "gate", "what was found"), rows)
+    return section("May these numbers be used?", card(table, kind="criteria"))
 
 
 def _rungs(evaluation: Evaluation) -> Html:
@@ -126,8 +159,8 @@ def _bar(interval: Interval | None, arm: str, *, target: bool) -> Html:
         element("circle", cx=x(interval.share), cy=12, r=5, class_=arm, stroke_width=2),
     ]  # fmt: skip
     return element(
-        "svg", *parts, viewBox="0 0 200 24", preserveAspectRatio="xMinYMid meet", role="img",
-        aria_label=rate(interval),
+        "svg", *parts, class_="bar", viewBox="0 0 200 24", preserveAspectRatio="xMinYMid meet",
+        role="img", aria_label=rate(interval),
     )  # fmt: skip
 
 
@@ -147,12 +180,21 @@ def _origin(evaluation: Evaluation) -> Html:
     plan, place = evaluation.plan, evaluation.environment
     load = NOT_MEASURED if place.load_average is None else f"{place.load_average:.2f}"
     lines = [
+        f"plan {plan_short(evaluation)}, fixed before the first answer; look {plan.look} at these "
+        f"test rows, each one-sided bound at {percent(1 - plan.alpha)}",
         f"test rows: {plan.test_data} (sha256 {plan.test_sha256[:16]}), {plan.rows} rows, "
         f"{plan.tasks} tasks, {plan.clusters} independent",
         f"decoding: {plan.decoding}, at most {plan.max_tokens} tokens, seed {plan.seed}",
         f"machine: {place.machine}; load before {load}; sandbox {place.sandbox}",
         "versions: " + ", ".join(f"{name} {value}" for name, value in place.versions.items()),
         *(f"{r.arm.id}: {r.arm.engine}, sha256 {r.arm.sha256[:16]}" for r in evaluation.arms),
+        *(f"{arm.id} is served by: {shlex.join(arm.command)}" for arm in plan.arms if arm.command),
         f"created: {place.created_utc}",
+        "make these numbers again: journeyman verify RESULT.json",
     ]
     return list_section("Where this comes from", lines)
+
+
+def plan_short(evaluation: Evaluation) -> str:
+    """The first digits of the plan's hash."""
+    return evaluation.plan_sha256[:16] or "without a hash"

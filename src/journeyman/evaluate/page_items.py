@@ -1,5 +1,6 @@
 """The page's drill-down: each task with what it asked, what each arm said and how that scored."""
 
+import difflib
 from collections.abc import Sequence
 
 from journeyman.evaluate.records import Evaluation, ScoredItem, Task
@@ -7,6 +8,9 @@ from journeyman.evaluate.words import seconds
 from journeyman.pages.markup import Html, element
 
 TITLE_LENGTH = 110
+DIFF_LINES = 400
+
+_MARKS = {"+": "ins", "-": "del"}
 
 
 def task_details(evaluation: Evaluation) -> list[Html]:
@@ -15,7 +19,8 @@ def task_details(evaluation: Evaluation) -> list[Html]:
     order = {"broken": 0, "fixed": 1, "": 2}
     tasks = sorted(evaluation.tasks, key=lambda task: order[tags.get(task.id, "")[:6].strip()])
     items: dict[str, list[ScoredItem]] = {}
-    for item in evaluation.items:
+    # The arms were asked in turns; here the base always stands first.
+    for item in sorted(evaluation.items, key=lambda item: item.arm):
         items.setdefault(item.task, []).append(item)
     return [_task(task, tags.get(task.id, ""), items.get(task.id, [])) for task in tasks]
 
@@ -41,9 +46,35 @@ def _task(task: Task, tag: str, items: Sequence[ScoredItem]) -> Html:
         title,
         element("span", marks, class_="marks"),
     )
-    asked = element("div", element("h3", "asked"), element("pre", _asked(task)), class_="wide")
-    body = element("div", asked, *(_answer(item) for item in items), class_="pair")
-    return element("details", head, body)
+    parts = [
+        element("div", element("h3", "asked"), element("pre", _asked(task)), class_="wide"),
+        *(_answer(item) for item in items),
+    ]
+    if task.checks:
+        checks = "\n\n".join(f"[{check.kind}]\n{check.source}" for check in task.checks)
+        parts.append(element("div", element("h3", "checked by"), element("pre", checks),
+                             class_="wide"))  # fmt: skip
+    if tag and len(items) == 2:
+        parts.append(_compared(*items))
+    return element("details", head, element("div", *parts, class_="pair"))
+
+
+def _compared(base: ScoredItem, tuned: ScoredItem) -> Html:
+    """What tuning changed, line by line: of the code where both have some, else of the answers."""
+    both = bool(base.code and tuned.code)
+    old, new = (
+        (item.code if both else item.answer.text).splitlines()[:DIFF_LINES]
+        for item in (base, tuned)
+    )
+    lines = list(difflib.unified_diff(old, new, "base", "tuned", lineterm="", n=2))
+    marked = [
+        element(_MARKS.get(line[:1], "span"), line + "\n") for line in lines or ["no difference"]
+    ]
+    what = "code" if both else "answer"
+    return element(
+        "div", element("h3", f"what changed in the {what}, base to tuned"),
+        element("pre", *marked, class_="diff"), class_="wide",
+    )  # fmt: skip
 
 
 def _marks(item: ScoredItem) -> str:
@@ -62,13 +93,16 @@ def _answer(item: ScoredItem) -> Html:
     tokens = "" if answer.answer_tokens is None else f", {answer.answer_tokens} tokens"
     facts = f"{seconds(answer.latency_s)}{tokens}, {answer.finish}"
     details = [
-        element("p", f"{score.rung} {score.code}: {score.detail}", class_="soft")
+        part
         for score in item.scores
         if score.detail and not score.passed
+        for part in (element("h3", f"{score.rung}: {score.code}"), element("pre", score.detail))
     ]
     return element(
         "div",
         element("h3", f"{item.arm}  ({facts})"),
         element("pre", answer.text or answer.error),
+        *([element("h3", f"its code ({item.extract_rule})"), element("pre", item.code)]
+          if item.code and item.code.strip() != answer.text.strip() else []),
         *details,
-    )
+    )  # fmt: skip

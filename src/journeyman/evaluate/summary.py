@@ -1,7 +1,8 @@
 """An evaluation as tables and lines for a terminal."""
 
+from journeyman.evaluate.costs import Latency
 from journeyman.evaluate.records import ArmResult, Evaluation, Rung
-from journeyman.evaluate.words import mebibytes, points, rate, seconds
+from journeyman.evaluate.words import mebibytes, percent, points, rate, seconds
 from journeyman.events import Table
 
 SHOWN_BY_AGENT = ("S2", "S3", "S4")
@@ -10,7 +11,12 @@ SHOWN_BY_AGENT = ("S2", "S3", "S4")
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:
     """Rungs by arm, pairs, and times; those that have rows."""
-    found = (rung_table(evaluation), paired_table(evaluation), cost_table(evaluation))
+    found = (
+        rung_table(evaluation),
+        paired_table(evaluation),
+        cost_table(evaluation),
+        warm_table(evaluation),
+    )
     return tuple(table for table in found if table.rows)
 
 
@@ -52,6 +58,29 @@ def paired_table(evaluation: Evaluation) -> Table:
     return Table("", columns, rows)
 
 
+def warm_table(evaluation: Evaluation) -> Table:
+    """Cold beside warm, by arm; no rows where nothing was asked warm."""
+    rows = tuple(
+        (result.arm.id, name, *_times(found))
+        for result in evaluation.arms
+        if result.warm is not None
+        for name, found in (("cold", result.latency), ("warm", result.warm))
+    )
+    columns = ("arm", "", "answers", "mean (95%)", "p95", "first token", "decode", "repeats differ")
+    return Table("", columns, rows)
+
+
+def _times(found: Latency) -> tuple[str, ...]:
+    return (
+        str(found.answered),
+        mean_seconds(found),
+        seconds(found.p95_s),
+        seconds(found.first_token_s),
+        "not measured" if found.tokens_per_s is None else f"{found.tokens_per_s:.1f} tok/s",
+        "" if found.repeat_spread is None else f"by {percent(found.repeat_spread)}",
+    )
+
+
 def cost_table(evaluation: Evaluation) -> Table:
     """Seconds, tokens and memory by arm."""
     rows = tuple(_cost(result) for result in evaluation.arms)
@@ -67,7 +96,7 @@ def _cost(result: ArmResult) -> tuple[str, ...]:
     return (
         result.arm.id,
         f"{times.answered}/{times.planned}",
-        mean_seconds(result),
+        mean_seconds(times),
         seconds(times.p50_s),
         seconds(times.p95_s),
         seconds(times.max_s),
@@ -78,9 +107,9 @@ def _cost(result: ArmResult) -> tuple[str, ...]:
     )
 
 
-def mean_seconds(result: ArmResult) -> str:
+def mean_seconds(times: Latency) -> str:
     """`1.23 s (1.01 to 1.50)`."""
-    mean = result.latency.mean
+    mean = times.mean
     if mean is None:
         return seconds(None)
     if mean.low is None or mean.high is None:
