@@ -1,19 +1,24 @@
 """The suites beside the held-out split, asked of scripted engines: rates, pairs, reasons, files."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
 
 from journeyman.errors import Interrupted, UsageError
-from journeyman.evaluate.records import Arm, Evaluation
+from journeyman.evaluate.records import Arm, Evaluation, ScoredItem
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.probes import probes
+from journeyman.evaluate.verify import verify
+from journeyman.files import write_json
 from journeyman.records import Answer, Message
+from journeyman.sandbox import find_sandbox
 from journeyman.settings import EvaluateSettings
 from tests.end_to_end.test_evaluate import settings_in
-from tests.scripted_engine import Script, ScriptedEngine, said
+from tests.scripted_engine import Script, ScriptedEngine, row, said, write_dataset
 
 GOOD = {probe.prompt: probe.good for probe in probes()}
 ALL = "held-out,humaneval,probes,likelihood,quantisation"
@@ -135,3 +140,53 @@ def test_a_stop_in_any_suite_goes_on_by_item(tmp_path: Path, stop_after: int) ->
 def test_an_unknown_suite_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not know `mmlu`"):
         evaluate(suite_settings(tmp_path, suites="mmlu"), open_engine=opener([]))
+
+
+def never(arm: Arm) -> JudgingEngine:
+    raise AssertionError(arm)
+
+
+def test_a_result_is_scored_again_without_any_model(tmp_path: Path) -> None:
+    settings = suite_settings(tmp_path)
+    first = evaluate(settings, open_engine=opener([]))
+    again = evaluate(replace(settings, rescore=True), open_engine=never)
+    assert again == first
+    assert verify(settings.output).differences == ()
+
+
+def test_scoring_again_takes_up_what_was_mended(tmp_path: Path) -> None:
+    settings = suite_settings(tmp_path, suites="held-out", max_tokens=9)
+    first = evaluate(settings, open_engine=opener([]))
+    ended = [replace_item(item, "length") for item in first.items]
+    write_json(settings.output, msgspec.structs.replace(first, items=tuple(ended)))
+    again = evaluate(replace(settings, rescore=True), open_engine=never)
+    finished = {arm.arm.id: next(r for r in arm.rungs if r.id == "S1") for arm in again.arms}
+    assert finished["tuned"].codes == {"limit": 6}
+    assert again.plan == first.plan
+
+
+def replace_item(item: ScoredItem, finish: Literal["length"]) -> ScoredItem:
+    answer = msgspec.structs.replace(item.answer, finish=finish)
+    return msgspec.structs.replace(item, answer=answer)
+
+
+def test_a_result_without_answers_cannot_be_scored_again(tmp_path: Path) -> None:
+    settings = suite_settings(tmp_path, rescore=True)
+    with pytest.raises(UsageError, match="is not a file"):
+        evaluate(settings, open_engine=never)
+
+
+def test_excluded_tasks_verify(tmp_path: Path) -> None:
+    if find_sandbox() is None:
+        pytest.skip("no sandbox on this machine")
+    settings = suite_settings(tmp_path, suites="held-out", sandbox=True)
+    rows = [row(f"Task number {n}: `double`.", "```python\ndef double(x):\n    return x * 2\n```",
+                checks=1) for n in range(2)]  # fmt: skip
+    rows.append(row("Task number 3: `double`.", "I do not know.", checks=1))
+    write_dataset(tmp_path / "data", rows)
+    found = evaluate(settings, open_engine=opener([]))
+    assert [one.canary for one in found.excluded] == ["reference fails"]
+    rung = next(r for r in found.arms[1].rungs if r.id == "S4")
+    assert rung.rate is not None
+    assert rung.rate.n == 2
+    assert verify(settings.output).differences == ()

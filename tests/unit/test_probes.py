@@ -3,7 +3,7 @@
 import pytest
 
 from journeyman.evaluate.scored import Item
-from journeyman.evaluate.suites.probes import Probe, probe_suite, probes, score_probe
+from journeyman.evaluate.suites.probes import Probe, probe_tasks, probes, score_probe
 from journeyman.evaluate.suites.rules import KINDS, Rule, broken_rule
 from journeyman.records import Answer
 
@@ -20,7 +20,7 @@ def test_there_are_about_forty_and_each_has_its_own_id() -> None:
     assert 40 <= len(found) <= 50
     assert len({probe.id for probe in found}) == len({probe.prompt for probe in found})
     assert len(found) == len({probe.id for probe in found})
-    assert probe_suite().excluded == ()
+    assert probe_tasks()[1] == ()
 
 
 def test_every_kind_of_rule_is_used_by_a_probe() -> None:
@@ -39,7 +39,7 @@ def test_every_kind_of_rule_is_used_by_a_probe() -> None:
     ],
 )
 def test_an_answer_to_a_probe_fails_with_its_reason(answer: Answer, code: str) -> None:
-    task = next(task for task in probe_suite().tasks if task.rule == "yes-no")
+    task = next(task for task in probe_tasks()[0] if task.rule == "yes-no")
     found = score_probe(Item("tuned", task.id, answer), task)
     assert [score.code for score in found.scores if score.rung == "S4"] == [code]
 

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from journeyman.evaluate.canaries import without_checks
 from journeyman.evaluate.conclusion import Findings, concluded
 from journeyman.evaluate.ladder import score
 from journeyman.evaluate.records import Evaluation, Item, Leak, ScoredItem, Task
@@ -15,6 +16,9 @@ from journeyman.llama_cpp.bench import BenchRates
 TOLERANCE = 1e-9
 """Relative: special functions differ in their last digits between versions of scipy."""
 LENGTH_LIMIT = 60
+
+EXECUTED = ("S3", "S4", "S4t")
+"""Rungs that an answer without code cannot stand on."""
 
 Value = object
 
@@ -29,35 +33,38 @@ class Difference(Struct, frozen=True):
 
 def remade(stored: Evaluation, leak: Leak) -> Evaluation:
     """The result that follows from what a report stores."""
-    tasks = {task.id: task for task in stored.tasks}
+    tasks = {task.id: task for task in without_checks(stored.tasks, stored.excluded)}
     items = (_scored_again(item, tasks[item.task]) for item in stored.items if item.task in tasks)
-    return concluded(
-        Findings(
-            plan=stored.plan,
-            environment=stored.environment,
-            leak=leak,
-            tasks=stored.tasks,
-            arms=tuple(result.arm for result in stored.arms),
-            items=tuple(items),
-            timings=stored.timings,
-            rates={
-                result.arm.id: BenchRates(
-                    result.prediction.prompt_tokens_per_s, result.prediction.decode_tokens_per_s
-                )
-                for result in stored.arms
-                if result.prediction is not None
-            },
-            excluded=stored.excluded,
-            reference=stored.reference,
-            suites=stored.suites,
-            baseline=stored.baseline,
-        )
+    return concluded(replace(findings_of(stored), leak=leak, items=tuple(items)))
+
+
+def findings_of(stored: Evaluation) -> Findings:
+    """What a report says was measured, without what follows from it."""
+    return Findings(
+        plan=stored.plan,
+        environment=stored.environment,
+        leak=stored.leak,
+        tasks=stored.tasks,
+        arms=tuple(result.arm for result in stored.arms),
+        items=stored.items,
+        timings=stored.timings,
+        rates={
+            result.arm.id: BenchRates(
+                result.prediction.prompt_tokens_per_s, result.prediction.decode_tokens_per_s
+            )
+            for result in stored.arms
+            if result.prediction is not None
+        },
+        excluded=stored.excluded,
+        reference=stored.reference,
+        suites=stored.suites,
+        baseline=stored.baseline,
     )
 
 
-def _scored_again(stored: ScoredItem, task: Task) -> ScoredItem:
-    """An item with the scores that its answer gets now; those of executed code are the stored."""
-    item = Item(
+def as_item(stored: ScoredItem) -> Item:
+    """The answer of a scored item, as it came."""
+    return Item(
         stored.arm,
         stored.task,
         stored.answer,
@@ -66,7 +73,11 @@ def _scored_again(stored: ScoredItem, task: Task) -> ScoredItem:
         stored.other_load,
         stored.memory,
     )
-    now = score(item, task, None)
+
+
+def _scored_again(stored: ScoredItem, task: Task) -> ScoredItem:
+    """An item with the scores that its answer gets now; those of executed code are the stored."""
+    now = score(as_item(stored), task, None)
     kept = {one.rung: one for one in stored.scores}
     merged = (
         kept[one.rung] if one.passed is None and one.rung in kept else one for one in now.scores
@@ -74,7 +85,7 @@ def _scored_again(stored: ScoredItem, task: Task) -> ScoredItem:
     named = {one.rung for one in now.scores}
     others = (one for one in stored.scores if one.rung not in named)
     scores = [
-        replace(one, passed=False) if one.rung in ("S3", "S4") and not now.code else one
+        replace(one, passed=False) if one.passed and one.rung in EXECUTED and not now.code else one
         for one in (*merged, *others)
     ]
     return replace(now, scores=tuple(scores))

@@ -28,6 +28,7 @@ from journeyman.evaluate.looks import look_key, record_look
 from journeyman.evaluate.page import page
 from journeyman.evaluate.plan import Planned, planned
 from journeyman.evaluate.records import Evaluation, Item
+from journeyman.evaluate.rescoring import rescored
 from journeyman.evaluate.result import assembled, unasked
 from journeyman.evaluate.suite_records import PlannedSuite
 from journeyman.evaluate.suites.choice import asked_suites, chosen, planned_suites
@@ -54,6 +55,9 @@ def evaluate(
     open_engine: makes the engine of an arm; by default llama.cpp's server or torch. Stopped in the
     middle it raises Interrupted, and the same call goes on with the answers that are on disk.
     """
+    if settings.rescore:
+        report(StageStarted("evaluate", f"scoring the answers of `{settings.output}` again"))
+        return _written(settings.output, rescored(settings, report), report)
     plan = planned(settings)
     report(StageStarted("evaluate", f"{plan.plan.tasks} tasks of `{settings.test_data}`"))
     if any(gate.ok is False for gate in gates_before(plan.leak, (), plan.tasks)):

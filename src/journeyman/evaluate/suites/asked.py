@@ -6,10 +6,11 @@ from msgspec import Struct
 
 from journeyman.evaluate.canaries import try_canaries
 from journeyman.evaluate.executing import CheckCode
-from journeyman.evaluate.measures import paired, rungs
+from journeyman.evaluate.measures import LADDER, paired, rungs
 from journeyman.evaluate.scored import ArmId, Item, RungId, Task, counts
 from journeyman.evaluate.scoring import ScoreItem, score_all
 from journeyman.evaluate.suite_records import Excluded, Suite, SuiteArm, SuiteName
+from journeyman.evaluate.suites.probes import PROBE_RUNGS, score_probe
 from journeyman.events import Reporter
 
 
@@ -27,19 +28,27 @@ class Asked(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+def asked_again(suite: Suite) -> Asked:
+    """What was asked, by a result. The canaries that run code are tried again with the scores."""
+    return Asked(
+        name=suite.name,
+        title=suite.title,
+        tasks=suite.tasks,
+        rungs=PROBE_RUNGS if suite.name == "probes" else LADDER,
+        excluded=suite.excluded if suite.name == "probes" else (),
+        note=suite.note,
+    )
+
+
 def asked_result(
     asked: Asked,
     arms: Sequence[ArmId],
     items: Sequence[Item],
     check_code: CheckCode | None,
     report: Reporter,
-    *,
-    score: ScoreItem | None = None,
 ) -> Suite:
-    """Rungs by arm, pairs, and every scored answer. items: of any suite; the others are left out.
-
-    score: how an answer is judged, by default by the ladder.
-    """
+    """Rungs by arm, pairs, every scored answer. items: of any suite; the others are left out."""
+    score: ScoreItem | None = score_probe if asked.name == "probes" else None
     ids = {task.id for task in asked.tasks}
     canaries = try_canaries(asked.tasks, check_code, report)
     tasks = canaries.counted(asked.tasks)

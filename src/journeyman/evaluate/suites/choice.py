@@ -12,7 +12,7 @@ from journeyman.evaluate.fixed_plan import prompts_sha256
 from journeyman.evaluate.suite_records import PlannedSuite, SuiteName
 from journeyman.evaluate.suites.asked import Asked
 from journeyman.evaluate.suites.humaneval import humaneval_suite
-from journeyman.evaluate.suites.probes import probe_suite
+from journeyman.evaluate.suites.probes import NOTE, PROBE_RUNGS, probe_tasks
 from journeyman.settings import EvaluateSettings
 
 NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
@@ -40,7 +40,17 @@ def asked_suites(names: Sequence[SuiteName], settings: EvaluateSettings) -> tupl
         suite = humaneval_suite(settings.limit_humaneval, settings.seed)
         found += [suite] if suite else []
     if "probes" in names:
-        found.append(probe_suite())
+        tasks, excluded = probe_tasks()
+        found.append(
+            Asked(
+                name="probes",
+                title="instructions kept",
+                tasks=tasks,
+                rungs=PROBE_RUNGS,
+                excluded=excluded,
+                note=NOTE,
+            )
+        )
     return tuple(found)
 
 

@@ -8,13 +8,12 @@ from journeyman.evaluate.answers import Record, answers_of
 from journeyman.evaluate.arms import Compared, OpenEngine
 from journeyman.evaluate.executing import CheckCode
 from journeyman.evaluate.plan import Planned
-from journeyman.evaluate.scored import Item
+from journeyman.evaluate.scored import ArmId, Item
 from journeyman.evaluate.suite_records import Suite, SuiteName
 from journeyman.evaluate.suites import likelihood, quantisation
 from journeyman.evaluate.suites.asked import Asked, asked_result
 from journeyman.evaluate.suites.choice import NAMES
 from journeyman.evaluate.suites.likelihood import likelihood_suite
-from journeyman.evaluate.suites.probes import score_probe
 from journeyman.evaluate.suites.quantisation import quantisation_suite
 from journeyman.events import Reporter
 
@@ -78,7 +77,7 @@ def measure(
 
 def results(
     measured: Measured,
-    arms: Sequence[str],
+    arms: Sequence[ArmId],
     check_code: CheckCode | None,
     report: Reporter,
     *,
@@ -90,11 +89,7 @@ def results(
     """
     found = {suite.name: suite for suite in measured.done}
     for suite in measured.asked:
-        score = score_probe if suite.name == "probes" else None
-        found[suite.name] = asked_result(
-            suite, [a for a in ("base", "tuned") if a in arms], measured.items, check_code, report,
-            score=score,
-        )  # fmt: skip
+        found[suite.name] = asked_result(suite, arms, measured.items, check_code, report)
     return tuple(
         found.get(name) or missing(name, measured.names, answer_s)
         for name in NAMES

@@ -4,6 +4,7 @@ In the manner of IFEval (Zhou et al. 2023, arXiv 2311.07911), with prompts and r
 Each probe carries an answer that its rules must take and one that they must not: its canaries.
 """
 
+import functools
 from importlib import resources
 
 import msgspec
@@ -11,15 +12,16 @@ from msgspec import Struct
 
 from journeyman.evaluate.extract import without_thinking
 from journeyman.evaluate.ladder import served
-from journeyman.evaluate.scored import Item, Score, ScoredItem, Task
+from journeyman.evaluate.scored import Item, RungId, Score, ScoredItem, Task
 from journeyman.evaluate.suite_records import Excluded
-from journeyman.evaluate.suites.asked import Asked
 from journeyman.evaluate.suites.rules import Rule, broken_rule
 from journeyman.evaluate.timing import decode_rate
 from journeyman.files import content_id
 from journeyman.records import Message
 
 SYSTEM = "You are a helpful programming assistant."
+PROBE_RUNGS: tuple[RungId, ...] = ("S0", "S4")
+NOTE = "S4: the answer is finished and meets every rule of its probe; nothing is executed"
 _FILE = "probes.json"
 
 
@@ -35,26 +37,19 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int
 
 
+@functools.cache
 def probes() -> tuple[Probe, ...]:
     """All probes, in the order of the file."""
     data = resources.files(__package__).joinpath(_FILE).read_bytes()
     return msgspec.json.decode(data, type=tuple[Probe, ...])
 
 
-def probe_suite() -> Asked:
-    """The probes as tasks; those whose canaries fail are excluded."""
+def probe_tasks() -> tuple[tuple[Task, ...], tuple[Excluded, ...]]:
+    """The probes as tasks, and those whose canaries fail, which are not asked."""
     known = probes()
     excluded = tuple(found for probe in known if (found := _failed_canary(probe)))
     out = {one.task for one in excluded}
-    tasks = tuple(task for probe in known if (task := _task(probe)).id not in out)
-    return Asked(
-        name="probes",
-        title="instructions kept",
-        tasks=tasks,
-        rungs=("S0", "S4"),
-        excluded=excluded,
-        note="S4: the answer is finished and meets every rule of its probe; nothing is executed",
-    )
+    return tuple(task for probe in known if (task := _task(probe)).id not in out), excluded
 
 
 def _failed_canary(probe: Probe) -> Excluded | None:
@@ -85,8 +80,9 @@ def _task(probe: Probe) -> Task:
 
 def score_probe(item: Item, task: Task) -> ScoredItem:
     """S0 and S4 of one answer. An answer that was cut off, or never leaves its reasoning, fails."""
-    rules = next(probe.rules for probe in probes() if probe.id == task.rule)
-    scores = (served(item.answer), _kept(item, rules))
+    rules = next((probe.rules for probe in probes() if probe.id == task.rule), None)
+    unknown = Score("S4", passed=None, code="unknown_rule", detail=task.rule)
+    scores = (served(item.answer), unknown if rules is None else _kept(item, rules))
     return ScoredItem(
         item.arm, item.task, item.answer, scores, tokens_per_s=decode_rate(item.answer)
     )
