@@ -40,7 +40,10 @@ def test_success_by_the_length_of_answers_that_were_cut_off(tmp_path: Path) -> N
         text = reference[: len(reference) - 200]  # 0.5 to 2 times as long: a success back then
         return Answer(text, "length", 2.0, 1.0, 20, 512)
 
-    result = evaluate(settings_in(tmp_path, test), open_engine=engines(cut_off, cut_off))
+    result = evaluate(
+        settings_in(tmp_path, test, suites="held-out", sandbox=False),
+        open_engine=engines(cut_off, cut_off),
+    )
     assert state(result, "success")[0] == "FAIL"
     assert "0 of 31" in state(result, "success")[1]
     assert "cut off" in state(result, "success")[1]
@@ -53,7 +56,10 @@ def test_errors_that_count_as_no_time(tmp_path: Path) -> None:
             return Answer("", "error", latency_s=0.0, error="out of memory")
         return said(RIGHT, latency_s=20.0)
 
-    result = evaluate(settings_in(tmp_path, rows(31)), open_engine=engines(failing))
+    result = evaluate(
+        settings_in(tmp_path, rows(31), suites="held-out", sandbox=False),
+        open_engine=engines(failing),
+    )
     tuned = result.arm("tuned")
     assert tuned is not None
     assert tuned.latency.mean is not None
@@ -82,7 +88,9 @@ def test_a_harness_that_runs_no_test(tmp_path: Path) -> None:
         replace(one, checks=tuple(replace(check, n=0) for check in one.checks))
         for one in rows(4, checks=1)
     ]
-    verdict = evaluate(settings_in(tmp_path, test), open_engine=never).verdict
+    verdict = evaluate(
+        settings_in(tmp_path, test, suites="held-out", sandbox=False), open_engine=never
+    ).verdict
     assert verdict.label == "INVALID"
     assert "4 of 4 tasks have checks that run no test" in verdict.reasons[0]
 
@@ -99,6 +107,8 @@ def test_a_machine_that_was_training_meanwhile(
         return Usage(at_s=now, all_s=1.6 * now, own_s=now)
 
     monkeypatch.setattr("journeyman.evaluate.answers.usage", busy)
-    result = evaluate(settings_in(tmp_path, rows(31)), open_engine=engines())
+    result = evaluate(
+        settings_in(tmp_path, rows(31), suites="held-out", sandbox=False), open_engine=engines()
+    )
     assert state(result, "latency")[0] == "INCONCLUSIVE"
     assert "not idle: other programs kept 0.60 of" in state(result, "latency")[1]
