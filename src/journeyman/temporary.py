@@ -28,9 +28,12 @@ class OwnedFolder:
     def __init__(self, purpose: str, *, open_to_all: bool = False) -> None:
         remove_abandoned()
         try:
-            self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-"))
-            self._lock = os.open(self.path / OWNER_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            # It gets its name after its lock: an unlocked one of that name may be removed.
+            made = Path(tempfile.mkdtemp(prefix=".making-"))
+            self._lock = os.open(made / OWNER_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unique = made.name.removeprefix(".making-")
+            self.path = made.rename(made.with_name(f"{PREFIX}{purpose}-{unique}"))
         except OSError as error:
             raise MachineError(
                 f"cannot make a folder in `{tempfile.gettempdir()}`: {error.strerror or error}",

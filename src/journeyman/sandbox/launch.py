@@ -18,6 +18,8 @@ INSIDE = Path(__file__).with_name("inside")
 SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 PACKAGES = "/packages"
+MARK = "JOURNEYMAN_RUN"
+"""Environment variable that marks every process of a run."""
 
 _ISOLATION = (
     *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
@@ -30,6 +32,7 @@ class Layout(Struct, frozen=True):
 
     scratch: str
     places: dict[str, str]
+    mark: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,13 +44,14 @@ class Layout(Struct, frozen=True):
             "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": "1",
             "LANG": "C.UTF-8",
+            **({MARK: self.mark} if self.mark else {}),
         }
 
 
 def layout_of(sandbox: Sandbox, folders: Mapping[str, Path], scratch: Path | None) -> Layout:
     """Where a run finds things. folders: name, such as `/packages/x`, to a folder of the host."""
     if sandbox.profile == "strict":
-        return Layout("/work", {name: name for name in folders})
+        return Layout("/work", {name: name for name in folders}, sandbox.mark)
     assert scratch is not None
     links = scratch.parent / "links"
     for name, folder in folders.items():
@@ -55,7 +59,7 @@ def layout_of(sandbox: Sandbox, folders: Mapping[str, Path], scratch: Path | Non
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(folder.resolve())
     links.mkdir(exist_ok=True)
-    return Layout(str(scratch), {name: f"{links}{name}" for name in folders})
+    return Layout(str(scratch), {name: f"{links}{name}" for name in folders}, sandbox.mark)
 
 
 def command(

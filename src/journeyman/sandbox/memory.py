@@ -18,9 +18,10 @@ def memory_of_tree(process: int) -> int:
     return total
 
 
-def memory_of_group(group: int) -> int:
-    """The same for a process group, whose orphans are nobody's descendants any more."""
-    return sum(_held(folder) for folder in _processes() if _group_of(folder) == group)
+def use_of_group(group: int) -> tuple[int, int]:
+    """The same for a process group, whose orphans are nobody's descendants, and how many it has."""
+    members = [folder for folder in _processes() if _group_of(folder) == group]
+    return sum(map(_held, members)), len(members)
 
 
 def processes_of_user(user: int) -> int:

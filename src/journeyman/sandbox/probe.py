@@ -48,7 +48,18 @@ def fork_many(most):
 def unshared():
     return ctypes.CDLL(None).unshare(0x10000000) == 0
 
+def listed(folder):
+    return [] if refused(os.listdir, folder) else os.listdir(folder)
+
+def interfaces():
+    if refused(open, "/proc/net/dev"):
+        return None
+    with open("/proc/net/dev") as lines:
+        return [line.split(":")[0].strip() for line in lines][2:]
+
 def status(name):
+    if refused(open, "/proc/self/status"):
+        return str(ctypes.CDLL(None).prctl({"Seccomp": 21, "NoNewPrivs": 39}[name], 0, 0, 0, 0))
     with open("/proc/self/status") as lines:
         return next(line.split()[1] for line in lines if line.startswith(name + ":"))
 
@@ -58,17 +69,17 @@ def probe(canary, processes, file_bytes, memory_bytes):
         "user": os.getuid(),
         "host files": [os.path.join(folder, name)
                        for folder in ("/root", "/home", "/etc", "/var", "/srv", "/opt", "/mnt")
-                       if os.path.isdir(folder) for name in os.listdir(folder)],
-        "canary": os.path.exists(canary),
+                       if os.path.isdir(folder) for name in listed(folder)],
+        "canary": not refused(open, canary),
         "environment": sorted(os.environ),
-        "interfaces": [line.split(":")[0].strip() for line in open("/proc/net/dev")][2:],
+        "interfaces": interfaces(),
         "socket": not refused(socket.socket, socket.AF_INET, socket.SOCK_DGRAM),
         "writes": [path for path in ("/x", "/usr/x", "/dev/x", "/proc/sys/vm/swappiness")
                    if not refused(write, path)],
-        "scratch": not refused(write, "/work/x"),
-        "large file": not refused(write, "/work/y", file_bytes + 1),
+        "scratch": not refused(write, "x"),
+        "large file": not refused(write, "y", file_bytes + 1),
         "memory": not refused(bytearray, memory_bytes),
-        "children": fork_many(processes + 8),
+        "children": fork_many(3 * processes),
         "namespaces": unshared(),
         "seccomp": status("Seccomp"),
         "privileges": status("NoNewPrivs"),
@@ -109,7 +120,7 @@ def _judged(sandbox: Sandbox, found: dict[str, object]) -> list[str]:
     """Compare what the probe could do with what it must be able to do."""
     expected: dict[str, object] = {
         "canary": False,
-        "interfaces": ["lo"],
+        "interfaces": ["lo"] if sandbox.profile == "strict" else None,
         "socket": False,
         "writes": [],
         "scratch": True,
@@ -131,8 +142,10 @@ def _judged(sandbox: Sandbox, found: dict[str, object]) -> list[str]:
         seen = [name for name in files if not any(p.startswith(f"{name}/") for p in parents)]
         wrong += [f"self test: it sees `{name}` of the host" for name in seen]
     children, python = found.get("children"), found.get("python")
-    if not isinstance(children, int) or children >= sandbox.limits.processes:
-        wrong.append(f"self test: {children} processes, limit {sandbox.limits.processes}")
+    # Where there is no namespace, the limit counts the user's other processes, which come and go.
+    most = sandbox.limits.processes * (1 if sandbox.profile == "strict" else 2)
+    if not isinstance(children, int) or children >= most:
+        wrong.append(f"self test: {children} processes, limit {most}")
     if not isinstance(python, list) or tuple(python) < _OLDEST_PYTHON:
         wrong.append(f"Python {python} is older than {_OLDEST_PYTHON}")
     if sandbox.user is not None and found.get("user") == 0:

@@ -46,6 +46,7 @@ class Sandbox(Struct, frozen=True):
     `bwrap` is None in the profile `degraded`. `user` is None where the program is not run by root:
     the sandbox then has the caller's own id. `mounts` are folders that must be readable besides
     /usr, by path inside: a Python of its own. `landlock` is the kernel's version, 0 for none.
+    `mark` goes into the environment of every process of a run, so that it can be found again.
     """
 
     bwrap: Path | None
@@ -56,3 +57,4 @@ class Sandbox(Struct, frozen=True):
     landlock: int = 0
     limits: Limits = Limits()
     profile: Profile = "strict"
+    mark: str = ""

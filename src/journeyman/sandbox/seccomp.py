@@ -22,16 +22,20 @@ ALONE = (
     "setsid", "setpgid", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown",
     "fchownat", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr",
     "fremovexattr", "utime", "utimes", "utimensat", "futimesat", "mq_open", "mq_unlink",
-    "sched_setscheduler", "sched_setattr", "ioprio_set",
+    "setpriority", "ioprio_set", "sched_setscheduler", "sched_setattr", "sched_setparam",
+    "sched_setaffinity", "migrate_pages", "move_pages", "process_madvise", "process_mrelease",
+    "kcmp", "get_robust_list", "inotify_add_watch", "fanotify_init", "fanotify_mark",
 )
-"""Denied as well where there are no namespaces: leaving the group that is killed, and changing
-what Landlock does not see (modes, owners, attributes, times of the user's files)."""
+"""Denied as well where there are no namespaces: leaving the group that is killed, changing what
+Landlock does not see (modes, owners, attributes, times of files), and touching other processes."""
 SIGNALS = (
     "kill", "tkill", "tgkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
     "pidfd_open",
 )
 """Denied as well where Landlock cannot keep signals inside (before version 6)."""
 # fmt: on
+NAMESPACES = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+"""The flags of `clone` that make one: CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET."""
 AF_UNIX = 1
 _INJECTING_IOCTLS = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: they type into the caller's terminal
 
@@ -56,6 +60,8 @@ def deny_list(*, alone: bool = False, signals: bool = False) -> bytes:
         _add(rules, refused, name)
     # ENOSYS, so that libc falls back to clone, whose flags a filter can see.
     _add(rules, pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    for flag in NAMESPACES:
+        _add(rules, refused, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
     for name in ("socket", "socketpair"):
         _add(rules, refused, name, pyseccomp.Arg(0, pyseccomp.NE, AF_UNIX))
     if alone:

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.sandbox.launch import command, layout_of
-from journeyman.sandbox.memory import memory_of_group, memory_of_tree, size_of
+from journeyman.sandbox.memory import memory_of_tree, size_of, use_of_group
 from journeyman.sandbox.sandbox import Sandbox
 from journeyman.temporary import OwnedFolder
 
@@ -236,12 +236,17 @@ class Session:
 
     def _check_use(self) -> None:
         """Raise Ended where all of it together holds too much memory or too much of the disk."""
-        measure = memory_of_tree if self._scratch is None else memory_of_group
-        used = measure(self._process.pid)
+        count = 0
+        if self._scratch is None:
+            used = memory_of_tree(self._process.pid)
+        else:
+            used, count = use_of_group(self._process.pid)
         if used > self._limits.total_memory_bytes:
             raise Ended("memory", f"its processes held {used // 2**20} MiB together")
         if self._scratch is None:
             return
+        if count > 2 * self._limits.processes:
+            raise Ended("memory", f"it started {count} processes")
         size = size_of(self._scratch)
         if size is None or size > self._limits.scratch_bytes:
             raise Ended("output", "it wrote more, or more files, than its folder may hold")
