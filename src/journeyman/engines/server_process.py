@@ -6,12 +6,9 @@ It dies with us: by `close`, at exit, or by the kernel when the thread that star
 import atexit
 import re
 import secrets
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import httpx
 
@@ -24,6 +21,7 @@ from journeyman.llama_cpp.processes import (
     log_tail,
     plain_environment,
 )
+from journeyman.temporary import OwnedFolder
 
 _POLL_S = 0.05
 _LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d{1,5})\b")
@@ -40,7 +38,8 @@ class ServerProcess:
         """Start and wait. subject: what it loads, for errors. limit_s: how long that may take."""
         self.subject = subject
         self._memory: Memory | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="journeyman-server-"))
+        self._owned = OwnedFolder("server")
+        self._folder = self._owned.path
         self.log = self._folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
@@ -128,4 +127,4 @@ class ServerProcess:
         if self._process is not None:
             self.memory()
             end_process(self._process)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._owned.close()

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import sys
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from journeyman.errors import IntegrityError, MachineError, UpstreamError
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import sha256_of
 from journeyman.llama_cpp.processes import run_logged
+from journeyman.temporary import OwnedFolder
 
 PACKAGE = "llama_cpp_python"
 VERSION = "0.3.36"
@@ -49,15 +49,15 @@ def fetch_source(folder: Path, log: Path, report: Reporter = ignore) -> Path:
             f"pip is missing in `{sys.prefix}`, and it is what fetches llama.cpp's source",
             hint=f"install it: python -m ensurepip; {OWN_TOOLS_HINT}",
         )
-    with tempfile.TemporaryDirectory(prefix="journeyman-") as scratch:
-        _write_backend(Path(scratch))
-        requirement = Path(scratch) / "requirement.txt"
+    with OwnedFolder("source") as scratch:
+        _write_backend(scratch)
+        requirement = scratch / "requirement.txt"
         requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
         run_logged(
             _command(folder, requirement),
             doing=f"fetching `{ARCHIVE}` from pip's package index",
             log=log,
-            environment={**os.environ, "PYTHONPATH": scratch, "PIP_NO_INPUT": "1"},
+            environment={**os.environ, "PYTHONPATH": str(scratch), "PIP_NO_INPUT": "1"},
             on_line=_DownloadLines(report),
             failure=UpstreamError,
             hint=f"check `pip config list`; {OWN_TOOLS_HINT}",

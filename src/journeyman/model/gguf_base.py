@@ -7,7 +7,6 @@ and two processes that want it make it once.
 
 import contextlib
 import io
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from journeyman.gguf_header import GgufHeader, read_gguf_header
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.weights import save_weights
 from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
+from journeyman.temporary import OwnedFolder
 
 if TYPE_CHECKING:
     import torch
@@ -69,8 +69,8 @@ def _load(gguf: Path) -> "torch.nn.Module":
     from transformers import AutoModelForCausalLM
 
     # transformers refuses a file of another folder unless it stands there under its own name.
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / "model.gguf"
+    with OwnedFolder("gguf") as folder:
+        link = folder / "model.gguf"
         link.symlink_to(gguf.resolve())
         try:
             # Its own progress bar writes to stderr, whatever its logging is told.

@@ -5,7 +5,6 @@ event says so. The trainer renders the messages anew with the base's own templat
 """
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.hub import is_hub_name
 from journeyman.model.template import CHATML, read_template, render, sha256_of_template
 from journeyman.records import Message
+from journeyman.temporary import OwnedFolder
 
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -91,9 +91,9 @@ def _in_folder(folder: Path, base: str) -> Renderer | None:
 
 
 def _in_gguf(gguf: Path, base: str) -> Renderer | None:
-    with tempfile.TemporaryDirectory() as name:
-        write_tokenizer(read_gguf_header(gguf, architectures=None), Path(name), name=base)
-        return _in_folder(Path(name), base)
+    with OwnedFolder("tokenizer") as folder:
+        write_tokenizer(read_gguf_header(gguf, architectures=None), folder, name=base)
+        return _in_folder(folder, base)
 
 
 def _in_hub_cache(name: str) -> Path | None:
