@@ -22,6 +22,7 @@ Prompts = Literal["role", "logged"]
 SplitBy = Literal["prompt", "repository", "time"]
 Preset = Literal["given", "recommended"]
 Precision = Literal["auto", "fp32", "bf16"]
+SandboxProfile = Literal["strict", "degraded", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +207,8 @@ class EvaluateSettings:
     """Ask N of HumanEval's 164 tasks, drawn by seed."""
     rescore: bool = False
     """Score the answers that the result file holds again, without asking a model."""
-    sandbox: bool = True
-    """Run generated code against its checks, in the sandbox; where none can be had it is not run."""
+    sandbox: SandboxProfile = "strict"
+    """How generated code is shut in: strict, degraded (no namespaces; marked in the result, nothing is deployed on it) or none (it is not run). Never another one than named; see docs/sandbox.md."""
     seed: int = SEED
     """Seed of the sampling order."""
     exit_code: Literal["verdict", "zero"] = "verdict"
@@ -220,6 +221,18 @@ class VerifySettings:
 
     model: Path | None = None
     """The file to be shipped: it must be the one that was measured; by default where it lay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTestSettings:
+    """Every attack that the sandbox must hold against."""
+
+    profile: Literal["strict", "degraded"] = "strict"
+    """The sandbox to test: with namespaces, or without."""
+    short: bool = False
+    """A few attacks of each kind, as before each evaluation; else all, in about a minute."""
+    json: bool = False
+    """Print the result as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)

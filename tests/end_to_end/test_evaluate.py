@@ -41,7 +41,7 @@ def settings_in(folder: Path, **changes: object) -> EvaluateSettings:
         "output": folder / "results" / "evaluation.json",
         "suites": "held-out",
         # Proving a sandbox takes a second: only the tests that need one do.
-        "sandbox": False,
+        "sandbox": "none",
     }
     return EvaluateSettings(**(values | changes))  # type: ignore[arg-type]
 
@@ -177,7 +177,7 @@ def test_errors_count_as_failures_with_their_code_and_not_as_time(tmp_path: Path
 def test_checks_run_in_the_sandbox_and_decide(tmp_path: Path) -> None:
     if find_sandbox() is None:
         pytest.skip("no sandbox on this machine")
-    settings = settings_in(tmp_path, sandbox=True)
+    settings = settings_in(tmp_path, sandbox="strict")
     rows = [row(f"Task number {n}: `double`.", RIGHT, checks=1) for n in range(N)]
     write_dataset(tmp_path / "data", rows)
     result = evaluate(settings, open_engine=engines(tuned=RIGHT, base=WRONG))
@@ -193,7 +193,7 @@ def test_checks_run_in_the_sandbox_and_decide(tmp_path: Path) -> None:
 
 
 def test_without_a_sandbox_checks_are_not_run_and_nothing_is_deployed(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, sandbox=False)
+    settings = settings_in(tmp_path, sandbox="none")
     write_dataset(
         tmp_path / "data", [row(f"Task {n}: `double`.", RIGHT, checks=1) for n in range(N)]
     )

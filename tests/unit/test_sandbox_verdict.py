@@ -1,4 +1,4 @@
-"""A candidate that lies about its own success: every attack on the grader scores a failure."""
+"""The verdict on an answer: what passes, in which word it fails, and which checks prove nothing."""
 
 import pytest
 
@@ -7,61 +7,6 @@ from journeyman.sandbox.checks import run_check
 from tests.sandboxes import ASSERTS, DOUBLES, RIGHT, check, sandbox
 
 LIAR = "class Liar:\n    def __eq__(self, other): return True\n    __hash__ = None\n"
-ATTACKS = {
-    "leaves politely": "import sys\nsys.exit(0)",
-    "leaves at once": "import os\nos._exit(0)",
-    "leaves when it is called": "import os\ndef double(x): os._exit(0)",
-    "raises SystemExit when it is called": "def double(x): raise SystemExit(0)",
-    "equals everything": LIAR + "def double(x): return Liar()",
-    "is a list that equals everything": (
-        "class Liar(list):\n    def __eq__(self, other): return True\ndef double(x): return Liar()"
-    ),
-    "prints that it passed": "print('PASSED')\ndef double(x): print('ok 1 passed')",
-    "patches doctest and unittest": (
-        "import doctest, unittest\n"
-        "doctest.OutputChecker.check_output = lambda *a: True\n"
-        "doctest.testmod = unittest.main = lambda *a, **k: None\n"
-        "def double(x): return 0"
-    ),
-    "patches the builtins": (
-        "import builtins\nbuiltins.repr = lambda x: '4'\nbuiltins.AssertionError = ValueError\n"
-        "builtins.compile = lambda *a, **k: None\ndef double(x): return 0"
-    ),
-    "closes every pipe": "import os\nos.closerange(0, 64)\ndef double(x): return x",
-    "closes the pipe and waits": "import os, time\nos.closerange(0, 64)\ntime.sleep(60)",
-    "writes results of its own": (
-        "import os\n"
-        'line = b\'{"nonce":"","raised":"","message":"","text":"4\\\\n","cut":false}\\n\'\n'
-        "for n in range(3, 64):\n"
-        "    try: os.write(n, line)\n"
-        "    except OSError: pass\n"
-    ),
-    "writes what is no result": (
-        "import os\n"
-        "for n in range(3, 64):\n"
-        "    try: os.write(n, b'[' * 100000 + b'\\n')\n"
-        "    except OSError: pass\n"
-    ),
-    "finds its nonce and says that all is well": (
-        "import sys\n"
-        "frame = sys._getframe()\n"
-        "while 'WIRE' not in frame.f_globals: frame = frame.f_back\n"
-        "worker = frame.f_globals\n"
-        "worker['answer'] = lambda request, names: {'nonce': request['nonce'], 'raised': '',\n"
-        "    'message': '', 'text': 'True\\n', 'cut': False, 'value': ['bool', True]}\n"
-        "def double(x): return x"
-    ),
-    "knows the first answer only": "def double(x): return 4",
-    "is empty": "",
-}
-
-
-@pytest.mark.parametrize("what", [DOUBLES, ASSERTS], ids=["doctest", "assert"])
-@pytest.mark.parametrize("code", ATTACKS.values(), ids=ATTACKS)
-def test_an_attack_on_the_grader_fails(code: str, what: Check) -> None:
-    result = check(code, what, timeout_s=2.0)
-    assert not result.passed
-    assert result.failure
 
 
 @pytest.mark.parametrize("what", [DOUBLES, ASSERTS], ids=["doctest", "assert"])

@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": "Every number of an evaluation, made again from its report.",
     "run": "All stages in order; only those whose inputs changed.",
     "demo": "The whole run on an embedded model, in minutes.",
+    "sandbox": "Test the place where generated code is run.",
     "llama-cpp": "Find the llama.cpp tools, or build them once.",
 }
 
@@ -84,7 +85,7 @@ def application(arguments: Sequence[str]) -> App:
     )
     for place, (name, text) in enumerate(COMMANDS.items()):
         module = name.replace("-", "_")
-        target = "app" if name == "collect" else module
+        target = "app" if name in ("collect", "sandbox") else module
         app.command(f"journeyman.cli.{module}:{target}", name=name, help=text, sort_key=place)
     return app
 

@@ -78,6 +78,7 @@ def concluded(findings: Findings) -> Evaluation:
             success_n=n,
             primary=primary(pairs, with_checks=plan.tasks_with_checks > 0),
             sandbox=findings.environment.sandbox == "strict",
+            degraded=findings.environment.sandbox == "degraded",
             reference=findings.reference,
             validity=validity,
             suites=findings.suites,

@@ -10,11 +10,17 @@ from collections.abc import Iterable
 from journeyman.evaluate.costs import Targets
 from journeyman.evaluate.page_items import task_details
 from journeyman.evaluate.page_style import STYLE as OWN_STYLE
+<<<<<<< HEAD
 from journeyman.evaluate.page_suites import excluded, pairs, suites
 from journeyman.evaluate.page_times import memory, times
 from journeyman.evaluate.records import ArmResult, Evaluation, Rung
 from journeyman.evaluate.summary import rung_name
 from journeyman.evaluate.words import NOT_MEASURED, percent, rate
+=======
+from journeyman.evaluate.records import ArmResult, Environment, Evaluation, Rung
+from journeyman.evaluate.summary import cost_table, paired_table, rung_name
+from journeyman.evaluate.words import NOT_MEASURED, rate
+>>>>>>> bfa4760 (wip2)
 from journeyman.pages.markup import Html, document, element, joined
 from journeyman.pages.parts import card, list_section, rows_table, section
 from journeyman.pages.style import STYLE
@@ -176,6 +182,15 @@ def _tasks(evaluation: Evaluation) -> Html:
     return section("Every task", *task_details(evaluation))
 
 
+def sandbox_line(place: Environment) -> str:
+    """The profile in which code was run, and what it was tried with just before."""
+    test = place.self_test
+    if test is None or not test.attacks:
+        return place.sandbox if test is None or not test.reason else f"none ({test.reason})"
+    held = len(test.attacks) - len(test.failed)
+    return f"{place.sandbox} (self test: {held} of {len(test.attacks)} attacks held)"
+
+
 def _origin(evaluation: Evaluation) -> Html:
     plan, place = evaluation.plan, evaluation.environment
     load = NOT_MEASURED if place.load_average is None else f"{place.load_average:.2f}"
@@ -185,7 +200,7 @@ def _origin(evaluation: Evaluation) -> Html:
         f"test rows: {plan.test_data} (sha256 {plan.test_sha256[:16]}), {plan.rows} rows, "
         f"{plan.tasks} tasks, {plan.clusters} independent",
         f"decoding: {plan.decoding}, at most {plan.max_tokens} tokens, seed {plan.seed}",
-        f"machine: {place.machine}; load before {load}; sandbox {place.sandbox}",
+        f"machine: {place.machine}; load before {load}; sandbox {sandbox_line(place)}",
         "versions: " + ", ".join(f"{name} {value}" for name, value in place.versions.items()),
         *(f"{r.arm.id}: {r.arm.engine}, sha256 {r.arm.sha256[:16]}" for r in evaluation.arms),
         *(f"{arm.id} is served by: {shlex.join(arm.command)}" for arm in plan.arms if arm.command),

@@ -28,6 +28,7 @@ from journeyman.evaluate.scored import (
 )
 from journeyman.evaluate.suite_records import Excluded, PlannedSuite, Suite, SuiteName
 from journeyman.records import Interval
+from journeyman.sandbox.selftest import SelfTest
 from journeyman.stats import Mean
 
 __all__ = [
@@ -155,7 +156,11 @@ class Leak(Struct, frozen=True):
 
 
 class Environment(Struct, frozen=True):
-    """Where it was measured. `load_average` is the machine's before the first request."""
+    """Where it was measured. `load_average` is the machine's before the first request.
+
+    `sandbox` is the profile in which code was run (`strict`, `degraded`, or `none`: it was not),
+    `self_test` what that sandbox was tried with just before.
+    """
 
     machine: str
     versions: dict[str, str]
@@ -163,6 +168,7 @@ class Environment(Struct, frozen=True):
     sandbox: str
     created_utc: str
     cores: int | None = None
+    self_test: SelfTest | None = None
 
 
 class Criterion(Struct, frozen=True):

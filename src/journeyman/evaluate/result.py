@@ -16,6 +16,7 @@ from journeyman.evaluate.suites.measuring import Measured, results
 from journeyman.events import Reporter
 from journeyman.llama_cpp.bench import BenchRates
 from journeyman.runs import machine, versions
+from journeyman.sandbox.selftest import SelfTest
 from journeyman.settings import EvaluateSettings
 
 
@@ -33,13 +34,14 @@ def assembled(
 ) -> Evaluation:
     """Scores, rates and the verdict from the answers of all arms."""
     asked = [task for suite in suites.asked for task in suite.tasks]
-    check_code = find_checker((*plan.tasks, *asked), report, wanted=settings.sandbox)
+    checker = find_checker((*plan.tasks, *asked), report, profile=settings.sandbox)
+    check_code = checker.run
     canaries = try_canaries(plan.tasks, check_code, report)
     scored = score_all(items, canaries.counted(plan.tasks), check_code, report)
     return concluded(
         Findings(
             plan=plan.plan,
-            environment=environment(load_average, "strict" if check_code else "none"),
+            environment=environment(load_average, checker.self_test),
             leak=plan.leak,
             tasks=plan.tasks,
             arms=tuple(arms),
@@ -67,7 +69,7 @@ def unasked(settings: EvaluateSettings, plan: Planned, arms: Sequence[Arm] = ())
     return concluded(
         Findings(
             plan=plan.plan,
-            environment=environment(None, "none"),
+            environment=environment(None, None),
             leak=plan.leak,
             tasks=plan.tasks,
             arms=tuple(arms),
@@ -76,8 +78,10 @@ def unasked(settings: EvaluateSettings, plan: Planned, arms: Sequence[Arm] = ())
     )
 
 
-def environment(load_average: float | None, sandbox: str) -> Environment:
-    """Where this is measured, now."""
+def environment(load_average: float | None, self_test: SelfTest | None) -> Environment:
+    """Where this is measured, now. self_test: of the sandbox, None where no code was to be run."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     cores = len(os.sched_getaffinity(0))
-    return Environment(machine(), versions(), load_average, sandbox, now, cores)
+    held = self_test is not None and self_test.held
+    sandbox = self_test.profile if self_test is not None and held else "none"
+    return Environment(machine(), versions(), load_average, sandbox, now, cores, self_test)

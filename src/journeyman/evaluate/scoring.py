@@ -7,29 +7,40 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from msgspec import Struct
+
 from journeyman.errors import MachineError
 from journeyman.evaluate.executing import LOADS, CheckCode
 from journeyman.evaluate.ladder import score as by_ladder
 from journeyman.evaluate.scored import CODE_AGENTS, Item, ScoredItem, Task
 from journeyman.events import Note, Progress, ProgressEnded, Reporter
 from journeyman.records import Check
-from journeyman.sandbox import Sandbox, find_sandbox
+from journeyman.sandbox import Sandbox
 from journeyman.sandbox.checks import CheckResult, run_check
+from journeyman.sandbox.selftest import SelfTest, no_sandbox, tested
 from journeyman.sandbox.staging import pytest_folders
+from journeyman.settings import SandboxProfile
 
 ScoreItem = Callable[[Item, Task], ScoredItem]
 """Judges one answer to one task."""
 
 
-def find_checker(tasks: Sequence[Task], report: Reporter, *, wanted: bool) -> CheckCode | None:
-    """What runs code in a sandbox that has proved itself; None where none is wanted or had."""
+class Checker(Struct, frozen=True):
+    """What runs code, None where none is wanted or had, and the self test that says so."""
+
+    run: CheckCode | None
+    self_test: SelfTest
+
+
+def find_checker(tasks: Sequence[Task], report: Reporter, *, profile: SandboxProfile) -> Checker:
+    """A sandbox of this profile and of no other, after it held against the short self test."""
     if not any(task.checks or task.agent in CODE_AGENTS for task in tasks):
-        return None
-    if not wanted:
-        report(Note("generated code is not run: `--no-sandbox`"))
-        return None
-    sandbox = find_sandbox(report)
-    return None if sandbox is None else partial(_check, sandbox)
+        return Checker(None, no_sandbox("no task has code to run"))
+    if profile == "none":
+        report(Note("generated code is not run: `--sandbox none`"))
+        return Checker(None, no_sandbox("none was wanted"))
+    sandbox, result = tested(profile, report, short=True)
+    return Checker(None if sandbox is None else partial(_check, sandbox), result)
 
 
 def _check(sandbox: Sandbox, code: str, check: Check) -> CheckResult:

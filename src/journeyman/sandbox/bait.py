@@ -97,10 +97,21 @@ class Bait:
             cwd="/",
         )
 
-    def changes(self) -> list[str]:
-        """What is other than before, after waiting for the run's processes to be gone."""
+    @property
+    def victim(self) -> int:
+        """The process that an attack may reach for."""
+        return self._victim.pid
+
+    @property
+    def tcp_address(self) -> tuple[str, int]:
+        """Where something of the host listens."""
+        host, port = self._sockets[0].getsockname()
+        return str(host), int(port)
+
+    def changes(self, dying_s: float = _DYING_S) -> list[str]:
+        """What is other than before; the run's processes get some seconds to be gone."""
         left = self._left_processes()
-        end = time.monotonic() + _DYING_S
+        end = time.monotonic() + dying_s
         while left and time.monotonic() < end:
             time.sleep(0.02)
             left = self._left_processes()
@@ -139,7 +150,7 @@ class Bait:
         found: list[str] = []
         for place in sorted(places):
             try:
-                found += [f"{place}/{x}" for x in os.listdir(place) if self.token in x]
+                found += [str(x) for x in Path(place).iterdir() if self.token in x.name]
             except OSError:
                 continue
         return found

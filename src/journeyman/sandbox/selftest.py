@@ -15,12 +15,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from journeyman.events import Progress, ProgressEnded, Reporter, ignore
+from journeyman.events import Caution, Event, Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
 from journeyman.sandbox.attacks import ALL, Attack
 from journeyman.sandbox.bait import Bait
 from journeyman.sandbox.checks import CheckResult, run_check
-from journeyman.sandbox.sandbox import Sandbox
+from journeyman.sandbox.finding import find_sandbox
+from journeyman.sandbox.sandbox import Profile, Sandbox
 from journeyman.temporary import OwnedFolder
 
 GRACE_S = 10.0
@@ -38,6 +39,7 @@ TESTS = Check(
 _REFUSED = Check("doctest", ">>> print(attack())\nrefused\n", n=1)
 _SCRIPT = "from core import double\nassert double(2) == 4\nassert double('ab') == 'abab'\n"
 _COMMAND_S = 3
+KINDS = ("doctest", "assert", "pytest", "command")
 
 
 class AttackResult(Struct, frozen=True):
@@ -80,18 +82,51 @@ class SelfTest(Struct, frozen=True):
         return [attack for attack in self.attacks if not attack.held]
 
 
-def no_sandbox(reason: str) -> SelfTest:
+def no_sandbox(reason: str, *, short: bool = True) -> SelfTest:
     """The result where there is no sandbox, or none was wanted: code is not run."""
-    return SelfTest("none", held=False, short=True, kernel=platform.release(), reason=reason)
+    return SelfTest("none", held=False, short=short, kernel=platform.release(), reason=reason)
+
+
+def tested(profile: Profile, report: Reporter, *, short: bool) -> tuple[Sandbox | None, SelfTest]:
+    """The sandbox of a profile where it holds against every attack, else None; and the result."""
+    reasons: list[str] = []
+
+    def note(event: Event) -> None:
+        report(event)
+        if isinstance(event, Caution):
+            reasons.append(event.text)
+
+    sandbox = find_sandbox(note, profile)
+    if sandbox is None:
+        return None, no_sandbox("; ".join(reasons), short=short)
+    result = self_test(sandbox, report, short=short)
+    if result.held:
+        return sandbox, result
+    names = ", ".join(attack.name for attack in result.failed)
+    report(
+        Caution(
+            f"the {profile} sandbox does not hold, so generated code is not run: {names}",
+            hint=f"see `journeyman sandbox selftest --profile {profile}`",
+        )
+    )
+    return None, result
 
 
 def self_test(
-    sandbox: Sandbox, report: Reporter = ignore, *, short: bool = False, workers: int = 4
+    sandbox: Sandbox,
+    report: Reporter = ignore,
+    *,
+    short: bool = False,
+    kinds: Sequence[str] = KINDS,
+    workers: int = 4,
 ) -> SelfTest:
-    """Carry the attacks out. The whole list takes about half a minute, the short one a second."""
+    """Carry the attacks out. The whole list takes about half a minute, the short one two seconds.
+
+    kinds: the kinds of checks that lies are told to.
+    """
     with OwnedFolder("self-test", open_to_all=True) as folder:
         (folder / "run.py").write_text(_SCRIPT, encoding="utf-8")
-        jobs = list(_jobs(sandbox, folder, short=short))
+        jobs = list(_jobs(sandbox, folder, short=short, kinds=("doctest",) if short else kinds))
         results: list[AttackResult] = []
         with ThreadPoolExecutor(1 if short else workers) as pool:
             for result in pool.map(lambda job: job(), jobs):
@@ -113,12 +148,14 @@ def self_test(
     )
 
 
-def _jobs(sandbox: Sandbox, folder: Path, *, short: bool) -> "Iterator[partial[AttackResult]]":
+def _jobs(
+    sandbox: Sandbox, folder: Path, *, short: bool, kinds: Sequence[str]
+) -> "Iterator[partial[AttackResult]]":
     """Every attack with the check that it is to be held by, and a right answer for each check."""
     command = Check(
         "command", "PYTHONPATH=. python3 run.py", n=1, file="core.py", repository=str(folder)
     )
-    checks = [DOUBLES] if short else [DOUBLES, ASSERTS, TESTS, command]
+    checks = [check for check in (DOUBLES, ASSERTS, TESTS, command) if check.kind in kinds]
     for check in checks:
         yield partial(_right_answer, sandbox, check)
     for attack in ALL:

@@ -37,7 +37,7 @@ class Attack(Struct, frozen=True):
 
 
 def refused(group: Group, bodies: dict[str, str], *, short: tuple[str, ...] = ()) -> list[Attack]:
-    """Attacks from the bodies of functions: an error of the system, or nothing given, is refused."""
+    """Attacks from the bodies of functions: an error, or nothing given, is refused."""
     return [
         Attack(group, name, _PRELUDE + textwrap.indent(body, "    "), short=name in short)
         for name, body in bodies.items()

@@ -98,6 +98,6 @@ _CODES = {
 }
 
 LIES: list[Attack] = [
-    Attack("lies", name, code, timeout_s=2.0, short=name in ("leaves at once", "equals everything"))
+    Attack("lies", name, code, timeout_s=5.0, short=name in ("leaves at once", "equals everything"))
     for name, code in _CODES.items()
 ]

@@ -84,7 +84,7 @@ KERNEL: list[Attack] = refused(
         "changes its root": "os.chroot('.')\nreturn 'changed'",
         "becomes root": "os.setuid(0)\nreturn 'root' if os.getuid() == 0 else ''",
         "starts a program that makes it root": (
-            "out = subprocess.run(['su', '-c', 'id -u'], stdin=-3, capture_output=True, timeout=4)\n"
+            "out = subprocess.run(['su', '-c', 'id -u'], stdin=-3, stdout=-1, timeout=4)\n"
             "return 'root' if out.stdout.strip() == b'0' else ''"
         ),
         "gains a privilege": (
@@ -94,7 +94,7 @@ KERNEL: list[Attack] = refused(
         "takes shared memory": "return '' if libc().shmget(0, 4096, 0o1600) == -1 else 'taken'",
         "makes memory without a limit": "return os.memfd_create('x') and 'made'",
         "takes a key": "return '' if libc().syscall(250, 0, -3) == -1 else 'taken'",
-        "loads a program into the kernel": "return '' if libc().syscall(321, 0, 0, 0) else 'loaded'",
+        "loads a program into the kernel": "return '' if libc().syscall(321, 0, 0) else 'loaded'",
         "opens io_uring": "return '' if libc().syscall(425, 1, 0) == -1 else 'opened'",
         "hides from the memory killer": (
             "os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'-999')\nreturn 'hidden'"

@@ -1,0 +1,117 @@
+"""Every attack of the list, in each profile, started by root and by a plain user."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from journeyman.sandbox import Profile
+from journeyman.sandbox.attacks import ALL
+from journeyman.sandbox.attacks.attack import Attack
+from journeyman.sandbox.bait import Bait
+from journeyman.sandbox.selftest import AttackResult, SelfTest, carried_out
+from tests.sandboxes import Starter, as_plain_user, outcomes, sandbox
+
+WAYS: list[tuple[Profile, Starter]] = [
+    ("strict", "this user"),
+    ("strict", "a plain user"),
+    ("degraded", "this user"),
+    ("degraded", "a plain user"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" by ".join)
+@pytest.mark.parametrize("attack", ALL, ids=lambda attack: f"{attack.group}: {attack.name}")
+def test_an_attack_is_held_in_time_and_the_host_is_unchanged(
+    attack: Attack, way: tuple[Profile, Starter]
+) -> None:
+    results = _of(outcomes(*way), attack)
+    assert results
+    for result in results:
+        assert result.held, result
+        assert not result.changes
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" by ".join)
+def test_a_right_answer_passes_where_lies_do_not(way: tuple[Profile, Starter]) -> None:
+    right = [result for result in outcomes(*way).attacks if result.group == "right answer"]
+    assert right
+    assert all(result.held for result in right), right
+
+
+def test_lies_are_told_to_every_kind_of_check() -> None:
+    names = {result.name for result in outcomes("strict", "this user").attacks}
+    assert {f"leaves at once ({x})" for x in ("doctest", "assert", "pytest", "command")} <= names
+
+
+def test_a_plain_user_runs_the_command_and_gets_its_result() -> None:
+    ended = as_plain_user(["-m", "journeyman", "sandbox", "selftest", "--short", "--json"])
+    found = msgspec.json.decode(ended.stdout, type=SelfTest)
+    assert (ended.returncode, found.held, found.user, found.profile) == (0, True, None, "strict")
+
+
+def test_the_command_ends_with_4_where_there_is_no_such_sandbox() -> None:
+    # Nothing may be opened: no file of bubblewrap's, no filter.
+    code = (
+        "import journeyman.sandbox.finding as f; f.candidates = lambda *_: iter(())\n"
+        "from journeyman.cli import main; main(['sandbox', 'selftest', '--json'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    found = msgspec.json.decode(ended.stdout, type=SelfTest)
+    assert (ended.returncode, found.profile, found.held) == (4, "none", False)
+
+
+def test_an_attack_that_succeeds_is_not_held() -> None:
+    success = Attack("files", "succeeds", "def attack():\n    return 'got it'\n")
+    result = carried_out(sandbox(), success)
+    assert (result.held, result.outcome) == (False, "mismatch")
+
+
+REACHED: dict[str, Callable[[Bait], object]] = {
+    "a file is written": lambda bait: bait.secret.write_text("x"),
+    "a file is made": lambda bait: (bait.folder / "new").touch(),
+    "a mode is changed": lambda bait: bait.secret.chmod(0o600),
+    "a file is removed": lambda bait: bait.secret.unlink(),
+    "a link is made": lambda bait: os.link(bait.secret, bait.folder / "link"),
+    "TCP is reached": lambda bait: socket.create_connection(bait.tcp_address).close(),
+    "a signal is sent": lambda bait: os.kill(bait.victim, 23),
+    "a priority is lowered": lambda bait: os.setpriority(os.PRIO_PROCESS, bait.victim, 19),
+}
+
+
+@pytest.mark.parametrize("act", REACHED.values(), ids=REACHED)
+def test_the_bait_sees_what_was_done_to_it(act: Callable[[Bait], object]) -> None:
+    with Bait(None) as bait:
+        assert bait.changes() == []
+        act(bait)
+        assert len(bait.changes()) >= 1
+
+
+def test_the_bait_sees_a_stray_file_a_listener_and_a_process(tmp_path: Path) -> None:
+    with Bait(None) as bait, socket.socket() as server:
+        stray = Path("/tmp") / bait.token
+        stray.touch()
+        server.bind(("127.0.0.1", bait.listen_port))
+        server.listen()
+        left = subprocess.Popen(["sleep", "60"], env={"JOURNEYMAN_RUN": bait.token})
+        try:
+            found = " ".join(bait.changes(dying_s=0.0))
+        finally:
+            left.kill()
+            left.wait()
+            stray.unlink()
+    assert all(word in found for word in ("files left", "listens by tcp", str(left.pid)))
+
+
+def _of(test: SelfTest, attack: Attack) -> list[AttackResult]:
+    return [
+        result
+        for result in test.attacks
+        if result.group == attack.group
+        and (result.name == attack.name or result.name.startswith(f"{attack.name} ("))
+    ]
