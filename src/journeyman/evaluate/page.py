@@ -10,17 +10,11 @@ from collections.abc import Iterable
 from journeyman.evaluate.costs import Targets
 from journeyman.evaluate.page_items import task_details
 from journeyman.evaluate.page_style import STYLE as OWN_STYLE
-<<<<<<< HEAD
 from journeyman.evaluate.page_suites import excluded, pairs, suites
 from journeyman.evaluate.page_times import memory, times
-from journeyman.evaluate.records import ArmResult, Evaluation, Rung
+from journeyman.evaluate.records import ArmResult, Environment, Evaluation, Rung
 from journeyman.evaluate.summary import rung_name
 from journeyman.evaluate.words import NOT_MEASURED, percent, rate
-=======
-from journeyman.evaluate.records import ArmResult, Environment, Evaluation, Rung
-from journeyman.evaluate.summary import cost_table, paired_table, rung_name
-from journeyman.evaluate.words import NOT_MEASURED, rate
->>>>>>> bfa4760 (wip2)
 from journeyman.pages.markup import Html, document, element, joined
 from journeyman.pages.parts import card, list_section, rows_table, section
 from journeyman.pages.style import STYLE
