@@ -2,9 +2,10 @@
 
 Caveats first. Each setting is planned, run, and planned again, in a process of its own, with
 `--max-steps`; the forecast is the mean of both plans, so that a machine whose speed drifts is
-judged by its speed around the run. Taken is the whole of `train`, from finding the base to the
-final model. On a shared machine `--cpu` counts processor time of one thread in both, and nothing
-else. Goal: each within 15 %.
+judged by its speed around the run. Taken is `train` from its own forecast (which repeats the probe
+and is not counted) to the final model: load, steps, validations, checkpoints, result. On a shared
+machine `--cpu` counts processor time of one thread in both, and nothing else. Goal: each within
+15 %.
 
     venv/bin/python benchmarks/plan.py --data FOLDER [--base smollm2-135m] [--cpu] [--only NAME]
 
@@ -21,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from journeyman.events import Event, ProgressEnded
 from journeyman.runs import machine, versions
 from journeyman.settings import TrainSettings
 
@@ -64,7 +66,7 @@ def settings_of(name: str, arguments: argparse.Namespace, output_dir: Path) -> T
 
 def one(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     """Plan, run, plan: what was said and what came."""
-    from journeyman.events import Note
+    from journeyman.train.plan.probed import TASK as PROBE
     from journeyman.train.plan.stage import plan
     from journeyman.train.stage import train
 
@@ -72,10 +74,14 @@ def one(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(name, arguments, Path(folder) / "run")
         before = plan(settings, clock=clock)
-        started = clock()
-        said: list[str] = []
-        trained = train(settings, lambda e: said.append(e.text) if isinstance(e, Note) else None)
-        taken_s = clock() - started
+        probed: list[float] = [clock()]
+
+        def heard(event: Event) -> None:
+            if isinstance(event, ProgressEnded) and event.task == PROBE:
+                probed.append(clock())
+
+        trained = train(settings, heard)
+        taken_s = clock() - probed[-1]
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         after = plan(settings, clock=clock)
     assert before.hours is not None

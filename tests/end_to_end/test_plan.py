@@ -7,9 +7,12 @@ import pytest
 
 from journeyman.cli import run
 from journeyman.model.folders import weight_files
+from journeyman.settings import TrainSettings
 from journeyman.train.plan.described import described, of_folder
 from journeyman.train.plan.known_shapes import KNOWN, smaller_siblings
+from journeyman.train.plan.probe import random_engine, saved_bytes
 from journeyman.train.plan.shape import shape_of
+from journeyman.train.rows import TokenRow
 from tests.small_models import small_dataset, small_model
 
 
@@ -110,3 +113,13 @@ def test_a_folder_with_its_small_files_alone_must_be_fetched(base: Path, tmp_pat
     for file in weight_files(tmp_path):
         file.unlink()
     assert of_folder("there", tmp_path).weight_bytes is None
+
+
+def test_a_layer_keeps_the_same_for_every_token_of_any_row(base: Path) -> None:
+    config = of_folder("small", base).config
+    settings = TrainSettings(precision="fp32", lora_dropout=0.0)
+    engines = {layers: random_engine(config, settings, layers) for layers in (1, 2)}
+    short, long = (saved_bytes(engines, [TokenRow("a", (1,) * n, (True,) * n)]) for n in (64, 128))
+    assert long == pytest.approx(short)
+    # At the least the inputs of its four adapted layers and of its MLP, 64 floats or 128 each.
+    assert long > 4 * (3 * 64 + 128)

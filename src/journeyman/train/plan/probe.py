@@ -21,6 +21,7 @@ from journeyman.train.head_loss import CHUNK_BYTES, PlainHead, completion_loss
 from journeyman.train.hf_engine import HfEngine
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.plan.rates import Clock, best_s
+from journeyman.train.plan.resources import peak_growth_bytes
 from journeyman.train.plan.shape import Shape, cut_down
 from journeyman.train.plan.work import Work, work_of
 from journeyman.train.rows import TokenRow
@@ -36,7 +37,7 @@ _WEIGHTS_LIMIT_BYTES = 1_300_000_000
 _HEAD_LIMIT_BYTES = 300_000_000
 _MOST_LAYERS = 10
 _PASS_S = 2.5
-_ROUNDS_S = 16.0
+_ROUNDS_S = 14.0
 _MOST_ROUNDS = 5
 _HEAD_ROWS = 400
 
@@ -249,24 +250,33 @@ def _optimizer_s(engine: TrainingEngine, settings: TrainSettings, clock: Clock) 
 
 
 def saved_bytes(engines: dict[int, TrainingEngine], rows: Sequence[TokenRow]) -> float:
-    """What one layer keeps of one token between forward and backward, by autograd's own account.
+    """What one layer keeps of one token between forward and backward.
 
-    Weights are kept too; they do not grow with the tokens, so a shorter micro-batch takes them out.
+    By autograd's own account; of an engine that does without autograd, by the growth of this
+    process's memory (an upper bound where one depth alone fits: a layer's buffers count too).
     """
     longest = max(len(row.ids) for row in rows)
-    long, short = _kept_like(rows[0], longest), _kept_like(rows[0], longest // 2)
+    # Weights are kept too; they do not grow with the tokens, so the shorter row takes them out.
+    long, short = _row_of(longest), _row_of(longest // 2)
     grown = {
         number: _kept(engine, long) - _kept(engine, short) for number, engine in engines.items()
     }
-    shallow, deep = min(grown), max(grown)
     tokens = len(long.ids) - len(short.ids)
+    if not any(grown.values()):
+        grown = {number: _growth(engine, long) for number, engine in engines.items()}
+        tokens = len(long.ids)
+    shallow, deep = min(grown), max(grown)
     if shallow == deep:
         return grown[deep] / tokens / deep
     return max(0.0, (grown[deep] - grown[shallow]) / tokens / (deep - shallow))
 
 
-def _kept_like(row: TokenRow, length: int) -> TokenRow:
-    return TokenRow(row.id, (1,) * length, (False,) * (length - 1) + (True,))
+def _growth(engine: TrainingEngine, row: TokenRow) -> int:
+    return peak_growth_bytes(lambda: engine.backward([row], weight=1.0, seed=0)) or 0
+
+
+def _row_of(length: int) -> TokenRow:
+    return TokenRow("probe", (1,) * length, (False,) * (length - 1) + (True,))
 
 
 def _kept(engine: TrainingEngine, row: TokenRow) -> int:

@@ -20,14 +20,16 @@ from journeyman.train.rows import TokenRow
 
 ENGINE = "hf"
 PADDED = True
-SHORT_RUN_S = 60.0
-"""A shorter run shows its own pace before a probe would have told it."""
+SHORT_RUN_S = 300.0
+"""`train` probes longer runs only: a shorter one soon shows its own pace. At the full rate of
+products, so that the probe takes a few hundredths of the run."""
 
-_PLACES = (1 / 6, 1 / 2, 5 / 6)
-"""Where in the order by size the probed micro-batches stand: a third of the run for each."""
+_PLACES = (1 / 4, 3 / 4)
+"""Where in the order by size the probed micro-batches stand: half of the run for each."""
 
 _CHECKPOINT_COPIES = 3
-_TASK = "probe"
+TASK = "probe"
+"""Under this name the probe reports its progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +89,14 @@ def probe(
     import torch
 
     settings = run.settings
-    report(Progress(_TASK, 0, 3, detail="products and memory"))
+    report(Progress(TASK, 0, 3, detail="products and memory"))
     rate = product_rate(shape.hidden, shape.widest, DTYPES[settings.precision], clock=clock)
     work = total_work(one for step in run.work(padded=PADDED) for one in step)
     if operations(shape, work) / rate < least_s:
-        report(ProgressEnded(_TASK))
+        report(ProgressEnded(TASK))
         return None
     reading = memory_rate(clock=clock)
-    report(Progress(_TASK, 1, 3, detail="micro-batches of the run on fewer layers"))
+    report(Progress(TASK, 1, 3, detail="micro-batches of the run on fewer layers"))
     batches = typical_batches(run)
     longest = max(sum(len(row.ids) for row in batch) for batch in batches)
     depths = depths_for(
@@ -103,7 +105,7 @@ def probe(
     measured = measure(
         base.config, shape, settings, batches, depths=depths, padded=PADDED, clock=clock
     )
-    report(Progress(_TASK, 2, 3, detail="disk"))
+    report(Progress(TASK, 2, 3, detail="disk"))
     adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
     writing = Writing(
         checkpoint_bytes=4 * _CHECKPOINT_COPIES * adapter,
@@ -111,7 +113,7 @@ def probe(
         disk_rate=disk_rate(settings.output_dir),
         memory_rate=reading,
     )
-    report(ProgressEnded(_TASK))
+    report(ProgressEnded(TASK))
     machine = Machine(
         threads=torch.get_num_threads(),
         product_rate=rate,
@@ -130,7 +132,7 @@ def probe(
 
 
 def typical_batches(run: Run) -> list[Sequence[TokenRow]]:
-    """Three micro-batches of the run, each in the middle of a third of them by tokens."""
+    """Two micro-batches of the run, each in the middle of a half of them by tokens."""
     rows = run.train.used
     batches = [
         [rows[index] for index in batch] for step in run.steps for batch in step.micro_batches

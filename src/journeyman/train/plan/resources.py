@@ -1,7 +1,8 @@
 """What this process can have: memory by the kernel and by cgroups, space on the disk."""
 
+import ctypes
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -97,3 +98,24 @@ def free_bytes(folder: Path) -> int:
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
+
+
+def peak_growth_bytes(act: Callable[[], object], *, proc: Path = PROC) -> int | None:
+    """How much more memory than before this process held at the most during a call.
+
+    None where the kernel does not let a process reset its own peak.
+    """
+    # What was freed and kept for later would hide new needs.
+    ctypes.CDLL(None).malloc_trim(0)
+    try:
+        (proc / "self" / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return None
+    before = _status_bytes(proc, "VmRSS")
+    act()
+    return max(0, _status_bytes(proc, "VmHWM") - before)
+
+
+def _status_bytes(proc: Path, name: str) -> int:
+    lines = (proc / "self" / "status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
