@@ -41,7 +41,7 @@ def test_success_by_the_length_of_answers_that_were_cut_off(tmp_path: Path) -> N
         return Answer(text, "length", 2.0, 1.0, 20, 512)
 
     result = evaluate(
-        settings_in(tmp_path, test, suites="held-out", sandbox=False),
+        settings_in(tmp_path, test, suites="held-out", sandbox="none"),
         open_engine=engines(cut_off, cut_off),
     )
     assert state(result, "success")[0] == "FAIL"
@@ -57,7 +57,7 @@ def test_errors_that_count_as_no_time(tmp_path: Path) -> None:
         return said(RIGHT, latency_s=20.0)
 
     result = evaluate(
-        settings_in(tmp_path, rows(31), suites="held-out", sandbox=False),
+        settings_in(tmp_path, rows(31), suites="held-out", sandbox="none"),
         open_engine=engines(failing),
     )
     tuned = result.arm("tuned")
@@ -89,7 +89,7 @@ def test_a_harness_that_runs_no_test(tmp_path: Path) -> None:
         for one in rows(4, checks=1)
     ]
     verdict = evaluate(
-        settings_in(tmp_path, test, suites="held-out", sandbox=False), open_engine=never
+        settings_in(tmp_path, test, suites="held-out", sandbox="none"), open_engine=never
     ).verdict
     assert verdict.label == "INVALID"
     assert "4 of 4 tasks have checks that run no test" in verdict.reasons[0]
@@ -108,7 +108,7 @@ def test_a_machine_that_was_training_meanwhile(
 
     monkeypatch.setattr("journeyman.evaluate.answers.usage", busy)
     result = evaluate(
-        settings_in(tmp_path, rows(31), suites="held-out", sandbox=False), open_engine=engines()
+        settings_in(tmp_path, rows(31), suites="held-out", sandbox="none"), open_engine=engines()
     )
     assert state(result, "latency")[0] == "INCONCLUSIVE"
     assert "not idle: other programs kept 0.60 of" in state(result, "latency")[1]

@@ -179,7 +179,7 @@ def test_a_result_without_answers_cannot_be_scored_again(tmp_path: Path) -> None
 def test_excluded_tasks_verify(tmp_path: Path) -> None:
     if find_sandbox() is None:
         pytest.skip("no sandbox on this machine")
-    settings = suite_settings(tmp_path, suites="held-out", sandbox=True)
+    settings = suite_settings(tmp_path, suites="held-out", sandbox="strict")
     rows = [row(f"Task number {n}: `double`.", "```python\ndef double(x):\n    return x * 2\n```",
                 checks=1) for n in range(2)]  # fmt: skip
     rows.append(row("Task number 3: `double`.", "I do not know.", checks=1))

@@ -22,7 +22,7 @@ Report = dict[str, Any]
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     """The result file of an evaluation of eight tasks."""
-    settings = settings_in(tmp_path, rows(8), suites="held-out", sandbox=False)
+    settings = settings_in(tmp_path, rows(8), suites="held-out", sandbox="none")
     evaluate(settings, open_engine=engines())
     return settings.output
 

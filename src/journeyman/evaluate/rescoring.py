@@ -28,16 +28,17 @@ def rescored(settings: EvaluateSettings, report: Reporter) -> Evaluation:
             hint="evaluate without --rescore",
         )
     tasks = [*stored.tasks, *(task for suite in stored.suites for task in suite.tasks)]
-    check_code = find_checker(tasks, report, wanted=settings.sandbox)
+    checker = find_checker(tasks, report, profile=settings.sandbox)
+    check_code = checker.run
     canaries = try_canaries(stored.tasks, check_code, report)
     counted = canaries.counted(stored.tasks)
     items = score_all([as_item(item) for item in stored.items], counted, check_code, report)
     suites = tuple(_again(suite, check_code, report) for suite in stored.suites)
-    sandbox = "strict" if check_code else "none"
+    place = replace(stored.environment, sandbox=checker.profile, self_test=checker.self_test)
     return concluded(
         replace(
             findings_of(stored),
-            environment=replace(stored.environment, sandbox=sandbox),
+            environment=place,
             items=tuple(items),
             excluded=canaries.excluded,
             reference=canaries.reference,

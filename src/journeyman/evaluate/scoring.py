@@ -31,6 +31,11 @@ class Checker(Struct, frozen=True):
     run: CheckCode | None
     self_test: SelfTest
 
+    @property
+    def profile(self) -> str:
+        """The sandbox's profile, `none` where code is not run."""
+        return self.self_test.profile if self.run is not None else "none"
+
 
 def find_checker(tasks: Sequence[Task], report: Reporter, *, profile: SandboxProfile) -> Checker:
     """A sandbox of this profile and of no other, after it held against the short self test."""
