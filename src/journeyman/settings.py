@@ -156,7 +156,9 @@ class TrainSettings:
     precision: Precision = "auto"
     """Arithmetic of the frozen products: bf16 where the processor has it, else fp32."""
     threads: int | None = None
-    """Processor threads; by default one for each core."""
+    """Processor threads, of each process; by default one for each core."""
+    processes: int | Literal["auto"] = 1
+    """Processes that share each step on this machine; auto is one for each NUMA node (socket)."""
     seed: int = SEED
     """Seed of the adapter, the order of the rows and the dropout."""
 

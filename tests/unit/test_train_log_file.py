@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from journeyman.errors import MachineError
 from journeyman.events import Caution, Event, Note, Progress, ProgressEnded
 from journeyman.train.log_file import LOG, LogFile, last_lines
@@ -31,14 +33,21 @@ def test_every_event_is_written_and_handed_on(tmp_path: Path) -> None:
     assert len(events) == 2
 
 
-def test_of_progress_the_first_and_the_last_line_are_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "lines"),
+    [(30.0, ["9 steps"]), (0.0, [f"train {n}/3 tokens" for n in (1, 2, 3)] + ["9 steps"])],
+)
+def test_of_progress_a_line_is_written_every_so_many_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, lines: list[str]
+) -> None:
+    monkeypatch.setattr("journeyman.train.log_file.SECONDS_BETWEEN_LINES", seconds)
     events: list[Event] = []
     log = LogFile(tmp_path, events.append)
-    for done in range(1, 101):
-        log.report(Progress("train", done, 100, "tokens"))
+    for done in range(1, 4):
+        log.report(Progress("train", done, 3, "tokens"))
     log.report(ProgressEnded("train", "9 steps"))
-    assert written(tmp_path) == ["train 1/100 tokens", "train 100/100 tokens", "9 steps"]
-    assert len(events) == 101
+    assert written(tmp_path) == lines
+    assert len(events) == 4
 
 
 def test_a_log_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ A command's module is imported when it is called, so that `--help` stays quick.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
@@ -39,11 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line. Gives the exit code; errors of the user's never show a traceback."""
-    try:
-        result = application(arguments)(
+    """Run one command line. Gives the exit code."""
+    return guarded(
+        lambda: application(arguments)(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        ),
+        arguments,
+    )
+
+
+def guarded(act: Callable[[], object], arguments: Sequence[str]) -> int:
+    """The exit code of an act; errors of the user's are said and never show a traceback."""
+    try:
+        result = act()
     except BrokenPipeError:
         sys.stderr.close()
         return 0

@@ -1,11 +1,15 @@
 """`journeyman train`."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from journeyman.console import Console
+from journeyman.errors import Interrupted, UsageError
+from journeyman.events import Note, ignore
 from journeyman.settings import Preset, TrainSettings
 
 
@@ -28,7 +32,7 @@ def train(
         Path | None,
         Parameter(help="Compute a step again that had no finite loss: a replay-step-N folder."),
     ] = None,
-) -> None:
+) -> int | None:
     """From a dataset and a base model to a LoRA adapter."""
     del config, preset  # `journeyman.cli.presets` has read them, before the flags were parsed
     if watch is not None:
@@ -36,15 +40,52 @@ def train(
 
         with Console() as console:
             follow(watch, console)
-        return
-    from journeyman.train.stage import train as act
-
-    with Console() as console:
-        if replay is not None:
+        return None
+    if replay is not None:
+        with Console() as console:
             _replay(replay, console)
-            return
-        trained = act(settings, console.report)
-        console.data(str(trained.final_model))
+        return None
+    if settings.processes != 1:
+        return _together(settings)
+    act(settings)
+    return None
+
+
+def act(settings: TrainSettings) -> None:
+    """Train in this process; of several processes only the first one speaks."""
+    from journeyman.train.processes import PeerLost, rank_here
+    from journeyman.train.stage import train as trained_by
+
+    is_first = rank_here() == 0
+    with Console() as console:
+        try:
+            trained = trained_by(settings, console.report if is_first else ignore)
+        except Interrupted as error:
+            if is_first or isinstance(error, PeerLost):
+                raise
+            sys.exit(error.exit_code)  # process 0 says it
+        if is_first:
+            console.data(str(trained.final_model))
+
+
+def _together(settings: TrainSettings) -> int:
+    """Train in as many processes as were asked for, each on its own processors."""
+    from journeyman.cli.train_process import command
+    from journeyman.train.launching import launch
+    from journeyman.train.places import layout
+    from journeyman.train.processes import size_here
+    from journeyman.train.resolved import require_usable
+
+    if size_here() > 1:
+        raise UsageError(
+            "`--processes` was given to a process that torchrun has started",
+            hint="leave out one of them",
+        )
+    require_usable(settings)
+    found = layout(settings.processes)
+    with Console() as console:
+        console.report(Note(found.reason))
+    return launch(command(replace(settings, processes=1)), found)
 
 
 def _replay(folder: Path, console: Console) -> None:

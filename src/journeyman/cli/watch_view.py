@@ -25,7 +25,7 @@ def view(folder: Path, sight: Sight) -> RenderableType:
     parts: list[RenderableType] = [Rule(str(folder), align="left", style="dim")]
     parts.append(Text(headline(sight), style=_STYLES.get(sight.verdict, "bold")))
     if sight.status is not None:
-        parts += [_bar(sight.status), _facts(sight)]
+        parts += [_bar(sight), _facts(sight)]
     for one in sight.advice:
         parts.append(Text(f"warning: {one.text}", style="yellow"))
         parts.append(Text(f"hint: {one.hint}"))
@@ -53,7 +53,8 @@ def one_line(sight: Sight) -> str:
         return sight.why
     status = sight.status
     figures = [f"{name} {value}" for name, value in _figures(status) if name in _IN_A_LINE]
-    eta = [f"eta {duration(status.eta_s)}"] if status.eta_s else []
+    eta_s = _eta_s(sight)
+    eta = [f"eta {duration(eta_s)}"] if eta_s else []
     return "  ".join([headline(sight), *figures, *eta])
 
 
@@ -75,21 +76,29 @@ def _of(done: int, total: int | None) -> str:
     return f"{done}" if total is None else f"{done}/{total}"
 
 
-def _bar(status: Status) -> RenderableType:
-    if not status.tokens_total or status.tokens_done is None:
+def _bar(sight: Sight) -> RenderableType:
+    status = sight.status
+    if status is None or not status.tokens_total or status.tokens_done is None:
         return Text("")
     share = status.tokens_done / status.tokens_total
     grid = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=1.0, completed=share, width=_CURVE_WIDTH)
-    grid.add_row(bar, f"{share:.0%}", _time_left(status))
+    grid.add_row(bar, f"{share:.0%}", _time_left(sight))
     return Padding(grid, (1, 0))
 
 
-def _time_left(status: Status) -> str:
-    if not status.eta_s:
+def _time_left(sight: Sight) -> str:
+    eta_s = _eta_s(sight)
+    if not eta_s:
         return ""
-    moment = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=status.eta_s)
-    return f"{duration(status.eta_s)} left, until about {moment:%a %H:%M}"
+    moment = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=eta_s)
+    return f"{duration(eta_s)} left, until about {moment:%a %H:%M}"
+
+
+def _eta_s(sight: Sight) -> float | None:
+    """The run's own estimate, while there is still something to wait for."""
+    is_over = sight.verdict in ("dead", "over")
+    return None if is_over or sight.status is None else sight.status.eta_s
 
 
 def _facts(sight: Sight) -> RenderableType:

@@ -41,9 +41,10 @@ class LogFile:
         self._write([f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else [])])
 
     def _is_due(self, event: Progress) -> bool:
+        """Whether so much time has passed since the task's last line, or since it began."""
         now = time.monotonic()
-        last = self._last_progress.get(event.task)
-        if last is not None and now - last < SECONDS_BETWEEN_LINES and event.done != event.total:
+        since = self._last_progress.setdefault(event.task, now)
+        if now - since < SECONDS_BETWEEN_LINES:
             return False
         self._last_progress[event.task] = now
         return True

@@ -7,22 +7,25 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
 from journeyman.settings import TrainSettings
 from journeyman.train.batches import Step, by_length
 from journeyman.train.engine import Tally, TrainingEngine, total
-from journeyman.train.fit import split
+from journeyman.train.fit import Batches, split
 from journeyman.train.fitting import Fitter
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.plan.records import Hours
+from journeyman.train.processes import ALONE, Group
 from journeyman.train.progress import Meter
 from journeyman.train.replay import NotFinite, dropout_seed
 from journeyman.train.rows import TokenRow
 from journeyman.train.schedule import learning_rate
+from journeyman.train.sharing import agree, sum_gradients, summed
 from journeyman.train.spikes import spike_caution
-from journeyman.train.state import State, after_micro_batch, after_step, after_validation
+from journeyman.train.state import State, after_micro_batches, after_step, after_validation
 from journeyman.train.stopping import Stopped, StopRequest
 
 
@@ -54,6 +57,7 @@ class Trainer:
     stop: StopRequest
     meter: Meter
     report: Reporter
+    group: Group = ALONE
 
     def fit(self, state: State, record: Callable[[State], None]) -> State:
         """Take all steps that `state` has not taken; `record` gets each new state.
@@ -108,22 +112,40 @@ class Trainer:
         weight = 1 / sum(self.job.rows[index].trained_tokens for index in step.rows)
         if state.in_step is None:
             self.optimizer.clear()
+        agree(self.group, self.engine.parameters())
         batches = split(step.micro_batches, state.fit)
         self.meter.begin_step(state, step, micro_batches=len(batches), lr=self._learning_rate(step))
-        for number in range(state.micro_batch, len(batches)):
+        for number in range(state.micro_batch, len(batches), self.group.size):
             self._stop_if_asked(state)
-            started = time.monotonic()
-            rows = [self.job.rows[index] for index in batches[number]]
-            seed = dropout_seed(self.job.settings.seed, step.number, number)
-            found = self.engine.backward(rows, weight=weight, seed=seed)
-            if not math.isfinite(found.loss_sum):
-                raise NotFinite("the loss", state, step, [row.id for row in rows])
-            state = after_micro_batch(state, found, seconds=time.monotonic() - started)
+            state = self._round(state, step, batches, number=number, weight=weight)
             self.meter.add(state)
+        sum_gradients(self.group, self.optimizer)
         return state
 
+    def _round(
+        self, state: State, step: Step, batches: Batches, *, number: int, weight: float
+    ) -> State:
+        """The state with one more micro-batch of each process, the first of them `number`."""
+        started = time.monotonic()
+        mine = number + self.group.rank
+
+        def backward() -> Tally:
+            if mine >= len(batches):
+                return Tally()  # the last round of a step may have fewer than there are processes
+            rows = [self.job.rows[index] for index in batches[mine]]
+            seed = dropout_seed(self.job.settings.seed, step.number, mine)
+            return self.engine.backward(rows, weight=weight, seed=seed)
+
+        found = summed(self.group, backward)
+        if found.not_finite is not None:
+            rows = [self.job.rows[index] for index in batches[number + found.not_finite]]
+            raise NotFinite("the loss", state, step, [row.id for row in rows])
+        count = min(self.group.size, len(batches) - number)
+        seconds = time.monotonic() - started
+        return after_micro_batches(state, found.tally, count=count, seconds=seconds)
+
     def _stop_if_asked(self, state: State) -> None:
-        if self.stop.asked:
+        if self.group.any_stop(self.stop.asked):
             raise Stopped(state)
 
     def validated(self, state: State) -> State:
@@ -142,9 +164,13 @@ class Trainer:
     def _validated(self, state: State, batches: Sequence[Sequence[int]]) -> State:
         """The state with the loss over all trained tokens of the validation split."""
         tally = Tally()
-        for batch in split(batches, state.fit):
+        parts = split(batches, state.fit)
+        agree(self.group, self.engine.parameters())
+        for number in range(0, len(parts), self.group.size):
             self._stop_if_asked(state)
-            tally = total((tally, self.engine.loss([self.job.val_rows[at] for at in batch])))
+            mine = parts[number + self.group.rank :][:1]
+            found = summed(self.group, partial(self._loss_of, mine))
+            tally = total((tally, found.tally))
             self.meter.validating(state, tally)
         when = f"after step {state.step}" if state.step else "of the base"
         self.meter.end_validation()
@@ -156,3 +182,7 @@ class Trainer:
         count = len(self.job.val_rows)
         self.report(Note(f"validation loss {when}: {tally.loss:.4f} nats a token ({count} rows)"))
         return after_validation(state, tally)
+
+    def _loss_of(self, batches: Batches) -> Tally:
+        """The loss of one batch of the validation split, or of none."""
+        return total(self.engine.loss([self.job.val_rows[at] for at in one]) for one in batches)

@@ -41,6 +41,10 @@ class Optimizer:
                 raise ValueError(f"the gradient of `{name}` has shape {tuple(tensors[name].shape)}")
             parameter.grad = tensors[name].clone()
 
+    def no_gradients(self) -> dict[str, Tensor]:
+        """Zeros in the shapes of the gradients, in the parameters' order."""
+        return {name: torch.zeros_like(one.detach()) for name, one in self._parameters.items()}
+
     def clip(self, max_norm: float) -> float:
         """Scale the gradients to at most this norm; gives the norm before, finite or not."""
         return float(torch.nn.utils.clip_grad_norm_(self._parameters.values(), max_norm))
@@ -58,6 +62,14 @@ class Optimizer:
             for name, parameter in self._parameters.items()
             for moment in _MOMENTS
             if parameter in self._adamw.state
+        }
+
+    def no_moments(self) -> dict[str, Tensor]:
+        """Zeros in the shapes of all moments, for `restore`."""
+        return {
+            f"{moment}.{name}": zeros
+            for name, zeros in self.no_gradients().items()
+            for moment in _MOMENTS
         }
 
     def restore(self, tensors: Mapping[str, Tensor], *, step: int) -> None:

@@ -6,6 +6,7 @@ not end the run: the last good one stays.
 
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from journeyman.errors import MachineError
@@ -21,6 +22,8 @@ from journeyman.train.state import State
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+NONE: Mapping[str, "Tensor"] = MappingProxyType({})
 
 
 class Recorder:
@@ -65,10 +68,11 @@ class Recorder:
         self._curves.add_validations(state)
         self._adviser.look(state)
 
-    def save(self, state: State) -> None:
+    def save(self, state: State, gradients: Mapping[str, "Tensor"] = NONE) -> None:
         """Save a state where it is not on the disk yet; a failure is said, and the run goes on.
 
-        Right only while parameters, moments and gradients are those of the state.
+        Right only while parameters and moments are those of the state. gradients: of the
+        micro-batches of the step in hand.
         Raises IntegrityError where the disk fails.
         """
         if state.place <= self._saved:
@@ -76,7 +80,7 @@ class Recorder:
         self._meter.saving(state)
         started = time.monotonic()
         try:
-            save_checkpoint(state, self._tensors(state), self._settings)
+            save_checkpoint(state, self._tensors(gradients), self._settings)
         except MachineError as error:
             self._is_overdue = True
             self._report(
@@ -91,11 +95,11 @@ class Recorder:
         self._saves += 1
         self._saved, self._is_overdue = state.place, False
 
-    def _tensors(self, state: State) -> Tensors:
+    def _tensors(self, gradients: Mapping[str, "Tensor"]) -> Tensors:
         return Tensors(
             parameters=self._parameters,
             moments=self._optimizer.tensors(),
-            gradients=self._optimizer.gradients() if state.micro_batch else {},
+            gradients=gradients,
         )
 
     @property

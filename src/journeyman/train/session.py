@@ -25,9 +25,11 @@ from journeyman.train.outages import outage, read_start, write_start
 from journeyman.train.outputs import Trained, write_final
 from journeyman.train.pace import Pace
 from journeyman.train.picture import draw_losses
+from journeyman.train.processes import Group, PeerLost
 from journeyman.train.progress import Meter
 from journeyman.train.recorder import Recorder
 from journeyman.train.replay import NotFinite, write_replay
+from journeyman.train.sharing import gather_gradients, share_start
 from journeyman.train.state import State, with_change
 from journeyman.train.stopping import Stopped, StopRequest
 from journeyman.train.threads import using_threads
@@ -36,15 +38,21 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def run_job(
-    job: Job, base: BaseModel, identity: Identity, found: Found | None, report: Reporter
+    job: Job,
+    base: BaseModel,
+    identity: Identity,
+    found: Found | None,
+    *,
+    group: Group,
+    report: Reporter,
 ) -> Trained:
-    """Load the base, take the steps that are left, and write `final_model/`."""
+    """Load the base, take the steps that are left, and write `final_model/`; as process 0."""
     settings = job.settings
     before = outage(settings.output_dir)
     if before is not None:
         report(before.caution())
     with (
-        heartbeat(settings.output_dir, report) as beating,
+        heartbeat(settings.output_dir, report, process_count=group.size) as beating,
         StopRequest(patient=False) as stop,
         using_threads(settings.threads) as threads,
     ):
@@ -57,7 +65,7 @@ def run_job(
             adopted=lambda fit: write_start(settings.output_dir, fit),
             report=report,
         )
-        state = State(identity, arithmetic(), fit=read_start(settings.output_dir).fit)
+        state = State(identity, arithmetic(group.size), fit=read_start(settings.output_dir).fit)
         if found is None:
             initialise(engine.parameters(), seed=settings.seed)
         else:
@@ -67,8 +75,9 @@ def run_job(
         if before is not None and before.for_memory and not before.is_of_the_base:
             state = fitter.after_kill(state, [x for step in job.steps for x in step.micro_batches])
         write_start(settings.output_dir, state.fit)
+        state = _shared_start(group, state, optimizer, found)
         stop.patient = True
-        meter = _meter(state, job, beating, report)
+        meter = meter_of(state, job, beating, report)
         with Curves(settings.output_dir / "logs", state, report) as curves:
             recorder = Recorder(
                 settings,
@@ -89,6 +98,7 @@ def run_job(
                 stop=stop,
                 meter=meter,
                 report=report,
+                group=group,
             )
             try:
                 state = _fitted(trainer, recorder)
@@ -104,12 +114,14 @@ def load_engine(base: BaseModel, settings: TrainSettings, report: Reporter) -> H
     return HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
 
 
-def arithmetic() -> str:
+def arithmetic(processes: int = 1) -> str:
     """What the bits of a result depend on beside its identity."""
-    return f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    together = f", {processes} processes" if processes > 1 else ""
+    return f"torch {torch.__version__}, {torch.get_num_threads()} threads{together}"
 
 
-def _meter(state: State, job: Job, beating: Heartbeat, report: Reporter) -> Meter:
+def meter_of(state: State, job: Job, beating: Heartbeat, report: Reporter) -> Meter:
+    """The meter of a run that begins with a state."""
     rows = job.rows
     return Meter(
         state,
@@ -137,9 +149,9 @@ def _fitted(trainer: Trainer, recorder: Recorder) -> State:
     try:
         return trainer.fit(recorder.state, recorder.record)
     except Stopped as error:
-        recorder.save(error.state)
+        recorder.save(error.state, gather_gradients(trainer.group, error.state, trainer.optimizer))
         raise Interrupted(f"{error.message}; {recorder.saved}", hint=error.hint) from error
-    except OutOfMemory:
+    except (OutOfMemory, PeerLost):
         # Raised between updates, so that the parameters are still those of the last step.
         recorder.save(recorder.state)
         raise
@@ -176,17 +188,29 @@ def _restored(found: Found, start: State, engine: TrainingEngine, optimizer: Opt
             # The process that found out that memory does not suffice has not reached a checkpoint.
             change = Change(state.step, "fit", str(state.fit), str(start.fit))
             state = replace(with_change(state, change), fit=start.fit)
-        if state.in_step is not None:
-            optimizer.restore_gradients(_tensors(found.folder / GRADIENTS))
     except (KeyError, ValueError) as error:
-        raise IntegrityError(
-            f"`{found.folder}` does not fit the model: {error}",
-            hint="go on with the version that wrote it, or use --fresh",
-        ) from error
+        raise _misfit(found, error) from error
     if state.arithmetic == start.arithmetic:
         return state
     change = Change(state.step, "arithmetic", state.arithmetic, start.arithmetic)
     return replace(state, arithmetic=start.arithmetic, lineage=(*state.lineage, change))
+
+
+def _shared_start(group: Group, state: State, optimizer: Optimizer, found: Found | None) -> State:
+    """The state that every process begins with, with gradients in place where it is in a step."""
+    if found is None or state.in_step is None:
+        return share_start(group, state, optimizer, {})
+    try:
+        return share_start(group, state, optimizer, _tensors(found.folder / GRADIENTS))
+    except (KeyError, ValueError) as error:
+        raise _misfit(found, error) from error
+
+
+def _misfit(found: Found, error: KeyError | ValueError) -> IntegrityError:
+    return IntegrityError(
+        f"`{found.folder}` does not fit the model: {error}",
+        hint="go on with the version that wrote it, or use --fresh",
+    )
 
 
 def _report_restored(found: Found, state: State, steps: int, report: Reporter) -> None:

@@ -1,5 +1,9 @@
 """`train`: a dataset and a base model in, a LoRA adapter out; safe to stop and to run again."""
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
 from msgspec import Struct
 
 from journeyman.errors import JourneymanError
@@ -16,11 +20,13 @@ from journeyman.train.earlier import (
     require_steps_left,
     starting_point,
 )
-from journeyman.train.identity import Identity, identity_of
+from journeyman.train.identity import Identity, identity_of, require_same
 from journeyman.train.log_file import LogFile
 from journeyman.train.outputs import Trained, write_config
+from journeyman.train.places import take_place_of_torchrun
 from journeyman.train.plan.lines import told
-from journeyman.train.plan.records import Plan
+from journeyman.train.plan.records import Hours, Plan
+from journeyman.train.processes import Group, joined, require_one
 from journeyman.train.resolved import require_usable, resolved
 from journeyman.train.rows import (
     Rows,
@@ -30,6 +36,9 @@ from journeyman.train.rows import (
     require_rows,
 )
 from journeyman.train.schedule import warmup_steps
+
+if TYPE_CHECKING:
+    from journeyman.train.loop import Job
 
 ENGINE = "hf"
 
@@ -45,16 +54,52 @@ def train(settings: TrainSettings, report: Reporter = ignore) -> Trained:
     Raises UsageError, DataRefused, MachineError, IntegrityError; Interrupted when stopped.
     """
     require_usable(settings)
-    with owned(settings.output_dir):
-        log = LogFile(settings.output_dir, report)
-        try:
-            return _done_or_trained(settings, log.report)
-        except JourneymanError as error:
-            log.failed(error)
-            raise
+    require_one(settings)
+    place = take_place_of_torchrun()
+    if place is not None and settings.threads is None:
+        settings = replace(settings, threads=place.threads)
+    with joined() as group:
+        if group.rank:
+            return _followed(settings, group)
+        with owned(settings.output_dir):
+            log = LogFile(settings.output_dir, report)
+            try:
+                trained = _done_or_trained(settings, group, log.report)
+            except JourneymanError as error:
+                log.failed(error)
+                raise
+        group.text_from_first(msgspec.json.encode(trained, enc_hook=str).decode())
+        return trained
 
 
-def _done_or_trained(settings: TrainSettings, report: Reporter) -> Trained:
+class _Start(Struct, frozen=True):
+    """What process 0 tells the others before any of them loads the base."""
+
+    identity: Identity
+    is_finished: bool
+
+
+def _followed(settings: TrainSettings, group: Group) -> Trained:
+    """The result of a run in which this process computes its share and writes nothing."""
+    from journeyman.model.base import find_base
+
+    base = find_base(settings.base, ignore)
+    settings = resolved(settings, ignore)
+    data = _read_data(settings, base, ignore)
+    start = msgspec.json.decode(group.text_from_first(""), type=_Start)
+    # Another machine may hold another file under the same name, or lack an instruction.
+    identity = identity_of(settings, base, engine=ENGINE)
+    require_same(start.identity, identity, where="process 0")
+    if not start.is_finished:
+        from journeyman.train.following import follow_job
+
+        follow_job(_job(settings, data, _planned(settings, data, ignore)), base, group)
+    return msgspec.json.decode(
+        group.text_from_first(""), type=Trained, dec_hook=lambda kind, text: kind(text)
+    )
+
+
+def _done_or_trained(settings: TrainSettings, group: Group, report: Reporter) -> Trained:
     from journeyman.model.base import find_base
 
     report(StageStarted("train", f"`{settings.data_dir}` into `{settings.output_dir}`"))
@@ -66,10 +111,14 @@ def _done_or_trained(settings: TrainSettings, report: Reporter) -> Trained:
     if settings.fresh and (aside := move_aside(settings.output_dir)):
         report(Note(f"the earlier run was moved to `{aside}`"))
     done = finished(settings, identity, report)
+    found = None if done else starting_point(settings, identity, report)
+    start = _Start(identity, is_finished=done is not None)
+    group.text_from_first(msgspec.json.encode(start).decode())
     if done is not None:
         return done
-    found = starting_point(settings, identity, report)
-    return _trained(settings, base, data, identity=identity, found=found, report=report)
+    return _trained(
+        settings, base, data, identity=identity, found=found, group=group, report=report
+    )
 
 
 def _read_data(settings: TrainSettings, base: BaseModel, report: Reporter) -> _Data:
@@ -149,11 +198,18 @@ def _trained(
     *,
     identity: Identity,
     found: Found | None,
+    group: Group,
     report: Reporter,
 ) -> Trained:
     steps = _planned(settings, data, report)
     require_steps_left(found, len(steps))
-    plan = _forecast(settings, base, data, steps[found.state.step :] if found else steps, report)
+    plan = None
+    if group.size > 1:
+        # A forecast is of one process; the time left is measured as the run goes on.
+        _report_shares(steps, data, group, report)
+    else:
+        left = steps[found.state.step :] if found else steps
+        plan = _forecast(settings, base, data, left, report)
     write_config(
         settings,
         identity,
@@ -166,15 +222,35 @@ def _trained(
         },
     )
     # Here and not above: a run that is refused or finished needs no torch.
-    from journeyman.train.loop import Job
     from journeyman.train.session import run_job
 
-    job = Job(
+    job = _job(settings, data, steps, hours=plan.hours if plan else None)
+    return run_job(job, base, identity, found, group=group, report=report)
+
+
+def _job(
+    settings: TrainSettings, data: _Data, steps: tuple[Step, ...], *, hours: Hours | None = None
+) -> "Job":
+    from journeyman.train.loop import Job
+
+    return Job(
         settings=settings,
         rows=data.train.used,
         val_rows=data.val.used,
         steps=steps,
         validated_steps=validated_steps(settings, steps),
-        hours=plan.hours if plan else None,
+        hours=hours,
     )
-    return run_job(job, base, identity, found, report)
+
+
+def _report_shares(steps: tuple[Step, ...], data: _Data, group: Group, report: Reporter) -> None:
+    from journeyman.train.sharing import busy_share
+
+    lengths = [len(row.ids) for row in data.train.used]
+    busy = busy_share([step.micro_batches for step in steps], lengths, group.size)
+    report(
+        Note(
+            f"{group.size} processes share the micro-batches of each step; by tokens each works "
+            f"{busy:.0%} of the time"
+        )
+    )

@@ -102,10 +102,12 @@ class State(Struct, frozen=True):
         return any(one.step == self.step for one in self.validations)
 
 
-def after_micro_batch(state: State, tally: Tally, *, seconds: float) -> State:
-    """The state with one more micro-batch of the step in hand."""
+def after_micro_batches(state: State, tally: Tally, *, count: int, seconds: float) -> State:
+    """The state with so many more micro-batches of the step in hand."""
     before = state.in_step or InStep()
-    done = InStep(before.micro_batches + 1, total((before.tally, tally)), before.seconds + seconds)
+    done = InStep(
+        before.micro_batches + count, total((before.tally, tally)), before.seconds + seconds
+    )
     return replace(state, in_step=done)
 
 

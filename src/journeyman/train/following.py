@@ -1,0 +1,52 @@
+"""The other processes of a run: they compute what process 0 writes down, and write nothing."""
+
+from journeyman.events import ignore
+from journeyman.records import BaseModel
+from journeyman.train.fitting import Fitter
+from journeyman.train.heartbeat import Heartbeat
+from journeyman.train.loop import Job, Trainer
+from journeyman.train.optimizer import Optimizer
+from journeyman.train.processes import Group
+from journeyman.train.session import load_engine, meter_of
+from journeyman.train.sharing import gather_gradients, share_start
+from journeyman.train.status import Status, new_status
+from journeyman.train.stopping import Stopped, StopRequest
+from journeyman.train.threads import using_threads
+
+
+class Silence(Heartbeat):
+    """A heartbeat that nobody hears: process 0 speaks for the run."""
+
+    def __init__(self) -> None:
+        self.status = new_status("starting")
+
+    def beat(self, status: Status) -> None:
+        """Say nothing."""
+
+
+def follow_job(job: Job, base: BaseModel, group: Group) -> None:
+    """Take this process's share of all steps that are left. Raises what ends the run early."""
+    settings = job.settings
+    with StopRequest(patient=False) as stop, using_threads(settings.threads):
+        engine = load_engine(base, settings, ignore)
+        optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
+        fitter = Fitter(engine, allowed=settings.fit, adopted=lambda _: None, report=ignore)
+        state = share_start(group, None, optimizer, {})
+        fitter.apply(state.fit)
+        stop.patient = True
+        meter = meter_of(state, job, Silence(), ignore)
+        trainer = Trainer(
+            engine=engine,
+            optimizer=optimizer,
+            fitter=fitter,
+            job=job,
+            stop=stop,
+            meter=meter,
+            report=ignore,
+            group=group,
+        )
+        try:
+            trainer.fit(state, lambda _: None)
+        except Stopped as error:
+            gather_gradients(group, error.state, optimizer)
+            raise

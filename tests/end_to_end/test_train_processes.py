@@ -1,0 +1,195 @@
+"""Runs of two processes: the losses of one, a stop and a death that both notice, other counts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from journeyman.settings import TrainSettings
+from journeyman.train.launching import launch
+from journeyman.train.outputs import Trained
+from journeyman.train.places import layout
+from journeyman.train.stage import train
+from journeyman.train.state import State
+from tests.small_models import small_dataset, small_model
+from tests.training_runs import drawn_steps, names, short_run
+
+# 10 rows by 4 are 3 steps an epoch, of 4, 4 and 2 micro-batches of one row.
+STEPS = 6
+SHAPE = {"epochs": 2.0, "batch_size": 1, "accumulation": 4}
+TOLERANCE = 1e-5
+"""Relative, of a loss. Sums of float32 in another order differ by some 1e-7 of their terms; Adam's
+first steps divide by the gradient's own size, which makes a few 1e-7 of a loss of that."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_model(tmp_path_factory.mktemp("base") / "base", "llama")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
+
+
+def settings(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
+    return short_run(base, data, output_dir, **SHAPE | changes)
+
+
+def command(one: TrainSettings, *, processes: int = 2) -> list[str]:
+    """The command line of a run, after `journeyman train`."""
+    flags = ["--base", one.base, "--data-dir", str(one.data_dir), "--lr", str(one.lr)]
+    flags += ["--output-dir", str(one.output_dir), "--epochs", str(one.epochs), "--threads", "1"]
+    flags += ["--batch-size", str(one.batch_size), "--accumulation", str(one.accumulation)]
+    return [*flags, "--processes", str(processes)] if processes > 1 else flags
+
+
+def started(one: TrainSettings) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "journeyman", "train", *command(one)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def state_of(output_dir: Path) -> State:
+    path = output_dir / f"checkpoint-{STEPS}" / "state.json"
+    return msgspec.json.decode(path.read_bytes(), type=State)
+
+
+def adapter_of(output_dir: Path) -> bytes:
+    return (output_dir / "final_model" / "adapter_model.safetensors").read_bytes()
+
+
+def losses_of(output_dir: Path) -> list[float]:
+    state = state_of(output_dir)
+    return [one.loss for one in state.taken] + [one.loss for one in state.validations]
+
+
+def status_of(output_dir: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((output_dir / "status.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    trained: Trained = train(settings(base, data, folder))
+    assert trained.steps == STEPS
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same run in two processes that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("together")
+    process = started(settings(base, data, folder))
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "2 processes were asked for, on processors" in said
+    assert said.count("validation loss after step 6") == 1
+    assert said.splitlines()[-1] == str(folder / "final_model")
+    return folder
+
+
+def test_two_processes_have_the_losses_of_one(alone: Path, together: Path) -> None:
+    assert losses_of(together) == pytest.approx(losses_of(alone), rel=TOLERANCE)
+    one, other = state_of(alone), state_of(together)
+    counts = [(x.step, x.epoch, x.lr, x.real_tokens, x.computed_tokens) for x in one.taken]
+    assert counts == [
+        (x.step, x.epoch, x.lr, x.real_tokens, x.computed_tokens) for x in other.taken
+    ]
+
+
+def test_only_the_first_process_writes(alone: Path, together: Path) -> None:
+    assert names(together) == names(alone)
+    assert drawn_steps(together, "train/loss") == list(range(1, STEPS + 1))
+    assert len(list((together / "logs").glob("events.*"))) == 1
+    assert status_of(together)["process_count"] == 2
+
+
+def test_torchrun_on_two_machines_gives_the_same_bits(
+    together: Path, base: Path, data: Path, tmp_path: Path
+) -> None:
+    one = settings(base, data, tmp_path)
+    with_port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:29671", "--rdzv-id", "x"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
+    torchrun += ["--nproc-per-node", "1", *with_port, "-m", "journeyman", "train"]
+    machines = [subprocess.Popen([*torchrun, *command(one, processes=1)]) for _ in range(2)]
+    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
+    assert losses_of(tmp_path) == losses_of(together)
+    assert adapter_of(tmp_path) == adapter_of(together)
+
+
+def wait_until(folder: Path, process: "subprocess.Popen[str]", step: int) -> None:
+    """Wait until the run is inside of the step after this one, or has ended."""
+    while process.poll() is None:
+        if (folder / "status.json").exists():
+            status = status_of(folder)
+            if status["step"] == step and status["micro_batch"] == 2:
+                return
+        time.sleep(0.001)
+
+
+STOPPED_BY_ITSELF = """
+import signal, sys
+import msgspec
+from journeyman.errors import Interrupted
+from journeyman.settings import TrainSettings
+from journeyman.train.stage import train
+
+def report(event):
+    if str(getattr(event, "detail", "")).startswith("step 2/"):
+        signal.raise_signal(signal.SIGTERM)
+
+settings = msgspec.json.decode(
+    sys.argv[1], type=TrainSettings, dec_hook=lambda kind, value: kind(value)
+)
+try:
+    train(settings, report)
+except Interrupted as error:
+    sys.exit(error.exit_code)
+"""
+
+
+def test_a_stop_of_one_ends_both_inside_of_a_step_and_the_rest_gives_the_same_bits(
+    together: Path, base: Path, data: Path, tmp_path: Path
+) -> None:
+    one = settings(base, data, tmp_path)
+    text = msgspec.json.encode(one, enc_hook=str).decode()
+    # Events are reported by process 0 alone, so it alone gets the signal, after its first round.
+    assert launch([sys.executable, "-c", STOPPED_BY_ITSELF, text], layout(2)) == 75
+    assert "checkpoint-1-micro-2" in names(tmp_path)
+    again = started(one)
+    said, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, said
+    assert losses_of(tmp_path) == losses_of(together)
+    assert adapter_of(tmp_path) == adapter_of(together)
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(one) for one in text.split()]
+
+
+def test_a_killed_process_ends_the_other_and_one_process_goes_on(
+    alone: Path, base: Path, data: Path, tmp_path: Path
+) -> None:
+    one = settings(base, data, tmp_path)
+    process = started(one)
+    wait_until(tmp_path, process, 2)
+    os.kill(children_of(process.pid)[1], signal.SIGKILL)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    assert "process 1 of 2 was killed by SIGKILL" in said
+    assert "another process of this run has ended" in said
+    train(one)
+    assert losses_of(tmp_path) == pytest.approx(losses_of(alone), rel=TOLERANCE)

@@ -1,0 +1,109 @@
+"""The processes of a run on one machine: pinned, stopped together, ended together."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from journeyman.errors import Interrupted
+from journeyman.train.launching import launch
+from journeyman.train.places import Layout, Place
+
+TWO = Layout(tuple(Place(tuple(sorted(os.sched_getaffinity(0))), 1) for _ in range(2)), "")
+SAYS = (
+    "import os, pathlib, sys, time, signal\n"
+    "def say(name, text=''): pathlib.Path(sys.argv[1], name).write_text(text)\n"
+    "rank = os.environ['RANK']\n"
+)
+
+
+def python(code: str, folder: Path) -> list[str]:
+    return [sys.executable, "-c", SAYS + code, str(folder)]
+
+
+def wait_for(*paths: Path) -> None:
+    end = time.monotonic() + 60
+    while not all(path.exists() for path in paths) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+
+
+def test_each_process_knows_its_number_and_stays_on_its_processors(tmp_path: Path) -> None:
+    code = "say(rank, f'{sorted(os.sched_getaffinity(0))} {os.environ[\"WORLD_SIZE\"]}')"
+    cpu = min(os.sched_getaffinity(0))
+    places = (Place((cpu,), 1), Place(TWO.places[0].cpus, 2))
+    before = os.sched_getaffinity(0)
+    assert launch(python(code, tmp_path), Layout(places, "")) == 0
+    assert (tmp_path / "0").read_text() == f"[{cpu}] 2"
+    assert (tmp_path / "1").read_text() == f"{list(places[1].cpus)} 2"
+    assert os.sched_getaffinity(0) == before
+
+
+def test_an_exit_code_of_one_process_is_that_of_the_run(tmp_path: Path) -> None:
+    assert launch(python("sys.exit(6 if rank == '1' else 0)", tmp_path), TWO) == 6
+
+
+def test_a_killed_process_ends_the_run_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The other one here never notices; a training process does, by its connection.
+    monkeypatch.setattr("journeyman.train.launching._GRACE_S", 0.5)
+    code = (
+        "say(f'pid-{rank}', str(os.getpid()))\n"
+        "if rank == '1': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "time.sleep(600)"
+    )
+    with pytest.raises(Interrupted, match="process 1 of 2 was killed by SIGKILL") as caught:
+        launch(python(code, tmp_path), TWO)
+    assert caught.value.exit_code == 75
+    wait_for(tmp_path / "pid-0")
+    assert not alive(int((tmp_path / "pid-0").read_text()))
+
+
+def test_a_signal_reaches_every_process(tmp_path: Path) -> None:
+    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nsay(rank)\ntime.sleep(600)"
+
+    def interrupt() -> None:
+        wait_for(tmp_path / "0", tmp_path / "1")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    before = signal.getsignal(signal.SIGINT)
+    assert launch(python(code, tmp_path), TWO) == 75
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path: Path) -> None:
+    inner = (
+        "import sys, os, pathlib, time\n"
+        "from journeyman.train.launching import end_with_parent\n"
+        "end_with_parent()\n"
+        "pathlib.Path(sys.argv[1], 'pid-' + os.environ['RANK']).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    outer = (
+        "import sys\n"
+        "from journeyman.train.launching import launch\n"
+        "from journeyman.train.places import Layout, Place\n"
+        f"launch([sys.executable, '-c', {inner!r}, sys.argv[1]],"
+        f" Layout((Place({TWO.places[0].cpus}, 1),) * 2, ''))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", outer, str(tmp_path)])
+    files = [tmp_path / "pid-0", tmp_path / "pid-1"]
+    wait_for(*files)
+    time.sleep(0.2)
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 30
+    while any(alive(int(file.read_text())) for file in files) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not any(alive(int(file.read_text())) for file in files)
