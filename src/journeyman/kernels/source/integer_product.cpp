@@ -32,7 +32,7 @@ void multiply_tile(const std::int16_t* activations, const std::int16_t* weights,
   __m256i sum[tile_rows][2];
 #pragma GCC unroll 4
   for (index_t row = 0; row < tile_rows; ++row) sum[row][0] = sum[row][1] = _mm256_setzero_si256();
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (index_t pair = 0; pair < pairs; ++pair) {
     __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32));
     __m256i right = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32 + 16));
@@ -63,19 +63,32 @@ struct Unit {
   index_t row, rows, column, tiles;
 };
 
+// Sixteen or fewer outputs of one row: sums by the row's scale and the columns'.
+void write_row(const float* sums, float row_scale, const float* column_scale, index_t count, bool accumulate,
+               float* out) {
+  for (index_t i = 0; i < count; i += 8) {
+    const __m256i mask = tail_mask(count - i);
+    __m256 value = _mm256_mul_ps(_mm256_load_ps(sums + i), _mm256_set1_ps(row_scale));
+    if (column_scale != nullptr) value = _mm256_mul_ps(value, _mm256_maskload_ps(column_scale + i, mask));
+    if (accumulate) value = _mm256_add_ps(_mm256_maskload_ps(out + i, mask), value);
+    if (count - i >= 8) {
+      _mm256_storeu_ps(out + i, value);  // masked stores are slow on some processors
+    } else {
+      _mm256_maskstore_ps(out + i, mask, value);
+    }
+  }
+}
+
 void write_out(const Product& product, const Quantised& from, const Unit& unit, index_t first_row,
                const float* sums) {
-  for (index_t row = unit.row; row < std::min(unit.row + unit.rows, from.rows); ++row) {
-    float* out = product.out + (first_row + row) * product.columns;
+  const index_t padded = round_up(unit.rows, tile_rows);
+  for (index_t row = 0; row < unit.rows; ++row) {
+    float* out = product.out + (first_row + unit.row + row) * product.columns;
     for (index_t tile = 0; tile < unit.tiles; ++tile) {
-      const float* sum = sums + (tile * divide_up(unit.rows, tile_rows) * tile_rows + row - unit.row) * tile_columns;
       const index_t left = unit.column + tile * tile_columns;
-      const index_t count = std::min(tile_columns, product.columns - left);
-      for (index_t i = 0; i < count; ++i) {
-        float value = sum[i] * from.scales[row];
-        if (product.column_scale != nullptr) value *= product.column_scale[left + i];
-        out[left + i] = product.accumulate ? out[left + i] + value : value;
-      }
+      const float* scale = product.column_scale == nullptr ? nullptr : product.column_scale + left;
+      write_row(sums + (tile * padded + row) * tile_columns, from.scales[unit.row + row], scale,
+                std::min(tile_columns, product.columns - left), product.accumulate, out + left);
     }
   }
 }

@@ -1,0 +1,124 @@
+"""The int8 kernel against float32: rate at real models' shapes, and accuracy; last line JSON.
+
+Caveats first. Every repetition runs the four products of a shape in turns, in one process: a ratio
+holds when the machine's speed drifts, and one absolute number does not. Each rate is the
+best of its repetitions, each ratio the median of the repetitions' own. Two operations a
+multiplication; the kernel's time includes the rounding of its activations and the packing of the
+weights, and all four products allocate their result.
+
+    venv/bin/python benchmarks/integer_product.py [--repetitions N] [--threads 1 2] [--short]
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import linear
+
+from journeyman.events import Note
+from journeyman.kernels.integer_product import IntegerProduct, find_kernel
+from journeyman.runs import machine, versions
+
+# Tokens, inputs and outputs: one 7B model's attention and MLP, and SmolLM2-135M's.
+LARGE = ((1024, 3584, 3584), (1024, 3584, 18944), (1024, 18944, 3584))
+SMALL = tuple(
+    (tokens, inputs, outputs)
+    for tokens in (512, 1024, 4096)
+    for inputs, outputs in ((576, 960), (576, 3072), (1536, 576))
+)
+HEAD = ((512, 576, 49152),)
+SHORT = ((512, 576, 960), (512, 1536, 576), (512, 3584, 3584))
+
+
+def rates(
+    kernel: IntegerProduct, shape: tuple[int, int, int], repetitions: int
+) -> dict[str, float]:
+    """GOP/s of the four products of one shape, and the kernel's ratios to float32."""
+    tokens, inputs, outputs = shape
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(tokens, inputs, generator=chance)
+    dy = torch.randn(tokens, outputs, generator=chance)
+    weight = torch.randint(-127, 128, (outputs, inputs), dtype=torch.int8, generator=chance)
+    scale = torch.rand(outputs, generator=chance) * 0.01
+    wide = weight.float() * scale[:, None]
+    products: dict[str, Callable[[], object]] = {
+        "float32_forward": lambda: linear(x, wide),
+        "int8_forward": lambda: kernel.forward(x, weight, scale),
+        "float32_backward": lambda: dy @ wide,
+        "int8_backward": lambda: kernel.backward(dy, weight, scale),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in products}
+    for repetition in range(repetitions + 1):
+        for name, product in products.items():
+            start = time.perf_counter()
+            product()
+            if repetition:  # the first one warms up
+                seconds[name].append(time.perf_counter() - start)
+    found = {name: 2 * tokens * inputs * outputs / min(s) / 1e9 for name, s in seconds.items()}
+    for order in ("forward", "backward"):
+        pairs = zip(seconds[f"float32_{order}"], seconds[f"int8_{order}"], strict=True)
+        found[f"{order}_ratio"] = statistics.median(wide_s / own_s for wide_s, own_s in pairs)
+    return found
+
+
+def errors(kernel: IntegerProduct, *, outliers: bool) -> dict[str, float]:
+    """Relative error (Frobenius) against float64 with the same int8 weights: ours and W8A8's."""
+    chance = torch.Generator().manual_seed(1)
+    x, weight = torch.randn(512, 3584, generator=chance), torch.randn(1024, 3584, generator=chance)
+    if outliers:
+        x[:, ::97] *= 60.0  # as in the wide inputs of o_proj and down_proj
+    scale = weight.abs().amax(1) / 127
+    rounded = (weight / scale[:, None]).round().to(torch.int8)
+    wide = rounded.double() * scale.double()[:, None]
+    step = x.abs().amax(1, keepdim=True) / 127
+    found = {
+        "int16_activations": (kernel.forward(x, rounded, scale), x.double() @ wide.T),
+        "int8_activations": ((x / step).round().double() * step @ wide.T, x.double() @ wide.T),
+        "bfloat16_activations": (x.bfloat16().double() @ wide.T, x.double() @ wide.T),
+        "float32": (x @ wide.float().T, x.double() @ wide.T),
+        "int8_weights_themselves": (x.double() @ wide.T, x.double() @ weight.double().T),
+    }
+    return {name: float((a - b).norm() / b.norm()) for name, (a, b) in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()])
+    parser.add_argument("--short", action="store_true", help="three small shapes: seconds")
+    given = parser.parse_args()
+    kernel = find_kernel(lambda event: print(event.text) if isinstance(event, Note) else None)
+    if kernel is None:
+        raise SystemExit(1)
+    accuracy = {
+        name: errors(kernel, outliers=outliers)
+        for name, outliers in (("gaussian", False), ("outliers", True))
+    }
+    for name, found in accuracy.items():
+        print(f"{name}: " + "  ".join(f"{what} {error:.1e}" for what, error in found.items()))
+    rows = []
+    for threads in dict.fromkeys(given.threads):
+        torch.set_num_threads(threads)
+        for shape in SHORT if given.short else LARGE + SMALL + HEAD:
+            found = rates(kernel, shape, given.repetitions)
+            rows.append({"threads": threads, "tokens_inputs_outputs": shape, **found})
+            print(
+                f"{threads} threads, {shape[0]} x {shape[1]} -> {shape[2]}: "
+                f"forward {found['float32_forward']:.0f} -> {found['int8_forward']:.0f} GOP/s "
+                f"({found['forward_ratio']:.2f}), "
+                f"backward {found['float32_backward']:.0f} -> {found['int8_backward']:.0f} GOP/s "
+                f"({found['backward_ratio']:.2f})",
+                flush=True,
+            )
+    print(
+        json.dumps(
+            {"machine": machine(), "versions": versions(), "accuracy": accuracy, "rates": rows}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
