@@ -6,10 +6,11 @@ best of its repetitions, each ratio the median of the repetitions' own. Two oper
 multiplication; the kernel's time includes the rounding of its activations and the packing of the
 weights, and all four products allocate their result.
 
-    venv/bin/python benchmarks/integer_product.py [--repetitions N] [--threads 1 2] [--short]
+    venv/bin/python benchmarks/integer_product.py [--repetitions N] [--threads 1 2] [--cpu]
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -22,19 +23,26 @@ from journeyman.events import Note
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
 from journeyman.runs import machine, versions
 
-# Tokens, inputs and outputs: one 7B model's attention and MLP, and SmolLM2-135M's.
-LARGE = ((1024, 3584, 3584), (1024, 3584, 18944), (1024, 18944, 3584))
-SMALL = tuple(
-    (tokens, inputs, outputs)
-    for tokens in (512, 1024, 4096)
-    for inputs, outputs in ((576, 960), (576, 3072), (1536, 576))
-)
-HEAD = ((512, 576, 49152),)
-SHORT = ((512, 576, 960), (512, 1536, 576), (512, 3584, 3584))
+# Tokens, inputs and outputs: a 7B model's attention and MLP; SmolLM2-135M's, and its output layer.
+SHAPES = {
+    "short": [(512, 576, 960), (512, 1536, 576), (512, 3584, 3584)],
+    "attention": [(1024, 3584, 3584)],
+    "up": [(1024, 3584, 18944)],
+    "down": [(1024, 18944, 3584)],
+    "small": [
+        (tokens, inputs, outputs)
+        for tokens in (512, 1024, 4096)
+        for inputs, outputs in ((576, 960), (576, 3072), (1536, 576))
+    ],
+    "head": [(512, 576, 49152)],
+}
 
 
 def rates(
-    kernel: IntegerProduct, shape: tuple[int, int, int], repetitions: int
+    kernel: IntegerProduct,
+    shape: tuple[int, int, int],
+    repetitions: int,
+    clock: Callable[[], float],
 ) -> dict[str, float]:
     """GOP/s of the four products of one shape, and the kernel's ratios to float32."""
     tokens, inputs, outputs = shape
@@ -53,10 +61,10 @@ def rates(
     seconds: dict[str, list[float]] = {name: [] for name in products}
     for repetition in range(repetitions + 1):
         for name, product in products.items():
-            start = time.perf_counter()
+            start = clock()
             product()
             if repetition:  # the first one warms up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     found = {name: 2 * tokens * inputs * outputs / min(s) / 1e9 for name, s in seconds.items()}
     for order in ("forward", "backward"):
         pairs = zip(seconds[f"float32_{order}"], seconds[f"int8_{order}"], strict=True)
@@ -88,7 +96,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()])
-    parser.add_argument("--short", action="store_true", help="three small shapes: seconds")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES)[1:])
+    parser.add_argument(
+        "--cpu", action="store_true", help="processor time, for one thread on a busy machine"
+    )
     given = parser.parse_args()
     kernel = find_kernel(lambda event: print(event.text) if isinstance(event, Note) else None)
     if kernel is None:
@@ -99,11 +110,12 @@ def main() -> None:
     }
     for name, found in accuracy.items():
         print(f"{name}: " + "  ".join(f"{what} {error:.1e}" for what, error in found.items()))
+    clock = time.process_time if given.cpu else time.perf_counter
     rows = []
     for threads in dict.fromkeys(given.threads):
         torch.set_num_threads(threads)
-        for shape in SHORT if given.short else LARGE + SMALL + HEAD:
-            found = rates(kernel, shape, given.repetitions)
+        for shape in itertools.chain.from_iterable(SHAPES[name] for name in given.shapes):
+            found = rates(kernel, shape, given.repetitions, clock)
             rows.append({"threads": threads, "tokens_inputs_outputs": shape, **found})
             print(
                 f"{threads} threads, {shape[0]} x {shape[1]} -> {shape[2]}: "

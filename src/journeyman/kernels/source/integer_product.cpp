@@ -25,26 +25,40 @@
 
 namespace {
 
-// sums (4, 16) = or += activations (4 rows of 512) by packed weights, over `pairs` pairs.
+// One pair of a row's activations by 16 columns' pairs. Written out, for left to itself GCC reorders eight of
+// these and keeps sums in memory for it, which costs up to a third of the speed.
+inline void add_products(const std::int16_t* two, __m256i left, __m256i right, __m256i& sum_left, __m256i& sum_right) {
+  __m256i x, products;
+  asm("vpbroadcastd %[two], %[x]\n\t"
+      "vpmaddwd %[left], %[x], %[products]\n\t"
+      "vpmaddwd %[right], %[x], %[x]\n\t"
+      "vpaddd %[products], %[sum_left], %[sum_left]\n\t"
+      "vpaddd %[x], %[sum_right], %[sum_right]"
+      : [x] "=&x"(x), [products] "=&x"(products), [sum_left] "+x"(sum_left), [sum_right] "+x"(sum_right)
+      : [two] "m"(*reinterpret_cast<const std::int16_t(*)[2]>(two)), [left] "x"(left), [right] "x"(right));
+}
+
+// sums (4, 16) = or += activations (4 rows of 512) by packed weights, over `steps` of 16.
 template <bool first>
-void multiply_tile(const std::int16_t* activations, const std::int16_t* weights, index_t pairs, float* sums) {
+void multiply_tile(const std::int16_t* activations, const std::int16_t* weights, index_t steps, float* sums) {
+  const std::int16_t* next_rows = activations + tile_rows * block;
   // Every loop over rows is unrolled: only then do the sums live in registers.
   __m256i sum[tile_rows][2];
 #pragma GCC unroll 4
   for (index_t row = 0; row < tile_rows; ++row) sum[row][0] = sum[row][1] = _mm256_setzero_si256();
+  for (index_t step = 0; step < steps; ++step, activations += 16, weights += 16 * tile_columns) {
+    // The next tile's rows follow these: four rows of 1 KiB in 32 steps are two cache lines each.
+    const char* next = reinterpret_cast<const char*>(next_rows) + step * 128;
+    _mm_prefetch(next, _MM_HINT_T0);
+    _mm_prefetch(next + 64, _MM_HINT_T0);
 #pragma GCC unroll 8
-  for (index_t pair = 0; pair < pairs; ++pair) {
-    __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32));
-    __m256i right = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32 + 16));
-    // Else GCC loads them again for each row: three loads for two products, and two loads a cycle are the limit.
-    asm("" : "+x"(left), "+x"(right));
+    for (index_t pair = 0; pair < 8; ++pair) {
+      const __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32));
+      const __m256i right = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32 + 16));
 #pragma GCC unroll 4
-    for (index_t row = 0; row < tile_rows; ++row) {
-      std::int32_t two;
-      std::memcpy(&two, activations + row * block + pair * 2, sizeof two);
-      const __m256i x = _mm256_set1_epi32(two);
-      sum[row][0] = _mm256_add_epi32(sum[row][0], _mm256_madd_epi16(x, left));
-      sum[row][1] = _mm256_add_epi32(sum[row][1], _mm256_madd_epi16(x, right));
+      for (index_t row = 0; row < tile_rows; ++row) {
+        add_products(activations + row * block + pair * 2, left, right, sum[row][0], sum[row][1]);
+      }
     }
   }
 #pragma GCC unroll 4
@@ -107,7 +121,7 @@ void multiply(const Product& product, const Quantised& from, const Unit& unit, i
           const std::int16_t* x = from.at(start / block, unit.row + row);
           float* to = sums.get() + (tile * rows + row) * tile_columns;
           const auto kernel = start == 0 ? multiply_tile<true> : multiply_tile<false>;
-          kernel(x, packed, divide_up(length, 2), to);
+          kernel(x, packed, divide_up(length, 16), to);
         }
       }
     }
