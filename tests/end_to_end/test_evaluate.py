@@ -226,8 +226,8 @@ def test_tables_show_every_rung_and_what_was_not_run(tmp_path: Path) -> None:
     assert names == ["S0 served", "S1 finished", "S2 well-formed", "S3 runs"]
     assert rung_table(result).rows[0][1].startswith("6/6")
     assert rung_table(result).rows[3][1] == "not measured"
-    # Rungs, pairs, costs, and cold beside warm.
-    assert sum(isinstance(event, Table) for event in events) == 4
+    # Rungs, pairs, costs, cold beside warm, and the other suites.
+    assert sum(isinstance(event, Table) for event in events) == 5
     assert verdict_lines(result)[0] == result.verdict.headline
 
 

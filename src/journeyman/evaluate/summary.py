@@ -1,9 +1,10 @@
 """An evaluation as tables and lines for a terminal."""
 
 from journeyman.evaluate.costs import Latency
-from journeyman.evaluate.records import ArmResult, Evaluation, Rung
-from journeyman.evaluate.words import mebibytes, percent, points, rate, seconds
+from journeyman.evaluate.records import ArmResult, Evaluation, Paired, Rung, Suite
+from journeyman.evaluate.words import NOT_MEASURED, mebibytes, percent, points, rate, seconds
 from journeyman.events import Table
+from journeyman.stats import Mean
 
 SHOWN_BY_AGENT = ("S2", "S3", "S4")
 """Rungs that mean another thing for another agent; of the others the page shows the parts."""
@@ -16,6 +17,7 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
         paired_table(evaluation),
         cost_table(evaluation),
         warm_table(evaluation),
+        suite_table(evaluation),
     )
     return tuple(table for table in found if table.rows)
 
@@ -48,14 +50,59 @@ def paired_table(evaluation: Evaluation) -> Table:
             str(pair.n),
             str(pair.fixed),
             str(pair.broken),
-            f"{points(pair.difference.difference)} "
-            f"({100 * pair.difference.low:+.1f} to {100 * pair.difference.high:+.1f})",
+            difference_of(pair),
             f"{pair.p:.3g}",
         )
         for pair in evaluation.paired
     )
     columns = ("tuned - base", "pairs", "fixed", "broken", "difference (95%)", "McNemar p")
     return Table("", columns, rows)
+
+
+def suite_table(evaluation: Evaluation) -> Table:
+    """The suites beside the held-out split: what each arm does, the difference, or why nothing."""
+    rows = [row for suite in evaluation.suites for row in _suite_rows(suite)]
+    return Table("", ("suite", "", "base", "tuned", "tuned - base (95%)"), tuple(rows))
+
+
+def _suite_rows(suite: Suite) -> list[tuple[str, ...]]:
+    if suite.not_measured:
+        return [(suite.title, NOT_MEASURED, "", "", suite.not_measured)]
+    if suite.likelihood is not None:
+        found = suite.likelihood
+        shown = [f"{one.mean:.3f}" for one in (found.base, found.tuned)]
+        return [(suite.title, f"nats a token, {len(found.rows)} rows", *shown,
+                 _mean_of(found.difference))]  # fmt: skip
+    if suite.divergence is not None:
+        kept = suite.divergence
+        share = f"same top token {percent(kept.same_top)}"
+        text = f"{kept.state}: mean KL {kept.mean_kl:.4f} nats, {share}, {kept.tokens} tokens"
+        return [(suite.title, kept.quantization, "", "", text)]
+    return _rate_rows(suite)
+
+
+def _rate_rows(suite: Suite) -> list[tuple[str, ...]]:
+    """The rung of right answers, by arm, and the pairs on it."""
+    pair = next((pair for pair in suite.paired if pair.rung == "S4"), None)
+    rates = {
+        result.arm: rate(next((r.rate for r in result.rungs if r.id == "S4"), None))
+        for result in suite.arms
+    }
+    change = NOT_MEASURED if pair is None else difference_of(pair)
+    cells = (rates.get("base", ""), rates.get("tuned", ""))
+    return [(suite.title, f"S4, {suite.n} tasks", *cells, change)]
+
+
+def _mean_of(mean: Mean) -> str:
+    if mean.low is None or mean.high is None:
+        return f"{mean.mean:+.3f}"
+    return f"{mean.mean:+.3f} ({mean.low:+.3f} to {mean.high:+.3f})"
+
+
+def difference_of(pair: Paired) -> str:
+    """`+3.2 pp (-1.0 to +7.4)`."""
+    low, high = 100 * pair.difference.low, 100 * pair.difference.high
+    return f"{points(pair.difference.difference)} ({low:+.1f} to {high:+.1f})"
 
 
 def warm_table(evaluation: Evaluation) -> Table:
