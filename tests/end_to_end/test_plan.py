@@ -9,8 +9,14 @@ from journeyman.cli import run
 from journeyman.model.folders import weight_files
 from journeyman.settings import TrainSettings
 from journeyman.train.plan.described import described, of_folder
+from journeyman.train.plan.engines import (
+    Build,
+    plain_fast_plan,
+    random_fast_engine,
+    random_hf_engine,
+)
 from journeyman.train.plan.known_shapes import KNOWN, smaller_siblings
-from journeyman.train.plan.probe import random_engine, saved_bytes
+from journeyman.train.plan.probe import Depths, measure, saved_bytes
 from journeyman.train.plan.shape import shape_of
 from journeyman.train.rows import TokenRow
 from tests.small_models import small_dataset, small_model
@@ -115,10 +121,31 @@ def test_a_folder_with_its_small_files_alone_must_be_fetched(base: Path, tmp_pat
     assert of_folder("there", tmp_path).weight_bytes is None
 
 
+@pytest.mark.parametrize(
+    "build", [random_hf_engine, random_fast_engine(plain_fast_plan("fp32"))], ids=["hf", "fast"]
+)
+def test_each_engine_can_be_probed(base: Path, build: Build) -> None:
+    config = of_folder("small", base).config
+    settings = TrainSettings(precision="fp32")
+    rows = [TokenRow("a", (49000,) * 64, (True,) * 64)]
+    found = measure(
+        config,
+        shape_of(config),
+        settings,
+        [rows],
+        depths=Depths(1, 2, 64),
+        padded=False,
+        build=build,
+    )
+    assert (found.shallow, found.deep, len(found.batches)) == (1, 2, 1)
+    assert found.batches[0].work.computed == 64
+    assert min(found.head_s, found.optimizer_s, found.batches[0].deep_forward_s) > 0
+
+
 def test_a_layer_keeps_the_same_for_every_token_of_any_row(base: Path) -> None:
     config = of_folder("small", base).config
     settings = TrainSettings(precision="fp32", lora_dropout=0.0)
-    engines = {layers: random_engine(config, settings, layers) for layers in (1, 2)}
+    engines = {layers: random_hf_engine(config, settings, layers) for layers in (1, 2)}
     short, long = (saved_bytes(engines, [TokenRow("a", (1,) * n, (True,) * n)]) for n in (64, 128))
     assert long == pytest.approx(short)
     # At the least the inputs of its four adapted layers and of its MLP, 64 floats or 128 each.

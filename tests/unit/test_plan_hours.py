@@ -4,8 +4,9 @@ import pytest
 
 from journeyman.settings import TrainSettings
 from journeyman.train.pace import Pace
+from journeyman.train.plan.engines import VOCABULARY
 from journeyman.train.plan.hours import Writing, costs_of, fitted, hours_of
-from journeyman.train.plan.probe import VOCABULARY, Measured, Observed, depths_for
+from journeyman.train.plan.probe import Measured, Observed, depths_for
 from journeyman.train.plan.records import Hours
 from journeyman.train.plan.run import Run, changed, run_of
 from journeyman.train.plan.shape import Shape

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from journeyman.train.plan.probe import VOCABULARY, Measured, Observed
+from journeyman.train.plan.engines import VOCABULARY
+from journeyman.train.plan.probe import Measured, Observed
 from journeyman.train.plan.records import Hours
 from journeyman.train.plan.run import Run
 from journeyman.train.plan.shape import Shape

@@ -18,20 +18,16 @@ from msgspec import Struct
 from journeyman.settings import TrainSettings
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.head_loss import CHUNK_BYTES, PlainHead, completion_loss
-from journeyman.train.hf_engine import HfEngine
 from journeyman.train.optimizer import Optimizer
+from journeyman.train.plan.engines import DTYPES, VOCABULARY, Build, random_hf_engine
 from journeyman.train.plan.rates import Clock, best_s
 from journeyman.train.plan.resources import peak_growth_bytes
-from journeyman.train.plan.shape import Shape, cut_down
+from journeyman.train.plan.shape import Shape
 from journeyman.train.plan.work import Work, work_of
 from journeyman.train.rows import TokenRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-VOCABULARY = 1024
-"""Tokens of the model that is probed: the output layer is timed apart, in its own size."""
 
 _WEIGHTS_LIMIT_BYTES = 1_300_000_000
 _HEAD_LIMIT_BYTES = 300_000_000
@@ -91,19 +87,6 @@ def depths_for(shape: Shape, *, element_bytes: int, rate: float, tokens: int) ->
     return Depths(min(2, deep - 1) if deep > 1 else 1, deep, most_tokens)
 
 
-def random_engine(config: Any, settings: TrainSettings, layers: int) -> TrainingEngine:
-    """The run's engine on a model of that shape with random weights and few tokens."""
-    from transformers import AutoModelForCausalLM
-
-    small = cut_down(config, layers=layers, vocabulary=VOCABULARY)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(
-            small, dtype=DTYPES[settings.precision], trust_remote_code=False
-        )
-    return HfEngine(model.eval(), settings, dtype=DTYPES[settings.precision])
-
-
 def measure(
     config: Any,
     shape: Shape,
@@ -112,6 +95,7 @@ def measure(
     *,
     depths: Depths,
     padded: bool,
+    build: Build = random_hf_engine,
     clock: Clock = time.perf_counter,
 ) -> Measured:
     """Probe some micro-batches of the run. Peak memory is about 2 GB, whatever the model."""
@@ -119,7 +103,7 @@ def measure(
     dtype = DTYPES[settings.precision]
     cut = different([fitting(batch, depths.most_tokens) for batch in batches])
     numbers = sorted({depths.shallow, depths.deep})
-    engines = {number: random_engine(config, settings, number) for number in numbers}
+    engines = {number: build(config, settings, number) for number in numbers}
     rounds = _rounds(engines, cut, clock)
     deep = engines[depths.deep]
     head_s, head_forward_s = _head(shape, dtype, clock)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from journeyman.events import Progress, ProgressEnded, Reporter
 from journeyman.train.plan.alternatives import cheaper
 from journeyman.train.plan.described import Described
+from journeyman.train.plan.engines import DTYPES
 from journeyman.train.plan.hours import Costs, Writing, costs_of, hours_of
-from journeyman.train.plan.probe import DTYPES, Measured, depths_for, measure
+from journeyman.train.plan.probe import Measured, depths_for, measure
 from journeyman.train.plan.rates import Clock, disk_rate, memory_rate, product_rate
 from journeyman.train.plan.records import Alternative, Hours, Machine, Serving
 from journeyman.train.plan.room import ELEMENT_BYTES

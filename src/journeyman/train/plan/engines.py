@@ -1,0 +1,52 @@
+"""Engines with random weights on few layers of a model's shape: what a probe measures."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from journeyman.settings import TrainSettings
+from journeyman.train.engine import TrainingEngine
+from journeyman.train.fast.decoder import Plan as FastPlan
+from journeyman.train.fast.engine import FastEngine
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.fast.shape import shape_of as fast_shape_of
+from journeyman.train.fast.sources import RandomWeights
+from journeyman.train.hf_engine import HfEngine
+from journeyman.train.plan.shape import cut_down
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+VOCABULARY = 1024
+"""Tokens of the model that is probed: the output layer is timed apart, in its own size."""
+
+Build = Callable[[Any, TrainSettings, int], TrainingEngine]
+"""(config, settings, layers) to an engine whose base has that shape, few tokens, random weights."""
+
+
+def random_hf_engine(config: Any, settings: TrainSettings, layers: int) -> TrainingEngine:
+    """The engine for every architecture, in the precision of the settings."""
+    from transformers import AutoModelForCausalLM
+
+    small = cut_down(config, layers=layers, vocabulary=VOCABULARY)
+    dtype = DTYPES[settings.precision]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(small, dtype=dtype, trust_remote_code=False)
+    return HfEngine(model.eval(), settings, dtype=dtype)
+
+
+def random_fast_engine(plan: FastPlan) -> Build:
+    """The engine of the Llama family, computing as its own plan says."""
+
+    def build(config: Any, settings: TrainSettings, layers: int) -> TrainingEngine:
+        small = cut_down(config, layers=layers, vocabulary=VOCABULARY)
+        weights = RandomWeights(fast_shape_of(small), biases=small.model_type == "qwen2")
+        return FastEngine(small, weights, settings, plan=plan)
+
+    return build
+
+
+def plain_fast_plan(precision: str) -> FastPlan:
+    """The fast engine in one precision throughout, nothing compiled and nothing computed twice."""
+    method = "bf16" if precision == "bf16" else "fp32"
+    return FastPlan(Arithmetic(method, method, DTYPES[precision]))  # type: ignore[arg-type]
