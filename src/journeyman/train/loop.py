@@ -39,6 +39,7 @@ class Job:
     steps: Sequence[Step]
     validated_steps: frozenset[int]
     hours: Hours | None = None
+    limit_tokens_per_s: float | None = None
 
     @property
     def looks(self) -> frozenset[int]:

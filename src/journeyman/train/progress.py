@@ -10,6 +10,7 @@ from journeyman.train.engine import Tally
 from journeyman.train.heartbeat import Heartbeat
 from journeyman.train.pace import Pace
 from journeyman.train.state import State
+from journeyman.train.status import Status
 
 TASK = "train"
 VALIDATION = "validate"
@@ -27,12 +28,14 @@ class Meter:
         steps: int,
         tokens: int,
         validation_tokens: int,
+        limit_tokens_per_s: float | None = None,
         heartbeat: Heartbeat,
         report: Reporter,
     ) -> None:
         self.pace = pace
         self._tokens = tokens
         self._validation_tokens = validation_tokens
+        self._limit = limit_tokens_per_s
         self._heartbeat = heartbeat
         self._report = report
         self._done = _tokens_done(state)
@@ -55,15 +58,14 @@ class Meter:
         self.pace.trained(done - self._done, now - self._since)
         self._since, self._done = now, done
         self._beat(state)
-        status = self._status
-        loss = "" if status.loss is None else f"loss {status.loss:.3f}  "
+        status = self._heartbeat.status
         self._report(
             Progress(
                 task=TASK,
                 done=done,
                 total=self._tokens,
                 unit="tokens",
-                detail=f"step {state.step + 1}/{status.steps}  {loss}{self.pace.rate:.0f} tok/s",
+                detail=detail_of(status, step=state.step + 1, rate=self.pace.rate),
                 remaining_s=status.eta_s,
             )
         )
@@ -77,6 +79,7 @@ class Meter:
             micro_batch=state.micro_batch,
             tokens_done=self._done,
             tokens_per_s=self.pace.rate or None,
+            limit_share=self.pace.rate / self._limit if self._limit else None,
             loss=state.taken[-1].loss if state.taken else in_step,
             validation_loss=state.validations[-1].loss if state.validations else None,
             eta_s=self.pace.remaining_s(state.step + 1, self._tokens - self._done),
@@ -107,6 +110,20 @@ class Meter:
         self._report(
             ProgressEnded(TASK, f"{state.step} steps, {state.real_tokens} tokens{padding}")
         )
+
+
+def detail_of(status: Status, *, step: int, rate: float) -> str:
+    """`step 3/57  loss 1.284  val 1.302  312 tok/s, 41% of the limit  3.1 GiB`."""
+    parts = [f"step {step}/{status.steps}"]
+    if status.loss is not None:
+        parts.append(f"loss {status.loss:.3f}")
+    if status.validation_loss is not None:
+        parts.append(f"val {status.validation_loss:.3f}")
+    share = status.limit_share
+    parts.append(f"{rate:.0f} tok/s" + (f", {share:.0%} of the limit" if share else ""))
+    if status.rss_bytes is not None:
+        parts.append(f"{status.rss_bytes / 2**30:.1f} GiB")
+    return "  ".join(parts)
 
 
 def _tokens_done(state: State) -> int:

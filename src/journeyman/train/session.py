@@ -129,6 +129,7 @@ def meter_of(state: State, job: Job, beating: Heartbeat, report: Reporter) -> Me
         steps=len(job.steps),
         tokens=sum(len(rows[index].ids) for step in job.steps for index in step.rows),
         validation_tokens=sum(len(row.ids) for row in job.val_rows),
+        limit_tokens_per_s=job.limit_tokens_per_s,
         heartbeat=beating,
         report=report,
     )

@@ -171,24 +171,27 @@ def _forecast(
     data: _Data,
     steps: tuple[Step, ...],
     report: Reporter,
-) -> Plan | None:
-    """What the steps that are left will take, told; None where none is left.
+) -> tuple[Plan | None, float | None]:
+    """What the steps that are left will take, told, and the most tokens a second; None: unknown.
 
     A short run is not probed: it shows its own pace before a probe would have told it.
     """
     if not steps:
-        return None
+        return None, None
     from journeyman.train.plan.described import of_folder
+    from journeyman.train.plan.limit import limit_tokens_per_s
     from journeyman.train.plan.run import Run
+    from journeyman.train.plan.shape import shape_of
     from journeyman.train.plan.stage import forecast
     from journeyman.train.threads import using_threads
 
     run = Run(settings=settings, train=data.train, val=data.val, steps=steps)
+    described = of_folder(base.name, base.folder)
     with using_threads(settings.threads):
-        plan = forecast(run, of_folder(base.name, base.folder), report, probe_short=False)
+        plan = forecast(run, described, report, probe_short=False)
     for event in told(plan, without=("left-out", "no-validation")):
         report(event)
-    return plan
+    return plan, limit_tokens_per_s(plan.machine, run, shape_of(described.config))
 
 
 def _trained(
@@ -203,13 +206,13 @@ def _trained(
 ) -> Trained:
     steps = _planned(settings, data, report)
     require_steps_left(found, len(steps))
-    plan = None
+    plan, limit = None, None
     if group.size > 1:
         # A forecast is of one process; the time left is measured as the run goes on.
         _report_shares(steps, data, group, report)
     else:
         left = steps[found.state.step :] if found else steps
-        plan = _forecast(settings, base, data, left, report)
+        plan, limit = _forecast(settings, base, data, left, report)
     write_config(
         settings,
         identity,
@@ -224,12 +227,17 @@ def _trained(
     # Here and not above: a run that is refused or finished needs no torch.
     from journeyman.train.session import run_job
 
-    job = _job(settings, data, steps, hours=plan.hours if plan else None)
+    job = _job(settings, data, steps, hours=plan.hours if plan else None, limit=limit)
     return run_job(job, base, identity, found, group=group, report=report)
 
 
 def _job(
-    settings: TrainSettings, data: _Data, steps: tuple[Step, ...], *, hours: Hours | None = None
+    settings: TrainSettings,
+    data: _Data,
+    steps: tuple[Step, ...],
+    *,
+    hours: Hours | None = None,
+    limit: float | None = None,
 ) -> "Job":
     from journeyman.train.loop import Job
 
@@ -240,6 +248,7 @@ def _job(
         steps=steps,
         validated_steps=validated_steps(settings, steps),
         hours=hours,
+        limit_tokens_per_s=limit,
     )
 
 

@@ -1,0 +1,36 @@
+"""The line of a running training, and the limit that its rate is held against."""
+
+from msgspec.structs import replace
+
+from journeyman.settings import TrainSettings
+from journeyman.train.batches import Step
+from journeyman.train.plan.limit import limit_tokens_per_s
+from journeyman.train.plan.records import Machine
+from journeyman.train.plan.run import Run
+from journeyman.train.plan.shape import Shape
+from journeyman.train.progress import detail_of
+from journeyman.train.rows import Rows, TokenRow
+from journeyman.train.status import new_status
+
+STATUS = replace(new_status("training"), steps=57)
+
+
+def test_what_is_known_stands_in_the_line() -> None:
+    assert detail_of(STATUS, step=3, rate=312.4) == "step 3/57  312 tok/s"
+    known = replace(
+        STATUS, loss=1.2844, validation_loss=1.302, limit_share=0.41, rss_bytes=31 * 2**30 // 10
+    )
+    assert detail_of(known, step=3, rate=312.4) == (
+        "step 3/57  loss 1.284  val 1.302  312 tok/s, 41% of the limit  3.1 GiB"
+    )
+
+
+def test_the_limit_is_the_rate_of_products_over_the_operations_of_a_token() -> None:
+    shape = Shape(1000, 2, 100, 8, 50, 10, 32, True, ())
+    rows = Rows((TokenRow("a", tuple(range(10)), (False,) * 6 + (True,) * 4),), ())
+    run = Run(settings=TrainSettings(), train=rows, val=Rows((), ()), steps=(Step(1, 0, ((0,),)),))
+    # Two layers: 4 x 100 x 10 + 7 x 10 x 10^2 = 11,000 each; the head: 4 x 50 x 8 x 4 = 6,400.
+    # 28,400 operations for 10 tokens, at 28,400,000 a second.
+    machine = Machine(1, 28.4e6, 1e9, 1e9, 1.0, 1.0)
+    assert limit_tokens_per_s(machine, run, shape) == 10_000
+    assert limit_tokens_per_s(None, run, shape) is None
