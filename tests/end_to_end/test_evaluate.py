@@ -10,8 +10,9 @@ from journeyman.errors import DataRefused, Interrupted, MachineError, UsageError
 from journeyman.evaluate.answers import record
 from journeyman.evaluate.records import Arm, Evaluation, ScoredItem
 from journeyman.evaluate.stage import evaluate
-from journeyman.evaluate.summary import rung_table, verdict_lines
+from journeyman.evaluate.summary import baseline_table, rung_table, verdict_lines
 from journeyman.events import Caution, Event, Table, ignore
+from journeyman.files import write_json
 from journeyman.records import Answer
 from journeyman.runs import write_manifest
 from journeyman.sandbox import find_sandbox
@@ -226,8 +227,8 @@ def test_tables_show_every_rung_and_what_was_not_run(tmp_path: Path) -> None:
     assert names == ["S0 served", "S1 finished", "S2 well-formed", "S3 runs"]
     assert rung_table(result).rows[0][1].startswith("6/6")
     assert rung_table(result).rows[3][1] == "not measured"
-    # Rungs, pairs, costs, cold beside warm, and the other suites.
-    assert sum(isinstance(event, Table) for event in events) == 5
+    # Rungs, pairs, costs, cold beside warm, other suites, and the system in use.
+    assert sum(isinstance(event, Table) for event in events) == 6
     assert verdict_lines(result)[0] == result.verdict.headline
 
 
@@ -242,3 +243,17 @@ def test_an_empty_test_split_is_refused(tmp_path: Path) -> None:
     settings.test_data.write_text("")
     with pytest.raises(DataRefused, match="no rows"):
         evaluate(settings, open_engine=engines())
+
+
+def test_the_system_in_use_stands_beside_the_tuned_model(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, suites="held-out", sandbox=False)
+    facts = {"k": 298, "n": 302, "mean_latency_s": 20.14, "median_latency_s": 10.9}
+    write_json(tmp_path / "data" / "metadata.json", {"baseline": facts | {"latency_n": 297}})
+    result = evaluate(settings, open_engine=engines())
+    cells = {row[0]: row[1:] for row in baseline_table(result).rows}
+    assert cells["something came back (S0)"][0] == "98.7 %"
+    assert cells["something came back (S0)"][1].startswith("298/302")
+    assert cells["something came back (S0)"][2].startswith("6/6")
+    assert cells["mean latency"][:2] == ("20.1 s", "20.1 s, 297 calls")
+    assert result.baseline is not None
+    assert "a transport rate (S0) and not a rate of right answers" in result.baseline.text

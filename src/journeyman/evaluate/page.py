@@ -13,10 +13,10 @@ from journeyman.evaluate.page_style import STYLE as OWN_STYLE
 from journeyman.evaluate.page_suites import excluded, pairs, suites
 from journeyman.evaluate.page_times import memory, times
 from journeyman.evaluate.records import ArmResult, Environment, Evaluation, Rung
-from journeyman.evaluate.summary import rung_name
+from journeyman.evaluate.summary import baseline_table, rung_name
 from journeyman.evaluate.words import NOT_MEASURED, percent, rate
 from journeyman.pages.markup import Html, document, element, joined
-from journeyman.pages.parts import card, list_section, rows_table, section
+from journeyman.pages.parts import card, list_section, rows_table, section, table_of
 from journeyman.pages.style import STYLE
 from journeyman.records import Interval
 
@@ -167,7 +167,9 @@ def _bar(interval: Interval | None, arm: str, *, target: bool) -> Html:
 def _baseline(evaluation: Evaluation) -> Html:
     if evaluation.baseline is None:
         return Html()
-    return section("The system in use", element("p", evaluation.baseline.text))
+    beside = baseline_table(evaluation)
+    table = [card(table_of(beside))] if beside.rows else []
+    return section("The system in use", element("p", evaluation.baseline.text), *table)
 
 
 def _tasks(evaluation: Evaluation) -> Html:

@@ -1,5 +1,6 @@
 """An evaluation as tables and lines for a terminal."""
 
+from journeyman.evaluate.baseline import STATED_LATENCY_S, STATED_SUCCESS
 from journeyman.evaluate.costs import Latency
 from journeyman.evaluate.records import ArmResult, Evaluation, Paired, Rung, Suite
 from journeyman.evaluate.words import NOT_MEASURED, mebibytes, percent, points, rate, seconds
@@ -18,6 +19,7 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
         cost_table(evaluation),
         warm_table(evaluation),
         suite_table(evaluation),
+        baseline_table(evaluation),
     )
     return tuple(table for table in found if table.rows)
 
@@ -103,6 +105,33 @@ def difference_of(pair: Paired) -> str:
     """`+3.2 pp (-1.0 to +7.4)`."""
     low, high = 100 * pair.difference.low, 100 * pair.difference.high
     return f"{points(pair.difference.difference)} ({low:+.1f} to {high:+.1f})"
+
+
+def baseline_table(evaluation: Evaluation) -> Table:
+    """What was stated of the system in use, what its log says, and the tuned model beside both.
+
+    Only like stands beside like: the log's success is that something came back (S0).
+    """
+    log, tuned = evaluation.baseline, evaluation.arm("tuned")
+    if log is None or tuned is None or not tuned.recorded:
+        return Table("", (), ())
+    served = next(rung.rate for rung in tuned.rungs if rung.id == "S0")
+    rows = (
+        ("something came back (S0)", percent(STATED_SUCCESS), rate(log.success), rate(served)),
+        (
+            "mean latency",
+            f"{STATED_LATENCY_S:.1f} s",
+            f"{seconds(log.mean_latency_s)}, {log.n_latency} calls",
+            mean_seconds(tuned.latency),
+        ),
+        (
+            "median latency",
+            "",
+            seconds(log.median_latency_s),
+            seconds(tuned.latency.p50_s),
+        ),
+    )
+    return Table("", ("the system in use", "as stated", "by its log", "tuned, here"), rows)
 
 
 def warm_table(evaluation: Evaluation) -> Table:
