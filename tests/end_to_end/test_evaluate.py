@@ -246,7 +246,7 @@ def test_an_empty_test_split_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_system_in_use_stands_beside_the_tuned_model(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, suites="held-out", sandbox=False)
+    settings = settings_in(tmp_path, suites="held-out", sandbox="none")
     facts = {"k": 298, "n": 302, "mean_latency_s": 20.14, "median_latency_s": 10.9}
     write_json(tmp_path / "data" / "metadata.json", {"baseline": facts | {"latency_n": 297}})
     result = evaluate(settings, open_engine=engines())
