@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from journeyman.evaluate.conclusion import concluded
 from journeyman.evaluate.page import page
-from journeyman.evaluate.records import Evaluation
+from journeyman.evaluate.records import Evaluation, Score, ScoredItem
+from journeyman.evaluate.remaking import findings_of
 from journeyman.evaluate.stage import evaluate
 from journeyman.records import Answer
 from tests.evaluations import RIGHT, WRONG, engines, rows, settings_in
@@ -38,12 +40,19 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     def tuned(prompt: str) -> Answer:
         return said(HOSTILE + (WRONG if prompt.startswith("Task number 2") else RIGHT))
 
-    settings = settings_in(folder, rows(8, checks=1))
+    settings = settings_in(folder, rows(8, checks=1), suites="held-out", sandbox="none")
     result = evaluate(settings, open_engine=engines(tuned, lambda _: said(HOSTILE + WRONG)))
     context.undo()
-    scores = result.items[0].scores
-    loud = (*scores[:-1], replace(scores[-1], passed=False, code=HOSTILE, detail=HOSTILE))
-    return replace(result, items=(replace(result.items[0], scores=loud), *result.items[1:]))
+    items = tuple(as_if_run(item) for item in result.items)
+    environment = replace(result.environment, sandbox="strict")
+    return concluded(replace(findings_of(result), items=items, environment=environment))
+
+
+def as_if_run(item: ScoredItem) -> ScoredItem:
+    """An item as a sandbox would leave it, whose messages are hostile, too."""
+    passed = "2 * x" in item.code
+    ran = Score("S4", passed, "" if passed else HOSTILE, "" if passed else HOSTILE)
+    return replace(item, scores=(*(one for one in item.scores if one.rung != "S4"), ran))
 
 
 @pytest.fixture(scope="module")
