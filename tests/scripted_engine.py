@@ -5,11 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from journeyman.data.examples import write_examples
 from journeyman.data.groups import group_of
 from journeyman.engines.memory import Memory
 from journeyman.evaluate.records import Arm
-from journeyman.files import content_id
+from journeyman.files import content_id, write_records
 from journeyman.records import Answer, Check, Example, Message
 
 Script = Callable[[str], Answer]
@@ -108,7 +107,7 @@ def row(
 def write_dataset(folder: Path, test: Sequence[Example], train: Sequence[Example] = ()) -> Path:
     """train, val and test split in a folder. Gives the path of the test split."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_examples(folder / "train.jsonl", train or [row("Something else entirely.")])
-    write_examples(folder / "val.jsonl", [row("Yet another thing.")])
-    write_examples(folder / "test.jsonl", test)
+    write_records(folder / "train.jsonl", train or [row("Something else entirely.")])
+    write_records(folder / "val.jsonl", [row("Yet another thing.")])
+    write_records(folder / "test.jsonl", test)
     return folder / "test.jsonl"

@@ -64,3 +64,8 @@ Reporter = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """A reporter that says nothing."""
+
+
+def counted(count: int, one: str, several: str) -> str:
+    """`1 row has` or `2 rows have`: how many, with the words that fit."""
+    return f"{count} {one if count == 1 else several}"

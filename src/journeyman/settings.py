@@ -19,7 +19,7 @@ SEED = 42
 
 Policy = Literal["seed", "salvage", "strict"]
 Prompts = Literal["role", "logged"]
-SplitBy = Literal["prompt", "repository", "time"]
+SplitBy = Literal["prompt", "conversation", "repository", "time"]
 Preset = Literal["given", "recommended"]
 Precision = Literal["auto", "fp32", "bf16"]
 SandboxProfile = Literal["strict", "degraded", "none"]
@@ -46,7 +46,7 @@ class PrepareSettings:
     val_share: float = 0.1
     """Share of the rows for validation, 0..1; the rest is the test split."""
     split_by: SplitBy = "prompt"
-    """What stays in one split besides a conversation: near-equal prompts, also repositories; by time, the last rows are the test."""
+    """What stays in one split: near-equal prompts and conversations, also repositories; by time, the last rows are the test."""
     seed: int = SEED
     """Seed of the split."""
     max_tokens: int = 2048

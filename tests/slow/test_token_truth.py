@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.data.facts import findings_in
+from journeyman.data.facts import RULES
 from journeyman.data.interactions import read_interactions
 from journeyman.model.vocabularies import FAMILIES, find_vocabularies
 from journeyman.prepare.token_cap import CutOffs, find_cut_offs
@@ -59,9 +59,8 @@ def test_the_vocabulary_tells_who_wrote_the_answers(cut_offs: CutOffs) -> None:
 def test_the_text_alone_finds_at_least_0_96_of_them(
     rows: list[Interaction], cut_offs: CutOffs
 ) -> None:
-    by_text = {
-        row.line for row in rows if any(found.rule == "cut-off" for found in findings_in(row))
-    }
+    (cut_off,) = (rule for rule in RULES if rule.id == "cut-off")
+    by_text = {row.line for row in rows if cut_off.look(row) is not None}
     right = len(by_text & set(cut_offs.lines))
     assert right / len(cut_offs.lines) >= 0.96
     assert right / len(by_text) >= 0.99

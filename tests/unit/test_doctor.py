@@ -93,7 +93,7 @@ def test_a_rule_may_be_given_another_action(tmp_path: Path, given: str, action: 
 
 def test_a_rule_that_shall_fail_names_the_lines(tmp_path: Path) -> None:
     rows = [*different(20), log_row(execution__output="It stops in the")]
-    with pytest.raises(DataRefused, match="1 rows match `cut-off`: lines 21"):
+    with pytest.raises(DataRefused, match="1 row matches `cut-off`: line 21"):
         made(tmp_path, rows, rule=("cut-off=fail",))
     assert not (tmp_path / "data").exists()
 
@@ -164,6 +164,17 @@ def test_a_repository_stays_in_one_split(tmp_path: Path) -> None:
     folder = made(tmp_path, rows, split_by="repository")
     splits = [row["split"] for row in read_lines_of(folder / "ledger.jsonl")]
     assert all(splits[at] == splits[at + 1] for at in range(0, 20, 2))
+
+
+def test_a_conversation_stays_in_one_split(tmp_path: Path) -> None:
+    rows = different(20)
+    for number, row in enumerate(rows):
+        row["context"] = {"conversation": f"c{number // 2}"}
+    folder = made(tmp_path, rows, split_by="conversation")
+    splits = [row["split"] for row in read_lines_of(folder / "ledger.jsonl")]
+    assert all(splits[at] == splits[at + 1] for at in range(0, 20, 2))
+    with pytest.raises(DataRefused, match=r"1 row has no `\$\.context\.conversation` to split by"):
+        made(tmp_path, [*rows, *different(21)[20:]], split_by="conversation")
 
 
 def test_what_the_log_does_not_say_it_cannot_be_split_by(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from journeyman.data.examples import read_examples, write_examples
+from journeyman.data.examples import read_examples
 from journeyman.errors import DataRefused, UsageError
+from journeyman.files import write_records
 from journeyman.records import Example, Message, ToolCall
 
 ROW = Example(
@@ -30,7 +31,7 @@ def refusal(path: Path) -> DataRefused:
 
 def test_examples_come_back_as_they_were_written(tmp_path: Path) -> None:
     rows = [ROW, msgspec.structs.replace(ROW, id="b", trains_end=False, findings=("cut-off",))]
-    assert write_examples(tmp_path / "train.jsonl", rows) == 2
+    assert write_records(tmp_path / "train.jsonl", rows) == 2
     assert read_examples(tmp_path / "train.jsonl") == rows
 
 
@@ -40,15 +41,13 @@ def test_an_answer_that_only_asks_for_tools_is_an_answer(tmp_path: Path) -> None
     gives = Message("tool", "x = 1", tool_call_id="c1", name="read")
     talk = (ROW.messages[0], asks, gives, asks)
     row = msgspec.structs.replace(ROW, messages=talk)
-    write_examples(tmp_path / "train.jsonl", [row])
+    write_records(tmp_path / "train.jsonl", [row])
     assert read_examples(tmp_path / "train.jsonl") == [row]
 
 
 def test_every_bad_line_is_named_with_its_field(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
-    write_examples(
-        path, [ROW, ROW, msgspec.structs.replace(ROW, id="c", messages=ROW.messages[:1])]
-    )
+    write_records(path, [ROW, ROW, msgspec.structs.replace(ROW, id="c", messages=ROW.messages[:1])])
     with path.open("ab") as stream:
         stream.write(b'\n{"id": 7}\n')
     assert refusal(path).message.split("\n") == [
@@ -60,7 +59,7 @@ def test_every_bad_line_is_named_with_its_field(tmp_path: Path) -> None:
 
 def test_a_blank_answer_is_refused(tmp_path: Path) -> None:
     blank = msgspec.structs.replace(ROW, messages=(ROW.messages[0], Message("assistant", " ")))
-    write_examples(tmp_path / "train.jsonl", [blank])
+    write_records(tmp_path / "train.jsonl", [blank])
     assert "line 1: `$.messages[1].content` is blank" in refusal(tmp_path / "train.jsonl").message
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from journeyman.data.fences import fenced_blocks
-from journeyman.evaluate.extract import extract, without_thinking
+from journeyman.evaluate.extract import after_thinking, extract
 
 ADD = "def add(a, b):\n    return a + b\n"
 TIMES = "def times(a, b):\n    total = 0\n    for _ in range(b): total += a\n    return total\n"
@@ -86,7 +86,7 @@ def test_thinking_that_never_ends_leaves_no_answer() -> None:
 
 
 def test_thinking_that_the_template_opened_is_dropped() -> None:
-    assert without_thinking(f"Hm.\n{fenced(TIMES)}\n</think>\nDone") == "\nDone"
+    assert after_thinking(f"Hm.\n{fenced(TIMES)}\n</think>\nDone") == "\nDone"
 
 
 def test_code_that_names_the_tag_keeps_it() -> None:

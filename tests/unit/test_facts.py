@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from journeyman.data.facts import ends_well, findings_in, has_open_fence
+from journeyman.data.facts import RULES, ends_well, has_open_fence
 from journeyman.data.interactions import read_interactions
 from journeyman.records import Interaction
 from tests.logs import REAL_LOG, needs_real_log
@@ -14,7 +14,11 @@ ROW = Interaction(id="a", line=1, task="t", agent="coder", answer="Done.", statu
 
 
 def rules(**changes: object) -> set[str]:
-    return {finding.rule for finding in findings_in(msgspec.structs.replace(ROW, **changes))}
+    return found_in(msgspec.structs.replace(ROW, **changes))
+
+
+def found_in(row: Interaction) -> set[str]:
+    return {rule.id for rule in RULES if rule.look(row) is not None}
 
 
 def test_a_whole_answer_has_no_finding() -> None:
@@ -104,7 +108,7 @@ def test_the_real_log_has_the_counts_that_are_known() -> None:
     among 204 that the token counts show.
     """
     rows = [row for row in read_interactions(REAL_LOG) if isinstance(row, Interaction)]
-    found = Counter(finding.rule for row in rows for finding in findings_in(row))
+    found = Counter(rule for row in rows for rule in found_in(row))
     answers = [row.answer for row in rows if row.answer]
     assert found == {
         "cut-off": 200, "think": 86, "think-unclosed": 64, "failed": 4, "empty": 4, "mock": 1,

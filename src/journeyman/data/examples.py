@@ -1,12 +1,12 @@
 """train.jsonl, val.jsonl and test.jsonl: training rows, one a line, each checked when read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from journeyman.errors import DataRefused, UsageError
-from journeyman.files import LineFault, Row, read_lines, write_records
+from journeyman.files import LineFault, Row, read_lines
 from journeyman.records import Example
 
 _DECODER = msgspec.json.Decoder(Example)
@@ -41,11 +41,6 @@ def read_examples(path: Path) -> list[Example]:
     if not examples:
         raise DataRefused(f"`{path}` holds no rows", hint=_AGAIN)
     return examples
-
-
-def write_examples(path: Path, examples: Iterable[Example]) -> int:
-    """Write rows, whole or not at all. Gives how many."""
-    return write_records(path, examples)
 
 
 def _decoded(row: Row | LineFault) -> Example | str:

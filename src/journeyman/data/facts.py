@@ -41,14 +41,6 @@ NO_END = "no end of a sentence"
 """The weakest sign that an answer was cut off: where tokens were counted, they decide instead."""
 
 
-class Finding(Struct, frozen=True):
-    """A rule that matched one answer. `detail` says what in it did."""
-
-    rule: str
-    severity: Severity
-    detail: str = ""
-
-
 class Rule(Struct, frozen=True):
     """A fact to look for: `look` gives what was seen, or None. An `error` should not be trained."""
 
@@ -56,12 +48,6 @@ class Rule(Struct, frozen=True):
     severity: Severity
     meaning: str
     look: Callable[[Interaction], str | None]
-
-
-def findings_in(interaction: Interaction) -> tuple[Finding, ...]:
-    """Every rule that matches, in the table's order."""
-    seen = ((rule, rule.look(interaction)) for rule in RULES)
-    return tuple(Finding(rule.id, rule.severity, what) for rule, what in seen if what is not None)
 
 
 def _failed(interaction: Interaction) -> str | None:

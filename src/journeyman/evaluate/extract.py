@@ -55,7 +55,7 @@ class Extraction(Struct, frozen=True):
 
 def extract(answer: str, entry_point: str | None = None) -> Extraction:
     """The code of one answer. With an entry point, the block that defines it wins."""
-    spoken = without_thinking(answer)
+    spoken = after_thinking(answer)
     if spoken is None or not spoken.strip():
         return Extraction("", "no_answer", 0, unclosed=False)
     blocks = fenced_blocks(spoken)
@@ -67,7 +67,7 @@ def extract(answer: str, entry_point: str | None = None) -> Extraction:
     return Extraction(code, rule, len(blocks), unclosed)
 
 
-def without_thinking(answer: str) -> str | None:
+def after_thinking(answer: str) -> str | None:
     """The answer without its `<think>` parts; None where one is never closed.
 
     A closing tag alone ends reasoning that the template opened. Tags count at the start of a line

@@ -8,7 +8,7 @@ Not covered: whether imports resolve, whether names are defined before they are 
 import ast
 import re
 
-from journeyman.evaluate.extract import Extraction, defined_names, parse, without_thinking
+from journeyman.evaluate.extract import Extraction, after_thinking, defined_names, parse
 from journeyman.evaluate.records import Score, Task
 
 FORM_ONLY = "form only"
@@ -75,7 +75,7 @@ def _tester_form(extraction: Extraction) -> Score:
 
 
 def _text_form(answer: str) -> Score:
-    spoken = without_thinking(answer) or ""
+    spoken = after_thinking(answer) or ""
     parts = len(_STRUCTURE.findall(spoken))
     if parts >= 3:
         return Score("S2", passed=True, detail=FORM_ONLY)

@@ -8,7 +8,7 @@ from collections import Counter
 
 from journeyman.data.facts import has_open_fence
 from journeyman.evaluate.executing import DETAIL_LIMIT, LOADS, CheckCode, checked
-from journeyman.evaluate.extract import Extraction, extract, without_thinking
+from journeyman.evaluate.extract import Extraction, after_thinking, extract
 from journeyman.evaluate.form import form
 from journeyman.evaluate.judged_tests import judged
 from journeyman.evaluate.scored import Item, Score, ScoredItem, Task, counts
@@ -62,7 +62,7 @@ def served(answer: Answer) -> Score:
 
 def finished(answer: Answer, extraction: Extraction) -> Score:
     """S1: the model came to its end, outside of its reasoning, without losing itself."""
-    spoken = without_thinking(answer.text)
+    spoken = after_thinking(answer.text)
     text = spoken or ""
     faults = {
         "limit": answer.finish == "length",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from journeyman.data.near_duplicates import NearDuplicates
 from journeyman.errors import UsageError
-from journeyman.events import Note, Reporter, StageStarted, ignore
+from journeyman.events import Note, Reporter, StageStarted, counted, ignore
 from journeyman.files import write_json, write_text
 from journeyman.prepare.dataset import example_lines
 from journeyman.prepare.examining import Plan, examine
@@ -72,7 +72,8 @@ def _tell(found: Report, report: Reporter) -> None:
     tell_log(found, report)
     report(
         Note(
-            f"{found.source.lines} rows, policy {found.policy}: {in_words(found.totals)};"
+            f"{counted(found.source.lines, 'row', 'rows')}, policy {found.policy}:"
+            f" {in_words(found.totals)};"
             f" {found.usable} whole, {found.both} of them under terms that permit training"
         )
     )

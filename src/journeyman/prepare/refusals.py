@@ -6,7 +6,7 @@ from pathlib import Path
 
 from journeyman.data.splits import SPLITS, Counts
 from journeyman.errors import DataRefused, UsageError
-from journeyman.events import Caution, Reporter, Table
+from journeyman.events import Caution, Reporter, Table, counted
 from journeyman.prepare.judging import Judged
 from journeyman.prepare.policy import Does
 from journeyman.prepare.records import LEDGER, METADATA, PAGE, TEST, TRAIN, VAL
@@ -82,7 +82,10 @@ def require_allowed(rows: Sequence[Judged], path: Path, does: Mapping[str, Does]
         for rule, lines in refused.items():
             listed = ", ".join(map(str, lines[:_SHOWN]))
             more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-            told.append(f"`{path}`: {len(lines)} rows match `{rule}`: lines {listed}{more}")
+            told.append(
+                f"`{path}`: {counted(len(lines), 'row matches', 'rows match')} `{rule}`:"
+                f" {'line' if len(lines) == 1 else 'lines'} {listed}{more}"
+            )
         raise DataRefused(
             "\n".join(told), hint="correct these rows, or do not ask for `fail` with `--rule`"
         )

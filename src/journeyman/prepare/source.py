@@ -5,7 +5,7 @@ from pathlib import Path
 
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import IntegrityError, MachineError, UsageError
-from journeyman.events import Note, Progress, ProgressEnded, Reporter
+from journeyman.events import Note, Progress, ProgressEnded, Reporter, counted
 from journeyman.files import LineFault, sha256_of
 from journeyman.records import Interaction
 
@@ -59,7 +59,7 @@ def read_log(path: Path, sha256: str, report: Reporter) -> Iterator[Interaction 
         if count % _ROWS_BETWEEN_REPORTS == 0:
             report(Progress("read", count, unit="rows"))
         yield row
-    report(ProgressEnded("read", f"read {count} rows of `{path}`"))
+    report(ProgressEnded("read", f"read {counted(count, 'row', 'rows')} of `{path}`"))
     if hash_of(path) != sha256:
         raise IntegrityError(
             f"`{path}` changed while it was read",

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from journeyman.data.splits import Member, Splits, asked_counts, split_groups, split_in_order
 from journeyman.errors import DataRefused
+from journeyman.events import counted
 from journeyman.prepare.earlier import Earlier
 from journeyman.prepare.judging import Judged
 from journeyman.prepare.refusals import require_every_split
@@ -40,6 +41,9 @@ def split(rows: Sequence[Judged], settings: PrepareSettings, earlier: Earlier) -
 
 def _split(rows: Sequence[Judged], settings: PrepareSettings, earlier: Earlier) -> Splits:
     used = [row for row in rows if row.used]
+    # Conversations stay together in any case: asked for, every row must name its own.
+    if settings.split_by == "conversation":
+        _require_each(used, "conversation", "context.conversation")
     if settings.split_by == "repository":
         _require_each(used, "repository", "context.repository")
         keep_together(rows)
@@ -72,6 +76,7 @@ def _require_each(rows: Sequence[Judged], field: str, name: str) -> None:
         listed = ", ".join(map(str, without[:_SHOWN]))
         more = f" and {len(without) - _SHOWN} more" if len(without) > _SHOWN else ""
         raise DataRefused(
-            f"{len(without)} rows have no `$.{name}` to split by: lines {listed}{more}",
+            f"{counted(len(without), 'row has', 'rows have')} no `$.{name}` to split by:"
+            f" {'line' if len(without) == 1 else 'lines'} {listed}{more}",
             hint="add it to the log, or split by prompts: `--split-by prompt`",
         )

@@ -13,7 +13,7 @@ from journeyman.data.near_duplicates import NearDuplicates
 from journeyman.data.prompts import ROLE_PROMPTS
 from journeyman.data.splits import Splits
 from journeyman.errors import MachineError
-from journeyman.events import Note, Reporter, StageStarted, ignore
+from journeyman.events import Note, Reporter, StageStarted, counted, ignore
 from journeyman.prepare.command import command_of
 from journeyman.prepare.dataset import publish
 from journeyman.prepare.earlier import read_earlier
@@ -185,7 +185,9 @@ def _tell(prepared: Prepared, found: Report, report: Reporter) -> None:
         report(caution)
     tell_log(found, report)
     metadata = prepared.metadata
-    report(Note(f"{metadata.total_interactions} rows: {in_words(metadata.totals)}"))
+    report(
+        Note(f"{counted(metadata.total_interactions, 'row', 'rows')}: {in_words(metadata.totals)}")
+    )
     counts = metadata.splits
     report(
         Note(

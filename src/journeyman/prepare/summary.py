@@ -6,7 +6,7 @@ Made from the report alone, as the page is.
 from collections.abc import Iterator
 
 from journeyman.data.splits import Splits
-from journeyman.events import Caution, Note, Reporter, Table
+from journeyman.events import Caution, Note, Reporter, Table, counted
 from journeyman.prepare.records import Report, RuleReport, Totals
 from journeyman.prepare.rules import BENCHMARK, CUT_OFF, OVER_LONG, PROMPT_DIFFERS, SECRET
 
@@ -22,7 +22,9 @@ def table_of(report: Report) -> Table:
         bad = str(report.totals.quarantined)
         lines.append(("quarantined", "error", bad, "0", "0", "0", "the line cannot be used"))
     columns = ("finding", "level", "rows", "kept", "masked", "dropped", "meaning")
-    return Table(f"findings in {report.source.lines} rows", columns, tuple(lines))
+    return Table(
+        f"findings in {counted(report.source.lines, 'row', 'rows')}", columns, tuple(lines)
+    )
 
 
 def _numbers(rule: RuleReport) -> tuple[str, ...]:
@@ -110,12 +112,13 @@ def _hazards(report: Report, rules: dict[str, RuleReport], used: int) -> Iterato
     secrets = rules[SECRET]
     if _used(secrets) > secrets.redacted:
         yield Caution(
-            f"{_used(secrets)} rows hold keys or passwords, and the model may learn them",
+            f"{counted(_used(secrets), 'row holds', 'rows hold')} keys or passwords, and the model"
+            " may learn them",
             hint="`--policy salvage` redacts them; change every one that was real",
         )
     elif secrets.redacted:
         yield Caution(
-            f"the keys or passwords of {secrets.redacted} rows were redacted",
+            f"the keys or passwords of {counted(secrets.redacted, 'row', 'rows')} were redacted",
             hint="they stand in the log as before: change every one that was real",
         )
     forbidden = sum(one.used for one in report.producers if one.verdict == "forbids")
@@ -124,6 +127,14 @@ def _hazards(report: Report, rules: dict[str, RuleReport], used: int) -> Iterato
             f"{_of(forbidden, used)} come from models whose terms forbid such training",
             hint="the report names the clauses; whether they bind you is a lawyer's question",
         )
+    unknown = sum(one.used for one in report.producers if one.verdict == "unknown")
+    if unknown:
+        yield Caution(
+            f"{_of(unknown, used, 'rows')}: nothing is known about the terms of the model that"
+            " answered",
+            hint="log provider and model, and read the maker's terms before training on them;"
+            " `--rule licence-unknown=drop` leaves them out",
+        )
     if _used(rules[BENCHMARK]):
         yield Caution(
             f"{_used(rules[BENCHMARK])} prompts are HumanEval's",
@@ -131,7 +142,7 @@ def _hazards(report: Report, rules: dict[str, RuleReport], used: int) -> Iterato
         )
     if _used(rules[OVER_LONG]):
         yield Caution(
-            f"{_used(rules[OVER_LONG])} rows are longer than `--max-tokens`",
+            f"{counted(_used(rules[OVER_LONG]), 'row is', 'rows are')} longer than `--max-tokens`",
             hint="training lists and leaves them out; `--rule over-long=drop` does so now",
         )
 
@@ -156,7 +167,8 @@ def cautions_of_splits(splits: Splits, moved: int, *, parted: bool) -> Iterator[
         )
     if moved:
         yield Caution(
-            f"{moved} rows are in another split than in the dataset that was here before",
+            f"{counted(moved, 'row is', 'rows are')} in another split than in the dataset that was"
+            " here before",
             hint="the counts demand it; compare results only with models trained on this split",
         )
 

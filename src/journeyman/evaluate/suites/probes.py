@@ -10,7 +10,7 @@ from importlib import resources
 import msgspec
 from msgspec import Struct
 
-from journeyman.evaluate.extract import without_thinking
+from journeyman.evaluate.extract import after_thinking
 from journeyman.evaluate.ladder import served
 from journeyman.evaluate.scored import Item, RungId, Score, ScoredItem, Task
 from journeyman.evaluate.suite_records import Excluded
@@ -93,7 +93,7 @@ def _kept(item: Item, rules: tuple[Rule, ...]) -> Score:
         return Score("S4", passed=False, code="not_served")
     if item.answer.finish == "length":
         return Score("S4", passed=False, code="limit")
-    spoken = without_thinking(item.answer.text)
+    spoken = after_thinking(item.answer.text)
     if spoken is None or not spoken.strip():
         return Score("S4", passed=False, code="no_answer")
     broken = broken_rule(rules, spoken)
