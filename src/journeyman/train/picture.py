@@ -32,7 +32,9 @@ def draw_losses(path: Path, state: State, *, steps: int) -> None:
     rate.set_ylabel("learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
     rate.set_xlabel("optimiser step (dotted: end of an epoch)")
-    rate.set_xlim(-0.01 * steps, 1.01 * steps)
+    # Of a run that was stopped early, as much again as was done: the rest would be empty paper.
+    shown = min(steps, max(2 * state.step, 10))
+    rate.set_xlim(-0.01 * shown, 1.01 * shown)
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (losses, rate):
         _mark_epochs(axes, state)
