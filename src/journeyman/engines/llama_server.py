@@ -216,13 +216,14 @@ class LlamaServer:
         each token is forced in turn, and what is reported is its probability before the force.
         """
         ids = self.prompt_ids(messages[:-1])
-        nats = []
+        nats: list[float] = []
         for token in self._ids_of_text(messages[-1].content)[:limit]:
-            nats.append(self._nats_of_next(ids, token))
+            # The prompt is read anew for each answer: what was asked before must not count.
+            nats.append(self._nats_of_next(ids, token, reuse_prompt=bool(nats)))
             ids.append(token)
         return nats
 
-    def _nats_of_next(self, ids: Sequence[int], token: int) -> float:
+    def _nats_of_next(self, ids: Sequence[int], token: int, *, reuse_prompt: bool) -> float:
         body = {
             "prompt": list(ids),
             "n_predict": 1,
@@ -230,7 +231,7 @@ class LlamaServer:
             "samplers": ["temperature"],
             "seed": SEED,
             # All but the last token is in the cache from the request before.
-            "cache_prompt": True,
+            "cache_prompt": reuse_prompt,
             "logit_bias": [[token, _FORCE]],
             "n_probs": 1,
             "post_sampling_probs": False,
