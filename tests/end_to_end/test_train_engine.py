@@ -94,6 +94,17 @@ def test_loss_and_gradient_are_those_of_transformers_own_masked_loss(
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
+def test_recomputed_activations_give_the_same_loss_and_gradient(base: Path, data: Path) -> None:
+    engine, rows = _engine(base, lora_dropout=0.1), _rows(base, data)[:3]
+    kept, gradient = engine.backward(rows, weight=0.01, seed=3), _gradients(engine)
+    engine.recompute()
+    again, other = engine.backward(rows, weight=0.01, seed=3), _gradients(engine)
+    assert any(getattr(m, "gradient_checkpointing", False) for m in engine._model.modules())
+    assert again == kept
+    for name, tensor in other.items():
+        torch.testing.assert_close(gradient[name], tensor, rtol=0, atol=0)
+
+
 def test_whole_logits_give_the_same_loss(base: Path, data: Path) -> None:
     engine, rows = _engine(base), _rows(base, data)[:3]
     assert engine._plain_head

@@ -59,6 +59,10 @@ class HfEngine:
                 )
             )
 
+    def recompute(self) -> None:
+        """Keep no activations inside of a layer: less memory, about a third slower."""
+        self._causal.activation_checkpointing_enable({"use_reentrant": False})
+
     def parameters(self) -> Mapping[str, Tensor]:
         """The adapter's tensors by PEFT's file names."""
         return self._parameters

@@ -12,7 +12,7 @@ from journeyman.events import Caution
 from journeyman.files import write_json
 from journeyman.train.fit import Fit
 from journeyman.train.memory import kills_for_memory
-from journeyman.train.plan.resources import memory_room
+from journeyman.train.plan.resources import PROC, memory_room
 from journeyman.train.status import Status, read_status
 
 START = "start.json"
@@ -73,12 +73,12 @@ def read_start(folder: Path) -> Start:
         return Start("", None)
 
 
-def write_start(folder: Path, fit: Fit) -> None:
+def write_start(folder: Path, fit: Fit, *, proc: Path = PROC) -> None:
     """Leave word for the next process; again whenever the fit changes."""
-    write_json(folder / START, Start(_boot(), kills_for_memory(), fit))
+    write_json(folder / START, Start(_boot(proc), kills_for_memory(proc=proc), fit))
 
 
-def outage(folder: Path, *, proc: Path = Path("/proc")) -> Outage | None:
+def outage(folder: Path, *, proc: Path = PROC) -> Outage | None:
     """How the process before ended; None where it said so itself, or there was none.
 
     The caller owns the folder, so that no other process can be alive in it.
@@ -97,6 +97,6 @@ def outage(folder: Path, *, proc: Path = Path("/proc")) -> Outage | None:
     return Outage(status, killed, limit)
 
 
-def _boot(proc: Path = Path("/proc")) -> str:
+def _boot(proc: Path = PROC) -> str:
     path = proc / "sys/kernel/random/boot_id"
     return path.read_text(encoding="ascii").strip() if path.is_file() else ""

@@ -105,6 +105,7 @@ class Meter:
 
     def end(self, state: State) -> None:
         """The run is over."""
+        self._beat(state)
         share = state.real_token_share
         padding = "" if share is None else f", {share:.1%} of the computed tokens were real"
         self._report(

@@ -1,0 +1,34 @@
+"""How often a run that is killed at a random moment ends as if nothing had been.
+
+    venv/bin/python benchmarks/faults.py [--kills 200] [--seed 3]
+
+Runs of a model with two layers are killed with SIGKILL and given again until each has ended; its
+adapter and moments are then compared, byte for byte, with those of a run that nobody killed. The last
+line is one JSON document.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def main() -> None:
+    from tests.killed_runs import counted_kills
+
+    from journeyman.runs import machine
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        counts = counted_kills(Path(folder), count=arguments.kills, seed=arguments.seed)
+    print(json.dumps({"benchmark": "faults", "machine": machine(), **counts}))
+
+
+if __name__ == "__main__":
+    main()
