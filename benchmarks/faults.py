@@ -3,8 +3,8 @@
     venv/bin/python benchmarks/faults.py [--kills 200] [--seed 3]
 
 Runs of a model with two layers are killed with SIGKILL and given again until each has ended; its
-adapter and moments are then compared, byte for byte, with those of a run that nobody killed. The last
-line is one JSON document.
+adapter and moments are then compared, byte for byte, with those of a run that nobody killed. The
+last line is one JSON document.
 """
 
 import argparse
