@@ -21,7 +21,8 @@ Policy = Literal["seed", "salvage", "strict"]
 Prompts = Literal["role", "logged"]
 SplitBy = Literal["prompt", "conversation", "repository", "time"]
 Preset = Literal["given", "recommended"]
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8", "mixed"]
+Engine = Literal["auto", "fast", "hf"]
 SandboxProfile = Literal["strict", "degraded", "none"]
 
 
@@ -154,7 +155,13 @@ class TrainSettings:
     fit: bool = False
     """Where memory does not suffice, go on with smaller micro-batches; each step keeps its rows."""
     precision: Precision = "auto"
-    """Arithmetic of the frozen products: bf16 where the processor has it, else fp32."""
+    """Arithmetic of the frozen products; mixed is bf16 forward and int8 backward, auto the quickest that is exact enough here."""
+    engine: Engine = "auto"
+    """Who computes: fast for the Llama family, hf for every architecture; auto takes fast where it can."""
+    micro_batch_tokens: int = 2048
+    """fast engine: tokens of a micro-batch, in whole rows; less needs less memory. batch_size x accumulation rows make a step either way."""
+    compiled: bool | None = None
+    """fast engine: compile the loops between the products; by default where a run is long enough to gain by it."""
     threads: int | None = None
     """Processor threads, of each process; by default one for each core."""
     processes: int | Literal["auto"] = 1

@@ -11,7 +11,6 @@ from journeyman.settings import TrainSettings
 from journeyman.train.plan.described import described, of_folder
 from journeyman.train.plan.engines import (
     Build,
-    plain_fast_plan,
     random_fast_engine,
     random_hf_engine,
 )
@@ -121,9 +120,7 @@ def test_a_folder_with_its_small_files_alone_must_be_fetched(base: Path, tmp_pat
     assert of_folder("there", tmp_path).weight_bytes is None
 
 
-@pytest.mark.parametrize(
-    "build", [random_hf_engine, random_fast_engine(plain_fast_plan("fp32"))], ids=["hf", "fast"]
-)
+@pytest.mark.parametrize("build", [random_hf_engine, random_fast_engine], ids=["hf", "fast"])
 def test_each_engine_can_be_probed(base: Path, build: Build) -> None:
     config = of_folder("small", base).config
     settings = TrainSettings(precision="fp32")

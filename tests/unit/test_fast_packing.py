@@ -5,7 +5,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.train.fast.packing import LEAST_SHARED_TOKENS, Pack, pack, shared_tokens
+from journeyman.train.fast.packing import Pack, pack
+from journeyman.train.prefixes import LEAST_SHARED_TOKENS, by_prefix, shared_tokens
 from journeyman.train.rows import TokenRow
 
 PREFIX = tuple(range(1000, 1040))
@@ -115,3 +116,27 @@ def test_shared_tokens_end_at_the_first_difference_or_the_shorter_row() -> None:
     assert shared_tokens((1, 2, 3), (1, 2, 4)) == 2
     assert shared_tokens((1, 2), (1, 2, 3)) == 2
     assert shared_tokens((), (1,)) == 0
+
+
+def test_packs_hold_every_row_once_within_their_tokens() -> None:
+    lengths = [(7 * n) % 90 + 10 for n in range(40)]
+    rows = [_row(str(n), tuple(range(n, n + size)), trained=1) for n, size in enumerate(lengths)]
+    packs = by_prefix(range(40), rows, tokens=200)
+    assert sorted(index for one in packs for index in one) == list(range(40))
+    sizes = [sum(lengths[index] for index in one) for one in packs]
+    assert max(sizes) <= 200
+    # No leftovers: as few packs as there can be, plus what whole rows cannot fill.
+    assert len(packs) <= sum(lengths) // 200 + 3
+
+
+def test_rows_that_begin_alike_meet_in_one_pack() -> None:
+    shared = [_row(f"s{n}", (*PREFIX, n, n), trained=1) for n in range(3)]
+    alone = [_row(f"a{n}", tuple(range(n, n + 40)), trained=1) for n in range(3)]
+    rows = [row for pair in zip(shared, alone, strict=True) for row in pair]
+    packs = by_prefix(range(6), rows, tokens=60)
+    assert (0, 2, 4) in packs
+
+
+def test_a_row_longer_than_a_pack_stands_alone() -> None:
+    rows = [_row(str(n), tuple(range(n, n + 50)), trained=1) for n in range(3)]
+    assert [len(one) for one in by_prefix(range(3), rows, tokens=10)] == [1, 1, 1]

@@ -6,12 +6,15 @@ so that rows of a micro-batch need little padding and no step has a bias towards
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
 from journeyman.train.seeds import derived_seed
+
+Batches = tuple[tuple[int, ...], ...]
+Divide = Callable[[Sequence[int]], Batches]
 
 
 class Step(Struct, frozen=True):
@@ -40,8 +43,11 @@ def plan_steps(
     epochs: float,
     max_steps: int | None,
     seed: int,
+    divide: Divide | None = None,
 ) -> tuple[Step, ...]:
     """All steps of a run. lengths: tokens of each row. The last step of an epoch may be smaller.
+
+    divide: makes micro-batches of a step's rows; by length where it is not given.
 
     A part of an epoch (`epochs` 2.5) is the first part of its steps, rounded, in the same order.
     """
@@ -55,9 +61,18 @@ def plan_steps(
         order = shuffled(len(lengths), seed=seed, epoch=epoch)
         for start in range(0, len(order), effective):
             rows = order[start : start + effective]
-            batches = by_length(rows, lengths, batch_size=batch_size)
+            batches = divide(rows) if divide else by_length(rows, lengths, batch_size=batch_size)
             steps.append(Step(len(steps) + 1, epoch, batches))
     return tuple(steps[:total])
+
+
+def tokens_of_run(lengths: Sequence[int], settings: TrainSettings) -> int:
+    """About how many tokens all steps together have; settings are resolved."""
+    assert settings.accumulation is not None
+    rows = len(lengths) * settings.epochs
+    if settings.max_steps is not None:
+        rows = min(rows, settings.max_steps * settings.batch_size * settings.accumulation)
+    return round(sum(lengths) / max(1, len(lengths)) * rows)
 
 
 def shuffled(count: int, *, seed: int, epoch: int) -> list[int]:

@@ -2,12 +2,13 @@
 
 from journeyman.events import ignore
 from journeyman.records import BaseModel
+from journeyman.train.engines import open_engine
 from journeyman.train.fitting import Fitter
 from journeyman.train.heartbeat import Heartbeat
 from journeyman.train.loop import Job, Trainer
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.processes import Group
-from journeyman.train.session import load_engine, meter_of
+from journeyman.train.session import meter_of
 from journeyman.train.sharing import gather_gradients, share_start
 from journeyman.train.status import Status, new_status
 from journeyman.train.stopping import Stopped, StopRequest
@@ -28,7 +29,7 @@ def follow_job(job: Job, base: BaseModel, group: Group) -> None:
     """Take this process's share of all steps that are left. Raises what ends the run early."""
     settings = job.settings
     with StopRequest(patient=False) as stop, using_threads(settings.threads):
-        engine = load_engine(base, settings, ignore)
+        engine = open_engine(base, settings, ignore)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         fitter = Fitter(engine, allowed=settings.fit, adopted=lambda _: None, report=ignore)
         state = share_start(group, None, optimizer, {})

@@ -30,6 +30,8 @@ _FROM_SETTINGS = (
     "lora_dropout",
     "lora_targets",
     "precision",
+    "micro_batch_tokens",
+    "compiled",
     "seed",
 )
 

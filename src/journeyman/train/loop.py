@@ -12,12 +12,13 @@ from functools import partial
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step, by_length
+from journeyman.train.batches import Step
 from journeyman.train.engine import Tally, TrainingEngine, total
 from journeyman.train.fit import Batches, split
 from journeyman.train.fitting import Fitter
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.plan.records import Hours
+from journeyman.train.prefixes import division
 from journeyman.train.processes import ALONE, Group
 from journeyman.train.progress import Meter
 from journeyman.train.replay import NotFinite, dropout_seed
@@ -154,11 +155,7 @@ class Trainer:
         rows = self.job.val_rows
         if state.step not in self.job.looks or state.is_validated():
             return state
-        batches = by_length(
-            range(len(rows)),
-            [len(row.ids) for row in rows],
-            batch_size=self.job.settings.batch_size,
-        )
+        batches = division(rows, self.job.settings)(range(len(rows)))
         with self.meter.pace.looking():
             return self.fitter.run(lambda state: self._validated(state, batches), state, batches)
 

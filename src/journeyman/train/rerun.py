@@ -14,8 +14,9 @@ from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter, 
 from journeyman.model.base import find_base
 from journeyman.train.adapter_files import copy_into, read_weights
 from journeyman.train.engine import TrainingEngine
+from journeyman.train.engines import open_engine
 from journeyman.train.replay import Replay, read_replay
-from journeyman.train.session import arithmetic, load_engine
+from journeyman.train.session import arithmetic
 from journeyman.train.threads import using_threads
 
 TASK = "replay"
@@ -73,7 +74,7 @@ def rerun(folder: Path, report: Reporter) -> Reran:
     with using_threads(replay.settings.threads):
         if arithmetic() != replay.arithmetic:
             report(Caution(f"computed with {replay.arithmetic} then, with {arithmetic()} now"))
-        engine = load_engine(base, replay.settings, report)
+        engine = open_engine(base, replay.settings, report)
         copy_into(engine.parameters(), read_weights(folder))
         return _computed(replay, engine, report)
 

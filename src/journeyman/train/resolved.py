@@ -1,11 +1,12 @@
 """Settings that can be used: faults refused all at once, open choices made and said aloud."""
 
 from dataclasses import replace
+from typing import Any
 
 from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter
-from journeyman.model.machine import choose_precision
 from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
+from journeyman.train.arithmetic import choose
 from journeyman.train.batches import accumulation_for
 from journeyman.train.identity import require_known
 
@@ -25,6 +26,7 @@ def _faults_of_numbers(settings: TrainSettings) -> list[str]:
         "lora_r",
         "lora_alpha",
         "save_steps",
+        "micro_batch_tokens",
     )
     optional = ("accumulation", "max_steps", "eval_steps", "threads")
     given = {name: getattr(settings, name) for name in (*least_one, *optional)}
@@ -68,10 +70,15 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def resolved(settings: TrainSettings, report: Reporter) -> TrainSettings:
-    """The settings with accumulation and precision decided. Raises MachineError for bf16."""
-    precision = choose_precision(settings.precision)
-    report(Note(f"precision: {precision.reason}"))
+def resolved(settings: TrainSettings, config: Any, report: Reporter) -> TrainSettings:
+    """The settings with accumulation, engine and precision decided, each with its reason said.
+
+    config: the base's, as transformers reads it. Raises UsageError, MachineError for an engine or
+    a precision that was asked for and cannot be had.
+    """
+    choice = choose(settings, config, report)
+    for reason in choice.reasons:
+        report(Note(reason))
     accumulation = settings.accumulation
     if accumulation is None:
         accumulation = accumulation_for(settings.batch_size)
@@ -83,4 +90,9 @@ def resolved(settings: TrainSettings, report: Reporter) -> TrainSettings:
                     f"{EFFECTIVE_BATCH}, {accumulation} micro-batches come nearest"
                 )
             )
-    return replace(settings, accumulation=accumulation, precision=precision.name)
+    return replace(
+        settings,
+        accumulation=accumulation,
+        engine=choice.engine,
+        precision=choice.precision,
+    )

@@ -8,16 +8,15 @@ from msgspec.structs import replace
 from journeyman.errors import IntegrityError, Interrupted, MachineError
 from journeyman.events import Caution, Note, Reporter
 from journeyman.records import BaseModel
-from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import copy_into, initialise, read_weights
 from journeyman.train.advice import Adviser
 from journeyman.train.checkpoints import GRADIENTS, OPTIMIZER, Found
 from journeyman.train.curves import Curves
 from journeyman.train.engine import TrainingEngine
+from journeyman.train.engines import open_engine
 from journeyman.train.fit import next_smaller
 from journeyman.train.fitting import Fitter, OutOfMemory, is_out_of_memory, out_of_memory
 from journeyman.train.heartbeat import Heartbeat, heartbeat
-from journeyman.train.hf_engine import HfEngine
 from journeyman.train.identity import Change, Identity
 from journeyman.train.loop import Job, Trainer
 from journeyman.train.optimizer import Optimizer
@@ -33,8 +32,6 @@ from journeyman.train.sharing import gather_gradients, share_start
 from journeyman.train.state import State, with_change
 from journeyman.train.stopping import Stopped, StopRequest
 from journeyman.train.threads import using_threads
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def run_job(
@@ -57,7 +54,7 @@ def run_job(
         using_threads(settings.threads) as threads,
     ):
         report(Note(f"threads: {threads}"))
-        engine = load_engine(base, settings, report)
+        engine = open_engine(base, settings, report)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         fitter = Fitter(
             engine,
@@ -107,11 +104,6 @@ def run_job(
                 _draw(recorder.state, job, report)
         recorder.report_cost()
         return write_final(settings, base, state, engine.parameters())
-
-
-def load_engine(base: BaseModel, settings: TrainSettings, report: Reporter) -> HfEngine:
-    """The engine that the settings ask for, with the base in memory."""
-    return HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
 
 
 def arithmetic(processes: int = 1) -> str:

@@ -8,10 +8,12 @@ from msgspec import Struct
 
 from journeyman.errors import JourneymanError
 from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
+from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step, plan_steps, validated_steps
+from journeyman.train.arithmetic import compiles
+from journeyman.train.batches import Step, plan_steps, tokens_of_run, validated_steps
 from journeyman.train.checkpoints import Found
 from journeyman.train.earlier import (
     clear_debris,
@@ -26,6 +28,7 @@ from journeyman.train.outputs import Trained, write_config
 from journeyman.train.places import take_place_of_torchrun
 from journeyman.train.plan.lines import told
 from journeyman.train.plan.records import Hours, Plan
+from journeyman.train.prefixes import division
 from journeyman.train.processes import Group, joined, require_one
 from journeyman.train.resolved import require_usable, resolved
 from journeyman.train.rows import (
@@ -39,8 +42,6 @@ from journeyman.train.schedule import warmup_steps
 
 if TYPE_CHECKING:
     from journeyman.train.loop import Job
-
-ENGINE = "hf"
 
 
 class _Data(Struct, frozen=True):
@@ -84,11 +85,10 @@ def _followed(settings: TrainSettings, group: Group) -> Trained:
     from journeyman.model.base import find_base
 
     base = find_base(settings.base, ignore)
-    settings = resolved(settings, ignore)
-    data = _read_data(settings, base, ignore)
+    settings, data = _settled(settings, base, ignore)
     start = msgspec.json.decode(group.text_from_first(""), type=_Start)
     # Another machine may hold another file under the same name, or lack an instruction.
-    identity = identity_of(settings, base, engine=ENGINE)
+    identity = identity_of(settings, base, engine=settings.engine)
     require_same(start.identity, identity, where="process 0")
     if not start.is_finished:
         from journeyman.train.following import follow_job
@@ -105,9 +105,8 @@ def _done_or_trained(settings: TrainSettings, group: Group, report: Reporter) ->
     report(StageStarted("train", f"`{settings.data_dir}` into `{settings.output_dir}`"))
     clear_debris(settings.output_dir)
     base = find_base(settings.base, report)
-    settings = resolved(settings, report)
-    data = _read_data(settings, base, report)
-    identity = identity_of(settings, base, engine=ENGINE)
+    settings, data = _settled(settings, base, report)
+    identity = identity_of(settings, base, engine=settings.engine)
     if settings.fresh and (aside := move_aside(settings.output_dir)):
         report(Note(f"the earlier run was moved to `{aside}`"))
     done = finished(settings, identity, report)
@@ -119,6 +118,21 @@ def _done_or_trained(settings: TrainSettings, group: Group, report: Reporter) ->
     return _trained(
         settings, base, data, identity=identity, found=found, group=group, report=report
     )
+
+
+def _settled(
+    settings: TrainSettings, base: BaseModel, report: Reporter
+) -> tuple[TrainSettings, _Data]:
+    """The rows, and the settings with every open choice made."""
+    from journeyman.train.threads import using_threads
+
+    config = read_config(base.folder)
+    with using_threads(settings.threads):
+        settings = resolved(settings, config, report)
+    data = _read_data(settings, base, report)
+    tokens = tokens_of_run([len(row.ids) for row in data.train.used], settings)
+    compiled = compiles(settings, config, tokens=tokens, report=report)
+    return replace(settings, compiled=compiled), data
 
 
 def _read_data(settings: TrainSettings, base: BaseModel, report: Reporter) -> _Data:
@@ -152,6 +166,7 @@ def _planned(settings: TrainSettings, data: _Data, report: Reporter) -> tuple[St
         epochs=settings.epochs,
         max_steps=settings.max_steps,
         seed=settings.seed,
+        divide=division(rows, settings),
     )
     tokens = sum(len(row.ids) for row in rows)
     trained = sum(row.trained_tokens for row in rows)
@@ -159,7 +174,7 @@ def _planned(settings: TrainSettings, data: _Data, report: Reporter) -> tuple[St
     report(
         Note(
             f"{len(rows)} rows, {tokens} tokens, {trained} of them trained; {len(steps)} steps of "
-            f"{settings.batch_size} x {settings.accumulation} rows, {warmup} of them warm-up"
+            f"{settings.batch_size * settings.accumulation} rows, {warmup} of them warm-up"
         )
     )
     return steps

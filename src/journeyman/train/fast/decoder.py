@@ -44,6 +44,7 @@ class Decoder:
     ) -> None:
         self._shape = shape
         self._plan = plan
+        self._recomputed_layers = plan.recomputed_layers
         self._do = Elementwise(compiled=plan.compiled)
         self._frequencies, self._position_scale = _frequencies(config)
         self._embedding = source.tensor("model.embed_tokens.weight")
@@ -82,7 +83,7 @@ class Decoder:
             before = states
             states, found = layer.forward(states, run)
             if layer.number >= self._lowest:
-                again = layer.number < self._lowest + self._plan.recomputed_layers
+                again = layer.number < self._lowest + self._recomputed_layers
                 kept.append(before if again else found)
             del found
         loss, gradient = self._loss_backward(states, pack, weight)
@@ -127,6 +128,10 @@ class Decoder:
         both = torch.cat((angles, angles), dim=1)
         cosine, sine = both.cos() * self._position_scale, both.sin() * self._position_scale
         return Run(cosine, sine, pack.spans, dropout)
+
+    def recompute(self) -> None:
+        """From now on every layer runs again in the backward."""
+        self._recomputed_layers = self._shape.layers
 
     def stored_bytes(self) -> int:
         """Memory of the frozen weights."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from journeyman.errors import UsageError
+from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.engine import Tally
@@ -17,7 +18,6 @@ from journeyman.train.fast.shape import (
     ATTENTION_TARGETS,
     MLP_TARGETS,
     Shape,
-    read_config,
     shape_of,
 )
 from journeyman.train.fast.sources import FolderWeights, WeightSource
@@ -59,6 +59,10 @@ class FastEngine:
         packed = pack(rows)
         with torch.inference_mode():
             return _tally(packed, self._decoder.loss(packed))
+
+    def recompute(self) -> None:
+        """From now on every layer keeps its input alone and runs again in the backward."""
+        self._decoder.recompute()
 
     def stored_bytes(self) -> int:
         """Memory of the frozen weights."""

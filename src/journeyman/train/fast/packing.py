@@ -12,10 +12,8 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from journeyman.train.prefixes import LEAST_SHARED_TOKENS, shared_tokens
 from journeyman.train.rows import TokenRow
-
-# Each branch costs two more calls of attention; a shorter common prefix is cheaper computed twice.
-LEAST_SHARED_TOKENS = 16
 
 
 class Span(Struct, frozen=True):
@@ -54,14 +52,6 @@ def pack(rows: Sequence[TokenRow], *, least_shared_tokens: int = LEAST_SHARED_TO
     builder = _Builder(sorted(rows, key=lambda row: row.ids), least_shared_tokens)
     builder.branch(0, len(builder.rows), depth=0)
     return builder.pack()
-
-
-def shared_tokens(left: Sequence[int], right: Sequence[int]) -> int:
-    """Length of the common prefix."""
-    for at, (one, other) in enumerate(zip(left, right, strict=False)):
-        if one != other:
-            return at
-    return min(len(left), len(right))
 
 
 class _Builder:

@@ -1,6 +1,5 @@
 """What the fast engine must know of an architecture, and which it leaves to the other engine."""
 
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -41,13 +40,6 @@ class Shape(Struct, frozen=True):
         """Frozen weights of the products of one layer."""
         attention = self.hidden * (2 * self.query_size + 2 * self.key_size)
         return attention + 3 * self.hidden * self.intermediate
-
-
-def read_config(folder: Path) -> Any:
-    """The model's configuration as transformers reads it."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
 
 
 def shape_of(config: Any) -> Shape:

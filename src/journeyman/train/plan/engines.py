@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from journeyman.settings import TrainSettings
+from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.fast.decoder import Plan as FastPlan
 from journeyman.train.fast.engine import FastEngine
-from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import shape_of as fast_shape_of
 from journeyman.train.fast.sources import RandomWeights
 from journeyman.train.hf_engine import HfEngine
@@ -35,18 +35,15 @@ def random_hf_engine(config: Any, settings: TrainSettings, layers: int) -> Train
     return HfEngine(model.eval(), settings, dtype=dtype)
 
 
-def random_fast_engine(plan: FastPlan) -> Build:
-    """The engine of the Llama family, computing as its own plan says."""
-
-    def build(config: Any, settings: TrainSettings, layers: int) -> TrainingEngine:
-        small = cut_down(config, layers=layers, vocabulary=VOCABULARY)
-        weights = RandomWeights(fast_shape_of(small), biases=small.model_type == "qwen2")
-        return FastEngine(small, weights, settings, plan=plan)
-
-    return build
+def random_fast_engine(config: Any, settings: TrainSettings, layers: int) -> TrainingEngine:
+    """The engine of the Llama family, in the arithmetic of resolved settings."""
+    small = cut_down(config, layers=layers, vocabulary=VOCABULARY)
+    weights = RandomWeights(fast_shape_of(small), biases=small.model_type == "qwen2")
+    plan = FastPlan(arithmetic_of(settings.precision), compiled=bool(settings.compiled))
+    return FastEngine(small, weights, settings, plan=plan)
 
 
-def plain_fast_plan(precision: str) -> FastPlan:
-    """The fast engine in one precision throughout, nothing compiled and nothing computed twice."""
-    method = "bf16" if precision == "bf16" else "fp32"
-    return FastPlan(Arithmetic(method, method, DTYPES[precision]))  # type: ignore[arg-type]
+def random_engine(config: Any, settings: TrainSettings, layers: int) -> TrainingEngine:
+    """The engine that resolved settings name."""
+    build = random_fast_engine if settings.engine == "fast" else random_hf_engine
+    return build(config, settings, layers)

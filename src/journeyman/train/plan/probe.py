@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from msgspec import Struct
+from torch import Tensor
 
 from journeyman.settings import TrainSettings
+from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.engine import TrainingEngine
-from journeyman.train.head_loss import CHUNK_BYTES, PlainHead, completion_loss
+from journeyman.train.head_loss import CHUNK_BYTES, Head, PlainHead, completion_loss
 from journeyman.train.optimizer import Optimizer
-from journeyman.train.plan.engines import DTYPES, VOCABULARY, Build, random_hf_engine
+from journeyman.train.plan.engines import DTYPES, VOCABULARY, Build, random_engine
 from journeyman.train.plan.rates import Clock, best_s
 from journeyman.train.plan.resources import peak_growth_bytes
 from journeyman.train.plan.shape import Shape
@@ -87,6 +89,17 @@ def depths_for(shape: Shape, *, element_bytes: int, rate: float, tokens: int) ->
     return Depths(min(2, deep - 1) if deep > 1 else 1, deep, most_tokens)
 
 
+def _random_head(settings: TrainSettings, weight: Tensor) -> Head:
+    """The output layer as the engine has it."""
+    if settings.engine != "fast":
+        return PlainHead(weight)
+    from journeyman.train.fast.elementwise import Elementwise
+    from journeyman.train.fast.products import frozen_product
+
+    arithmetic = arithmetic_of(settings.precision).of_the_head
+    return frozen_product([weight], None, arithmetic, Elementwise())
+
+
 def measure(
     config: Any,
     shape: Shape,
@@ -95,18 +108,17 @@ def measure(
     *,
     depths: Depths,
     padded: bool,
-    build: Build = random_hf_engine,
+    build: Build = random_engine,
     clock: Clock = time.perf_counter,
 ) -> Measured:
     """Probe some micro-batches of the run. Peak memory is about 2 GB, whatever the model."""
     started = time.perf_counter()
-    dtype = DTYPES[settings.precision]
     cut = different([fitting(batch, depths.most_tokens) for batch in batches])
     numbers = sorted({depths.shallow, depths.deep})
     engines = {number: build(config, settings, number) for number in numbers}
     rounds = _rounds(engines, cut, clock)
     deep = engines[depths.deep]
-    head_s, head_forward_s = _head(shape, dtype, clock)
+    head_s, head_forward_s = _head(shape, settings, clock)
     return Measured(
         shallow=depths.shallow,
         deep=depths.deep,
@@ -192,25 +204,27 @@ def _forward(engine: TrainingEngine, rows: Sequence[TokenRow]) -> "Callable[[], 
     return lambda: engine.loss(rows)
 
 
-def _head(shape: Shape, dtype: torch.dtype, clock: Clock) -> tuple[float, float]:
+def _head(shape: Shape, settings: TrainSettings, clock: Clock) -> tuple[float, float]:
     """Seconds of the output layer and loss for one trained token: with gradient, and without.
 
     A large vocabulary is cut, and the chunks with it, so that they hold as many rows.
     """
-    element_bytes = torch.empty(0, dtype=dtype).element_size()
+    dtype = DTYPES.get(settings.precision, torch.float32)
+    element_bytes = dtype.itemsize
     vocabulary = min(shape.vocabulary, _HEAD_LIMIT_BYTES // (shape.hidden * element_bytes))
     scale = shape.vocabulary / vocabulary
     weight = torch.randn(vocabulary, shape.hidden).mul_(0.02).to(dtype)
     hidden = torch.randn(_HEAD_ROWS, shape.hidden).to(dtype)
     targets = torch.arange(_HEAD_ROWS).remainder(vocabulary)
     chunk_bytes = int(CHUNK_BYTES / scale)
+    head = _random_head(settings, weight)
 
     def timed(*, with_gradient: bool) -> float:
         seconds = best_s(
             lambda: completion_loss(
                 hidden,
                 targets,
-                PlainHead(weight),
+                head,
                 with_gradient=with_gradient,
                 chunk_bytes=chunk_bytes,
             ),

@@ -16,11 +16,9 @@ from journeyman.train.plan.room import ELEMENT_BYTES
 from journeyman.train.plan.run import Run
 from journeyman.train.plan.serving import serving_of
 from journeyman.train.plan.shape import Shape
-from journeyman.train.plan.work import operations, total_work
+from journeyman.train.plan.work import is_padded, operations, total_work
 from journeyman.train.rows import TokenRow
 
-ENGINE = "hf"
-PADDED = True
 SHORT_RUN_S = 300.0
 """`train` probes longer runs only: a shorter one soon shows its own pace. At the full rate of
 products, so that the probe takes a few hundredths of the run."""
@@ -51,7 +49,7 @@ class Probed:
             self.costs,
             writing=self.writing,
             slowdown=self.machine.slowdown,
-            padded=PADDED,
+            padded=is_padded(run.settings),
         )
 
     def serving(self, run: Run, goal_s: float) -> Serving:
@@ -72,7 +70,7 @@ class Probed:
             self.shape,
             total_s,
             total_of=lambda other: self.hours(other).total_s,
-            padded=PADDED,
+            padded=is_padded(run.settings),
         )
         return tuple(found)
 
@@ -91,8 +89,10 @@ def probe(
 
     settings = run.settings
     report(Progress(TASK, 0, 3, detail="products and memory"))
-    rate = product_rate(shape.hidden, shape.widest, DTYPES[settings.precision], clock=clock)
-    work = total_work(one for step in run.work(padded=PADDED) for one in step)
+    rate = product_rate(
+        shape.hidden, shape.widest, DTYPES.get(settings.precision, torch.float32), clock=clock
+    )
+    work = total_work(one for step in run.work(padded=is_padded(run.settings)) for one in step)
     if operations(shape, work) / rate < least_s:
         report(ProgressEnded(TASK))
         return None
@@ -104,7 +104,13 @@ def probe(
         shape, element_bytes=ELEMENT_BYTES[settings.precision], rate=rate, tokens=longest
     )
     measured = measure(
-        base.config, shape, settings, batches, depths=depths, padded=PADDED, clock=clock
+        base.config,
+        shape,
+        settings,
+        batches,
+        depths=depths,
+        padded=is_padded(run.settings),
+        clock=clock,
     )
     report(Progress(TASK, 2, 3, detail="disk"))
     adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)

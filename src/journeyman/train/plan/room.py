@@ -9,7 +9,7 @@ from journeyman.train.plan.run import Run
 from journeyman.train.plan.shape import Shape
 from journeyman.train.plan.work import Work
 
-ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2}
+ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "int8": 1, "mixed": 3}
 _CHUNKS_AT_ONCE = 3
 """Logits, their float32 copy or shares, and the product's own buffer."""
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from journeyman.data.examples import read_examples
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step, by_length, plan_steps, validated_steps
+from journeyman.train.batches import Step, plan_steps, validated_steps
 from journeyman.train.plan.work import Work, work_of
+from journeyman.train.prefixes import division
 from journeyman.train.rows import LeftOut, Rows, TokenRow
 
 CHARACTERS_A_TOKEN = 4.45
@@ -55,8 +56,7 @@ class Run:
     def validation_work(self, *, padded: bool) -> list[Work]:
         """The micro-batches of one look at the validation split."""
         rows = self.val.used
-        lengths = [len(row.ids) for row in rows]
-        batches = by_length(range(len(rows)), lengths, batch_size=self.settings.batch_size)
+        batches = division(rows, self.settings)(range(len(rows)))
         return [work_of([rows[index] for index in batch], padded=padded) for batch in batches]
 
 
@@ -70,6 +70,7 @@ def run_of(settings: TrainSettings, train: Rows, val: Rows, *, exact: bool = Tru
         epochs=settings.epochs,
         max_steps=settings.max_steps,
         seed=settings.seed,
+        divide=division(train.used, settings),
     )
     return Run(settings=settings, train=train, val=val, steps=steps, exact=exact)
 

@@ -5,6 +5,7 @@ file of some MiB that it removes. `forecast` is the part that `train` shares.
 """
 
 import time
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import msgspec
 
 from journeyman.events import Reporter, StageStarted, ignore
 from journeyman.settings import TrainSettings
+from journeyman.train.arithmetic import compiles
+from journeyman.train.batches import tokens_of_run
 from journeyman.train.plan.described import Described, described
 from journeyman.train.plan.findings import findings_of
-from journeyman.train.plan.probed import ENGINE, PADDED, SHORT_RUN_S, probe
+from journeyman.train.plan.probed import SHORT_RUN_S, probe
 from journeyman.train.plan.rates import Clock
 from journeyman.train.plan.records import Plan
 from journeyman.train.plan.room import ELEMENT_BYTES, disk_of, memory_of, saved_bytes_guess
@@ -23,6 +26,7 @@ from journeyman.train.plan.same_base import of_dataset, of_served
 from journeyman.train.plan.serving import GOAL_S
 from journeyman.train.plan.shape import shape_of
 from journeyman.train.plan.totals import adapter_parameters, steps_of, tokens_of
+from journeyman.train.plan.work import is_padded
 from journeyman.train.resolved import require_usable, resolved
 from journeyman.train.rows import Rows, read_rows, require_rows
 from journeyman.train.threads import using_threads
@@ -40,10 +44,13 @@ def plan(
     require_usable(settings)
     report(StageStarted("plan", f"`{settings.data_dir}` on `{settings.base}`"))
     with described(settings.base, report) as base, using_threads(settings.threads):
-        settings = resolved(settings, report)
+        settings = resolved(settings, base.config, report)
         train = _rows(settings.data_dir / "train.jsonl", base, settings)
         require_rows(train, settings.data_dir / "train.jsonl")
         val = _rows(settings.data_dir / "val.jsonl", base, settings)
+        tokens = tokens_of_run([len(row.ids) for row in train.used], settings)
+        compiled = compiles(settings, base.config, tokens=tokens, report=report)
+        settings = replace(settings, compiled=compiled)
         run = run_of(settings, train, val, exact=base.chat is not None)
         return forecast(run, base, report, serve_base=serve_base, goal_s=goal_s, clock=clock)
 
@@ -79,11 +86,11 @@ def forecast(
         base=base.name,
         parameters=shape.parameters,
         adapter_parameters=adapter_parameters(run, shape),
-        engine=ENGINE,
+        engine=settings.engine,
         precision=settings.precision,
         tokens=tokens_of(run, shape),
         steps=steps_of(run),
-        memory=memory_of(run, shape, saved_bytes=saved_bytes, padded=PADDED),
+        memory=memory_of(run, shape, saved_bytes=saved_bytes, padded=is_padded(settings)),
         disk=disk_of(run, shape, base),
         findings=(),
         machine=probed.machine if probed else None,

@@ -1,17 +1,16 @@
 """The sums of a run that need no machine: tokens, the seed recipe's tokens, steps."""
 
-from journeyman.train.plan.probed import PADDED
 from journeyman.train.plan.records import Steps, Tokens
 from journeyman.train.plan.run import Run
 from journeyman.train.plan.shape import Shape
-from journeyman.train.plan.work import operations, seed_work, total_work
+from journeyman.train.plan.work import is_padded, operations, seed_work, total_work
 from journeyman.train.schedule import warmup_steps
 
 
 def tokens_of(run: Run, shape: Shape) -> Tokens:
     """What the run computes, beside what the seed recipe would for the same rows and epochs."""
     rows = run.train.used
-    ours = total_work(work for step in run.work(padded=PADDED) for work in step)
+    ours = total_work(work for step in run.work(padded=is_padded(run.settings)) for work in step)
     seed = seed_work(rows[index] for step in run.steps for index in step.rows)
     return Tokens(
         rows=len(rows),

@@ -1,10 +1,13 @@
 """What micro-batches cost, in tokens and operations, before anybody computes them."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from journeyman.settings import TrainSettings
 from journeyman.train.plan.shape import Shape
+from journeyman.train.prefixes import LEAST_SHARED_TOKENS, shared_tokens
 from journeyman.train.rows import TokenRow
 
 SEED_TOKENS = 2048
@@ -21,16 +24,37 @@ class Work(Struct, frozen=True):
     trained: int
 
 
+def is_padded(settings: TrainSettings) -> bool:
+    """Whether the engine of resolved settings computes every row to the longest of its batch."""
+    return settings.engine != "fast"
+
+
 def work_of(rows: Sequence[TokenRow], *, padded: bool) -> Work:
-    """The work of one micro-batch; a padded one computes every row to the longest."""
+    """The work of one micro-batch; a padded one computes every row to the longest.
+
+    Without padding, what a row shares with its neighbour by ids is computed once.
+    """
     lengths = [len(row.ids) for row in rows]
-    widths = [max(lengths)] * len(rows) if padded else lengths
+    shared = [0] * len(rows) if padded else _shared(rows)
+    widths = [max(lengths)] * len(rows) if padded else sorted_lengths(rows)
     return Work(
-        computed=sum(widths),
-        squares=sum(width * width for width in widths),
+        computed=sum(widths) - sum(shared),
+        squares=sum(width * width for width in widths) - sum(one * one for one in shared),
         real=sum(lengths),
         trained=sum(row.trained_tokens for row in rows),
     )
+
+
+def sorted_lengths(rows: Sequence[TokenRow]) -> list[int]:
+    """Tokens of each row, in the order of their ids."""
+    return [len(row.ids) for row in sorted(rows, key=lambda row: row.ids)]
+
+
+def _shared(rows: Sequence[TokenRow]) -> list[int]:
+    """What each row but the first has in common with the one before, in the order of their ids."""
+    ordered = sorted(row.ids for row in rows)
+    found = [shared_tokens(one, other) for one, other in itertools.pairwise(ordered)]
+    return [0, *(one if one >= LEAST_SHARED_TOKENS else 0 for one in found)]
 
 
 def seed_work(rows: Iterable[TokenRow]) -> Work:

@@ -1,0 +1,216 @@
+"""Which engine trains, and in which arithmetic: decided from the model and a probe of the machine.
+
+The probe's rates are kept in the cache, so that one machine always decides alike and a run that is
+resumed goes on in the arithmetic it began in.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.errors import MachineError, UsageError
+from journeyman.events import Note, Reporter, ignore
+from journeyman.files import atomic_file, content_id
+from journeyman.model.machine import choose_precision
+from journeyman.runs import cache_folder, processor_flags, versions
+from journeyman.settings import Engine, Precision, TrainSettings
+
+if TYPE_CHECKING:
+    from journeyman.train.fast.products import Arithmetic
+
+_BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+_INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni")
+# Narrower numbers must pay: below this ratio the wider arithmetic is taken.
+WORTH = 1.15
+# Operations of a run. Compiling takes about a minute of two cores and saves a fifth of the rest.
+WORTH_COMPILING = 5e13
+# A product of a 7B's kind, small enough to be timed in a moment.
+_PROBE_TOKENS, _PROBE_INPUTS, _PROBE_OUTPUTS = 512, 2048, 4096
+_PROBE_ROUNDS = 5
+
+
+class Rates(Struct, frozen=True):
+    """Operations a second of frozen products on this machine; None where it cannot.
+
+    int8 is by the processor's own instructions, kernel by the project's kernel for AVX2.
+    """
+
+    fp32: float
+    bf16: float | None = None
+    int8: float | None = None
+    kernel: float | None = None
+
+
+class Choice(Struct, frozen=True):
+    """An engine, a precision, and the reasons for both."""
+
+    engine: Engine
+    precision: Precision
+    reasons: tuple[str, ...]
+
+
+def choose(
+    settings: TrainSettings, config: Any, report: Reporter = ignore, *, rates: Rates | None = None
+) -> Choice:
+    """Engine and precision of a run. Raises UsageError, MachineError for what was asked in vain."""
+    from journeyman.train.fast.shape import reason_against
+
+    against = reason_against(config, max_tokens=settings.max_tokens)
+    if settings.engine == "fast" and against:
+        raise UsageError(f"`--engine fast` cannot train this model: {against}", hint="use `hf`")
+    if settings.engine == "hf" or against:
+        why = f"engine hf: {against}" if against else "engine hf: it was asked for"
+        return _of_hf(settings, why)
+    rates = rates or measured_rates(report)
+    precision, why = _of_fast(settings.precision, rates)
+    return Choice("fast", precision, ("engine fast: the model is of the Llama family", why))
+
+
+def _of_hf(settings: TrainSettings, why: str) -> Choice:
+    if settings.precision == "int8" or settings.precision == "mixed":  # noqa: PLR1714 (narrows)
+        raise UsageError(
+            f"`--precision {settings.precision}` is the fast engine's, and this run has the other: "
+            + why.removeprefix("engine hf: "),
+            hint="use `--precision auto`",
+        )
+    found = choose_precision(settings.precision)
+    return Choice("hf", found.name, (why, f"precision: {found.reason}"))
+
+
+def _of_fast(asked: Precision, rates: Rates) -> tuple[Precision, str]:
+    """The precision and why."""
+    told = _told(rates)
+    if asked in ("bf16", "mixed") and rates.bf16 is None:
+        raise MachineError(
+            f"{asked} was asked for, and this processor has neither amx_bf16 nor avx512_bf16",
+            hint="use `--precision fp32` or `--precision int8`: here they are many times faster",
+        )
+    if asked != "auto":
+        return asked, f"precision: {asked} was asked for ({told})"
+    narrow = max(rates.int8 or 0.0, rates.kernel or 0.0)
+    wide, name = max((rates.fp32, "fp32"), (rates.bf16 or 0.0, "bf16"))
+    if narrow > WORTH * wide:
+        return "int8", f"precision: int8, the quickest here ({told})"
+    if name == "bf16" and wide > WORTH * rates.fp32:
+        return "bf16", f"precision: bf16, the quickest here ({told})"
+    return "fp32", f"precision: fp32, and nothing narrower is much quicker here ({told})"
+
+
+def _told(rates: Rates) -> str:
+    named = {
+        "fp32": rates.fp32,
+        "bf16": rates.bf16,
+        "int8": rates.int8,
+        "int8 by the AVX2 kernel": rates.kernel,
+    }
+    parts = [f"{name} {rate / 1e9:.0f}" for name, rate in named.items() if rate]
+    return ", ".join(parts) + " GOP/s"
+
+
+def arithmetic_of(precision: Precision, report: Reporter = ignore) -> "Arithmetic":
+    """The fast engine's arithmetic for a resolved precision, on this machine."""
+    import torch
+
+    from journeyman.kernels.integer_product import find_kernel
+    from journeyman.train.fast.products import Arithmetic
+
+    has_bf16 = bool(_having(_BF16_FLAGS))
+    narrow = torch.bfloat16 if has_bf16 else torch.float32
+    if precision == "fp32":
+        return Arithmetic("fp32", "fp32", torch.float32)
+    if precision == "bf16":
+        return Arithmetic("bf16", "bf16", torch.bfloat16)
+    if precision == "mixed":
+        return Arithmetic("bf16", "int8", torch.bfloat16)
+    if _having(_INT8_FLAGS):
+        return Arithmetic("int8", "int8", narrow)
+    kernel = find_kernel(report)
+    if kernel is not None:
+        return Arithmetic("int8 kernel", "int8 kernel", torch.float32, kernel)
+    report(Note("int8 weights are multiplied in fp32: this processor has no quicker way"))
+    return Arithmetic("int8 widened", "int8 widened", torch.float32)
+
+
+def measured_rates(report: Reporter = ignore) -> Rates:
+    """The rates of this machine, measured once for each thread count and version of torch."""
+    import torch
+
+    torch_version = versions().get("torch", "")
+    facts = (*sorted(processor_flags()), torch_version, str(torch.get_num_threads()))
+    path = cache_folder() / "rates" / f"{content_id(*facts)}.json"
+    if path.is_file():
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Rates)
+        except msgspec.DecodeError:
+            report(Note(f"`{path}` cannot be read; the machine is measured again"))
+    rates = _measured(report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write(msgspec.json.encode(rates))
+    return rates
+
+
+def _measured(report: Reporter) -> Rates:
+    import torch
+    from torch.nn import functional
+
+    from journeyman.kernels.integer_product import find_kernel
+
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(_PROBE_TOKENS, _PROBE_INPUTS, generator=generator)
+    weight = torch.randn(_PROBE_OUTPUTS, _PROBE_INPUTS, generator=generator)
+    ways: dict[str, Callable[[], object]] = {"fp32": lambda: functional.linear(states, weight)}
+    if _having(_BF16_FLAGS):
+        few, narrow = states.bfloat16(), weight.bfloat16()
+        ways["bf16"] = lambda: functional.linear(few, narrow)
+    rows, rounded = (x.mul(30).clamp(-127, 127).to(torch.int8) for x in (states, weight))
+    if _having(_INT8_FLAGS):
+        ways["int8"] = lambda: torch._int_mm(rows, rounded.t())
+    elif (kernel := find_kernel(report)) is not None:
+        scale = torch.ones(_PROBE_OUTPUTS)
+        ways["kernel"] = lambda: kernel.forward(states, rounded, scale)
+    return Rates(**_best(ways))
+
+
+def _best(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Operations a second of each way; they take turns, so that a moment's noise ends nowhere."""
+    seconds = dict.fromkeys(ways, float("inf"))
+    for _ in range(_PROBE_ROUNDS):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    work = 2.0 * _PROBE_TOKENS * _PROBE_INPUTS * _PROBE_OUTPUTS
+    return {name: work / taken for name, taken in seconds.items()}
+
+
+def _having(flags: tuple[str, ...]) -> list[str]:
+    return [flag for flag in flags if flag in processor_flags()]
+
+
+def compiles(settings: TrainSettings, config: Any, *, tokens: int, report: Reporter) -> bool:
+    """Whether the loops between the products are compiled. tokens: of the whole run.
+
+    Raises MachineError where that was asked for and there is no compiler.
+    """
+    from journeyman.train.fast.shape import shape_of
+
+    if settings.engine != "fast" or settings.compiled is False:
+        return False
+    shape = shape_of(config)
+    operations = 4.0 * shape.layer_parameters * shape.layers * tokens
+    if settings.compiled is None and operations < WORTH_COMPILING:
+        return False
+    if shutil.which(os.environ.get("CXX", "g++")):
+        return True
+    if settings.compiled:
+        raise MachineError(
+            "`--compiled` was asked for, and there is no C++ compiler", hint="install `g++`"
+        )
+    report(Note("there is no C++ compiler (`g++`): norms and gates run as they are, and slower"))
+    return False

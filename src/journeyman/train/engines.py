@@ -1,0 +1,35 @@
+"""The engine of a run: which one, and how it shall compute."""
+
+import torch
+
+from journeyman.events import Note, Reporter, ignore
+from journeyman.model.configs import read_config
+from journeyman.records import BaseModel
+from journeyman.settings import TrainSettings
+from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.engine import TrainingEngine
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def open_engine(
+    base: BaseModel, settings: TrainSettings, report: Reporter = ignore
+) -> TrainingEngine:
+    """The engine of resolved settings, with the base's weights in memory."""
+    if settings.engine == "hf":
+        from journeyman.train.hf_engine import HfEngine
+
+        return HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
+    from journeyman.train.fast.decoder import Plan
+    from journeyman.train.fast.engine import open_fast_engine
+    from journeyman.train.fast.memory import layers_to_recompute
+    from journeyman.train.fast.shape import shape_of
+
+    arithmetic = arithmetic_of(settings.precision, report)
+    shape = shape_of(read_config(base.folder))
+    again = layers_to_recompute(shape, arithmetic, settings, report)
+    plan = Plan(arithmetic, compiled=bool(settings.compiled), recomputed_layers=again)
+    engine = open_fast_engine(base, settings, plan=plan)
+    stored = engine.stored_bytes() / 2**30
+    report(Note(f"frozen weights: {stored:.1f} GiB, multiplied as {arithmetic.forward}"))
+    return engine
