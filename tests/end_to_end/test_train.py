@@ -106,7 +106,7 @@ def test_a_rate_at_which_nothing_is_learned_is_named_in_log_and_result(
 
 def test_training_config_holds_the_resolvedshort_run(run: Trained) -> None:
     config = json.loads((run.final_model.parent / "training_config.json").read_text())
-    assert config["settings"]["precision"] in {"fp32", "bf16"}
+    assert config["settings"]["precision"] in {"fp32", "bf16", "int8"}
     assert config["settings"]["accumulation"] == 2
     assert (config["steps"], config["train_rows"], config["val_rows"]) == (9, 10, 3)
     assert config["versions"]["torch"]
