@@ -81,8 +81,10 @@ def quantised_rows(states: Tensor) -> tuple[Tensor, Tensor]:
     """int8 (T, K) and the float32 scale of each row, (T, 1): states ~ int8 * scale."""
     values = states.float()
     scale = values.abs().amax(dim=-1, keepdim=True) * (1 / 127)
-    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return (values / safe).round().to(torch.int8), scale
+    # A row with NaN or infinity keeps it in its scale, so that it comes out as NaN.
+    safe = torch.where(scale == 0, torch.ones_like(scale), scale)
+    rounded = (values / safe).round()
+    return torch.where(rounded.isfinite(), rounded, 0).to(torch.int8), scale
 
 
 def quantised_scaled_rows(states: Tensor, column_scale: Tensor) -> tuple[Tensor, Tensor]:
