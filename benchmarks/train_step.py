@@ -1,12 +1,17 @@
-"""Real tokens a second of one training micro-batch: the seed recipe against ours, side by side.
+"""Real tokens a second of training: the seed recipe, TRL and this project's engines, side by side.
 
-Caveats first. One micro-batch of two rows, forward and backward, no optimiser; the two recipes take
-turns on the same rows in one process, so a ratio holds when the machine's speed drifts, and one
-absolute number does not. `seed` is what the forerunner ran, without its trainer's own overhead:
-FP32, every row padded to 2,048 tokens, loss on every position. `hf` is `journeyman.train`'s engine
-for every architecture. Real tokens are those that are no padding.
+Caveats first. Forward and backward of micro-batches, no optimiser and no checkpoints; the recipes
+take turns on the same rows, so a ratio holds while the machine's speed drifts, and one absolute
+number does not. Real tokens are those of the rows: padding counts nothing, and a prefix that two
+rows share counts twice although the fast engine computes it once. `seed` is what the forerunner
+ran, without its trainer's own overhead: FP32, every row padded to 2,048 tokens, loss on every
+position; it sees a part of the rows, for its rate does not depend on them. `trl` runs in its own
+environment (--peer PYTHON), one process a variant, by its own collator and `training_step`.
+The share of the machine's limit is the operations of the real tokens' products (4 a frozen weight
+and token, attention left out) over the measured rate of one large product in FP32.
 
-    venv/bin/python benchmarks/train_step.py [--data FOLDER] [--repetitions N]
+    venv/bin/python benchmarks/train_step.py [--data FOLDER] [--repetitions N] [--peer PYTHON]
+    venv/bin/python benchmarks/train_step.py --shape Qwen/Qwen2.5-Coder-7B-Instruct --layers 2
 
 The last line is one JSON document.
 """
@@ -15,40 +20,55 @@ import argparse
 import json
 import resource
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from shapes import write_shape
 
 from journeyman.data.examples import read_examples
 from journeyman.model.base import find_base, load_causal_model
 from journeyman.model.chat import Chat, load_chat
-from journeyman.model.machine import choose_precision
+from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
-from journeyman.runs import machine, versions
+from journeyman.runs import machine, processor_flags, versions
 from journeyman.settings import TrainSettings
-from journeyman.train.hf_engine import HfEngine
+from journeyman.train.adapter_files import initialise
+from journeyman.train.arithmetic import measured_rates
+from journeyman.train.engines import open_engine
+from journeyman.train.fast.shape import shape_of
+from journeyman.train.prefixes import division
 from journeyman.train.rows import TokenRow
 
 PADDED_TOKENS = 2048
-ROWS = 2
+Step = Callable[[Sequence[TokenRow]], float]
 
 
-def token_rows(data: Path, chat: Chat) -> list[TokenRow]:
-    """The rows of the training split that lie in the middle by length."""
-    rows = []
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train: how many of the rows it is given, and the step itself."""
+
+    rows: int
+    step: Step
+
+
+def token_rows(data: Path, chat: Chat, count: int) -> list[TokenRow]:
+    """The first rows of the training split that are no longer than the seed recipe's."""
+    rows: list[TokenRow] = []
     for example in read_examples(data / "train.jsonl"):
         encoded = chat.encode(example.messages, trains_end=example.trains_end)
-        rows.append(TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained)))
-    rows = sorted((row for row in rows if len(row.ids) <= PADDED_TOKENS), key=lambda r: len(r.ids))
-    middle = len(rows) // 2
-    return rows[middle : middle + ROWS]
+        row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
+        if row.trained_tokens and len(row.ids) <= PADDED_TOKENS:
+            rows.append(row)
+    return rows[:count]
 
 
-def seed_recipe(base: BaseModel) -> Callable[[list[TokenRow]], float]:
+def seed_recipe(base: BaseModel, rows: int) -> Recipe:
     """The forerunner's step: padded to the full length, every position trained, FP32."""
     from peft import LoraConfig, get_peft_model
 
@@ -62,10 +82,10 @@ def seed_recipe(base: BaseModel) -> Callable[[list[TokenRow]], float]:
     )
     model: Any = get_peft_model(load_causal_model(base, torch.float32), config).train()
 
-    def step(rows: list[TokenRow]) -> float:
-        ids = torch.zeros((len(rows), PADDED_TOKENS), dtype=torch.int64)
+    def step(given: Sequence[TokenRow]) -> float:
+        ids = torch.zeros((len(given), PADDED_TOKENS), dtype=torch.int64)
         mask = torch.zeros_like(ids)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(given):
             ids[number, : len(row.ids)] = torch.tensor(row.ids)
             mask[number, : len(row.ids)] = 1
         loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
@@ -73,57 +93,136 @@ def seed_recipe(base: BaseModel) -> Callable[[list[TokenRow]], float]:
         model.zero_grad(set_to_none=True)
         return float(loss.detach())
 
-    return step
+    return Recipe(rows, step)
 
 
-def our_recipe(base: BaseModel) -> Callable[[list[TokenRow]], float]:
-    """One micro-batch of journeyman's own engine, in the precision that this machine is given."""
-    precision = choose_precision("auto")
-    dtype = torch.bfloat16 if precision.name == "bf16" else torch.float32
-    engine = HfEngine(base, TrainSettings(), dtype=dtype)
+def own_recipe(base: BaseModel, rows: int, **changes: object) -> Recipe:
+    """This project's own engine, in micro-batches as a run has them."""
+    settings = replace(TrainSettings(accumulation=8), **changes)  # type: ignore[arg-type]
+    engine = open_engine(base, settings)
+    initialise(engine.parameters(), seed=1)
 
-    def step(rows: list[TokenRow]) -> float:
-        tally = engine.backward(rows, weight=1.0, seed=0)
+    def step(given: Sequence[TokenRow]) -> float:
+        losses, trained = 0.0, 0
+        for batch in division(given, settings)(range(len(given))):
+            tally = engine.backward([given[index] for index in batch], weight=1.0, seed=0)
+            losses, trained = losses + tally.loss_sum, trained + tally.trained_tokens
         for parameter in engine.parameters().values():
             parameter.grad = None
-        return tally.loss
+        return losses / trained
 
-    return step
+    return Recipe(rows, step)
+
+
+def trl_recipe(peer: str, base: BaseModel, rows: int, variant: str) -> Recipe:
+    """TRL in its own process, two rows a micro-batch; it waits while others are measured."""
+    script = Path(__file__).parent / "peers" / "trl_step.py"
+    command = [peer, str(script), "--model", str(base.folder), "--variant", variant]
+    command += ["--threads", str(torch.get_num_threads())]
+    command += ["--bf16"] if "avx512_bf16" in processor_flags() else []
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        raise SystemExit(f"error: {variant} did not start")
+
+    def step(given: Sequence[TokenRow]) -> float:
+        losses = []
+        for start in range(0, len(given), 2):
+            batch = given[start : start + 2]
+            ids = [list(row.ids) for row in batch]
+            asked = {"ids": ids, "trained": [[int(x) for x in row.trained] for row in batch]}
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()
+            losses.append(json.loads(process.stdout.readline())["loss"])
+        return statistics.fmean(losses)
+
+    return Recipe(rows, step)
+
+
+def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> dict[str, Recipe]:
+    """All that can run on this machine."""
+    few, many = arguments.slow_rows, arguments.rows
+    found = {"seed": seed_recipe(base, few)}
+    if arguments.peer:
+        for variant in arguments.variants.split(","):
+            found[f"trl {variant}"] = trl_recipe(arguments.peer, base, few, variant)
+    found["hf fp32"] = own_recipe(base, few, engine="hf", precision="fp32")
+    fast = {"engine": "fast", "compiled": arguments.compiled}
+    for precision in arguments.precisions.split(","):
+        found[f"fast {precision}"] = own_recipe(base, many, precision=precision, **fast)
+    return found
+
+
+def measured(
+    recipes: dict[str, Recipe], rows: list[TokenRow], repetitions: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Real tokens a second of every repetition, and the last loss, of each recipe in turn."""
+    rates: dict[str, list[float]] = {name: [] for name in recipes}
+    losses: dict[str, float] = {}
+    for repetition in range(repetitions + 1):
+        for name, recipe in recipes.items():
+            given = rows[: recipe.rows]
+            start = time.perf_counter()
+            losses[name] = recipe.step(given)
+            rate = sum(len(row.ids) for row in given) / (time.perf_counter() - start)
+            if repetition:  # the first round warms up
+                rates[name].append(rate)
+            warm = "" if repetition else " (warming up)"
+            print(f"{name:24} {rate:8.1f} real tokens/s{warm}", file=sys.stderr)
+    return rates, losses
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, default=Path("demo/dataset"))
     parser.add_argument("--base", default="smollm2-135m")
+    parser.add_argument("--shape", help="a known model's shape with random weights, not a base")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=Path("build/shape"))
+    parser.add_argument("--rows", type=int, default=8, help="rows of the fast engine's step")
+    parser.add_argument("--slow-rows", type=int, default=2, help="rows of the others' step")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--precisions", default="fp32,int8")
+    parser.add_argument("--variants", default="as-it-comes,best")
+    parser.add_argument("--peer", help="a Python that has trl")
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
-    base = find_base(arguments.base)
-    rows = token_rows(arguments.data, load_chat(base))
-    tokens = sum(len(row.ids) for row in rows)
-    recipes = {"seed": seed_recipe(base), "hf": our_recipe(base)}
-    seconds: dict[str, list[float]] = {name: [] for name in recipes}
-    losses: dict[str, float] = {}
-    for repetition in range(arguments.repetitions + 1):
-        for name, step in recipes.items():
-            start = time.perf_counter()
-            losses[name] = step(rows)
-            taken = time.perf_counter() - start
-            if repetition:  # the first round warms up
-                seconds[name].append(taken)
-                print(f"{name:5} {tokens / taken:8.1f} real tokens/s", file=sys.stderr)
-    ratios = [a / b for a, b in zip(seconds["seed"], seconds["hf"], strict=True)]
+    small = find_base(arguments.base)
+    rows = token_rows(arguments.data, load_chat(small), max(arguments.rows, arguments.slow_rows))
+    base = small
+    if arguments.shape:
+        base = write_shape(arguments.shape, arguments.folder, layers=arguments.layers)
+    rates, losses = measured(recipes_of(base, arguments), rows, arguments.repetitions)
+    shape = shape_of(read_config(base.folder))
+    weights = shape.layer_parameters * shape.layers
+    trained = sum(row.trained_tokens for row in rows) / sum(len(row.ids) for row in rows)
+    operations = 4.0 * (weights + trained * shape.vocabulary * shape.hidden)
+    limit = measured_rates()
     result = {
         "benchmark": "train_step",
+        "base": arguments.shape or arguments.base,
+        "layers": shape.layers,
         "machine": machine(),
         "threads": torch.get_num_threads(),
         "versions": versions(),
-        "rows": ROWS,
-        "real_tokens": tokens,
+        "rows": len(rows),
+        "real_tokens": sum(len(row.ids) for row in rows),
+        "product_rates": {"fp32": limit.fp32, "bf16": limit.bf16, "int8 kernel": limit.kernel},
         "real_tokens_per_s": {
-            name: round(tokens / statistics.median(taken), 1) for name, taken in seconds.items()
+            name: [round(one, 2) for one in found] for name, found in rates.items()
         },
-        "ratio_median": round(statistics.median(ratios), 2),
-        "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
+        "median": {name: round(statistics.median(found), 2) for name, found in rates.items()},
+        "ratio_to_seed": {
+            name: [round(one / other, 2) for one, other in zip(found, rates["seed"], strict=True)]
+            for name, found in rates.items()
+        },
+        "share_of_fp32_limit": {
+            name: round(statistics.median(found) * operations / limit.fp32, 3)
+            for name, found in rates.items()
+        },
         "repetitions": arguments.repetitions,
         "losses": {name: round(loss, 4) for name, loss in losses.items()},
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -246,7 +246,7 @@ def _stacked(parts: Sequence[Tensor]) -> Tensor:
 def quantised_channels(weight: Tensor) -> tuple[Tensor, Tensor]:
     """int8 (N, K) and the float32 scale of each output channel, (N,): weight ~ int8 * scale."""
     largest = weight.abs().amax(dim=1).float()
-    # NaN and infinity stay in the scale: int8 has none, and a damaged weight must not pass as whole.
+    # NaN and infinity stay in the scale: int8 has none, and a damaged weight must not pass.
     scale = torch.where(largest == 0, torch.ones_like(largest), largest) / 127
     quantised = torch.empty(weight.shape, dtype=torch.int8)
     step = max(1, _BLOCK_VALUES // weight.shape[1])

@@ -1,0 +1,108 @@
+"""A training step of TRL, run in TRL's own environment, told what to do by lines of JSON.
+
+Reads `{"ids": [[..]], "trained": [[..]]}` a line and answers with seconds, loss and peak memory of
+one `SFTTrainer.training_step` over those rows: its own collator, its own loss, forward and
+backward, no optimiser. Nothing of journeyman is imported.
+
+    PEER_PYTHON benchmarks/peers/trl_step.py --model FOLDER --variant NAME
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+
+import torch
+
+VARIANTS = {
+    # As it comes: mixed precision where the processor has it, and checkpointing.
+    "as-it-comes": {},
+    "best": {"gradient_checkpointing": False},
+    "best-compiled": {"gradient_checkpointing": False, "torch_compile": True},
+    "best-padding-free": {"gradient_checkpointing": False, "padding_free": True},
+    "best-packed": {"gradient_checkpointing": False, "packing": True},
+}
+
+
+def trainer_of(model_folder: str, variant: str, *, bf16: bool) -> object:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+    from trl import SFTConfig, SFTTrainer
+
+    wide = not bf16 or variant == "as-it-comes"
+    model = AutoModelForCausalLM.from_pretrained(
+        model_folder, dtype=torch.float32 if wide else torch.bfloat16, local_files_only=True
+    )
+    words = {"<pad>": 0, "<eos>": 1, "<unk>": 2}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words, unk_token="<unk>")),
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+    )
+    config = SFTConfig(
+        output_dir="/tmp/trl-step",
+        use_cpu=True,
+        bf16=bf16 and variant == "as-it-comes",
+        max_length=2048,
+        completion_only_loss=True,
+        report_to="none",
+        per_device_train_batch_size=2,
+        **VARIANTS[variant],
+    )
+    lora = LoraConfig(
+        r=8,
+        lora_alpha=32,
+        lora_dropout=0.1,
+        target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+        task_type="CAUSAL_LM",
+    )
+    row = {"input_ids": [5, 6, 7, 8], "completion_mask": [0, 0, 1, 1]}
+    return SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list([row] * 4),
+        processing_class=tokenizer,
+        peft_config=lora,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--variant", required=True, choices=sorted(VARIANTS))
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--threads", type=int, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    answers, sys.stdout = sys.stdout, sys.stderr
+    trainer = trainer_of(arguments.model, arguments.variant, bf16=arguments.bf16)
+    trainer.model_wrapped = trainer.model
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.create_optimizer()
+    trainer.model.train()
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        features = [
+            {"input_ids": ids, "completion_mask": mask, "labels": None}
+            for ids, mask in zip(asked["ids"], asked["trained"], strict=True)
+        ]
+        for feature in features:
+            del feature["labels"]
+        batch = trainer.data_collator(features)
+        begin = time.perf_counter()
+        loss = trainer.training_step(trainer.model, batch)
+        seconds = time.perf_counter() - begin
+        trainer.model.zero_grad(set_to_none=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        told = {"seconds": seconds, "loss": float(loss), "peak_rss_bytes": peak}
+        print(json.dumps(told), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
