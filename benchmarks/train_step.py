@@ -200,7 +200,7 @@ def main() -> None:
     weights = shape.layer_parameters * shape.layers
     trained = sum(row.trained_tokens for row in rows) / sum(len(row.ids) for row in rows)
     operations = 4.0 * (weights + trained * shape.vocabulary * shape.hidden)
-    limit = measured_rates()
+    limit = measured_rates(threads=torch.get_num_threads())
     result = {
         "benchmark": "train_step",
         "base": arguments.shape or arguments.base,

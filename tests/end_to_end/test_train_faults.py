@@ -3,6 +3,7 @@
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,8 @@ from journeyman.errors import IntegrityError, Interrupted, MachineError, UsageEr
 from journeyman.events import Caution, Event, Note, Progress, Reporter
 from journeyman.runs import read_manifest
 from journeyman.settings import TrainSettings
+from journeyman.train.engine import TrainingEngine
+from journeyman.train.fast.engine import FastEngine
 from journeyman.train.hf_engine import HfEngine
 from journeyman.train.outputs import Trained
 from journeyman.train.stage import train
@@ -41,9 +44,9 @@ def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> T
 
 
 def _settings(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
-    return short_run(
-        base, data, output_dir, **{"epochs": 2.0, "batch_size": 1, "accumulation": 4} | changes
-    )
+    # Each row is a micro-batch of its own: none has fewer than 50 tokens.
+    one_by_one = {"batch_size": 1, "accumulation": 4, "micro_batch_tokens": 60}
+    return short_run(base, data, output_dir, **{"epochs": 2.0} | one_by_one | changes)
 
 
 def _assert_equal(one: Trained, other: Trained) -> None:
@@ -190,21 +193,23 @@ def test_another_tokenizer_under_the_same_name_is_damage(
         path.write_bytes(before)
 
 
+@pytest.mark.parametrize(("engine", "kind"), [("hf", HfEngine), ("fast", FastEngine)])
 def test_with_fit_a_run_goes_on_smaller_and_says_since_when(
-    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, kind: Any, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 16: torch fails to allocate for a micro-batch of two rows, once a step was taken."""
-    backward, calls = HfEngine.backward, 0
+    backward, calls = kind.backward, 0
 
-    def hungry(engine: HfEngine, rows: list[object], **named: object) -> object:
+    def hungry(itself: TrainingEngine, rows: list[object], **named: object) -> object:
         nonlocal calls
         calls += 1
         if calls > 2 and len(rows) > 1:
             torch.empty(1 << 50, dtype=torch.uint8)
-        return backward(engine, rows, **named)  # type: ignore[arg-type]
+        return backward(itself, rows, **named)
 
-    monkeypatch.setattr(HfEngine, "backward", hungry)
-    settings = _settings(base, data, tmp_path, batch_size=2, accumulation=2, fit=True)
+    monkeypatch.setattr(kind, "backward", hungry)
+    pairs = {"batch_size": 2, "accumulation": 2, "micro_batch_tokens": 130, "engine": engine}
+    settings = _settings(base, data, tmp_path, fit=True, **pairs)
     events: list[Event] = []
     result = train(settings, events.append)
     assert any(isinstance(x, Caution) and "from step 2 on" in x.text for x in events)
@@ -225,7 +230,8 @@ def test_after_a_kill_for_memory_the_next_start_says_so_and_with_fit_is_smaller(
     rss = 1 << 50
     write_status(tmp_path / "out", msgspec.structs.replace(status, step=0, rss_bytes=rss))
     events: list[Event] = []
-    settings = _settings(base, data, tmp_path / "out", batch_size=2, fit=True, max_steps=1)
+    pairs = {"batch_size": 2, "micro_batch_tokens": 130, "max_steps": 1}
+    settings = _settings(base, data, tmp_path / "out", fit=True, **pairs)
     train(settings, events.append)
     said = [event.text for event in events if isinstance(event, Caution)]
     assert any("for want of memory" in text for text in said)

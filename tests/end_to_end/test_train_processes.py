@@ -22,7 +22,8 @@ from tests.training_runs import drawn_steps, names, short_run
 
 # 10 rows by 4 are 3 steps an epoch, of 4, 4 and 2 micro-batches of one row.
 STEPS = 6
-SHAPE = {"epochs": 2.0, "batch_size": 1, "accumulation": 4}
+# Each row is a micro-batch of its own: none has fewer than 50 tokens.
+SHAPE = {"epochs": 2.0, "batch_size": 1, "accumulation": 4, "micro_batch_tokens": 60}
 TOLERANCE = 1e-5
 """Relative, of a loss. Sums of float32 in another order differ by some 1e-7 of their terms; Adam's
 first steps divide by the gradient's own size, which makes a few 1e-7 of a loss of that."""
@@ -47,6 +48,7 @@ def command(one: TrainSettings, *, processes: int = 2) -> list[str]:
     flags = ["--base", one.base, "--data-dir", str(one.data_dir), "--lr", str(one.lr)]
     flags += ["--output-dir", str(one.output_dir), "--epochs", str(one.epochs), "--threads", "1"]
     flags += ["--batch-size", str(one.batch_size), "--accumulation", str(one.accumulation)]
+    flags += ["--micro-batch-tokens", str(one.micro_batch_tokens)]
     return [*flags, "--processes", str(processes)] if processes > 1 else flags
 
 

@@ -19,6 +19,7 @@ from journeyman.files import atomic_file, content_id
 from journeyman.model.machine import choose_precision
 from journeyman.runs import cache_folder, processor_flags, versions
 from journeyman.settings import Engine, Precision, TrainSettings
+from journeyman.train.threads import using_threads
 
 if TYPE_CHECKING:
     from journeyman.train.fast.products import Arithmetic
@@ -109,7 +110,7 @@ def _told(rates: Rates) -> str:
         "int8 by the AVX2 kernel": rates.kernel,
     }
     parts = [f"{name} {rate / 1e9:.0f}" for name, rate in named.items() if rate]
-    return ", ".join(parts) + " GOP/s"
+    return ", ".join(parts) + " GOP/s a core"
 
 
 def arithmetic_of(precision: Precision, report: Reporter = ignore) -> "Arithmetic":
@@ -136,19 +137,20 @@ def arithmetic_of(precision: Precision, report: Reporter = ignore) -> "Arithmeti
     return Arithmetic("int8 widened", "int8 widened", torch.float32)
 
 
-def measured_rates(report: Reporter = ignore) -> Rates:
-    """The rates of this machine, measured once for each thread count and version of torch."""
-    import torch
+def measured_rates(report: Reporter = ignore, *, threads: int = 1) -> Rates:
+    """The rates of this machine, measured once for each version of torch.
 
-    torch_version = versions().get("torch", "")
-    facts = (*sorted(processor_flags()), torch_version, str(torch.get_num_threads()))
+    One thread decides: a run with more of them, or of more processes, must come to the same.
+    """
+    facts = (*sorted(processor_flags()), versions().get("torch", ""), str(threads))
     path = cache_folder() / "rates" / f"{content_id(*facts)}.json"
     if path.is_file():
         try:
             return msgspec.json.decode(path.read_bytes(), type=Rates)
         except msgspec.DecodeError:
             report(Note(f"`{path}` cannot be read; the machine is measured again"))
-    rates = _measured(report)
+    with using_threads(threads):
+        rates = _measured(report)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write(msgspec.json.encode(rates))

@@ -124,11 +124,8 @@ def _settled(
     settings: TrainSettings, base: BaseModel, report: Reporter
 ) -> tuple[TrainSettings, _Data]:
     """The rows, and the settings with every open choice made."""
-    from journeyman.train.threads import using_threads
-
     config = read_config(base.folder)
-    with using_threads(settings.threads):
-        settings = resolved(settings, config, report)
+    settings = resolved(settings, config, report)
     data = _read_data(settings, base, report)
     tokens = tokens_of_run([len(row.ids) for row in data.train.used], settings)
     compiled = compiles(settings, config, tokens=tokens, report=report)
