@@ -9,7 +9,7 @@ from journeyman.data.groups import group_of
 from journeyman.engines.memory import Memory
 from journeyman.evaluate.records import Arm
 from journeyman.files import content_id, write_records
-from journeyman.records import Answer, Check, Example, Message
+from journeyman.records import Answer, Check, Example, Message, Tool
 
 Script = Callable[[str], Answer]
 """From the user's words to the answer."""
@@ -20,7 +20,8 @@ class ScriptedEngine:
 
     `warm` holds those that might reuse what was read before.
 
-    `stop_after`: raise KeyboardInterrupt instead of the answer after that many.
+    `offered` holds the tools that came with any. `stop_after`: raise KeyboardInterrupt instead of
+    the answer after that many.
     """
 
     def __init__(
@@ -31,15 +32,22 @@ class ScriptedEngine:
         self.stop_after = stop_after
         self.open = False
         self.warm: list[str] = []
+        self.offered: list[Tool] = []
 
     @property
     def name(self) -> str:
         return "script"
 
     def answer(
-        self, messages: Sequence[Message], *, max_tokens: int, reuse_prompt: bool = False
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        reuse_prompt: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> Answer:
         assert self.open
+        self.offered += tools
         if reuse_prompt:
             self.warm.append(messages[-1].content)
             return self.script(messages[-1].content)

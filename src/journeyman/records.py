@@ -7,7 +7,7 @@ Ids are content hashes (`journeyman.files.content_id`).
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -18,6 +18,14 @@ class ToolCall(Struct, frozen=True):
     id: str
     name: str
     arguments: str
+
+
+class Tool(Struct, frozen=True, omit_defaults=True):
+    """A function that a model could ask for. `parameters` is JSON text: an object, its schema."""
+
+    name: str
+    description: str = ""
+    parameters: str = "{}"
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
@@ -63,6 +71,8 @@ class Interaction(Struct, frozen=True):
     `answer` is None where the call failed. `line` is the row's line in its file, from 1.
     `tool_calls` are the calls that the answer asks for. Interactions of one `conversation` share
     their first turns, so they must not stand in two splits. `logged_at_s` are seconds since 1970.
+    `offered` are the tools that could be asked for; without any it is not written, and ids that are
+    made of content stay what they were.
     """
 
     id: str
@@ -83,6 +93,12 @@ class Interaction(Struct, frozen=True):
     conversation: str | None = None
     repository: str | None = None
     logged_at_s: float | None = None
+    offered: tuple[Tool, ...] | UnsetType = field(default=UNSET, name="tools")
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools on offer, none where the log names none."""
+        return () if self.offered is UNSET else self.offered
 
 
 class Example(Struct, frozen=True):
@@ -90,7 +106,8 @@ class Example(Struct, frozen=True):
 
     `text` is the chat template over `messages`. `trains_end` is False where the answer was cut off
     and its end-of-turn must not be learned. `findings` are the ids of the rules that matched.
-    `group` is equal for rows with the same prompt, which never stand in two splits.
+    `group` is equal for rows with the same prompt, which never stand in two splits. `offered` are
+    the tools that the prompt names; it is not written where there are none.
     """
 
     id: str
@@ -105,6 +122,12 @@ class Example(Struct, frozen=True):
     trains_end: bool = True
     duration_s: float | None = None
     checks: tuple[Check, ...] = ()
+    offered: tuple[Tool, ...] | UnsetType = field(default=UNSET, name="tools")
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools on offer, none where the row names none."""
+        return () if self.offered is UNSET else self.offered
 
 
 class BaseModel(Struct, frozen=True):

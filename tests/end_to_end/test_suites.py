@@ -14,7 +14,7 @@ from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.probes import probes
 from journeyman.evaluate.verify import verify
 from journeyman.files import write_json
-from journeyman.records import Answer, Message
+from journeyman.records import Answer, Message, Tool
 from journeyman.sandbox import find_sandbox
 from journeyman.settings import EvaluateSettings
 from tests.end_to_end.test_evaluate import settings_in
@@ -33,7 +33,9 @@ class JudgingEngine(ScriptedEngine):
         super().__init__(script, asked, stop_after=stop_after)
         self.nats = nats
 
-    def answer_nats(self, messages: Sequence[Message], *, limit: int) -> list[float]:
+    def answer_nats(
+        self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[float]:
         assert self.open
         assert messages[-1].role == "assistant"
         if self.stop_after is not None and len(self.asked) >= self.stop_after:

@@ -9,7 +9,7 @@ from journeyman.errors import UsageError
 from journeyman.evaluate.baseline import read_baseline
 from journeyman.evaluate.plan import planned, tasks_of
 from journeyman.files import write_json
-from journeyman.records import Message, ToolCall
+from journeyman.records import Message, Tool, ToolCall
 from journeyman.settings import EvaluateSettings
 from tests.scripted_engine import row, write_dataset
 
@@ -28,6 +28,14 @@ def test_rows_that_differ_in_a_tools_arguments_are_two_tasks() -> None:
         for call in (ToolCall("", "read", '{"path": "a"}'), ToolCall("", "read", '{"path": "b"}'))
     ]
     assert len({task.id for task in tasks_of(rows)}) == 2
+
+
+def test_rows_with_other_tools_on_offer_are_two_tasks_that_name_them() -> None:
+    tool = Tool("read", "Gives a file.", '{"type":"object"}')
+    tasks = tasks_of([row("Add.", "one"), replace(row("Add.", "two"), offered=(tool,))])
+    assert [task.tools for task in tasks] == [(), (tool,)]
+    assert tasks[0].id != tasks[1].id
+    assert tasks[0].cluster == tasks[1].cluster
 
 
 def test_the_same_prompt_for_another_agent_is_another_task_of_the_same_cluster() -> None:

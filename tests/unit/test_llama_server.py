@@ -16,7 +16,7 @@ from journeyman.errors import IntegrityError, MachineError, UpstreamError
 from journeyman.events import Event, Note
 from journeyman.llama_cpp.tools import Tools
 from journeyman.model.turns import as_openai
-from journeyman.records import Message, ToolCall
+from journeyman.records import Message, Tool, ToolCall
 from tests.fake_tools import fake_server, fake_tools, python_script
 from tests.gguf_files import gguf_bytes, pair_integers, pair_text, pair_texts, write_gguf
 
@@ -127,6 +127,19 @@ def test_a_special_token_in_a_message_is_sent_as_text(tools: Tools, tmp_path: Pa
     assert [event for event in said_so if END in str(event)] == [
         Note(f"a message holds `{END}` as text: such messages are sent as ids")
     ]
+
+
+def test_tools_on_offer_are_sent_in_the_prompts_ids(tools: Tools, tmp_path: Path) -> None:
+    # With a list of its own the server would take calls out of the answer's text.
+    template = "{{ tools[0].function.name }}" + TEMPLATE
+    add = [Tool("add")]
+    with LlamaServer(special_gguf(tmp_path / "m.gguf", template), tools=tools) as running:
+        ids = running.prompt_ids(said("a"), add)
+        answer = running.answer(said("a"), max_tokens=9, tools=add)
+    # `add`: no special tokens added (0) or recognised (0), 3 characters; then the start of a turn.
+    assert ids[:4] == [0, 0, 3, 0]
+    assert answer.text == "".join(f"{number} " for number in ids)
+    assert answer.prompt_tokens == len(ids)
 
 
 def test_prompt_ids_with_a_special_token_are_those_that_are_answered(

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from journeyman.data.log_row import LogRow, content_of, to_interaction, to_row
+from journeyman.data.logged_tool import fault_of_tools
 from journeyman.data.logged_turn import fault_of_calls
 from journeyman.data.strict_json import at_the_tail, control_in, decoded
 from journeyman.events import Caution, Reporter, ignore
@@ -128,10 +129,13 @@ def _field_faults(row: LogRow) -> Iterator[str]:
 
 
 def _tool_faults(row: LogRow) -> Iterator[str]:
-    """Calls without a name, and turns that neither say anything nor ask for a tool."""
+    """Calls and tools without a name, and turns that neither say anything nor ask for a tool."""
     fault = fault_of_calls(row.execution.tool_calls)
     if fault:
         yield f"{fault} - at `$.execution.tool_calls`"
+    fault = fault_of_tools(row.execution.tools)
+    if fault:
+        yield f"{fault} - at `$.execution.tools`"
     for place, turn in enumerate(row.execution.input_messages or ()):
         where = f"$.execution.input_messages[{place}]"
         fault = fault_of_calls(turn.tool_calls)

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from journeyman.data.logged_tool import LoggedTool, to_logged_tools, to_tools
 from journeyman.data.logged_turn import (
     LoggedCall,
     LoggedTurn,
@@ -56,7 +57,10 @@ class Llm(Struct, frozen=True, omit_defaults=True):
 
 
 class Execution(Struct, frozen=True, omit_defaults=True):
-    """What came back. `output` may be null where the call failed, and only then be left out."""
+    """What came back. `output` may be null where the call failed, and only then be left out.
+
+    `tools` are those that were on offer.
+    """
 
     output: str | UnsetType | None = UNSET
     status: str | None = None
@@ -64,6 +68,7 @@ class Execution(Struct, frozen=True, omit_defaults=True):
     input_messages: tuple[LoggedTurn, ...] | None = None
     finish_reason: str | None = None
     tool_calls: tuple[LoggedCall, ...] | None = None
+    tools: tuple[LoggedTool, ...] | None = None
 
 
 class Context(Struct, frozen=True, omit_defaults=True):
@@ -140,6 +145,7 @@ def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Inter
         conversation=context.conversation,
         repository=context.repository,
         logged_at_s=seconds_of(row.timestamp),
+        offered=to_tools(execution.tools),
     )
 
 
@@ -161,6 +167,7 @@ def to_row(interaction: Interaction) -> LogRow:
             input_messages=tuple(map(to_turn, interaction.sent)) or None,
             finish_reason=interaction.finish_reason,
             tool_calls=to_logged_calls(interaction.tool_calls),
+            tools=to_logged_tools(interaction.tools),
         ),
         context=context if context != Context() else None,
         checks=interaction.checks,

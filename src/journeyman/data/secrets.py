@@ -214,7 +214,12 @@ def _is_stand_in(value: str) -> bool:
 
 
 def _look(interaction: Interaction) -> str | None:
-    texts = (interaction.task, interaction.answer or "", *(m.content for m in interaction.sent))
+    texts = (
+        interaction.task,
+        interaction.answer or "",
+        *(turn.content for turn in interaction.sent),
+        *(text for tool in interaction.tools for text in (tool.description, tool.parameters)),
+    )
     # What was sent repeats the task, so a kind counts by its different values.
     values = {(s.kind, text[s.start : s.end]) for text in texts for s in find_secrets(text)}
     counts = Counter(kind for kind, _ in values)

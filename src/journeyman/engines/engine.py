@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from journeyman.engines.memory import Memory
-from journeyman.records import Answer, Message
+from journeyman.records import Answer, Message, Tool
 
 
 class Engine(Protocol):
@@ -17,12 +17,18 @@ class Engine(Protocol):
         ...
 
     def answer(
-        self, messages: Sequence[Message], *, max_tokens: int, reuse_prompt: bool = False
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        reuse_prompt: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> Answer:
         """The greedy answer to a conversation. A failure is an Answer whose finish is `error`.
 
         reuse_prompt: the start that it shares with the conversation before need not be read again,
-        where the engine can do that.
+        where the engine can do that. tools: those on offer; a call of one is text, as the template
+        writes it.
         """
         ...
 
@@ -48,7 +54,9 @@ class Engine(Protocol):
 class Likelihoods(Protocol):
     """An engine that also says how likely it holds a given answer to be."""
 
-    def answer_nats(self, messages: Sequence[Message], *, limit: int) -> list[float]:
+    def answer_nats(
+        self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[float]:
         """Minus the log probability of each of the answer's first `limit` tokens, in nats.
 
         messages: a conversation that ends with the answer. Its tokens are those of training,

@@ -28,7 +28,7 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.gguf_header import read_gguf_header
 from journeyman.llama_cpp import Tools
 from journeyman.model.turns import as_openai
-from journeyman.records import Answer, Message
+from journeyman.records import Answer, Message, Tool
 from journeyman.runs import physical_cores
 
 SEED = 42
@@ -138,7 +138,12 @@ class LlamaServer:
         return [str(self.tools.server), "--model", str(self.gguf), *flags]
 
     def answer(
-        self, messages: Sequence[Message], *, max_tokens: int, reuse_prompt: bool = False
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        reuse_prompt: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> Answer:
         """The greedy answer, timed from the request to its last event.
 
@@ -146,7 +151,7 @@ class LlamaServer:
         otherwise nothing is reused, and the answer does not depend on what was asked before.
         """
         try:
-            path, asked = self._asked(messages)
+            path, asked = self._asked(messages, tools)
         except (DataRefused, UpstreamError) as error:
             return failed(error.message)
         body = {
@@ -169,8 +174,13 @@ class LlamaServer:
         except httpx.HTTPError as error:
             return failed(self._reason(error))
 
-    def _asked(self, messages: Sequence[Message]) -> tuple[str, dict[str, object]]:
+    def _asked(
+        self, messages: Sequence[Message], tools: Sequence[Tool]
+    ) -> tuple[str, dict[str, object]]:
         """Where a conversation is sent, and how."""
+        if tools:
+            # The server would take calls out of the answer's text and bind it by a grammar.
+            return "/v1/completions", {"prompt": self._safe.ids(messages, tools)}
         token = self._safe.misread(messages)
         if token is None:
             return "/v1/chat/completions", {"messages": list(map(as_openai, messages))}
@@ -179,13 +189,13 @@ class LlamaServer:
             self._report(Note(f"a message holds `{token}` as text: such messages are sent as ids"))
         return "/v1/completions", {"prompt": self._safe.ids(messages)}
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """The token ids that `answer` has the server go on from: its own template and tokenizer.
 
         Raises DataRefused where a message holds a special token that cannot be told apart.
         """
-        if self._safe.misread(messages) is not None:
-            return self._safe.ids(messages)
+        if tools or self._safe.misread(messages) is not None:
+            return self._safe.ids(messages, tools)
         body = {"messages": list(map(as_openai, messages))}
         prompt = self._post("/apply-template", body, _Prompt).prompt
         # As the server does it for a chat: special tokens are added, and recognised in the text.
@@ -209,13 +219,15 @@ class LlamaServer:
         }
         return self._post("/completion", body, _Tokens).tokens
 
-    def answer_nats(self, messages: Sequence[Message], *, limit: int) -> list[float]:
+    def answer_nats(
+        self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[float]:
         """Minus the log probability of each of the answer's first `limit` tokens, in nats.
 
         See `journeyman.engines.engine.Likelihoods`. The server gives no probabilities of a prompt:
         each token is forced in turn, and what is reported is its probability before the force.
         """
-        ids = self.prompt_ids(messages[:-1])
+        ids = self.prompt_ids(messages[:-1], tools)
         nats: list[float] = []
         for token in self._ids_of_text(messages[-1].content)[:limit]:
             # The prompt is read anew for each answer: what was asked before must not count.

@@ -10,7 +10,7 @@ from journeyman.errors import DataRefused
 from journeyman.gguf_header import GgufHeader
 from journeyman.model.gguf_tokenizer import role_tokens, special_tokens
 from journeyman.model.safe_encoder import SafeEncoder
-from journeyman.records import Message
+from journeyman.records import Message, Tool
 
 
 class SafePrompts:
@@ -30,12 +30,13 @@ class SafePrompts:
         """A special token that stands in a message as text, or None."""
         return self._encoder.special_in(messages)
 
-    def ids(self, messages: Sequence[Message]) -> list[int]:
+    def ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """The prompt's ids. Raises DataRefused where template and content cannot be told apart."""
         if not self._has_template:
+            token = self.misread(messages)
+            held = f"a message holds the special token `{token}`" if token else "tools are on offer"
             raise DataRefused(
-                f"a message holds the special token `{self.misread(messages)}`, and "
-                f"`{self._path}` has no chat template to tell the two apart",
+                f"{held}, and `{self._path}` has no chat template to write the prompt with",
                 hint="convert a base that has one",
             )
-        return self._encoder.prompt_ids(messages)
+        return self._encoder.prompt_ids(messages, tools)

@@ -20,7 +20,7 @@ from journeyman.errors import DataRefused
 from journeyman.model.base import load_causal_model
 from journeyman.model.chat import Chat, load_chat
 from journeyman.model.machine import choose_precision
-from journeyman.records import Answer, BaseModel, Message
+from journeyman.records import Answer, BaseModel, Message, Tool
 
 if TYPE_CHECKING:
     import torch
@@ -67,13 +67,14 @@ class TorchEngine:
         *,
         max_tokens: int,
         reuse_prompt: bool = False,  # noqa: ARG002
+        tools: Sequence[Tool] = (),
     ) -> Answer:
         """One greedy answer; times are this process's own, prompt and answer together.
 
         reuse_prompt changes nothing: every prompt is read whole.
         """
         started = time.perf_counter()
-        ids = self.chat.prompt_ids(messages)
+        ids = self.chat.prompt_ids(messages, tools)
         if len(ids) >= self.context_tokens:
             reason = f"the prompt has {len(ids)} tokens, the model's context {self.context_tokens}"
             return Answer(text="", finish="error", prompt_tokens=len(ids), error=reason)
@@ -100,7 +101,9 @@ class TorchEngine:
         steps = list(self._steps(ids, n_tokens))
         return Greedy([token for token, _ in steps], [margin for _, margin in steps])
 
-    def answer_nats(self, messages: Sequence[Message], *, limit: int) -> list[float]:
+    def answer_nats(
+        self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[float]:
         """Minus the log probability of each of the answer's first `limit` tokens, in nats.
 
         See `journeyman.engines.engine.Likelihoods`. All in one pass. Raises DataRefused where the
@@ -108,7 +111,7 @@ class TorchEngine:
         """
         import torch
 
-        prompt = self.chat.prompt_ids(messages)
+        prompt = self.chat.prompt_ids(messages, tools)
         answer = self.chat.answer_ids(messages[-1].content)[:limit]
         if len(prompt) + len(answer) > self.context_tokens:
             raise DataRefused(f"{len(prompt) + len(answer)} tokens do not fit into the context")

@@ -178,8 +178,10 @@ def warm_timings(
             for _ in range(WARM_UPS):
                 engine.answer(_WARM_UP, max_tokens=min(WARM_UP_TOKENS, plan.max_tokens))
             # Discarded: it reads the start that the prompts share. Its own turn comes last.
-            last = block.tasks[-1].messages
-            engine.answer(last, max_tokens=WARM_UP_TOKENS, reuse_prompt=True)
+            last = block.tasks[-1]
+            engine.answer(
+                last.messages, max_tokens=WARM_UP_TOKENS, reuse_prompt=True, tools=last.tools
+            )
             left = list(zip(keys, block.tasks, strict=True))
             _ask(engine, block.arm, left, plan, store=store, load_s=load_s, report=report,
                  warm=True)  # fmt: skip
@@ -208,7 +210,9 @@ def _ask(
     for done, (key, task) in enumerate(left, start=1):
         longest = task.longest(plan.max_tokens)
         before = usage() if timed else None
-        given = engine.answer(task.messages, max_tokens=longest, reuse_prompt=warm)
+        given = engine.answer(
+            task.messages, max_tokens=longest, reuse_prompt=warm, tools=task.tools
+        )
         load = other_load(before, usage()) if before else None
         answer, memory = clean(given), engine.memory()
         errors += answer.finish == "error"

@@ -17,7 +17,7 @@ from journeyman.errors import UsageError
 from journeyman.evaluate.fixed_plan import prompts_sha256
 from journeyman.evaluate.records import Leak, Plan, Task
 from journeyman.files import content_id, sha256_of
-from journeyman.records import Example, Message
+from journeyman.records import Example, Message, Tool
 from journeyman.settings import EvaluateSettings
 
 SEEN_SPLITS = ("train.jsonl", "val.jsonl")
@@ -72,19 +72,21 @@ def tasks_of(rows: Sequence[Example]) -> list[Task]:
 def _task(row: Example) -> Task:
     messages = row.messages[:-1]
     return Task(
-        id=task_key(messages),
+        id=task_key(messages, row.tools),
         cluster=group_of(row.messages),
         agent=row.agent,
         task_id=row.task_id,
         messages=messages,
         checks=row.checks,
         reference=row.messages[-1].content,
+        tools=row.tools,
     )
 
 
-def task_key(messages: Sequence[Message]) -> str:
-    """A task's id: a hash of all that is asked."""
-    return content_id(*(part for turn in messages for part in _parts(turn)))
+def task_key(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+    """A task's id: a hash of all that is asked, and of the tools on offer."""
+    offered = (part for one in tools for part in (one.name, one.description, one.parameters))
+    return content_id(*(part for turn in messages for part in _parts(turn)), *offered)
 
 
 def _parts(turn: Message) -> tuple[str, ...]:

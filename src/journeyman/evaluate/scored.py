@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from journeyman.engines.memory import Memory
-from journeyman.records import Answer, Check, Interval, Message
+from journeyman.records import Answer, Check, Interval, Message, Tool
 from journeyman.stats import Difference
 
 ArmId = Literal["base", "tuned"]
@@ -29,7 +29,8 @@ class Task(Struct, frozen=True):
     `id` is a hash of the messages. `cluster` is equal for prompts that ask the same, whatever the
     agent; only clusters count as independent. `messages` end before the assistant's turn, and
     `reference` is what that turn said: the row's own answer. `max_tokens` is a longest answer below
-    the plan's; `rule` names what judges the answer where no code is run for it.
+    the plan's; `rule` names what judges the answer where no code is run for it. `tools` are those
+    on offer, which the prompt names.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Task(Struct, frozen=True):
     reference: str = ""
     max_tokens: int | None = None
     rule: str = ""
+    tools: tuple[Tool, ...] = ()
 
     def longest(self, planned: int) -> int:
         """How many tokens an answer may have, where the plan allows `planned`."""

@@ -81,7 +81,7 @@ def _inconsistent(stored: Evaluation) -> Iterator[Difference]:
     """What no two parts of a report may say differently."""
     plan = stored.plan
     for task in stored.tasks:
-        key = task_key(task.messages)
+        key = task_key(task.messages, task.tools)
         if key != task.id:
             yield Difference(f"tasks {task.id}", "its prompt", f"a prompt with the id {key}")
     if plan.prompts_sha256 != (prompts := prompts_sha256(stored.tasks)):

@@ -18,7 +18,7 @@ from journeyman.errors import DataRefused, UsageError
 from journeyman.model.base import load_tokenizer
 from journeyman.model.safe_encoder import SafeEncoder
 from journeyman.model.template import read_template, sha256_of_template
-from journeyman.records import BaseModel, Message
+from journeyman.records import BaseModel, Message, Tool
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,22 +59,36 @@ class Chat:
         known = {number for token, number in special.items() if token in KNOWN_ENDS}
         self.end_ids = end_ids | known | {self.end_of_turn}
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
-        """The template's text of a conversation."""
-        return self._encoder.render(messages, add_generation_prompt=add_generation_prompt)
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        tools: Sequence[Tool] = (),
+    ) -> str:
+        """The template's text of a conversation; `tools` are those on offer."""
+        return self._encoder.render(
+            messages, add_generation_prompt=add_generation_prompt, tools=tools
+        )
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """Ids up to where the assistant starts to write; a last answer is left out."""
         asked = messages[:-1] if messages and messages[-1].role == "assistant" else messages
-        if self.holds_special(asked):
-            return self._encoder.prompt_ids(asked)
-        return self._ids(self.render(asked, add_generation_prompt=True))
+        if self.holds_special(asked, tools):
+            return self._encoder.prompt_ids(asked, tools)
+        return self._ids(self.render(asked, add_generation_prompt=True, tools=tools))
 
     def answer_ids(self, text: str) -> list[int]:
         """Ids of an answer's own text, without its end; special tokens in it are text."""
         return self._ids(text, as_text=True)
 
-    def encode(self, messages: Sequence[Message], *, trains_end: bool = True) -> Encoded:
+    def encode(
+        self,
+        messages: Sequence[Message],
+        *,
+        trains_end: bool = True,
+        tools: Sequence[Tool] = (),
+    ) -> Encoded:
         """Prompt, answer and end of turn; the loss counts the answer, and its end if `trains_end`.
 
         The last message must be the assistant's; its tool calls belong to the answer. A cut-off
@@ -86,17 +100,19 @@ class Chat:
                 "the conversation does not end with an assistant message",
                 hint="run `journeyman prepare` again; it writes only rows that do",
             )
-        prompt = self.prompt_ids(messages)
+        prompt = self.prompt_ids(messages, tools)
         if messages[-1].tool_calls:
-            answer, end = self._answer_with_calls(messages)
+            answer, end = self._answer_with_calls(messages, tools)
         else:
             answer, end = self.answer_ids(messages[-1].content), self.end_of_turn
         trained = [False] * len(prompt) + [True] * len(answer) + [trains_end]
         return Encoded([*prompt, *answer, end], trained)
 
-    def _answer_with_calls(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+    def _answer_with_calls(
+        self, messages: Sequence[Message], tools: Sequence[Tool]
+    ) -> tuple[list[int], int]:
         """Ids of the last message as the template writes it with its calls, and the end's id."""
-        ids = self._encoder.ids_of_parts(self._encoder.answer_parts(messages))
+        ids = self._encoder.ids_of_parts(self._encoder.answer_parts(messages, tools))
         ends = [at for at, number in enumerate(ids) if number in self.end_ids]
         return (ids[: ends[-1]], ids[ends[-1]]) if ends else (ids, self.end_of_turn)
 
@@ -112,9 +128,9 @@ class Chat:
         """The text of ids with special tokens written out, for messages to a person."""
         return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
-    def holds_special(self, messages: Sequence[Message]) -> bool:
+    def holds_special(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> bool:
         """Whether a message holds the text of a special token, which servers read as the token."""
-        return self._encoder.special_in(messages) is not None
+        return self._encoder.special_in(messages, tools) is not None
 
     def _ids(self, text: str, *, as_text: bool = False) -> list[int]:
         # The tokenizer's switch outlives a call, so every call sets it.

@@ -14,16 +14,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from journeyman.model.turns import arguments_of
-from journeyman.records import Message, ToolCall
+from journeyman.model.turns import arguments_of, parameters_of
+from journeyman.records import Message, Tool, ToolCall
 
 
 class Marked(Struct, frozen=True):
-    """Messages with marks, and the text that each mark stands for. `pattern` matches any mark."""
+    """Messages and tools with marks, and the text that each mark stands for.
+
+    `pattern` matches any mark.
+    """
 
     messages: tuple[Message, ...]
     said: Mapping[str, str]
     pattern: str
+    tools: tuple[Tool, ...] = ()
 
 
 class Part(Struct, frozen=True):
@@ -46,6 +50,11 @@ def texts_of(message: Message) -> list[str]:
     return [message.content, message.name or "", *called]
 
 
+def texts_of_tool(tool: Tool) -> list[str]:
+    """Every text of a tool that is not the template's: name, description, and all in its schema."""
+    return [tool.name, tool.description, *_strings_in(parameters_of(tool))]
+
+
 def ids_in(message: Message) -> list[str]:
     """The ids of a message's calls and of the call that it answers."""
     return [message.tool_call_id or "", *(call.id for call in message.tool_calls)]
@@ -63,13 +72,18 @@ def _strings_in(value: object) -> Iterator[str]:
             yield from _strings_in(one)
 
 
-def marked(messages: Sequence[Message], is_marked: Callable[[str], bool]) -> Marked:
+def marked(
+    messages: Sequence[Message], is_marked: Callable[[str], bool], tools: Sequence[Tool] = ()
+) -> Marked:
     """Marks for the texts that `is_marked` chooses among contents, names, arguments and results.
+
+    What the `tools` on offer say is marked as well.
 
     Blank texts and ids stay: templates ask whether the first are empty, and how the second look.
     """
-    marks = _Marks(messages, is_marked)
-    return Marked(tuple(map(marks.of_message, messages)), marks.said, marks.pattern)
+    marks = _Marks(messages, is_marked, tools)
+    asked, offered = tuple(map(marks.of_message, messages)), tuple(map(marks.of_tool, tools))
+    return Marked(asked, marks.said, marks.pattern, offered)
 
 
 def marked_tools(messages: Sequence[Message]) -> Marked:
@@ -81,10 +95,14 @@ def marked_tools(messages: Sequence[Message]) -> Marked:
 class _Marks:
     """Gives marks that no template, no token and no text of these messages holds."""
 
-    def __init__(self, messages: Sequence[Message], is_marked: Callable[[str], bool]) -> None:
-        every = "\x00".join(
-            text for message in messages for text in (*texts_of(message), *ids_in(message))
-        )
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        is_marked: Callable[[str], bool],
+        tools: Sequence[Tool] = (),
+    ) -> None:
+        said = (text for message in messages for text in (*texts_of(message), *ids_in(message)))
+        every = "\x00".join((*said, *(text for tool in tools for text in texts_of_tool(tool))))
         digest = hashlib.sha256(every.encode("utf-8", "replace")).hexdigest()[:24]
         self._start = f"mark{digest}n"
         self._is_marked = is_marked
@@ -112,6 +130,10 @@ class _Marks:
     def of_call(self, call: ToolCall) -> ToolCall:
         name = self.of_text(call.name)
         return ToolCall(call.id, name, json.dumps(self.of_value(arguments_of(call))))
+
+    def of_tool(self, tool: Tool) -> Tool:
+        name, description = self.of_text(tool.name), self.of_text(tool.description)
+        return Tool(name, description, json.dumps(self.of_value(parameters_of(tool))))
 
     def of_value(self, value: object) -> object:
         if isinstance(value, str):

@@ -8,9 +8,9 @@ tokenizer, serving with the server's own.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from journeyman.errors import DataRefused
-from journeyman.model.marks import Part, ids_in, marked, parts_of, texts_of
+from journeyman.model.marks import Part, ids_in, marked, parts_of, texts_of, texts_of_tool
 from journeyman.model.template import render
-from journeyman.records import Message
+from journeyman.records import Message, Tool
 
 
 class SafeEncoder:
@@ -31,40 +31,50 @@ class SafeEncoder:
         self._special = special
         self._ids_of_text = ids_of_text
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        tools: Sequence[Tool] = (),
+    ) -> str:
         """The template's text of a conversation."""
-        return render(self._template, messages, add_generation_prompt, **self._tokens)
+        return render(self._template, messages, add_generation_prompt, tools, **self._tokens)
 
-    def special_in(self, messages: Sequence[Message]) -> str | None:
-        """A special token whose text stands in a message, or None."""
-        for message in messages:
-            for text in (*texts_of(message), *ids_in(message)):
-                found = next((token for token in self._special if token in text), None)
-                if found is not None:
-                    return found
+    def special_in(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str | None:
+        """A special token whose text stands in a message or in a tool on offer, or None."""
+        said = (text for message in messages for text in (*texts_of(message), *ids_in(message)))
+        for text in (*said, *(text for tool in tools for text in texts_of_tool(tool))):
+            found = next((token for token in self._special if token in text), None)
+            if found is not None:
+                return found
         return None
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """Ids up to where the assistant starts to write.
 
         Raises DataRefused where the template rewrites texts, so that they cannot be told apart.
         """
-        return self.ids_of_parts(self.prompt_parts(messages))
+        return self.ids_of_parts(self.prompt_parts(messages, tools=tools))
 
     def prompt_parts(
-        self, messages: Sequence[Message], is_marked: Callable[[str], bool] | None = None
+        self,
+        messages: Sequence[Message],
+        is_marked: Callable[[str], bool] | None = None,
+        tools: Sequence[Tool] = (),
     ) -> list[Part]:
         """The prompt's text in parts. is_marked: the texts to tell apart, else the special ones."""
-        marks = marked(messages, is_marked or self._holds_special)
-        rendering = self.render(marks.messages, add_generation_prompt=True)
-        text = self.render(messages, add_generation_prompt=True)
-        return self._checked(parts_of(rendering, marks, text), messages)
+        marks = marked(messages, is_marked or self._holds_special, tools)
+        rendering = self.render(marks.messages, add_generation_prompt=True, tools=marks.tools)
+        text = self.render(messages, add_generation_prompt=True, tools=tools)
+        return self._checked(parts_of(rendering, marks, text), messages, tools)
 
-    def answer_parts(self, messages: Sequence[Message]) -> list[Part]:
+    def answer_parts(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Part]:
         """What the template writes for the last message, an assistant's, after its prompt."""
-        marks = marked(messages, self._holds_special)
-        parts = parts_of(self._answer(marks.messages), marks, self._answer(messages))
-        return self._checked(parts, messages)
+        marks = marked(messages, self._holds_special, tools)
+        rendering = self._answer(marks.messages, marks.tools)
+        parts = parts_of(rendering, marks, self._answer(messages, tools))
+        return self._checked(parts, messages, tools)
 
     def ids_of_parts(self, parts: Sequence[Part]) -> list[int]:
         """Ids where special tokens count in the template's parts only."""
@@ -102,9 +112,9 @@ class SafeEncoder:
     def _holds_special(self, text: str) -> bool:
         return any(token in text for token in self._special)
 
-    def _answer(self, messages: Sequence[Message]) -> str:
-        start = self.render(messages[:-1], add_generation_prompt=True)
-        whole = self.render(messages)
+    def _answer(self, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+        start = self.render(messages[:-1], add_generation_prompt=True, tools=tools)
+        whole = self.render(messages, tools=tools)
         if not whole.startswith(start):
             raise DataRefused(
                 "the chat template does not begin an answer as it prompts for one",
@@ -112,12 +122,14 @@ class SafeEncoder:
             )
         return whole[len(start) :]
 
-    def _checked(self, parts: list[Part] | None, messages: Sequence[Message]) -> list[Part]:
+    def _checked(
+        self, parts: list[Part] | None, messages: Sequence[Message], tools: Sequence[Tool]
+    ) -> list[Part]:
         in_ids = any(self._holds_special(text) for one in messages for text in ids_in(one))
         if parts is None or in_ids:
             raise DataRefused(
-                f"a message holds the special token `{self.special_in(messages)}`, and this chat "
-                "template rewrites messages, so that the two cannot be told apart",
+                f"a message holds the special token `{self.special_in(messages, tools)}`, and this "
+                "chat template rewrites messages, so that the two cannot be told apart",
                 hint="take that row out, or use a base with a plain chat template",
             )
         return parts

@@ -2,9 +2,9 @@
 
 A template is a program that comes with a download: it runs in jinja2's immutable sandbox, and it
 may neither count to a billion nor write without end. Covered: what Hugging Face templates use
-(`raise_exception`, `strftime_now`, `tojson`, loop controls, `{% generation %}`), tool calls and
-what tools gave back; a template that leaves those out is found out. Not covered: templates that
-need the tools' schemas, documents or pictures; padding filters are bounded only by the memory.
+(`raise_exception`, `strftime_now`, `tojson`, loop controls, `{% generation %}`), the tools on
+offer, their calls and what they gave back; a template that leaves calls out is found out. Not
+covered: templates that need documents or pictures; padding filters are bounded only by the memory.
 """
 
 import datetime
@@ -23,15 +23,26 @@ import jinja2.sandbox
 
 from journeyman.errors import DataRefused, IntegrityError
 from journeyman.model.marks import marked_tools
-from journeyman.model.turns import as_turn, speaks_of_tools
-from journeyman.records import Message
+from journeyman.model.turns import as_tool, as_turn, speaks_of_tools
+from journeyman.records import Message, Tool
 
 CHATML = (
-    "{% if not messages or messages[0].role != 'system' %}"
+    "{% set has_system = messages and messages[0].role == 'system' %}"
+    "{% if tools or not has_system %}"
     "<|im_start|>system\n"
-    "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    "{% if has_system %}{{ messages[0].content }}"
+    "{% else %}You are Qwen, created by Alibaba Cloud. You are a helpful assistant.{% endif %}"
+    "{% if tools %}"
+    """{{ '\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"""
+    """You are provided with function signatures within <tools></tools> XML tags:\n<tools>' }}"""
+    "{% for tool in tools %}{{ '\n' }}{{ tool | tojson }}{% endfor %}"
+    """{{ '\n</tools>\n\nFor each function call, return a json object with function name and """
+    """arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n"""
+    """{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>' }}"""
     "{% endif %}"
-    "{% for message in messages %}"
+    "{{ '<|im_end|>\n' }}"
+    "{% endif %}"
+    "{% for message in (messages[1:] if tools and has_system else messages) %}"
     "{% set is_tool = message.role == 'tool' %}"
     "{% if not is_tool %}{{ '<|im_start|>' + message.role }}"
     "{% elif loop.previtem is not defined or loop.previtem.role != 'tool' %}"
@@ -61,17 +72,20 @@ def render(
     template: str,
     messages: Sequence[Message],
     add_generation_prompt: bool = False,
+    tools: Sequence[Tool] = (),
     **tokens: str,
 ) -> str:
     """The text of a conversation. `tokens` are the tokenizer's (`bos_token`, `eos_token`, …).
 
+    `tools` are those on offer; a template that has no place for them leaves them out (`shows`).
+
     Raises DataRefused where the template refuses the messages, breaks the limits, or leaves out
     what a tool was asked or gave back.
     """
-    text = _rendered(template, messages, add_generation_prompt, tokens)
+    text = _rendered(template, messages, add_generation_prompt, tools, tokens)
     if speaks_of_tools(messages):
         marks = marked_tools(messages)
-        shown = _rendered(template, marks.messages, add_generation_prompt, tokens)
+        shown = _rendered(template, marks.messages, add_generation_prompt, tools, tokens)
         lost = next((said for mark, said in marks.said.items() if mark not in shown), None)
         if lost is not None:
             raise DataRefused(
@@ -81,10 +95,17 @@ def render(
     return text
 
 
+def shows(tool: Tool, template: str, **tokens: str) -> bool:
+    """Whether a template writes down a tool that is on offer."""
+    asked = [Message("user", "a question")]
+    return tool.name in render(template, asked, True, [tool], **tokens)
+
+
 def _rendered(
     template: str,
     messages: Sequence[Message],
     add_generation_prompt: bool,
+    tools: Sequence[Tool],
     tokens: Mapping[str, str],
 ) -> str:
     turns = [as_turn(message) for message in messages]
@@ -95,6 +116,8 @@ def _rendered(
         for piece in program.generate(
             messages=turns,
             add_generation_prompt=add_generation_prompt,
+            # As transformers and llama.cpp have it: templates ask whether it is none.
+            tools=[as_tool(tool) for tool in tools] or None,
             range=_counted(),
             **tokens,
         ):

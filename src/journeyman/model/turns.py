@@ -1,8 +1,7 @@
 """Messages as chat templates expect them, tool calls in the form that Hugging Face templates read.
 
-Not covered: the schemas of the tools that were on offer. Logs of answers seldom hold them, so a
-template renders none, and tokens of a tool's format that a tokenizer does not count as special
-(`<tool_call>` of Qwen2.5) are the same in a template and in a content, as on every server.
+Not covered: tokens of a tool's format that a tokenizer does not count as special (`<tool_call>` of
+Qwen2.5); they are the same in a template and in a content, as on every server.
 """
 
 import json
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from journeyman.errors import DataRefused
-from journeyman.records import Message, ToolCall
+from journeyman.records import Message, Tool, ToolCall
 
 
 def as_turn(message: Message) -> dict[str, object]:
@@ -42,18 +41,39 @@ def _called(call: ToolCall, arguments: object) -> dict[str, object]:
 
 def arguments_of(call: ToolCall) -> dict[str, object]:
     """The arguments as the object that their JSON text tells; no text at all is an empty one."""
+    return _object(call.arguments, f"the arguments of the call of `{call.name}`", "tool_calls")
 
+
+def as_tool(tool: Tool) -> dict[str, object]:
+    """A tool as templates read it: OpenAI's form, with the three fields that llama.cpp passes on.
+
+    Raises DataRefused for parameters that are no JSON object.
+    """
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": parameters_of(tool),
+    }
+    return {"type": "function", "function": function}
+
+
+def parameters_of(tool: Tool) -> dict[str, object]:
+    """The schema of a tool's arguments as the object that its JSON text tells."""
+    return _object(tool.parameters, f"the parameters of the tool `{tool.name}`", "tools")
+
+
+def _object(text: str, whose: str, key: str) -> dict[str, object]:
     def refuse(what: str) -> NoReturn:
         raise DataRefused(
-            f"the arguments of the call of `{call.name}` are {what}: `{call.arguments[:80]}`",
-            hint="take that row out, or correct its `tool_calls`",
+            f"{whose} are {what}: `{text[:80]}`",
+            hint=f"take that row out, or correct its `{key}`",
         )
 
     def refuse_constant(name: str) -> NoReturn:
         refuse(f"no JSON, which has no `{name}`")
 
     try:
-        found = json.loads(call.arguments.strip() or "{}", parse_constant=refuse_constant)
+        found = json.loads(text.strip() or "{}", parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         refuse(f"no JSON ({type(error).__name__})")
     if not isinstance(found, dict):

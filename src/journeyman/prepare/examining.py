@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from journeyman.data.near_duplicates import NearDuplicates
-from journeyman.events import Reporter
+from journeyman.events import Caution, Reporter
 from journeyman.prepare.benchmark_prompts import humaneval
 from journeyman.prepare.judging import Judge, Judged, judge
 from journeyman.prepare.over_long import OverLong
@@ -68,6 +68,14 @@ def examine(
     the_judge = Judge(plan.renderer, plan.prompts, over_long, benchmark)
     log = read_log(plan.path, plan.sha256, report)
     rows = judge(looked_at(log), the_judge, spill, near)
+    if the_judge.unseen_tools:
+        report(
+            Caution(
+                f"the chat template ({plan.renderer.origin}) has no place for the tools on offer"
+                f" in {the_judge.unseen_tools} rows: a model learns there without seeing them",
+                hint="use a base whose template has tools, or take these rows out",
+            )
+        )
     cut_offs = find_cut_offs(spill, vocabularies)
     add_cut_offs(rows, cut_offs)
     groups = add_groups(rows, near.groups(earlier))

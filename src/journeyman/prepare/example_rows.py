@@ -6,14 +6,14 @@ Nothing but the row decides it, so it makes no difference which process does it.
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from journeyman.data.prompts import messages_for
 from journeyman.data.secrets import redacted
 from journeyman.errors import DataRefused
 from journeyman.prepare.rendering import Renderer
 from journeyman.prepare.rules import SECRET
-from journeyman.records import Example, Interaction, Message
+from journeyman.records import Example, Interaction, Message, Tool
 from journeyman.settings import Prompts
 
 _DECODER = msgspec.msgpack.Decoder(Interaction)
@@ -66,12 +66,13 @@ def rendered(row: Plain, how: Rendering) -> Rendered:
 
 def _example(row: Plain, interaction: Interaction, how: Rendering) -> tuple[Example, int]:
     messages, count = messages_for(interaction, how.prompts), 0
+    tools = interaction.tools
     if how.redacts and SECRET in row.rules:
-        messages, count = _redacted(messages)
+        messages, tools, count = _redacted(messages, tools)
     example = Example(
         id=interaction.id,
         messages=messages,
-        text=how.renderer.text(messages),
+        text=how.renderer.text(messages, tools),
         agent=interaction.agent,
         task_id=interaction.task_id,
         status=interaction.status,
@@ -81,12 +82,15 @@ def _example(row: Plain, interaction: Interaction, how: Rendering) -> tuple[Exam
         trains_end=not row.masked,
         duration_s=interaction.duration_s,
         checks=interaction.checks,
+        offered=tools or UNSET,
     )
     return example, count
 
 
-def _redacted(messages: Sequence[Message]) -> tuple[tuple[Message, ...], int]:
-    """The messages without their secrets, and how many there were; arguments of calls too."""
+def _redacted(
+    messages: Sequence[Message], tools: Sequence[Tool]
+) -> tuple[tuple[Message, ...], tuple[Tool, ...], int]:
+    """Messages and tools without their secrets, and how many there were; arguments of calls too."""
     total = 0
 
     def hidden(text: str) -> str:
@@ -106,4 +110,7 @@ def _redacted(messages: Sequence[Message]) -> tuple[tuple[Message, ...], int]:
         )
         for message in messages
     )
-    return cleaned, total
+    offered = tuple(
+        Tool(tool.name, hidden(tool.description), hidden(tool.parameters)) for tool in tools
+    )
+    return cleaned, offered, total

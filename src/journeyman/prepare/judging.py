@@ -33,7 +33,7 @@ from journeyman.prepare.rules import (
     licence_rule,
 )
 from journeyman.prepare.spill import Spill
-from journeyman.records import Interaction, Message
+from journeyman.records import Interaction, Message, Tool
 from journeyman.settings import Prompts
 
 
@@ -84,7 +84,10 @@ class Found(Struct, frozen=True):
 
 
 class Judge:
-    """Looks at rows, one by one, with everything that the looking needs."""
+    """Looks at rows, one by one, with everything that the looking needs.
+
+    `unseen_tools` counts the rows whose tools on offer the template has no place for.
+    """
 
     def __init__(
         self,
@@ -98,6 +101,8 @@ class Judge:
         self._over_long = over_long
         self._benchmark = benchmark
         self._accepted: set[tuple[str, ...]] = set()
+        self._shows_tools: bool | None = None
+        self.unseen_tools = 0
 
     def look(self, row: Interaction, found: Found, near: NearDuplicates) -> Judged:
         """A row with its prompt. found: what `found_in` says about it."""
@@ -123,7 +128,7 @@ class Judge:
         )
         try:
             messages = messages_for(row, self.prompts)
-            self._require_rendered(messages)
+            self._require_rendered(messages, row.tools)
         except DataRefused as error:
             judged.fault = error.message
         else:
@@ -141,7 +146,7 @@ class Judge:
         except DataRefused as error:
             return error.message
         if rule == OVER_LONG:
-            return self._over_long.look(messages) or ""
+            return self._over_long.look(messages, row.tools) or ""
         if rule == BENCHMARK and self._benchmark is not None:
             return self._benchmark.shared(prompt_text(messages)) or ""
         if rule == PROMPT_DIFFERS:
@@ -164,16 +169,26 @@ class Judge:
             rules.add(PROMPT_DIFFERS)
         if self._benchmark is not None and self._benchmark.shared(text):
             rules.add(BENCHMARK)
-        if self._over_long.look(messages) is not None:
+        if self._over_long.look(messages, row.tools) is not None:
             rules.add(OVER_LONG)
         return rules
 
-    def _require_rendered(self, messages: Sequence[Message]) -> None:
+    def _require_rendered(self, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
         """Raise DataRefused where the template refuses the turns; each order of turns is tried."""
         shape = tuple(f"{turn.role}{'+' if turn.tool_calls else ''}" for turn in messages)
+        if tools:
+            shape = (*shape, "tools")
         if shape not in self._accepted:
-            self._renderer.text(messages)
+            self._renderer.text(messages, tools)
             self._accepted.add(shape)
+        if tools:
+            self.unseen_tools += not self._shows(tools[0])
+
+    def _shows(self, tool: Tool) -> bool:
+        """Whether the template has a place for tools; asked once, of the first one."""
+        if self._shows_tools is None:
+            self._shows_tools = self._renderer.shows(tool)
+        return self._shows_tools
 
 
 def found_in(row: Interaction) -> Found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.model.vocabularies import Vocabulary, family_of
 from journeyman.prepare.rendering import Renderer
-from journeyman.records import Message
+from journeyman.records import Message, Tool
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,16 +32,18 @@ class OverLong:
         self._vocabulary = next((one for one in vocabularies if one.family == family), None)
         self.counts = bool(renderer.tokenizer) or self._vocabulary is not None
 
-    def look(self, messages: Sequence[Message]) -> str | None:
+    def look(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str | None:
         """What was seen in a row that is too long, else None."""
-        size_bytes = sum(len(message.content.encode("utf-8", "replace")) for message in messages)
+        said = [message.content for message in messages]
+        said += [f"{tool.name}{tool.description}{tool.parameters}" for tool in tools]
+        size_bytes = sum(len(text.encode("utf-8", "replace")) for text in said)
         if size_bytes < self._limit * LEAST_BYTES:
             return None
         if not self.counts:
             estimate = round(size_bytes / TYPICAL_BYTES)
             over = estimate > self._limit
             return f"about {estimate} tokens, by {TYPICAL_BYTES} bytes each" if over else None
-        count = self._count(self._renderer.text(messages))
+        count = self._count(self._renderer.text(messages, tools))
         return f"{count} tokens" if count > self._limit else None
 
     def _count(self, text: str) -> int:

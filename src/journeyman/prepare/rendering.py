@@ -17,8 +17,8 @@ from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.hub import is_hub_name
-from journeyman.model.template import CHATML, read_template, render, sha256_of_template
-from journeyman.records import Message
+from journeyman.model.template import CHATML, read_template, render, sha256_of_template, shows
+from journeyman.records import Message, Tool
 from journeyman.temporary import OwnedFolder
 
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -40,9 +40,13 @@ class Renderer(Struct, frozen=True):
         """Hex sha256 of the template."""
         return sha256_of_template(self.template)
 
-    def text(self, messages: Sequence[Message]) -> str:
+    def text(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         """The whole conversation. Raises DataRefused where the template refuses its messages."""
-        return render(self.template, messages, False, **self.tokens)
+        return render(self.template, messages, False, tools, **self.tokens)
+
+    def shows(self, tool: Tool) -> bool:
+        """Whether the template has a place for tools on offer, tried with this one."""
+        return shows(tool, self.template, **self.tokens)
 
 
 def find_renderer(base: str, report: Reporter) -> Renderer:

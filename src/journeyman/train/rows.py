@@ -50,7 +50,9 @@ def read_rows(path: Path, chat: Chat, *, max_tokens: int) -> Rows:
     left_out: list[LeftOut] = []
     for example in read_examples(path):
         try:
-            encoded = chat.encode(example.messages, trains_end=example.trains_end)
+            encoded = chat.encode(
+                example.messages, trains_end=example.trains_end, tools=example.tools
+            )
         except DataRefused as error:
             raise DataRefused(
                 f"`{path}` row `{example.id}`: {error.message}", hint=error.hint

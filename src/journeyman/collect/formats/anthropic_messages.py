@@ -24,7 +24,8 @@ from journeyman.collect.formats.exchanges import (
 )
 from journeyman.collect.formats.format import Faulty, Format, Item, JsonObject, by_row, by_type
 from journeyman.collect.formats.moments import duration_s
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.turns import Call, interaction, offered_in
+from journeyman.data.logged_tool import LoggedTool
 
 NAME = "anthropic-messages"
 
@@ -36,6 +37,7 @@ class Request(Struct, frozen=True):
     system: Content | None = None
     model: str | None = None
     max_tokens: int | None = None
+    tools: tuple[LoggedTool, ...] | None = None
 
 
 class Usage(Struct, frozen=True):
@@ -72,6 +74,7 @@ def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
         conversation=conversation_in(row, asked.fields),
         duration_s=duration_s(row),
         max_tokens=request.max_tokens,
+        offered=offered_in(request.tools, f"{asked.where}.tools"),
     )
     answered = response_in(row, "stop_reason")
     if answered is not None:

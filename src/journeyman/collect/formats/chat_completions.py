@@ -20,7 +20,8 @@ from journeyman.collect.formats.exchanges import (
 from journeyman.collect.formats.format import Faulty, Format, Item, JsonObject, by_row, by_type
 from journeyman.collect.formats.moments import duration_s
 from journeyman.collect.formats.openai_turns import Turn, message_of, messages_of
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.turns import Call, interaction, offered_in
+from journeyman.data.logged_tool import LoggedTool
 
 NAME = "chat-completions"
 
@@ -32,6 +33,8 @@ class Request(Struct, frozen=True):
     model: str | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    tools: tuple[LoggedTool, ...] | None = None
+    functions: tuple[LoggedTool, ...] | None = None
 
 
 class Choice(Struct, frozen=True):
@@ -71,6 +74,7 @@ def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
         conversation=conversation_in(row, asked.fields),
         duration_s=duration_s(row),
         max_tokens=request.max_completion_tokens or request.max_tokens,
+        offered=offered_in(request.tools or request.functions, f"{asked.where}.tools"),
     )
     answered = response_in(row, "choices")
     if answered is not None:

@@ -1,6 +1,6 @@
 """OpenAI's chat fine-tuning format: `{"messages": [...], "tools": [...]}`, one row a line.
 
-An answer with `weight` 0 is context and not learned. The definitions in `tools` are not kept.
+An answer with `weight` 0 is context and not learned. `functions` is the older name of `tools`.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,14 @@ from msgspec import Struct
 
 from journeyman.collect.formats.format import Format, Item, JsonObject, Unusable, by_row, by_type
 from journeyman.collect.formats.openai_turns import Turn, messages_of
-from journeyman.collect.formats.turns import Call, final_answers, interaction, row_name
+from journeyman.collect.formats.turns import (
+    Call,
+    final_answers,
+    interaction,
+    offered_in,
+    row_name,
+)
+from journeyman.data.logged_tool import LoggedTool
 
 NAME = "openai-chat"
 
@@ -18,6 +25,8 @@ class Chat(Struct, frozen=True):
     """One row."""
 
     messages: tuple[Turn, ...]
+    tools: tuple[LoggedTool, ...] | str | None = None
+    functions: tuple[LoggedTool, ...] | None = None
 
 
 def _items(chat: Chat, line: int, agent: str) -> Iterator[Item]:
@@ -25,6 +34,7 @@ def _items(chat: Chat, line: int, agent: str) -> Iterator[Item]:
     ends = [place for place in final_answers(turns) if chat.messages[place].weight != 0]
     if not ends:
         raise Unusable("no assistant's turn to learn follows a user's turn")
+    offered = offered_in(chat.tools or chat.functions, "$.tools")
     for place in ends:
         yield interaction(
             Call(
@@ -34,6 +44,7 @@ def _items(chat: Chat, line: int, agent: str) -> Iterator[Item]:
                 sent=turns[:place],
                 answer=turns[place],
                 conversation=row_name(turns),
+                offered=offered,
             )
         )
 
@@ -47,7 +58,7 @@ def _against(row: JsonObject) -> str:
 
 FORMAT = Format(
     name=NAME,
-    what="OpenAI chat fine-tuning rows (messages, weight)",
+    what="OpenAI chat fine-tuning rows (messages, tools, weight)",
     misfit=by_row(_against),
     read=by_type(Chat, _items),
 )

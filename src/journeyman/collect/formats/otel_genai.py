@@ -25,6 +25,7 @@ from journeyman.collect.formats.format import (
 )
 from journeyman.collect.formats.otel_parts import read_value
 from journeyman.collect.formats.otel_spans import Attributes, Span, spans_in
+from journeyman.collect.formats.otel_tools import offered_by
 from journeyman.collect.formats.otel_turns import spoken_in
 from journeyman.collect.formats.rows import Value, values_of
 from journeyman.collect.formats.turns import Call, interaction
@@ -100,6 +101,7 @@ def _call(span: Span, line: int, agent: str, sent: tuple[Message, ...]) -> Call:
         answer_tokens=_whole(
             attributes, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"
         ),
+        offered=offered_by(span),
     )
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from journeyman.collect.formats.format import Faulty, Unusable
-from journeyman.data.strict_json import control_in
+from journeyman.data.logged_tool import LoggedTool, fault_of_tools, to_tools
+from journeyman.data.strict_json import control_in, words
 from journeyman.files import LINE_LIMIT_BYTES, content_id
-from journeyman.records import Interaction, Message
+from journeyman.records import Interaction, Message, Tool
 
 SUCCESS = "success"
 FAILURE = "failure"
@@ -30,7 +31,8 @@ _FINISH = {
 class Call(Struct, frozen=True, kw_only=True):
     """One call of a model as a log tells it. `answer` is None where the call failed.
 
-    `answer_tokens` shows a cut-off answer where no finish reason was logged.
+    `answer_tokens` shows a cut-off answer where no finish reason was logged. `offered` are the
+    tools that could be asked for (`offered_in`).
     """
 
     line: int
@@ -45,6 +47,7 @@ class Call(Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
     max_tokens: int | None = None
     answer_tokens: int | None = None
+    offered: tuple[Tool, ...] | UnsetType = UNSET
 
 
 def interaction(call: Call) -> Interaction:
@@ -71,12 +74,31 @@ def interaction(call: Call) -> Interaction:
         max_tokens=limit,
         tool_calls=call.answer.tool_calls if call.answer else (),
         conversation=call.conversation or _first_turns(call.sent),
+        offered=call.offered,
     )
     data = msgspec.json.encode(found)
     # The line in the file has the same texts and some more names of fields.
     if len(data) > LINE_LIMIT_BYTES - 4096:
         raise Unusable(f"longer than {LINE_LIMIT_BYTES // 1024**2} MiB with all turns before it")
     return msgspec.structs.replace(found, id=content_id(data.decode()), line=call.line)
+
+
+def offered_in(
+    tools: Sequence[LoggedTool] | str | None, where: str
+) -> tuple[Tool, ...] | UnsetType:
+    """The records of the tools on offer. `where` is their JSON path, for the words of a fault.
+
+    Tables hold a list of unlike objects as its JSON text, so a text is read as such.
+    """
+    if isinstance(tools, str):
+        try:
+            tools = msgspec.json.decode(tools or "[]", type=tuple[LoggedTool, ...])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Faulty(f"{words(error)} - in the text at `{where}`") from error
+    fault = fault_of_tools(tools)
+    if fault:
+        raise Faulty(f"{fault} - at `{where}`")
+    return to_tools(tools)
 
 
 def final_answers(turns: Sequence[Message]) -> Iterator[int]:

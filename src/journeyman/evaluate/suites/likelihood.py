@@ -135,6 +135,6 @@ def _one(engine: Engine, task: Task) -> Nats:
         return Nats(error=f"{engine.name} gives no probabilities")
     said = (*task.messages, Message("assistant", task.reference))
     try:
-        return Nats(tuple(engine.answer_nats(said, limit=TOKENS)))
+        return Nats(tuple(engine.answer_nats(said, limit=TOKENS, tools=task.tools)))
     except (DataRefused, UpstreamError) as error:
         return Nats(error=error.message)

@@ -94,6 +94,7 @@ def estimated_rows(path: Path, *, max_tokens: int) -> Rows:
     left_out: list[LeftOut] = []
     for example in read_examples(path):
         *asked, answer = (_estimated(message.content) for message in example.messages)
+        asked += [_estimated(f"{tool.description}{tool.parameters}") for tool in example.tools]
         row = TokenRow(
             example.id,
             (0,) * (sum(asked) + answer),
