@@ -100,6 +100,43 @@ def test_anything_else_does_not_end_well(text: str) -> None:
     assert not ends_well(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It takes a list (see the first one.",
+        "Use these: [one, two.",
+        "Done.\n\nIt is (among others {a, b}) small.\n(And this.",
+        "```python\nprint(sum([1, 2])\n```",
+        '```json\n{"a": ")"\n```',
+        "```js\nf(() => {  // )}\n  g()\n```",
+    ],
+)
+def test_a_bracket_that_is_open_at_the_end_is_a_cut_off(text: str) -> None:
+    (rule,) = (rule for rule in RULES if rule.id == "cut-off")
+    assert rule.look(msgspec.structs.replace(ROW, answer=text)) == "open bracket"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It takes a list (see the first one).",
+        "Choose b) or 2) of them.",
+        "So x is in [0, 1) here.",
+        "I am sorry :-( about that.",
+        "Type `f(` or '(' to begin.",
+        "An escaped \\( is none.",
+        "(An early note.\n\nAll is said.",
+        "```python\nprint(1\n```\n\nThat was wrong.",
+        '```python\nx = "("  # ((\n```',
+        "```sh\ncase $1 in (a) echo ${#b[@]}; esac; f() {\n```",
+        "```\n(\n```",
+        "import re\nX = ':( ['",
+    ],
+)
+def test_brackets_that_close_or_mean_something_else_are_no_cut_off(text: str) -> None:
+    assert rules(answer=text) == set()
+
+
 @needs_real_log
 def test_the_real_log_has_the_counts_that_are_known() -> None:
     """Known: 64 open fences, 134 without an end (133 cut ones and the mock), 86 `<think>`.

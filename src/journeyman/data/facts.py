@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from journeyman.data.brackets import has_open_bracket
 from journeyman.data.fences import fenced_blocks
 from journeyman.data.log_row import SUCCESS
 from journeyman.records import Interaction
@@ -38,7 +39,9 @@ _CUT = frozenset(
 )
 
 NO_END = "no end of a sentence"
-"""The weakest sign that an answer was cut off: where tokens were counted, they decide instead."""
+OPEN_BRACKET = "open bracket"
+WEAK_ENDS = frozenset({NO_END, OPEN_BRACKET})
+"""The weak signs that an answer was cut off: where tokens were counted, they decide instead."""
 
 
 class Rule(Struct, frozen=True):
@@ -89,8 +92,14 @@ def _cut_off(interaction: Interaction) -> str | None:
     if _thinks_without_end(interaction):
         return "inside `<think>`"
     # What stands before a tool call need not be a sentence.
-    whole = bool(interaction.tool_calls) or ends_well(answer)
-    return None if whole else NO_END
+    return None if interaction.tool_calls else _weak_end(answer)
+
+
+def _weak_end(answer: str) -> str | None:
+    # Brackets in strings are code's own business, and code that parses has no other ones open.
+    if has_open_bracket(answer) and not _is_python(answer):
+        return OPEN_BRACKET
+    return None if ends_well(answer) else NO_END
 
 
 def has_open_fence(text: str) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from journeyman.data.answers import answer_key, differs_from_sent
-from journeyman.data.facts import NO_END, Rule
+from journeyman.data.facts import WEAK_ENDS, Rule
 from journeyman.data.groups import group_of
 from journeyman.data.log_row import SUCCESS
 from journeyman.data.near_duplicates import NearDuplicates, prompt_text
@@ -42,8 +42,9 @@ class Judged(Struct, gc=False):
 
     `id` is None where the line could not be read, and `fault` then says why; it also says why a
     row cannot be rendered. `finished` is None where the log keeps no finish reason. `weak_end` is
-    True where only the missing end of a sentence says that the answer was cut off. `answer` is a
-    number that is equal for equal answers, 0 for none; `prompt` is empty where there is none.
+    True where only an open bracket or the missing end of a sentence says that the answer was cut
+    off. `answer` is a number that is equal for equal answers, 0 for none; `prompt` is empty where
+    there is none.
     """
 
     line: int
@@ -195,7 +196,7 @@ def found_in(row: Interaction) -> Found:
     """What the rules that need nothing but the row say about it."""
     seen = [(rule.id, rule.look(row)) for rule in LOOKS]
     matched = {name: detail for name, detail in seen if detail is not None}
-    weak = matched.get(CUT_OFF) == NO_END and not row.finish_reason
+    weak = matched.get(CUT_OFF) in WEAK_ENDS and not row.finish_reason
     return Found(tuple(matched), weak)
 
 
