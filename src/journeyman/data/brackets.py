@@ -11,8 +11,33 @@ import re
 from journeyman.data.fences import fenced_blocks
 
 _PAIRED = frozenset(
-    "c c# c++ cpp cs csharp go golang java javascript js json jsx kotlin php py python python3 rs"
-    " rust scala swift ts tsx typescript".split()  # noqa: SIM905
+    [
+        "c",
+        "c#",
+        "c++",
+        "cpp",
+        "cs",
+        "csharp",
+        "go",
+        "golang",
+        "java",
+        "javascript",
+        "js",
+        "json",
+        "jsx",
+        "kotlin",
+        "php",
+        "py",
+        "python",
+        "python3",
+        "rs",
+        "rust",
+        "scala",
+        "swift",
+        "ts",
+        "tsx",
+        "typescript",
+    ]
 )
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _BRACKET = re.compile(r"[()\[\]{}]")
