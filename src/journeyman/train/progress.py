@@ -106,11 +106,17 @@ class Meter:
     def end(self, state: State) -> None:
         """The run is over."""
         self._beat(state)
-        share = state.real_token_share
-        padding = "" if share is None else f", {share:.1%} of the computed tokens were real"
-        self._report(
-            ProgressEnded(TASK, f"{state.step} steps, {state.real_tokens} tokens{padding}")
-        )
+        told = f"{state.step} steps, {state.real_tokens} tokens"
+        self._report(ProgressEnded(TASK, told + _computed(state.real_token_share)))
+
+
+def _computed(share: float | None) -> str:
+    """What of the computed tokens was real; above 1 where rows that begin alike share tokens."""
+    if share is None:
+        return ""
+    if share <= 1:
+        return f", {share:.1%} of the computed tokens were real"
+    return f", {1 - 1 / share:.1%} of them not computed again: rows began alike"
 
 
 def detail_of(status: Status, *, step: int, rate: float) -> str:

@@ -12,7 +12,8 @@ def limit_tokens_per_s(machine: Machine | None, run: Run, shape: Shape) -> float
     A program that computes less than every layer of every token (prefixes shared by rows) may be
     faster.
     """
-    if machine is None:
+    # The rate is that of FP32 or BF16 products; INT8 ones have no such limit.
+    if machine is None or run.settings.precision in ("int8", "mixed"):
         return None
     work = total_work(one for step in run.work(padded=False) for one in step)
     return machine.product_rate * work.real / operations(shape, work)
