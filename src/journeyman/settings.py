@@ -54,6 +54,8 @@ class PrepareSettings:
     """Rows that are longer in tokens are listed; they are never cut."""
     max_bad_lines: int = 0
     """Lines of the log that may be unusable and are left out; a torn last line never counts."""
+    detect_secrets: bool = False
+    """Search secrets with the program detect-secrets, too: `pip install 'journeyman[secrets]'`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class DoctorSettings:
     """Base model whose tokens are counted for over-long rows, where its tokenizer is here."""
     max_tokens: int = 2048
     """Rows that are longer in tokens are listed."""
+    detect_secrets: bool = False
+    """Search secrets with the program detect-secrets, too: `pip install 'journeyman[secrets]'`."""
 
 
 @dataclass(frozen=True, kw_only=True)

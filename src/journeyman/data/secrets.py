@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from journeyman.data.facts import Rule
+from journeyman.data.scanned_secrets import scanned
 from journeyman.records import Interaction
 
 
@@ -153,21 +154,30 @@ _STAND_INS = re.compile(
 )
 
 
-def find_secrets(text: str) -> list[Secret]:
-    """Every secret in a text, in its order, none inside another."""
+def find_secrets(text: str, *, scan: bool = False) -> list[Secret]:
+    """Every secret in a text, in its order, none inside another.
+
+    scan: also what `journeyman.data.scanned_secrets` finds.
+    """
     found: list[Secret] = []
-    for one in (*_shaped(text), *_assigned(text)):
+    for one in (*_shaped(text), *_assigned(text), *(_scanned(text) if scan else ())):
         if not any(one.start < other.end and other.start < one.end for other in found):
             found.append(one)
     return sorted(found)
 
 
-def redacted(text: str) -> tuple[str, dict[str, int]]:
+def redacted(text: str, *, scan: bool = False) -> tuple[str, dict[str, int]]:
     """The text with `[REDACTED:kind]` for each secret, and how many of each kind there were."""
-    secrets = find_secrets(text)
+    secrets = find_secrets(text, scan=scan)
     for secret in reversed(secrets):
         text = f"{text[: secret.start]}[REDACTED:{secret.kind}]{text[secret.end :]}"
     return text, dict(Counter(secret.kind for secret in secrets))
+
+
+def _scanned(text: str) -> Iterator[Secret]:
+    for value, kind in scanned(text):
+        for match in re.finditer(re.escape(value), text):
+            yield Secret(match.start(), match.end(), kind)
 
 
 def _shaped(text: str) -> Iterator[Secret]:
@@ -213,7 +223,8 @@ def _is_stand_in(value: str) -> bool:
     return len(set(value)) < 4 or _STAND_INS.search(value) is not None
 
 
-def _look(interaction: Interaction) -> str | None:
+def look(interaction: Interaction, *, scan: bool = False) -> str | None:
+    """How many secrets of each kind a row holds, in words, or None. scan: see `find_secrets`."""
     texts = (
         interaction.task,
         interaction.answer or "",
@@ -221,9 +232,11 @@ def _look(interaction: Interaction) -> str | None:
         *(text for tool in interaction.tools for text in (tool.description, tool.parameters)),
     )
     # What was sent repeats the task, so a kind counts by its different values.
-    values = {(s.kind, text[s.start : s.end]) for text in texts for s in find_secrets(text)}
+    values = {
+        (s.kind, text[s.start : s.end]) for text in texts for s in find_secrets(text, scan=scan)
+    }
     counts = Counter(kind for kind, _ in values)
     return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
 
 
-RULES = (Rule("secret", "error", "the row holds a key, a token or a password", _look),)
+RULES = (Rule("secret", "error", "the row holds a key, a token or a password", look),)

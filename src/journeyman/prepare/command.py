@@ -20,5 +20,8 @@ def _options(settings: PrepareSettings) -> Iterator[str]:
         value = getattr(settings, field.name)
         if field.name == "input" or value == getattr(default, field.name):
             continue
+        if value is True:
+            yield f"--{field.name.replace('_', '-')}"
+            continue
         for one in value if isinstance(value, tuple) else (value,):
             yield from (f"--{field.name.replace('_', '-')}", str(one))

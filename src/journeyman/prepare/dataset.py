@@ -147,7 +147,8 @@ def example_lines(
 def _rendering(examined: Examined, renderer: Renderer) -> Rendering:
     # Workers do not count tokens.
     light = msgspec.structs.replace(renderer, tokenizer="")
-    return Rendering(light, examined.judge.prompts, redacts=examined.does[SECRET] == "redact")
+    redacts = examined.does[SECRET] == "redact"
+    return Rendering(light, examined.judge.prompts, redacts, scan=examined.judge.scan)
 
 
 def ledger_row(row: Judged) -> LedgerRow:

@@ -36,7 +36,8 @@ def examine_log(path: Path, settings: DoctorSettings, report: Reporter = ignore)
     sha256 = hash_of(path)
     report(StageStarted("doctor", f"{path}, policy {settings.policy}"))
     renderer = find_renderer(settings.base, ignore)
-    plan = Plan(path, sha256, settings.prompts, settings.base, settings.max_tokens, renderer, does)
+    limits = (settings.base, settings.max_tokens)
+    plan = Plan(path, sha256, settings.prompts, *limits, renderer, does, settings.detect_secrets)
     with Spill() as spill, NearDuplicates() as near:
         examined = examine(plan, spill, near, report)
         album = Album(examined)
@@ -48,6 +49,7 @@ def examine_log(path: Path, settings: DoctorSettings, report: Reporter = ignore)
         "prompts": settings.prompts,
         "base": settings.base,
         "longest row": f"{settings.max_tokens} tokens",
+        "secrets by": "own patterns" + (" and detect-secrets" if settings.detect_secrets else ""),
     }
     found = report_of(examined, settings.policy, shown, album.examples())
     _tell(found, report)

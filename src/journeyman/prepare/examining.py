@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from journeyman.data.near_duplicates import NearDuplicates
+from journeyman.data.scanned_secrets import require_scanner
 from journeyman.events import Caution, Reporter
 from journeyman.prepare.benchmark_prompts import humaneval
 from journeyman.prepare.judging import Judge, Judged, judge
@@ -43,7 +44,10 @@ class Examined(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """How to look: the log as it was hashed, the prompts and the template, and what to do."""
+    """How to look: the log as it was hashed, the prompts and the template, and what to do.
+
+    `scan`: secrets are searched by detect-secrets, too.
+    """
 
     path: Path
     sha256: str
@@ -52,6 +56,7 @@ class Plan(Struct, frozen=True):
     max_tokens: int
     renderer: Renderer
     does: Mapping[str, Does]
+    scan: bool = False
 
 
 def examine(
@@ -62,12 +67,14 @@ def examine(
     earlier: Mapping[str, str] | None = None,
 ) -> Examined:
     """Judge every line. earlier: the group that each prompt had before."""
+    if plan.scan:
+        require_scanner()
     vocabularies = vocabularies_here(report)
     benchmark = humaneval()
     over_long = OverLong(plan.max_tokens, plan.renderer, plan.base, vocabularies)
-    the_judge = Judge(plan.renderer, plan.prompts, over_long, benchmark)
+    the_judge = Judge(plan.renderer, plan.prompts, over_long, benchmark, scan=plan.scan)
     log = read_log(plan.path, plan.sha256, report)
-    rows = judge(looked_at(log), the_judge, spill, near)
+    rows = judge(looked_at(log, scan=plan.scan), the_judge, spill, near)
     if the_judge.unseen_tools:
         report(
             Caution(

@@ -21,11 +21,15 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Rendering(Struct, frozen=True):
-    """What all rows have in common. `redacts`: secrets are taken out, not only found."""
+    """What all rows have in common. `redacts`: secrets are taken out, not only found.
+
+    `scan`: those that detect-secrets finds, too.
+    """
 
     renderer: Renderer
     prompts: Prompts
     redacts: bool
+    scan: bool = False
 
 
 class Plain(Struct, frozen=True):
@@ -68,7 +72,7 @@ def _example(row: Plain, interaction: Interaction, how: Rendering) -> tuple[Exam
     messages, count = messages_for(interaction, how.prompts), 0
     tools = interaction.tools
     if how.redacts and SECRET in row.rules:
-        messages, tools, count = _redacted(messages, tools)
+        messages, tools, count = _redacted(messages, tools, scan=how.scan)
     example = Example(
         id=interaction.id,
         messages=messages,
@@ -88,14 +92,14 @@ def _example(row: Plain, interaction: Interaction, how: Rendering) -> tuple[Exam
 
 
 def _redacted(
-    messages: Sequence[Message], tools: Sequence[Tool]
+    messages: Sequence[Message], tools: Sequence[Tool], *, scan: bool
 ) -> tuple[tuple[Message, ...], tuple[Tool, ...], int]:
     """Messages and tools without their secrets, and how many there were; arguments of calls too."""
     total = 0
 
     def hidden(text: str) -> str:
         nonlocal total
-        text, counts = redacted(text)
+        text, counts = redacted(text, scan=scan)
         total += sum(counts.values())
         return text
 

@@ -32,6 +32,7 @@ class Album:
 
     def __init__(self, examined: Examined) -> None:
         self._examined = examined
+        self._scan = examined.judge.scan
         self._wanted = _first_of_each(examined.rows)
         self._found: dict[str, list[Seen]] = {}
 
@@ -44,10 +45,11 @@ class Album:
         interaction = msgspec.msgpack.decode(logged, type=Interaction)
         example = None if line is None else msgspec.json.decode(line, type=Example)
         for rule in self._wanted[row.line]:
-            before = _excerpt(rule, interaction.sent or _asked(interaction), interaction.answer)
+            asked = interaction.sent or _asked(interaction)
+            before = self._excerpt(rule, asked, interaction.answer)
             after = ""
             if example is not None:
-                after = _excerpt(rule, example.messages[:-1], example.messages[-1].content)
+                after = self._excerpt(rule, example.messages[:-1], example.messages[-1].content)
             seen = Seen(row.line, row.id or "", self._detail(rule, row, interaction), before, after)
             self._found.setdefault(rule, []).append(seen)
 
@@ -65,7 +67,34 @@ class Album:
             others = [str(line) for line in lines if line != row.line]
             more = f" and {len(others) - 5} more" if len(others) > 5 else ""
             return f"lines {', '.join(others[:5])}{more}" if others else ""
-        return redacted(self._examined.judge.detail(rule, interaction))[0]
+        detail = self._examined.judge.detail(rule, interaction)
+        return self._hidden(detail)
+
+    def _excerpt(self, rule: str, prompt: Sequence[Message], answer: str | None) -> str:
+        """The part of a row that a rule is about, its secrets hidden."""
+        if rule in _PROMPTS:
+            turns = prompt if rule == PROMPT_DIFFERS else [x for x in prompt if x.role != "system"]
+            return self._clipped("\n".join(f"{turn.role}: {turn.content}" for turn in turns))
+        if rule == SECRET:
+            contents = [*(turn.content for turn in prompt), answer or ""]
+            return self._around_secret("\n".join(contents))
+        text = self._hidden(answer or "").rstrip()
+        is_end = rule in _ENDS and len(text) > _LENGTH
+        return f"…{text[-_LENGTH:]}" if is_end else self._clipped(text)
+
+    def _around_secret(self, text: str) -> str:
+        secrets = find_secrets(text, scan=self._scan)
+        hidden = self._hidden(text)
+        mark = secrets[0].start if secrets else max(0, hidden.find("[REDACTED:"))
+        start = max(0, mark - _LENGTH // 2)
+        return ("…" if start else "") + self._clipped(hidden[start:])
+
+    def _clipped(self, text: str) -> str:
+        text = self._hidden(text)
+        return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
+
+    def _hidden(self, text: str) -> str:
+        return redacted(text, scan=self._scan)[0]
 
 
 def _first_of_each(rows: Iterable[Judged]) -> dict[int, list[str]]:
@@ -91,27 +120,3 @@ def _first_of_each(rows: Iterable[Judged]) -> dict[int, list[str]]:
 
 def _asked(interaction: Interaction) -> tuple[Message, ...]:
     return (Message("user", interaction.task),)
-
-
-def _excerpt(rule: str, prompt: Sequence[Message], answer: str | None) -> str:
-    """The part of a row that a rule is about, its secrets hidden."""
-    if rule in _PROMPTS:
-        turns = prompt if rule == PROMPT_DIFFERS else [x for x in prompt if x.role != "system"]
-        return _clipped("\n".join(f"{turn.role}: {turn.content}" for turn in turns))
-    if rule == SECRET:
-        return _around_secret("\n".join([*(turn.content for turn in prompt), answer or ""]))
-    text = redacted(answer or "")[0].rstrip()
-    return f"…{text[-_LENGTH:]}" if rule in _ENDS and len(text) > _LENGTH else _clipped(text)
-
-
-def _around_secret(text: str) -> str:
-    secrets = find_secrets(text)
-    hidden = redacted(text)[0]
-    mark = secrets[0].start if secrets else max(0, hidden.find("[REDACTED:"))
-    start = max(0, mark - _LENGTH // 2)
-    return ("…" if start else "") + _clipped(hidden[start:])
-
-
-def _clipped(text: str) -> str:
-    text = redacted(text)[0]
-    return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"

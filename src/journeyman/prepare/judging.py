@@ -15,6 +15,7 @@ from journeyman.data.groups import group_of
 from journeyman.data.log_row import SUCCESS
 from journeyman.data.near_duplicates import NearDuplicates, prompt_text
 from journeyman.data.prompts import messages_for
+from journeyman.data.secrets import look as look_for_secrets
 from journeyman.data.splits import Split
 from journeyman.errors import DataRefused
 from journeyman.files import LineFault
@@ -29,6 +30,7 @@ from journeyman.prepare.rules import (
     OVER_LONG,
     PROMPT_DIFFERS,
     REPEATED,
+    SECRET,
     in_order,
     licence_rule,
 )
@@ -87,7 +89,8 @@ class Found(Struct, frozen=True):
 class Judge:
     """Looks at rows, one by one, with everything that the looking needs.
 
-    `unseen_tools` counts the rows whose tools on offer the template has no place for.
+    `scan`: secrets are searched by detect-secrets, too. `unseen_tools` counts the rows whose
+    tools on offer the template has no place for.
     """
 
     def __init__(
@@ -96,9 +99,12 @@ class Judge:
         prompts: Prompts,
         over_long: OverLong,
         benchmark: BenchmarkPrompts | None,
+        *,
+        scan: bool = False,
     ) -> None:
         self._renderer = renderer
         self.prompts: Prompts = prompts
+        self.scan = scan
         self._over_long = over_long
         self._benchmark = benchmark
         self._accepted: set[tuple[str, ...]] = set()
@@ -141,7 +147,8 @@ class Judge:
         """What was seen in a row, in a few words; empty where the rule has none."""
         look = _BY_ID.get(rule)
         if look is not None:
-            return look.look(row) or ""
+            scans = rule == SECRET and self.scan
+            return (look_for_secrets(row, scan=True) if scans else look.look(row)) or ""
         try:
             messages = messages_for(row, self.prompts)
         except DataRefused as error:
@@ -192,9 +199,11 @@ class Judge:
         return self._shows_tools
 
 
-def found_in(row: Interaction) -> Found:
-    """What the rules that need nothing but the row say about it."""
+def found_in(row: Interaction, *, scan: bool = False) -> Found:
+    """What the rules that need nothing but the row say about it. scan: by detect-secrets, too."""
     seen = [(rule.id, rule.look(row)) for rule in LOOKS]
+    if scan:
+        seen.append((SECRET, look_for_secrets(row, scan=True)))
     matched = {name: detail for name, detail in seen if detail is not None}
     weak = matched.get(CUT_OFF) in WEAK_ENDS and not row.finish_reason
     return Found(tuple(matched), weak)

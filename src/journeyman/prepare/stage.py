@@ -55,7 +55,8 @@ def prepare(settings: PrepareSettings, report: Reporter = ignore) -> Prepared:
     require_own_folder(settings.output_dir)
     report(StageStarted("prepare", f"{path} -> {settings.output_dir}, policy {settings.policy}"))
     renderer = find_renderer(settings.base, report)
-    plan = Plan(path, sha256, settings.prompts, settings.base, settings.max_tokens, renderer, does)
+    limits = (settings.base, settings.max_tokens)
+    plan = Plan(path, sha256, settings.prompts, *limits, renderer, does, settings.detect_secrets)
     scratch = _scratch(settings.output_dir)
     try:
         with Spill(scratch=scratch) as spill, NearDuplicates(scratch=scratch) as near:
@@ -119,6 +120,7 @@ def _shown(settings: PrepareSettings, renderer: Renderer, known: int) -> dict[st
         "shares": f"{settings.train_share:g} train, {settings.val_share:g} val, the rest test",
         "seed": str(settings.seed),
         "longest row": f"{settings.max_tokens} tokens",
+        "secrets by": "own patterns" + (" and detect-secrets" if settings.detect_secrets else ""),
         "earlier dataset": f"{known} prompts keep their split" if known else "none",
     }
 

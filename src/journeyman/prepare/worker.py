@@ -34,12 +34,15 @@ def receive(stream: IO[bytes]) -> bytes | None:
     return data if len(head) == _LENGTH_BYTES and len(data) == size else None
 
 
-def _look(_: bytes) -> Work:
+def _look(told: bytes) -> Work:
     from journeyman.prepare.judging import found_in
     from journeyman.records import Interaction
 
     decoder = msgspec.msgpack.Decoder(list[Interaction])
-    return lambda data: msgspec.msgpack.encode([found_in(row) for row in decoder.decode(data)])
+    scan = msgspec.msgpack.decode(told, type=bool)
+    return lambda data: msgspec.msgpack.encode(
+        [found_in(row, scan=scan) for row in decoder.decode(data)]
+    )
 
 
 def _render(told: bytes) -> Work:

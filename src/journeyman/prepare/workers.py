@@ -37,18 +37,21 @@ _RENDERED = msgspec.msgpack.Decoder(list[Rendered])
 Item = TypeVar("Item")
 
 
-def looked_at(rows: Iterable[Interaction | LineFault]) -> Iterator[Looked]:
-    """Each row with its findings, in order. Memory: some batches of rows for each processor."""
+def looked_at(rows: Iterable[Interaction | LineFault], *, scan: bool = False) -> Iterator[Looked]:
+    """Each row with its findings, in order. Memory: some batches of rows for each processor.
+
+    scan: secrets are searched by detect-secrets, too.
+    """
 
     def look(row: Interaction | LineFault) -> Looked:
-        return row if isinstance(row, LineFault) else (row, found_in(row))
+        return row if isinstance(row, LineFault) else (row, found_in(row, scan=scan))
 
     def pack(batch: Sequence[Interaction | LineFault]) -> bytes:
         return msgspec.msgpack.encode([row for row in batch if isinstance(row, Interaction)])
 
     waiting = iter(rows)
     yield from map(look, _not_shared(waiting))
-    for batch, data in _answered(LOOK, b"", waiting, pack):
+    for batch, data in _answered(LOOK, msgspec.msgpack.encode(scan), waiting, pack):
         found = iter(_FOUND.decode(data))
         for row in batch:
             yield row if isinstance(row, LineFault) else (row, next(found))
