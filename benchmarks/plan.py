@@ -25,6 +25,7 @@ from pathlib import Path
 from journeyman.events import Event, ProgressEnded
 from journeyman.runs import machine, versions
 from journeyman.settings import TrainSettings
+from journeyman.train.config_file import RECOMMENDED
 
 GOAL = 0.15
 SETTINGS: dict[str, dict[str, object]] = {
@@ -34,15 +35,7 @@ SETTINGS: dict[str, dict[str, object]] = {
         "accumulation": 4,
         "lora_r": 16,
         "lora_dropout": 0.0,
-        "lora_targets": (
-            "q_proj",
-            "k_proj",
-            "v_proj",
-            "o_proj",
-            "gate_proj",
-            "up_proj",
-            "down_proj",
-        ),
+        "lora_targets": RECOMMENDED["lora_targets"],
     },
     "4 rows a micro-batch, short rows": {
         "max_steps": 2,

@@ -8,7 +8,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.runs import CPUINFO, processor_flags
 
-_BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
 class Precision(Struct, frozen=True):
@@ -25,7 +25,7 @@ def choose_precision(
 
     Raises MachineError where bf16 was asked for and the processor lacks it.
     """
-    found = [flag for flag in _BF16_FLAGS if flag in processor_flags(cpuinfo)]
+    found = [flag for flag in BF16_FLAGS if flag in processor_flags(cpuinfo)]
     if asked == "fp32":
         return Precision("fp32", "fp32 was asked for")
     if found:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError, UsageError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.files import atomic_file, content_id
-from journeyman.model.machine import choose_precision
+from journeyman.model.machine import BF16_FLAGS, choose_precision
 from journeyman.runs import cache_folder, processor_flags, versions
 from journeyman.settings import Engine, Precision, TrainSettings
 from journeyman.train.threads import using_threads
@@ -24,7 +24,6 @@ from journeyman.train.threads import using_threads
 if TYPE_CHECKING:
     from journeyman.train.fast.products import Arithmetic
 
-_BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 _INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni")
 # Narrower numbers must pay: below this ratio the wider arithmetic is taken.
 WORTH = 1.15
@@ -120,7 +119,7 @@ def arithmetic_of(precision: Precision, report: Reporter = ignore) -> "Arithmeti
     from journeyman.kernels.integer_product import find_kernel
     from journeyman.train.fast.products import Arithmetic
 
-    has_bf16 = bool(_having(_BF16_FLAGS))
+    has_bf16 = bool(_having(BF16_FLAGS))
     narrow = torch.bfloat16 if has_bf16 else torch.float32
     if precision == "fp32":
         return Arithmetic("fp32", "fp32", torch.float32)
@@ -167,7 +166,7 @@ def _measured(report: Reporter) -> Rates:
     states = torch.randn(_PROBE_TOKENS, _PROBE_INPUTS, generator=generator)
     weight = torch.randn(_PROBE_OUTPUTS, _PROBE_INPUTS, generator=generator)
     ways: dict[str, Callable[[], object]] = {"fp32": lambda: functional.linear(states, weight)}
-    if _having(_BF16_FLAGS):
+    if _having(BF16_FLAGS):
         few, narrow = states.bfloat16(), weight.bfloat16()
         ways["bf16"] = lambda: functional.linear(few, narrow)
     rows, rounded = (x.mul(30).clamp(-127, 127).to(torch.int8) for x in (states, weight))

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-Batches = tuple[tuple[int, ...], ...]
+from journeyman.train.batches import Batches
 
 
 class Fit(Struct, frozen=True):

@@ -12,9 +12,9 @@ from functools import partial
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step
+from journeyman.train.batches import Batches, Step
 from journeyman.train.engine import Tally, TrainingEngine, total
-from journeyman.train.fit import Batches, split
+from journeyman.train.fit import split
 from journeyman.train.fitting import Fitter
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.plan.records import Hours

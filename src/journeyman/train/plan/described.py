@@ -17,6 +17,7 @@ from journeyman.events import Note, Reporter
 from journeyman.gguf_header import GgufHeader, read_gguf_header
 from journeyman.model.base import require_hub_name
 from journeyman.model.chat import Chat, load_chat
+from journeyman.model.configs import read_config
 from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.folders import check_folder, find_faults, weight_files
@@ -65,9 +66,7 @@ def described(name: str, report: Reporter) -> Iterator[Described]:
 
 def of_folder(name: str, folder: Path) -> Described:
     """A folder in the hub's layout, with weights or without."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    config = read_config(folder)
     # A cache may hold the small files alone, or some of the shards.
     is_whole = not any("missing" in fault or "no `*" in fault for fault in find_faults(folder))
     size_bytes = sum(file.stat().st_size for file in weight_files(folder)) if is_whole else None

@@ -36,18 +36,13 @@ def work_of(rows: Sequence[TokenRow], *, padded: bool) -> Work:
     """
     lengths = [len(row.ids) for row in rows]
     shared = [0] * len(rows) if padded else _shared(rows)
-    widths = [max(lengths)] * len(rows) if padded else sorted_lengths(rows)
+    widths = [max(lengths)] * len(rows) if padded else lengths
     return Work(
         computed=sum(widths) - sum(shared),
         squares=sum(width * width for width in widths) - sum(one * one for one in shared),
         real=sum(lengths),
         trained=sum(row.trained_tokens for row in rows),
     )
-
-
-def sorted_lengths(rows: Sequence[TokenRow]) -> list[int]:
-    """Tokens of each row, in the order of their ids."""
-    return [len(row.ids) for row in sorted(rows, key=lambda row: row.ids)]
 
 
 def _shared(rows: Sequence[TokenRow]) -> list[int]:
