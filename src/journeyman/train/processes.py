@@ -6,6 +6,7 @@ them. `Alone` is the group of a run of one process and does nothing. Sums run ov
 
 import contextlib
 import datetime
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -189,6 +190,11 @@ def joined() -> Iterator[Group]:
         yield ALONE
         return
     from torch import distributed
+
+    # This module keeps the group of its first import in its functions' defaults. Imported later, as
+    # transformers does, it would keep the group's threads beyond the run, and one that lets go of
+    # a tensor while the interpreter ends aborts the process.
+    importlib.import_module("torch.distributed.nn.functional")
 
     met_in = os.environ.get(RENDEZVOUS)
     try:
