@@ -1,10 +1,10 @@
 """How often a run that is killed at a random moment ends as if nothing had been.
 
-    venv/bin/python benchmarks/faults.py [--kills 200] [--seed 3]
+    venv/bin/python benchmarks/faults.py [--kills 200] [--seed 3] [--processes 2]
 
-Runs of a model with two layers are killed with SIGKILL and given again until each has ended; its
-adapter and moments are then compared, byte for byte, with those of a run that nobody killed. The
-last line is one JSON document.
+Runs of a model with two layers are killed with SIGKILL, one process of each, and given again until
+each has ended; its adapter and moments are then compared, byte for byte, with those of a run that
+nobody killed. The last line is one JSON document.
 """
 
 import argparse
@@ -24,10 +24,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        counts = counted_kills(Path(folder), count=arguments.kills, seed=arguments.seed)
-    print(json.dumps({"benchmark": "faults", "machine": machine(), **counts}))
+        counts = counted_kills(
+            Path(folder),
+            count=arguments.kills,
+            seed=arguments.seed,
+            processes=arguments.processes,
+        )
+    found = {"machine": machine(), "processes": arguments.processes, **counts}
+    print(json.dumps({"benchmark": "faults"} | found))
 
 
 if __name__ == "__main__":

@@ -252,9 +252,12 @@ def test_a_run_says_what_its_checkpoints_cost(base: Path, data: Path, tmp_path: 
     assert any(isinstance(x, Note) and "checkpoints took" in x.text for x in events)
 
 
-def test_killed_at_random_moments_each_run_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_random_moments_each_run_ends_as_if_nothing_had_been(
+    tmp_path: Path, processes: int
+) -> None:
     """Fault 2; `benchmarks/faults.py` does 200."""
-    counts = counted_kills(tmp_path, count=8, seed=1)
-    assert counts == {"kills": 8, "runs": counts["runs"]} | dict.fromkeys(
+    counts = counted_kills(tmp_path, count=4, seed=1, processes=processes)
+    assert counts == {"kills": 4, "runs": counts["runs"]} | dict.fromkeys(
         ("unequal", "quarantined", "left_over"), 0
     )

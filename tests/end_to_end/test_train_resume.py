@@ -1,9 +1,7 @@
 """Stopped, killed and damaged runs go on exactly where they were, or say why they do not."""
 
-import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import msgspec
@@ -72,22 +70,6 @@ def _stopped(settings: TrainSettings, step: int) -> Interrupted:
     with pytest.raises(Interrupted) as caught:
         train(settings, _stop_after(step))
     return caught.value
-
-
-def test_killed_at_random_moments_it_ends_as_if_nothing_had_been(
-    whole: Trained, base: Path, data: Path, tmp_path: Path
-) -> None:
-    chance = random.Random(11)
-    settings = _settings(base, data, tmp_path)
-    for step in (2, 6):
-        process = started(settings)
-        wait_for_step(process, tmp_path, step)
-        time.sleep(chance.uniform(0, 0.2))
-        process.kill()
-        process.communicate()
-    _assert_equal(whole, train(settings))
-    assert not list(tmp_path.glob(".tmp-*"))
-    assert "quarantine" not in names(tmp_path)
 
 
 def test_sigterm_ends_with_75_and_the_same_command_goes_on(

@@ -1,0 +1,73 @@
+"""How many damaged logs are read wrongly, out of very many: none may be.
+
+    venv/bin/python benchmarks/mutations.py [--count 100000] [--seed 5]
+
+Nine in ten are logs of the project's own format, each row of which is held against Python's own
+strict reader; the others are files of every format that `collect log` knows, which must be read or
+refused in words. The first that is not ends the run with its seed and bytes. The last line is one
+JSON document.
+"""
+
+import argparse
+import json
+import random
+import sqlite3
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def main() -> None:
+    from tests.log_files import FOLDER
+    from tests.mutated_logs import check_read, import_any, mutated, rich_log
+
+    from journeyman.runs import machine
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=5)
+    arguments = parser.parse_args()
+    log = rich_log()
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        others = [_as_file(path, Path(folder)) for path in sorted(FOLDER.iterdir())]
+        path = Path(folder) / "log.jsonl"
+        own: Counter[str] = Counter()
+        imported: Counter[str] = Counter()
+        for number in range(arguments.count):
+            chance = random.Random(f"{arguments.seed}/{number}")
+            foreign = number % 10 == 0
+            data = mutated(chance.choice(others) if foreign else log, chance)
+            try:
+                if foreign:
+                    imported[import_any(path, data)] += 1
+                else:
+                    own[check_read(path, data)] += 1
+            except BaseException:
+                print(f"mutant {arguments.seed}/{number}: {data!r}", file=sys.stderr)
+                raise
+    found = {"machine": machine(), "count": arguments.count, "wrong": 0}
+    print(json.dumps({"benchmark": "mutations"} | found | {"own": own, "imported": imported}))
+
+
+def _memory() -> str | None:
+    """A folder in memory, where there is one: nothing of this needs to last."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def _as_file(path: Path, folder: Path) -> bytes:
+    """The bytes of a fixture; those of a database, where it is written as SQL."""
+    if path.suffix != ".sql":
+        return path.read_bytes()
+    database = folder / path.stem
+    connection = sqlite3.connect(database)
+    connection.executescript(path.read_text(encoding="utf-8"))
+    connection.commit()
+    connection.close()
+    return database.read_bytes()
+
+
+if __name__ == "__main__":
+    main()
