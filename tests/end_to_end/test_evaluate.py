@@ -61,7 +61,7 @@ def test_a_result_and_a_page_are_written_and_read_back(tmp_path: Path) -> None:
     result = evaluate(settings, open_engine=engines())
     written = msgspec.json.decode(settings.output.read_bytes(), type=Evaluation)
     assert written == result
-    assert written.schema == "evaluation/1"
+    assert written.schema == "evaluation/2"
     assert [arm.arm.id for arm in written.arms] == ["base", "tuned"]
     assert len(written.items) == 2 * N
     assert settings.output.with_suffix(".html").is_file()

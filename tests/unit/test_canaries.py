@@ -2,7 +2,7 @@
 
 import ast
 
-from journeyman.evaluate.canaries import try_canaries
+from journeyman.evaluate.canaries import enough, try_canaries
 from journeyman.evaluate.scored import Task
 from journeyman.evaluate.stubs import stub_of
 from journeyman.events import ignore
@@ -32,9 +32,10 @@ def test_checks_that_prove_nothing_are_excluded_and_listed() -> None:
         ("wrong", "reference fails"),
     ]
     assert [len(left.checks) for left in found.counted(tasks)] == [1, 0, 0]
-    assert found.reference is not None
-    assert found.reference.rate is not None
-    assert (found.reference.rate.k, found.reference.rate.n) == (2, 3)
+    reference = found.reference(tasks)
+    assert reference is not None
+    assert reference.rate is not None
+    assert (reference.rate.k, reference.rate.n) == (2, 3)
 
 
 def test_a_check_that_code_can_leave_early_is_excluded() -> None:
@@ -46,8 +47,39 @@ def test_a_check_that_code_can_leave_early_is_excluded() -> None:
 
 
 def test_without_a_sandbox_nothing_is_excluded() -> None:
-    found = try_canaries([task("any", CALLABLE)], None, ignore)
-    assert (found.reference, found.excluded) == (None, ())
+    tasks = [task("any", CALLABLE)]
+    found = try_canaries(tasks, None, ignore)
+    assert (found.reference(tasks), found.excluded) == (None, ())
+
+
+BRANCHES = """```python
+def sign(x, scale=1):
+    if x < 0:
+        return -scale
+    if x > 0:
+        return scale
+    return 0
+```
+"""
+
+
+def test_a_check_that_sees_too_few_wrong_versions_is_excluded() -> None:
+    seen = "assert sign(3) == 1\nassert sign(-3) == -1\nassert sign(0) == 0\n"
+    tasks = [
+        task("all", Check("assert", seen, 3, entry_point="sign"), BRANCHES),
+        task("few", Check("assert", "assert sign(3) == 1", 1, entry_point="sign"), BRANCHES),
+    ]
+    found = try_canaries(tasks, in_sandbox, ignore)
+    assert [(one.task, one.canary) for one in found.excluded] == [("few", "mutants pass")]
+    assert [one.mutants for one in found.tried] == [5, 5]
+    assert "of 5 mutants refused" in found.excluded[0].detail
+
+
+def test_of_five_mutants_four_must_be_refused_and_one_may_be_no_mutant() -> None:
+    assert [enough(refused, 5) for refused in range(6)] == [False] * 4 + [True] * 2
+    assert [enough(refused, 2) for refused in range(3)] == [False, True, True]
+    assert [enough(0, 0), enough(0, 1), enough(1, 1)] == [True, False, True]
+    assert [enough(refused, 12) for refused in (9, 10)] == [False, True]
 
 
 def test_a_stub_keeps_names_and_signatures_only() -> None:

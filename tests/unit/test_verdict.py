@@ -5,9 +5,10 @@ from msgspec.structs import replace
 
 from journeyman.evaluate import criteria
 from journeyman.evaluate.costs import Latency
+from journeyman.evaluate.evidence import Evidence
 from journeyman.evaluate.records import Arm, ArmResult, Leak, Paired, Plan, Rung, Verdict
 from journeyman.evaluate.validity import gates
-from journeyman.evaluate.verdict import Evidence, is_smallest, judge
+from journeyman.evaluate.verdict import is_smallest, judge
 from journeyman.stats import Difference, Mean, tango_interval, wilson
 
 GIB = 2**30

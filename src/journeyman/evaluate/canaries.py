@@ -1,9 +1,10 @@
 """Whether a task's check can be trusted: tried on code whose verdict is known, before it counts.
 
-The row's own answer must pass, the same with empty bodies must fail, and so must code that leaves
-before its checks. A task whose check fails one of these is excluded from S4 and listed.
-Not covered: checks that are too weak to see most wrong answers (`journeyman.evaluate.mutants` says
-that of tests, not of checks); a wrong answer in the row that its check lets pass.
+The row's own answer must pass, the same with empty bodies must fail, so must code that leaves
+before its checks, and so must four of five small wrong versions of the answer. A task whose check
+fails one of these is excluded from S4 and listed.
+Not covered: a wrong answer in the row that its check lets pass; how many mutants the row's own
+tests find, where the answer is tests (that is S4t's).
 """
 
 from collections.abc import Sequence
@@ -15,28 +16,39 @@ from journeyman.evaluate.executing import CheckCode, checked, said
 from journeyman.evaluate.extract import extract
 from journeyman.evaluate.judged_tests import judged
 from journeyman.evaluate.measures import rungs
+from journeyman.evaluate.mutants import mutants_of
 from journeyman.evaluate.scored import Rung, Score, ScoredItem, Task, counts
 from journeyman.evaluate.stubs import stub_of
-from journeyman.evaluate.suite_records import Excluded
+from journeyman.evaluate.suite_records import Excluded, Tried
 from journeyman.events import Progress, ProgressEnded, Reporter
 from journeyman.records import Answer
 
 LEAVES = "import os\nos._exit(0)\n"
 """Ends with success before any check ran."""
+MUTANTS = 5
+"""Each is a run of all checks of its task, so few of them, spread over the whole answer."""
 
 
 class Canaries(Struct, frozen=True):
-    """What the canaries say: S4 of the rows' own answers, and the tasks that do not count.
+    """What the canaries of all tasks that have checks came to; empty where nothing was run."""
 
-    `reference` is None where nothing was run.
-    """
+    tried: tuple[Tried, ...] = ()
 
-    reference: Rung | None = None
-    excluded: tuple[Excluded, ...] = ()
+    @property
+    def excluded(self) -> tuple[Excluded, ...]:
+        """The tasks that do not count."""
+        return tuple(Excluded(one.task, one.failed, one.detail) for one in self.tried if one.failed)
 
     def counted(self, tasks: Sequence[Task]) -> tuple[Task, ...]:
         """The tasks with the checks of those that are excluded taken away."""
         return without_checks(tasks, self.excluded)
+
+    def reference(self, tasks: Sequence[Task]) -> Rung | None:
+        """S4 of the rows' own answers; None where nothing was run."""
+        own = {one.task: one.own for one in self.tried}
+        planned = [task for task in tasks if task.id in own and task.checks]
+        items = [_own_item(task, own[task.id]) for task in planned]
+        return rungs(planned, items, ("S4", "S4t"))[0] if planned else None
 
 
 def without_checks(tasks: Sequence[Task], excluded: Sequence[Excluded]) -> tuple[Task, ...]:
@@ -45,23 +57,41 @@ def without_checks(tasks: Sequence[Task], excluded: Sequence[Excluded]) -> tuple
     return tuple(replace(task, checks=()) if task.id in out else task for task in tasks)
 
 
+def _own_item(task: Task, own: Score) -> ScoredItem:
+    strict = extract(task.reference, task.entry_point).strict
+    return ScoredItem("base", task.id, Answer(task.reference, "stop"), (own,), strict=strict)
+
+
 def try_canaries(tasks: Sequence[Task], check_code: CheckCode | None, report: Reporter) -> Canaries:
     """Run the canaries of every task that has checks; nothing is excluded where nothing runs."""
     planned = [task for task in tasks if task.checks]
     if check_code is None or not planned:
         return Canaries()
-    own: list[ScoredItem] = []
-    excluded: list[Excluded] = []
+    tried: list[Tried] = []
     for task in planned:
-        score = own_answer(task, check_code)
-        own.append(ScoredItem("base", task.id, Answer(task.reference, "stop"), (score,)))
-        found = failed_canary(task, score, check_code)
-        if found is not None:
-            excluded.append(found)
-        report(Progress("canaries", len(own), len(planned), "tasks"))
-    sound = len(planned) - len(excluded)
+        tried.append(try_task(task, check_code))
+        report(Progress("canaries", len(tried), len(planned), "tasks"))
+    found = Canaries(tuple(tried))
+    sound = len(planned) - len(found.excluded)
     report(ProgressEnded("canaries", f"the checks of {sound} of {len(planned)} tasks are sound"))
-    return Canaries(rungs(planned, own, ("S4", "S4t"))[0], tuple(excluded))
+    return found
+
+
+def try_task(task: Task, check_code: CheckCode) -> Tried:
+    """The canaries of one task, up to the first that does not do as it must."""
+    own = own_answer(task, check_code)
+    if not own.passed:
+        detail = f"{own.code}: {own.detail}".rstrip(": ")
+        return Tried(task.id, own, "reference fails", detail)
+    if counts("S4t", task):
+        # The tests have failed on a stub; without a mutant nothing more can be known of others.
+        return Tried(task.id, own, "" if own.of else "no mutants")
+    code = extract(task.reference, task.entry_point).code
+    for name, canary in (("stub passes", stub_of(code)), ("leaving passes", LEAVES)):
+        results = [check_code(canary, check) for check in task.checks]
+        if all(result.passed for result in results):
+            return Tried(task.id, own, name, said(results[-1]))
+    return _try_mutants(task, own, code, check_code)
 
 
 def own_answer(task: Task, check_code: CheckCode) -> Score:
@@ -72,16 +102,20 @@ def own_answer(task: Task, check_code: CheckCode) -> Score:
     return checked(extraction, task.checks, check_code)
 
 
-def failed_canary(task: Task, own: Score, check_code: CheckCode) -> Excluded | None:
-    """The first canary that does not do as it must, or None. own: the score of the row's answer."""
-    if not own.passed:
-        return Excluded(task.id, "reference fails", f"{own.code}: {own.detail}".rstrip(": "))
-    if counts("S4t", task):
-        # The tests have failed on a stub; without a mutant nothing more can be known of others.
-        return None if own.of else Excluded(task.id, "no mutants")
-    code = extract(task.reference, task.entry_point).code
-    for name, canary in (("stub passes", stub_of(code)), ("leaving passes", LEAVES)):
-        results = [check_code(canary, check) for check in task.checks]
-        if all(result.passed for result in results):
-            return Excluded(task.id, name, said(results[-1]))
-    return None
+def _try_mutants(task: Task, own: Score, code: str, check_code: CheckCode) -> Tried:
+    mutants = mutants_of(code, MUTANTS)
+    refused = sum(
+        any(not check_code(mutant, check).passed for check in task.checks) for mutant in mutants
+    )
+    failed = "" if enough(refused, len(mutants)) else "mutants pass"
+    detail = f"{refused} of {len(mutants)} mutants refused" if failed else ""
+    return Tried(task.id, own, failed, detail, len(mutants), refused)
+
+
+def enough(refused: int, mutants: int) -> bool:
+    """Whether checks see enough: 80 % of the mutants, and of fewer than five all but one.
+
+    One may do the same as the original, which no check can see; where there is one alone, it must
+    be refused. Code in which nothing can be changed is not held against its check.
+    """
+    return refused >= min(1, mutants) and mutants - refused <= max(1, mutants // 5)

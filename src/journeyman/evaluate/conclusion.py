@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from journeyman.evaluate.canaries import without_checks
+from journeyman.evaluate.canaries import Canaries
 from journeyman.evaluate.costs import Prediction, Timing
+from journeyman.evaluate.evidence import Evidence
 from journeyman.evaluate.fixed_plan import plan_sha256
 from journeyman.evaluate.measures import arm_result, clusters_passing, paired
 from journeyman.evaluate.records import (
@@ -20,19 +21,18 @@ from journeyman.evaluate.records import (
     Baseline,
     Environment,
     Evaluation,
-    Excluded,
     Leak,
     Paired,
     Plan,
-    Rung,
     RungId,
     ScoredItem,
     Suite,
     Task,
+    Tried,
 )
 from journeyman.evaluate.timing import difference, warm_latency
 from journeyman.evaluate.validity import gates
-from journeyman.evaluate.verdict import Evidence, judge
+from journeyman.evaluate.verdict import judge
 from journeyman.llama_cpp.bench import BenchRates
 
 COMPARED_RUNGS: tuple[RungId, ...] = ("S1", "S2", "S3", "S4", "S4t")
@@ -52,8 +52,7 @@ class Findings(Struct, frozen=True, kw_only=True):
     items: tuple[ScoredItem, ...] = ()
     timings: tuple[Timing, ...] = ()
     rates: Mapping[str, BenchRates] = field(default_factory=dict)
-    excluded: tuple[Excluded, ...] = ()
-    reference: Rung | None = None
+    canaries: tuple[Tried, ...] = ()
     suites: tuple[Suite, ...] = ()
     baseline: Baseline | None = None
 
@@ -61,11 +60,12 @@ class Findings(Struct, frozen=True, kw_only=True):
 def concluded(findings: Findings) -> Evaluation:
     """The whole result."""
     plan = findings.plan
-    tasks = without_checks(findings.tasks, findings.excluded)
+    canaries = Canaries(findings.canaries)
+    tasks, reference = canaries.counted(findings.tasks), canaries.reference(findings.tasks)
     arms = tuple(_arm(arm, tasks, findings) for arm in findings.arms)
     found = (paired(rung, tasks, findings.items, alpha=plan.alpha) for rung in COMPARED_RUNGS)
     pairs = tuple(pair for pair in found if pair is not None)
-    validity = gates(plan, findings.leak, arms, tasks, findings.items)
+    validity = gates(plan, findings.leak, arms, tasks, findings.items, suites=findings.suites)
     tuned_items = [item for item in findings.items if item.arm == "tuned"]
     k, n = clusters_passing("S1", tasks, tuned_items)
     verdict = judge(
@@ -79,7 +79,8 @@ def concluded(findings: Findings) -> Evaluation:
             primary=primary(pairs, with_checks=plan.tasks_with_checks > 0),
             sandbox=findings.environment.sandbox == "strict",
             degraded=findings.environment.sandbox == "degraded",
-            reference=findings.reference,
+            reference=reference,
+            excluded=len(canaries.excluded),
             validity=validity,
             suites=findings.suites,
         )
@@ -95,8 +96,9 @@ def concluded(findings: Findings) -> Evaluation:
         paired=pairs,
         latency_difference=difference(tasks, findings.items, plan.seed, alpha=plan.alpha),
         baseline=findings.baseline,
-        reference=findings.reference,
-        excluded=findings.excluded,
+        reference=reference,
+        excluded=canaries.excluded,
+        canaries=findings.canaries,
         tasks=findings.tasks,
         items=findings.items,
         timings=findings.timings,

@@ -31,6 +31,8 @@ Rule = Literal[
     "no_answer",  # nothing is left outside of the reasoning
 ]
 
+STRICT_RULES: frozenset[Rule] = frozenset({"entry_point", "longest_block"})
+
 _THINK_START = re.compile(r"^[ \t]*<think>", re.MULTILINE)
 _THINK_END = "</think>"
 _CODE_START = re.compile(r"(?:async\s+)?(?:def|class)\s|import\s|from\s+[\w.]+\s+import\s|@")
@@ -39,13 +41,15 @@ _CODE_START = re.compile(r"(?:async\s+)?(?:def|class)\s|import\s|from\s+[\w.]+\s
 class Extraction(Struct, frozen=True):
     """The code of an answer (empty where there is none), by which rule, and out of how many blocks.
 
-    `unclosed` is True where the last fence never closes.
+    `unclosed` is True where the last fence never closes. `strict` is True where no leniency was
+    needed: one closed block marked as Python is the code, and no other could be meant.
     """
 
     code: str
     rule: Rule
     blocks: int
     unclosed: bool
+    strict: bool = False
 
     @property
     def parses(self) -> bool:
@@ -64,7 +68,21 @@ def extract(answer: str, entry_point: str | None = None) -> Extraction:
         rule, code = _from_blocks(blocks, entry_point)
     else:
         rule, code = _from_prose(spoken)
-    return Extraction(code, rule, len(blocks), unclosed)
+    strict = rule in STRICT_RULES and _is_the_one(code, blocks, entry_point)
+    return Extraction(code, rule, len(blocks), unclosed, strict)
+
+
+def _is_the_one(code: str, blocks: Sequence[Block], entry_point: str | None) -> bool:
+    """Whether the code is the only block marked as Python that can be meant, and is closed."""
+    marked = [block for block in blocks if block.label in PYTHON_LABELS]
+    if entry_point is not None:
+        marked = [block for block in marked if _defines(block, entry_point)]
+    return len(marked) == 1 and not marked[0].unclosed and textwrap.dedent(marked[0].text) == code
+
+
+def _defines(block: Block, name: str) -> bool:
+    tree = parse(textwrap.dedent(block.text))
+    return tree is not None and name in defined_names(tree)
 
 
 def after_thinking(answer: str) -> str | None:

@@ -43,6 +43,7 @@ def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
         scores=tuple(scores),
         code=extraction.code,
         extract_rule=extraction.rule if scores[0].passed else "",
+        strict=extraction.strict and bool(scores[0].passed),
         tokens_per_s=decode_rate(answer),
         peak_memory_bytes=item.peak_memory_bytes,
         load_s=item.load_s,

@@ -20,6 +20,7 @@ from journeyman.stats import ALPHA, mcnemar_exact, tango_interval, wilson
 
 NOT_RECORDED = "not_recorded"
 
+CODE_RUNGS: tuple[RungId, ...] = ("S3", "S4", "S4t")
 LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4", "S4t")
 
 
@@ -42,8 +43,13 @@ def arm_result(
         latency=latency(tasks, scored, seed, alpha=alpha, cores=cores),
         peak_memory_bytes=max(memory, default=None),
         load_s=max(loads, default=None),
-        extract_rules=dict(Counter(item.extract_rule for item in scored if item.extract_rule)),
+        extract_rules=extract_rules(scored),
     )
+
+
+def extract_rules(scored: Sequence[ScoredItem]) -> dict[str, int]:
+    """How many answers each rule of the extractor was needed for."""
+    return dict(Counter(item.extract_rule for item in scored if item.extract_rule))
 
 
 def rungs(
@@ -67,11 +73,12 @@ def _rung(
     planned = [task for task in tasks if agent in ("", task.agent)]
     by_task = {item.task: item for item in scored}
     codes: Counter[str] = Counter()
-    passed = unmeasured = 0
+    passed = strictly = unmeasured = 0
     for task in planned:
         item = by_task.get(task.id)
         score = next((s for s in item.scores if s.rung == rung), None) if item else None
         passed += bool(score and score.passed)
+        strictly += bool(score and score.passed and item and item.strict)
         unmeasured += score is not None and score.passed is None
         if score is None or not score.passed:
             codes[score.code if score else NOT_RECORDED] += 1
@@ -82,7 +89,13 @@ def _rung(
         rate=None if unmeasured else wilson(passed, len(planned)),
         codes=dict(codes.most_common()),
         note=_mutants(scored, planned) if rung == "S4t" else _note(rung, planned),
+        strict=wilson(strictly, len(planned)) if _reads_code(rung, planned, unmeasured) else None,
     )
+
+
+def _reads_code(rung: RungId, tasks: Sequence[Task], unmeasured: int) -> bool:
+    """Whether a rung was measured and every task on it is judged by the code in its answer."""
+    return rung in CODE_RUNGS and not unmeasured and not any(task.rule for task in tasks)
 
 
 def _note(rung: RungId, tasks: Sequence[Task]) -> str:

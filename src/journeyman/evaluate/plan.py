@@ -37,13 +37,11 @@ def planned(settings: EvaluateSettings) -> Planned:
         raise UsageError(f"`--limit {settings.limit}` leaves no rows", hint="give 1 or more")
     if settings.max_tokens < 1:
         raise UsageError(f"`--max-tokens {settings.max_tokens}` leaves no answer", hint="try 512")
-    rows = read_examples(settings.test_data)[: settings.limit]
-    tasks = tasks_of(rows)
-    random.Random(settings.seed).shuffle(tasks)  # noqa: S311 - an order, not a secret
+    rows, tasks = tasks_in_order(settings.test_data, settings.limit, settings.seed)
     plan = Plan(
         test_data=str(settings.test_data),
         test_sha256=sha256_of(settings.test_data),
-        rows=len(rows),
+        rows=rows,
         tasks=len(tasks),
         clusters=len({task.cluster for task in tasks}),
         tasks_with_checks=sum(bool(task.checks) for task in tasks),
@@ -54,6 +52,14 @@ def planned(settings: EvaluateSettings) -> Planned:
         prompts_sha256=prompts_sha256(tasks),
     )
     return Planned(plan, tuple(tasks), find_leak(tasks, settings.test_data.parent))
+
+
+def tasks_in_order(test_data: Path, limit: int | None, seed: int) -> tuple[int, list[Task]]:
+    """How many rows count (the first `limit`), and their tasks in the order they are asked."""
+    rows = read_examples(test_data)[:limit]
+    tasks = tasks_of(rows)
+    random.Random(seed).shuffle(tasks)  # noqa: S311 - an order, not a secret
+    return len(rows), tasks
 
 
 def tasks_of(rows: Sequence[Example]) -> list[Task]:

@@ -1,6 +1,6 @@
 """What an evaluation consists of: tasks, the models' answers to them, and what follows from both.
 
-All of it is data and is written as it stands to the result file (schema `evaluation/1`).
+All of it is data and is written as it stands to the result file (schema `evaluation/2`).
 """
 
 from typing import Literal
@@ -26,7 +26,7 @@ from journeyman.evaluate.scored import (
     ScoredItem,
     Task,
 )
-from journeyman.evaluate.suite_records import Excluded, PlannedSuite, Suite, SuiteName
+from journeyman.evaluate.suite_records import Excluded, PlannedSuite, Suite, SuiteName, Tried
 from journeyman.records import Interval
 from journeyman.sandbox.selftest import SelfTest
 from journeyman.stats import Mean
@@ -55,10 +55,11 @@ __all__ = [
     "Suite",
     "SuiteName",
     "Task",
+    "Tried",
     "Verdict",
 ]
 
-SCHEMA = "evaluation/1"
+SCHEMA = "evaluation/2"
 
 State = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Label = Literal["DEPLOY", "ITERATE", "ABORT", "INVALID"]
@@ -200,9 +201,10 @@ class Verdict(Struct, frozen=True):
 class Evaluation(Struct, frozen=True, kw_only=True):
     """The whole result, as it is written.
 
-    `reference` is S4 of the rows' own answers: what the checks say about the answers to learn from.
-    `excluded` are held-out tasks that S4 does not count. `arms`, `paired`, `tasks` and `items` are
-    the held-out split's; `suites` are all others, those that were not measured with the reason.
+    `canaries` is what was tried on each held-out task's checks; from it follow `reference`, S4 of
+    the rows' own answers, and `excluded`, the tasks that S4 does not count. `arms`, `paired`,
+    `tasks` and `items` are the held-out split's; `suites` are all others, those that were not
+    measured with the reason.
     """
 
     schema: str = SCHEMA
@@ -215,6 +217,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     baseline: Baseline | None = None
     reference: Rung | None = None
     excluded: tuple[Excluded, ...] = ()
+    canaries: tuple[Tried, ...] = ()
     tasks: tuple[Task, ...] = ()
     items: tuple[ScoredItem, ...] = ()
     plan_sha256: str = ""

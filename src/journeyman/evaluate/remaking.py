@@ -1,16 +1,18 @@
 """A result made again from what a report stores, and what in it is then different."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TypeGuard
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.evaluate.canaries import without_checks
+from journeyman.evaluate.canaries import Canaries
 from journeyman.evaluate.conclusion import Findings, concluded
 from journeyman.evaluate.ladder import score
-from journeyman.evaluate.records import Evaluation, Item, Leak, ScoredItem, Task
+from journeyman.evaluate.records import Evaluation, Leak, ScoredItem, Task
+from journeyman.evaluate.suites.again import as_item, suites_again
 from journeyman.llama_cpp.bench import BenchRates
 
 TOLERANCE = 1e-9
@@ -33,9 +35,17 @@ class Difference(Struct, frozen=True):
 
 def remade(stored: Evaluation, leak: Leak) -> Evaluation:
     """The result that follows from what a report stores."""
-    tasks = {task.id: task for task in without_checks(stored.tasks, stored.excluded)}
-    items = (_scored_again(item, tasks[item.task]) for item in stored.items if item.task in tasks)
-    return concluded(replace(findings_of(stored), leak=leak, items=tuple(items)))
+    tasks = {task.id: task for task in Canaries(stored.canaries).counted(stored.tasks)}
+    score_again = partial(_scored_again, executed=stored.environment.sandbox != "none")
+    items = (score_again(item, tasks[item.task]) for item in stored.items if item.task in tasks)
+    return concluded(
+        replace(
+            findings_of(stored),
+            leak=leak,
+            items=tuple(items),
+            suites=suites_again(stored, score_again),
+        )
+    )
 
 
 def findings_of(stored: Evaluation) -> Findings:
@@ -55,38 +65,22 @@ def findings_of(stored: Evaluation) -> Findings:
             for result in stored.arms
             if result.prediction is not None
         },
-        excluded=stored.excluded,
-        reference=stored.reference,
+        canaries=stored.canaries,
         suites=stored.suites,
         baseline=stored.baseline,
     )
 
 
-def as_item(stored: ScoredItem) -> Item:
-    """The answer of a scored item, as it came."""
-    return Item(
-        stored.arm,
-        stored.task,
-        stored.answer,
-        stored.peak_memory_bytes,
-        stored.load_s,
-        stored.other_load,
-        stored.memory,
-    )
-
-
-def _scored_again(stored: ScoredItem, task: Task) -> ScoredItem:
+def _scored_again(stored: ScoredItem, task: Task, *, executed: bool) -> ScoredItem:
     """An item with the scores that its answer gets now; those of executed code are the stored."""
     now = score(as_item(stored), task, None)
-    kept = {one.rung: one for one in stored.scores}
+    kept = {one.rung: one for one in stored.scores} if executed else {}
     merged = (
         kept[one.rung] if one.passed is None and one.rung in kept else one for one in now.scores
     )
-    named = {one.rung for one in now.scores}
-    others = (one for one in stored.scores if one.rung not in named)
     scores = [
         replace(one, passed=False) if one.passed and one.rung in EXECUTED and not now.code else one
-        for one in (*merged, *others)
+        for one in merged
     ]
     return replace(now, scores=tuple(scores))
 

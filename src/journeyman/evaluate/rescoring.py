@@ -11,8 +11,9 @@ from journeyman.evaluate.canaries import try_canaries
 from journeyman.evaluate.conclusion import concluded
 from journeyman.evaluate.executing import CheckCode
 from journeyman.evaluate.records import Evaluation, Suite
-from journeyman.evaluate.remaking import as_item, findings_of
+from journeyman.evaluate.remaking import findings_of
 from journeyman.evaluate.scoring import find_checker, score_all
+from journeyman.evaluate.suites.again import as_item
 from journeyman.evaluate.suites.asked import asked_again, asked_result
 from journeyman.evaluate.verify import read_report
 from journeyman.events import Reporter
@@ -33,24 +34,24 @@ def rescored(settings: EvaluateSettings, report: Reporter) -> Evaluation:
     canaries = try_canaries(stored.tasks, check_code, report)
     counted = canaries.counted(stored.tasks)
     items = score_all([as_item(item) for item in stored.items], counted, check_code, report)
-    suites = tuple(_again(suite, check_code, report) for suite in stored.suites)
+    alpha = stored.plan.alpha
+    suites = tuple(_again(suite, check_code, report, alpha) for suite in stored.suites)
     place = replace(stored.environment, sandbox=checker.profile, self_test=checker.self_test)
     return concluded(
         replace(
             findings_of(stored),
             environment=place,
             items=tuple(items),
-            excluded=canaries.excluded,
-            reference=canaries.reference,
+            canaries=canaries.tried,
             suites=suites,
         )
     )
 
 
-def _again(suite: Suite, check_code: CheckCode | None, report: Reporter) -> Suite:
+def _again(suite: Suite, check_code: CheckCode | None, report: Reporter, alpha: float) -> Suite:
     """A suite that asked the models, scored again; any other as it is."""
     if not suite.tasks:
         return suite
     arms = [result.arm for result in suite.arms]
     items = [as_item(item) for item in suite.items]
-    return asked_result(asked_again(suite), arms, items, check_code, report)
+    return asked_result(asked_again(suite), arms, items, check_code, report, alpha=alpha)

@@ -3,7 +3,6 @@
 import datetime
 import os
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 from journeyman.evaluate.baseline import read_baseline
 from journeyman.evaluate.canaries import try_canaries
@@ -12,7 +11,7 @@ from journeyman.evaluate.costs import Timing
 from journeyman.evaluate.plan import Planned
 from journeyman.evaluate.records import Arm, Environment, Evaluation, Item
 from journeyman.evaluate.scoring import find_checker, score_all
-from journeyman.evaluate.suites.measuring import Measured, results
+from journeyman.evaluate.suites.measuring import Measured, mean_answer_s, results
 from journeyman.events import Reporter
 from journeyman.llama_cpp.bench import BenchRates
 from journeyman.runs import machine, versions
@@ -48,20 +47,18 @@ def assembled(
             items=tuple(scored),
             timings=tuple(timings),
             rates=rates,
-            excluded=canaries.excluded,
-            reference=canaries.reference,
+            canaries=canaries.tried,
             suites=results(
-                suites, [arm.id for arm in arms], check_code, report, answer_s=_mean_s(items)
+                suites,
+                [arm.id for arm in arms],
+                check_code,
+                report,
+                answer_s=mean_answer_s(items),
+                alpha=plan.plan.alpha,
             ),
             baseline=read_baseline(settings.test_data.parent),
         )
     )
-
-
-def _mean_s(items: Sequence[Item]) -> float | None:
-    """Mean time of the answers that came; None where none has a time."""
-    times = [item.answer.latency_s for item in items if item.answer.latency_s is not None]
-    return fmean(times) if times else None
 
 
 def unasked(settings: EvaluateSettings, plan: Planned, arms: Sequence[Arm] = ()) -> Evaluation:

@@ -104,7 +104,10 @@ class Item(Struct, frozen=True):
 
 
 class ScoredItem(Struct, frozen=True):
-    """An item with its scores, its decode rate, and the code that was found by which rule."""
+    """An item with its scores, its decode rate, and the code that was found by which rule.
+
+    `strict`: a strict reader, who takes one closed block marked as Python, finds the same code.
+    """
 
     arm: ArmId
     task: str
@@ -112,6 +115,7 @@ class ScoredItem(Struct, frozen=True):
     scores: tuple[Score, ...]
     code: str = ""
     extract_rule: str = ""
+    strict: bool = False
     tokens_per_s: float | None = None
     peak_memory_bytes: int | None = None
     load_s: float | None = None
@@ -126,7 +130,9 @@ class ScoredItem(Struct, frozen=True):
 class Rung(Struct, frozen=True):
     """A rung of one arm: how many of the planned tasks stand on it. `rate` None: not measured.
 
-    `agent` is empty for all tasks together. `note` says what the number does not mean.
+    `agent` is empty for all tasks together. `note` says what the number does not mean. `strict` is
+    the rate of a reader who takes nothing but one closed block marked as Python for an answer's
+    code; None on rungs that need no code.
     """
 
     id: RungId
@@ -135,6 +141,7 @@ class Rung(Struct, frozen=True):
     rate: Interval | None
     codes: dict[str, int] = field(default_factory=dict)
     note: str = ""
+    strict: Interval | None = None
 
 
 class Paired(Struct, frozen=True):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from journeyman.evaluate.scored import ArmId, Paired, Rung, ScoredItem, Task
+from journeyman.evaluate.scored import ArmId, Paired, Rung, Score, ScoredItem, Task
 from journeyman.stats import Mean
 
 SuiteName = Literal["held-out", "humaneval", "probes", "likelihood", "quantisation"]
@@ -24,6 +24,21 @@ class Excluded(Struct, frozen=True):
     task: str
     canary: str
     detail: str = ""
+
+
+class Tried(Struct, frozen=True):
+    """What the canaries of one task's checks came to; `failed` names the first that failed, if any.
+
+    `own` is the score of the row's own answer. Of `mutants` small wrong versions of that answer the
+    checks refused `refused`; both are 0 where an earlier canary failed.
+    """
+
+    task: str
+    own: Score
+    failed: str = ""
+    detail: str = ""
+    mutants: int = 0
+    refused: int = 0
 
 
 class SuiteArm(Struct, frozen=True):
@@ -65,6 +80,7 @@ class Divergence(Struct, frozen=True):
 
     KL is in nats, `*_error` a standard error, `same_top` the share (0..1) of tokens whose most
     likely successor stays the same. `state` is WARN above `limit_kl` or below `limit_same_top`.
+    `lines` are those of the program's report from which all of it is read.
     """
 
     f16: str
@@ -84,6 +100,7 @@ class Divergence(Struct, frozen=True):
     limit_kl: float
     limit_same_top: float
     state: Literal["OK", "WARN"]
+    lines: tuple[str, ...] = ()
 
 
 class Suite(Struct, frozen=True, kw_only=True):
@@ -91,7 +108,8 @@ class Suite(Struct, frozen=True, kw_only=True):
 
     `not_measured` is the reason, empty where it was measured. `n` tasks (rows, for the likelihood)
     were planned and `clusters` of them are independent. A suite that asks the models has `arms`,
-    `paired`, `tasks` and `items`; the others have `likelihood` or `divergence`.
+    `paired`, `tasks` and `items`, and `canaries` where it runs code; the others have `likelihood`
+    or `divergence`.
     """
 
     name: SuiteName
@@ -103,6 +121,7 @@ class Suite(Struct, frozen=True, kw_only=True):
     arms: tuple[SuiteArm, ...] = ()
     paired: tuple[Paired, ...] = ()
     excluded: tuple[Excluded, ...] = ()
+    canaries: tuple[Tried, ...] = ()
     likelihood: Likelihood | None = None
     divergence: Divergence | None = None
     tasks: tuple[Task, ...] = ()

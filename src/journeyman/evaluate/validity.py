@@ -7,7 +7,7 @@ that is not ok makes the verdict INVALID; one that cannot be known (`ok` None) i
 from collections.abc import Sequence
 
 from journeyman.evaluate.costs import Validity
-from journeyman.evaluate.records import Arm, ArmResult, Leak, Plan, ScoredItem, Task
+from journeyman.evaluate.records import Arm, ArmResult, Leak, Plan, ScoredItem, Suite, Task
 
 _AGAIN = "run the same command again: it goes on from where it stopped"
 
@@ -18,13 +18,15 @@ def gates(
     arms: Sequence[ArmResult],
     tasks: Sequence[Task],
     items: Sequence[ScoredItem],
+    *,
+    suites: Sequence[Suite] = (),
 ) -> tuple[Validity, ...]:
     """Every gate; where one fails that is known before the first answer, those alone."""
     measured = [result.arm for result in arms]
     before = gates_before(leak, measured, tasks)
     if any(gate.ok is False for gate in before):
         return before
-    return (*before, complete(plan, arms), errors_untimed(items))
+    return (*before, complete(plan, arms, suites), errors_untimed(items))
 
 
 def gates_before(leak: Leak, arms: Sequence[Arm], tasks: Sequence[Task]) -> tuple[Validity, ...]:
@@ -50,18 +52,25 @@ def not_leaked(leak: Leak) -> Validity:
     )
 
 
-def complete(plan: Plan, arms: Sequence[ArmResult]) -> Validity:
-    """Every planned answer is on record, errors among them."""
+def complete(plan: Plan, arms: Sequence[ArmResult], suites: Sequence[Suite] = ()) -> Validity:
+    """Every planned answer of every suite is on record, errors among them."""
     missing = [
         f"{result.recorded} of {plan.tasks} answers of {result.arm.id} are recorded"
         for result in arms
         if result.recorded < plan.tasks
     ]
+    missing += [
+        f"{asked.recorded} of {suite.n} answers of {asked.arm} to {suite.title} are recorded"
+        for suite in suites
+        for asked in suite.arms
+        if asked.recorded < suite.n
+    ]
     if not any(result.arm.id == "tuned" for result in arms):
         missing.append("the tuned model was not evaluated")
     if missing:
         return Validity("complete", False, f"incomplete: {'; '.join(missing)}", _AGAIN)
-    return Validity("complete", ok=True, text=f"all {plan.tasks} planned answers are recorded")
+    answers = plan.tasks + sum(suite.n for suite in suites if suite.arms)
+    return Validity("complete", ok=True, text=f"all {answers} planned answers are recorded")
 
 
 def shipped(arms: Sequence[Arm]) -> Validity:

@@ -9,21 +9,16 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from journeyman.evaluate import criteria
-from journeyman.evaluate.costs import Validity
+from journeyman.evaluate.claims import claims
 from journeyman.evaluate.criteria import room_tokens
+from journeyman.evaluate.evidence import Evidence
 from journeyman.evaluate.records import (
     ArmResult,
     Criterion,
     Label,
-    Leak,
     Paired,
-    Plan,
-    Rung,
-    Suite,
     Verdict,
 )
-from journeyman.evaluate.words import percent
-from journeyman.stats import CONFIDENCE, clopper_pearson_lower, needed_n
 
 EXIT_CODES: Mapping[Label, int] = {"DEPLOY": 0, "ITERATE": 10, "ABORT": 11, "INVALID": 12}
 """What a script is told; apart from the exit codes of errors (`journeyman.errors`)."""
@@ -31,23 +26,6 @@ EXIT_CODES: Mapping[Label, int] = {"DEPLOY": 0, "ITERATE": 10, "ABORT": 11, "INV
 SMALLEST_BITS = 4
 ROOM_TOKENS = 64
 """A model that writes fewer tokens than this in the time allowed gives no answer to code tasks."""
-
-
-class Evidence(Struct, frozen=True, kw_only=True):
-    """All that a verdict is made from. `success_k` of `success_n` clusters finished (S1)."""
-
-    plan: Plan
-    leak: Leak
-    tuned: ArmResult | None
-    base: ArmResult | None
-    success_k: int
-    success_n: int
-    primary: Paired | None
-    sandbox: bool
-    degraded: bool = False
-    reference: Rung | None = None
-    validity: tuple[Validity, ...] = ()
-    suites: tuple[Suite, ...] = ()
 
 
 class Bar(Struct, frozen=True):
@@ -190,34 +168,3 @@ def advice(label: Label, primary: Paired | None) -> str:
     if primary.fixed > primary.broken:
         return f"keep the base model for now: the gain is not proven ({counts})"
     return f"keep the base model: tuning gained nothing ({counts})"
-
-
-def claims(evidence: Evidence) -> tuple[str, ...]:
-    """What these numbers allow to be said, and what they do not."""
-    n, checks = evidence.success_n, evidence.plan.tasks_with_checks
-    goal, confidence = evidence.plan.targets.success, 1 - evidence.plan.alpha
-    best, wanted = clopper_pearson_lower(n, n, confidence), needed_n(goal, confidence=confidence)
-    found = [
-        f"with {n} independent tasks the best provable rate is {percent(best)}; "
-        f"{percent(goal)} needs {wanted} without a failure",
-        "success is S1 (finished); it does not say that an answer is right",
-    ]
-    if not checks:
-        found.append("no task has a check: nothing is known about right answers, S2 is form")
-    elif evidence.sandbox or evidence.degraded:
-        found.append(f"right answers (S4) are known for the {checks} tasks that have a check")
-    if evidence.reference is not None and (own := evidence.reference.rate) is not None:
-        found.append(f"of the rows' own answers {own.k} of {own.n} pass their checks")
-    if evidence.plan.clusters < evidence.plan.rows:
-        found.append(
-            f"{evidence.plan.rows} rows hold {evidence.plan.clusters} independent prompts: "
-            "repeats add no evidence"
-        )
-    if evidence.plan.look > 1:
-        found.append(
-            f"this is look {evidence.plan.look} at these test rows: every bound is at "
-            f"{percent(confidence)} instead of {percent(CONFIDENCE)}"
-        )
-    found.append("latency holds for this machine, one request at a time, greedy decoding")
-    found.append("not measured: what was forgotten, other prompts than these")
-    return tuple(found)

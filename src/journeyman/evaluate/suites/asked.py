@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.canaries import try_canaries
+from journeyman.evaluate.canaries import Canaries, try_canaries
 from journeyman.evaluate.executing import CheckCode
-from journeyman.evaluate.measures import LADDER, paired, rungs
-from journeyman.evaluate.scored import ArmId, Item, RungId, Task, counts
+from journeyman.evaluate.measures import LADDER, extract_rules, paired, rungs
+from journeyman.evaluate.scored import ArmId, Item, RungId, ScoredItem, Task, counts
 from journeyman.evaluate.scoring import ScoreItem, score_all
 from journeyman.evaluate.suite_records import Excluded, Suite, SuiteArm, SuiteName
 from journeyman.evaluate.suites.probes import PROBE_RUNGS, score_probe
 from journeyman.events import Reporter
+from journeyman.stats import ALPHA
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -46,19 +47,35 @@ def asked_result(
     items: Sequence[Item],
     check_code: CheckCode | None,
     report: Reporter,
+    *,
+    alpha: float = ALPHA,
 ) -> Suite:
-    """Rungs by arm, pairs, every scored answer. items: of any suite; the others are left out."""
+    """The suite, its answers scored now. items: of any suite; the others are left out."""
     score: ScoreItem | None = score_probe if asked.name == "probes" else None
     ids = {task.id for task in asked.tasks}
     canaries = try_canaries(asked.tasks, check_code, report)
-    tasks = canaries.counted(asked.tasks)
     mine = [item for item in items if item.task in ids and item.arm in arms]
+    tasks = canaries.counted(asked.tasks)
     scored = score_all(mine, tasks, check_code, report, score=score)
-    pairs = (paired(rung, tasks, scored) for rung in asked.rungs if rung != "S0")
+    return asked_suite(asked, arms, scored, canaries, alpha=alpha)
+
+
+def asked_suite(
+    asked: Asked,
+    arms: Sequence[ArmId],
+    scored: Sequence[ScoredItem],
+    canaries: Canaries,
+    *,
+    alpha: float = ALPHA,
+) -> Suite:
+    """Rungs by arm and pairs from scored answers. alpha: error of each one-sided bound."""
+    tasks = canaries.counted(asked.tasks)
+    pairs = (paired(rung, tasks, scored, alpha=alpha) for rung in asked.rungs if rung != "S0")
     found = []
     for arm in arms:
         own = [item for item in scored if item.arm == arm]
-        found.append(SuiteArm(arm, len(own), rungs(tasks, own, asked.rungs)))
+        shown = rungs(tasks, own, asked.rungs)
+        found.append(SuiteArm(arm, len(own), shown, extract_rules(own)))
     return Suite(
         name=asked.name,
         title=asked.title,
@@ -68,6 +85,7 @@ def asked_result(
         arms=tuple(found),
         paired=tuple(pair for pair in pairs if pair is not None),
         excluded=(*asked.excluded, *canaries.excluded),
+        canaries=canaries.tried,
         tasks=asked.tasks,
         items=tuple(scored),
     )

@@ -40,18 +40,30 @@ def asked_suites(names: Sequence[SuiteName], settings: EvaluateSettings) -> tupl
         suite = humaneval_suite(settings.limit_humaneval, settings.seed)
         found += [suite] if suite else []
     if "probes" in names:
-        tasks, excluded = probe_tasks()
-        found.append(
-            Asked(
-                name="probes",
-                title="instructions kept",
-                tasks=tasks,
-                rungs=PROBE_RUNGS,
-                excluded=excluded,
-                note=NOTE,
-            )
-        )
+        found.append(probes_suite())
     return tuple(found)
+
+
+def asked_by_plan(planned: PlannedSuite, seed: int) -> Asked | None:
+    """What a plan's suite asks; None where it asks nothing, or the package with it is missing."""
+    if not planned.n:
+        return None
+    if planned.name == "humaneval":
+        return humaneval_suite(planned.n, seed)
+    return probes_suite() if planned.name == "probes" else None
+
+
+def probes_suite() -> Asked:
+    """Our own instruction probes."""
+    tasks, excluded = probe_tasks()
+    return Asked(
+        name="probes",
+        title="instructions kept",
+        tasks=tasks,
+        rungs=PROBE_RUNGS,
+        excluded=excluded,
+        note=NOTE,
+    )
 
 
 def planned_suites(names: Sequence[SuiteName], asked: Sequence[Asked]) -> tuple[PlannedSuite, ...]:

@@ -37,8 +37,7 @@ def likelihood_suite(
     report: Reporter,
 ) -> Suite:
     """Nats a token of every row's own answer under both arms, and their difference."""
-    planned = [task for task in tasks if task.reference.strip()]
-    clusters = len({task.cluster for task in planned})
+    planned = answered(tasks)
     if len(arms) < 2 or not planned:
         reason = "there is no base to compare with" if planned else "no row has an answer's text"
         return Suite(name="likelihood", title=TITLE, not_measured=reason)
@@ -51,14 +50,26 @@ def likelihood_suite(
     if not rows:
         errors = next((one.error for all_of in found for one in all_of if one.error), "no tokens")
         return Suite(name="likelihood", title=TITLE, not_measured=errors, n=len(planned))
+    return rows_suite(rows, planned, arms[-1].engine, seed)
+
+
+def answered(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks whose rows hold an answer to judge."""
+    return [task for task in tasks if task.reference.strip()]
+
+
+def rows_suite(
+    rows: Sequence[RowLikelihood], planned: Sequence[Task], engine: str, seed: int
+) -> Suite:
+    """The suite of the rows that both arms judged."""
     lost = len(planned) - len(rows)
     return Suite(
         name="likelihood",
         title=TITLE,
         n=len(planned),
-        clusters=clusters,
+        clusters=len({task.cluster for task in planned}),
         note=f"{lost} of {len(planned)} rows could not be judged by both" if lost else "",
-        likelihood=summarised(rows, arms[-1].engine, seed),
+        likelihood=summarised(rows, engine, seed),
     )
 
 

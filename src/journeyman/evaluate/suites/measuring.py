@@ -1,6 +1,7 @@
 """All suites besides the held-out split: first what the models say, in the end its scores."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from msgspec import Struct
 
@@ -8,7 +9,7 @@ from journeyman.evaluate.answers import Record, answers_of
 from journeyman.evaluate.arms import Compared, OpenEngine
 from journeyman.evaluate.executing import CheckCode
 from journeyman.evaluate.plan import Planned
-from journeyman.evaluate.scored import ArmId, Item
+from journeyman.evaluate.scored import ArmId, Item, ScoredItem
 from journeyman.evaluate.suite_records import Suite, SuiteName
 from journeyman.evaluate.suites import likelihood, quantisation
 from journeyman.evaluate.suites.asked import Asked, asked_result
@@ -16,6 +17,7 @@ from journeyman.evaluate.suites.choice import NAMES
 from journeyman.evaluate.suites.likelihood import likelihood_suite
 from journeyman.evaluate.suites.quantisation import quantisation_suite
 from journeyman.events import Reporter
+from journeyman.stats import ALPHA
 
 TITLES: dict[SuiteName, str] = {
     "held-out": "held-out split",
@@ -82,6 +84,7 @@ def results(
     report: Reporter,
     *,
     answer_s: float | None = None,
+    alpha: float = ALPHA,
 ) -> tuple[Suite, ...]:
     """Every suite besides the held-out split, those that were not measured with the reason.
 
@@ -89,7 +92,9 @@ def results(
     """
     found = {suite.name: suite for suite in measured.done}
     for suite in measured.asked:
-        found[suite.name] = asked_result(suite, arms, measured.items, check_code, report)
+        found[suite.name] = asked_result(
+            suite, arms, measured.items, check_code, report, alpha=alpha
+        )
     return tuple(
         found.get(name) or missing(name, measured.names, answer_s)
         for name in NAMES
@@ -107,3 +112,9 @@ def missing(name: SuiteName, names: Sequence[SuiteName], answer_s: float | None)
             minutes = 2 * HUMANEVAL_TASKS * answer_s / 60
             reason += f" (about {minutes:.0f} min here; fewer tasks: `--limit-humaneval 60`)"
     return Suite(name=name, title=TITLES[name], not_measured=reason)
+
+
+def mean_answer_s(items: Sequence[Item] | Sequence[ScoredItem]) -> float | None:
+    """Mean time of the answers that came; None where none has a time."""
+    times = [item.answer.latency_s for item in items if item.answer.latency_s is not None]
+    return fmean(times) if times else None

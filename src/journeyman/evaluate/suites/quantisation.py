@@ -75,7 +75,7 @@ def quantisation_suite(
     The F16 file is the one that `journeyman convert` leaves beside the quantised one.
     """
     text = held_out_text(tasks)
-    f16, window = Path(tuned.path).with_suffix(".f16.gguf"), window_for(text)
+    f16, window = f16_beside(tuned), window_for(text)
     reason = _unfit(tuned, f16) or ("" if window else "the held-out rows hold too little text")
     if reason or window is None:
         return Suite(name="quantisation", title=TITLE, not_measured=reason)
@@ -84,7 +84,17 @@ def quantisation_suite(
     except JourneymanError as error:
         report(Caution(f"what quantising changed is not measured: {error}", hint=error.hint))
         return Suite(name="quantisation", title=TITLE, not_measured=error.message)
+    return divergence_suite(found)
+
+
+def divergence_suite(found: Divergence) -> Suite:
+    """The suite of what was found."""
     return Suite(name="quantisation", title=TITLE, n=found.tokens, divergence=found)
+
+
+def f16_beside(tuned: Arm) -> Path:
+    """Where `journeyman convert` leaves the F16 file of a quantised one."""
+    return Path(tuned.path).with_suffix(".f16.gguf")
 
 
 def _unfit(tuned: Arm, f16: Path) -> str:
@@ -112,10 +122,10 @@ def _measured(compared: Comparison, store: Record, report: Reporter) -> Divergen
     weights = (compared.tuned.sha256, f16_sha256, tools.identity)
     key = content_id("divergence", *weights, compared.text, str(compared.window))
     line = store.line(key)
-    if line is not None and line.divergence is not None:
+    if line is not None and line.divergence is not None and line.divergence.lines:
         report(Note("what quantising changed is on record"))
         return line.divergence
-    found = parsed(_compare(compared, tools, report), compared, f16_sha256)
+    found = parsed(_compare(compared, tools, report), compared.tuned, f16_sha256)
     store.write(Line(key, divergence=found))
     return found
 
@@ -197,14 +207,19 @@ class _Windows:
             self.report(Progress(self.task, int(found[1]), MOST_WINDOWS, "windows"))
 
 
-def parsed(output: str, compared: Comparison, f16_sha256: str) -> Divergence:
-    """The figures of the program's report, each exactly once and finite. Raises UpstreamError."""
+def parsed(output: str, tuned: Arm, f16_sha256: str) -> Divergence:
+    """The figures of the program's report, each exactly once and finite. Raises UpstreamError.
+
+    tuned: the quantised file's arm.
+    """
     values: dict[str, float] = {}
     for name, pattern in _PATTERNS.items():
         found = re.findall(pattern, output, re.MULTILINE)
         if len(found) != 1 or not math.isfinite(float(found[0])):
             raise UpstreamError(f"llama-perplexity reported no `{name}`, or more than one")
         values[name] = float(found[0])
+    patterns = (*map(re.compile, _PATTERNS.values()), _WINDOWS_SEEN)
+    lines = [line for line in output.split("\n") if any(one.search(line) for one in patterns)]
     seen = _WINDOWS_SEEN.findall(output)
     if len(seen) != 1:
         raise UpstreamError("llama-perplexity did not say how many windows it read")
@@ -215,14 +230,15 @@ def parsed(output: str, compared: Comparison, f16_sha256: str) -> Divergence:
         raise UpstreamError(f"llama-perplexity reported nonsense: {values}")
     holds = values["mean_kl"] <= LIMIT_KL and values["same_top"] >= LIMIT_SAME_TOP
     return Divergence(
-        f16=compared.f16.name,
+        f16=f16_beside(tuned).name,
         f16_sha256=f16_sha256,
-        quantised=compared.quantised.name,
-        quantization=compared.tuned.quantization,
+        quantised=Path(tuned.path).name,
+        quantization=tuned.quantization,
         text="the held-out rows' prompts and answers",
         tokens=windows * (width - 1 - width // 2),
         limit_kl=LIMIT_KL,
         limit_same_top=LIMIT_SAME_TOP,
         state="OK" if holds else "WARN",
+        lines=tuple(lines),
         **values,
     )
