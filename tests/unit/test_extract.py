@@ -145,3 +145,28 @@ def test_a_longer_fence_may_hold_a_shorter_one() -> None:
 )
 def test_hostile_code_is_refused_and_not_crashed_on(hostile: str) -> None:
     assert not extract(fenced(f"def f():\n    return {hostile}\n")).parses
+
+
+CODE = "def double(x):\n    return 2 * x\n"
+OTHER = "def half(x):\n    return x / 2\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "entry_point", "strict"),
+    [
+        (f"```python\n{CODE}```", "double", True),
+        (f"```python\n{CODE}```", None, True),
+        (f"```python\n{OTHER}```\n```py\n{CODE}```", "double", True),
+        (f"```python\n{OTHER}```\n```py\n{CODE}```", None, False),
+        (f"```python\n{CODE}```\n```python\n{CODE}# again\n```", "double", False),
+        (f"```python\n{CODE}", "double", False),
+        (f"```\n{CODE}```", "double", False),
+        (CODE, "double", False),
+        (f"```python\n{OTHER}```", "double", False),
+        ("```python\ndef double(x:\n```", "double", False),
+    ],
+)
+def test_a_strict_reader_takes_one_closed_block_marked_as_python(
+    answer: str, entry_point: str | None, strict: bool
+) -> None:
+    assert extract(answer, entry_point).strict is strict

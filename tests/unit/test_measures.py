@@ -1,8 +1,9 @@
 """Rates over the plan, times over the answers, pairs over clusters."""
 
 import pytest
+from msgspec.structs import replace
 
-from journeyman.evaluate.measures import clusters_passing, paired, rungs
+from journeyman.evaluate.measures import clusters_passing, paired, rungs, strictly_less
 from journeyman.evaluate.records import ArmId, Score, ScoredItem, Task
 from journeyman.evaluate.timing import latency
 from journeyman.evaluate.words import percent
@@ -92,3 +93,15 @@ def test_one_arm_makes_no_pairs() -> None:
 )
 def test_a_share_below_one_is_never_shown_as_all(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+def test_a_rung_of_code_has_the_rate_of_a_strict_reader_beside_it() -> None:
+    strictly = replace(item("a", True), strict=True)
+    failed = replace(item("b", False), strict=True)
+    tasks = [task(name) for name in "abc"]
+    found = {r.id: r for r in rungs(tasks, [strictly, failed, item("c", True)])}
+    assert rate(found["S4"].rate) == (2, 3)
+    assert rate(found["S4"].strict) == (1, 3)
+    assert strictly_less(found["S4"])
+    assert found["S1"].strict is None
+    assert not strictly_less(found["S1"])

@@ -7,12 +7,10 @@ nothing that ran is called unknown.
 from collections.abc import Iterator, Sequence
 
 from journeyman.evaluate.evidence import Evidence
+from journeyman.evaluate.measures import strictly_less
 from journeyman.evaluate.records import ArmResult, Suite, SuiteName
 from journeyman.evaluate.words import percent
 from journeyman.stats import CONFIDENCE, clopper_pearson_lower, needed_n
-
-STRICT_POINTS = 0.02
-"""From this difference on, how an answer is read changes what it seems to be worth."""
 
 _UNKNOWN: dict[SuiteName, str] = {
     "humaneval": "what was forgotten",
@@ -67,7 +65,7 @@ def _strictly(arms: Sequence[ArmResult]) -> Iterator[str]:
         for rung in result.rungs:
             if rung.agent or rung.id not in ("S4", "S4t") or not (rung.rate and rung.strict):
                 continue
-            if rung.rate.share - rung.strict.share > STRICT_POINTS:
+            if strictly_less(rung):
                 yield (
                     f"{rung.id} of {result.arm.id} is {percent(rung.rate.share)} as read here and "
                     f"{percent(rung.strict.share)} for a reader who takes nothing but one closed "

@@ -20,6 +20,8 @@ from journeyman.stats import ALPHA, mcnemar_exact, tango_interval, wilson
 
 NOT_RECORDED = "not_recorded"
 
+STRICT_SHARE = 0.02
+"""From this difference on, how an answer is read changes what it seems to be worth."""
 CODE_RUNGS: tuple[RungId, ...] = ("S3", "S4", "S4t")
 LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4", "S4t")
 
@@ -91,6 +93,13 @@ def _rung(
         note=_mutants(scored, planned) if rung == "S4t" else _note(rung, planned),
         strict=wilson(strictly, len(planned)) if _reads_code(rung, planned, unmeasured) else None,
     )
+
+
+def strictly_less(rung: Rung) -> bool:
+    """Whether a strict reader finds noticeably less on a rung."""
+    if rung.rate is None or rung.strict is None:
+        return False
+    return rung.rate.share - rung.strict.share > STRICT_SHARE
 
 
 def _reads_code(rung: RungId, tasks: Sequence[Task], unmeasured: int) -> bool:

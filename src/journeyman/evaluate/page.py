@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from journeyman.evaluate.costs import Targets
 from journeyman.evaluate.page_items import task_details
 from journeyman.evaluate.page_style import STYLE as OWN_STYLE
-from journeyman.evaluate.page_suites import excluded, pairs, suites
+from journeyman.evaluate.page_suites import counted_words, pairs, proved, suites
 from journeyman.evaluate.page_times import memory, times
 from journeyman.evaluate.records import ArmResult, Environment, Evaluation, Rung
-from journeyman.evaluate.summary import baseline_table, rung_name
+from journeyman.evaluate.summary import baseline_table, read_strictly, rung_name
 from journeyman.evaluate.words import NOT_MEASURED, percent, rate
 from journeyman.pages.markup import Html, document, element, joined
 from journeyman.pages.parts import card, list_section, rows_table, section, table_of
@@ -31,7 +31,7 @@ def page(evaluation: Evaluation) -> str:
         _baseline(evaluation),
         _rungs(evaluation),
         pairs(evaluation),
-        excluded(evaluation),
+        proved(evaluation),
         suites(evaluation),
         times(evaluation),
         memory(evaluation),
@@ -120,13 +120,20 @@ def _rungs(evaluation: Evaluation) -> Html:
             f" The rows' own answers pass their checks (S4): {rate(evaluation.reference.rate)}."
         )
     table = rows_table(("rung", "arm", "passed", "0 to 100 %", "failures"), rows)
-    return section("Rungs", element("p", legend, class_="soft"), card(table, kind="rungs"))
+    ways = [
+        element("p", f"Code of {r.arm.id} by rule: {counted_words(r.extract_rules)}", class_="soft")
+        for r in evaluation.arms
+        if r.extract_rules
+    ]
+    return section("Rungs", element("p", legend, class_="soft"), card(table, kind="rungs"), *ways)
 
 
 def _rung_rows(arms: tuple[ArmResult, ...], place: int, rung: Rung) -> Iterable[Html]:
     for number, result in enumerate(arms):
         mine = result.rungs[place]
-        codes = ", ".join(f"{code} {count}" for code, count in mine.codes.items())
+        codes = counted_words(mine.codes)
+        strictly = read_strictly(mine)
+        strict = element("div", strictly, class_="soft") if strictly else Html()
         noted = bool(mine.note) and number == 0
         note = element("div", mine.note, class_="soft") if noted else Html()
         yield element(
@@ -135,7 +142,7 @@ def _rung_rows(arms: tuple[ArmResult, ...], place: int, rung: Rung) -> Iterable[
             element("td", result.arm.id),
             element("td", rate(mine.rate), class_="number"),
             element("td", _bar(mine.rate, result.arm.id, target=rung.id == "S1")),
-            element("td", codes, note),
+            element("td", codes, strict, note),
         )
 
 
@@ -173,9 +180,15 @@ def _baseline(evaluation: Evaluation) -> Html:
 
 
 def _tasks(evaluation: Evaluation) -> Html:
+    """Of every suite, what tuning broke and fixed before the rest."""
     if not evaluation.items:
         return Html()
-    return section("Every task", *task_details(evaluation))
+    parts = [*task_details(evaluation.tasks, evaluation.items, evaluation.paired)]
+    for suite in evaluation.suites:
+        if suite.items:
+            parts.append(element("h3", suite.title))
+            parts += task_details(suite.tasks, suite.items, suite.paired)
+    return section("Every task", *parts)
 
 
 def sandbox_line(place: Environment) -> str:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
-from journeyman.evaluate.records import Evaluation, ScoredItem, Task
+from journeyman.evaluate.records import Paired, ScoredItem, Task
 from journeyman.evaluate.words import seconds
 from journeyman.pages.markup import Html, element
 
@@ -13,23 +13,25 @@ DIFF_LINES = 400
 _MARKS = {"+": "ins", "-": "del"}
 
 
-def task_details(evaluation: Evaluation) -> list[Html]:
+def task_details(
+    tasks: Sequence[Task], items: Sequence[ScoredItem], pairs: Sequence[Paired]
+) -> list[Html]:
     """One fold-out a task: what tuning broke first, then what it fixed, then the rest."""
-    tags = _tags(evaluation)
+    tags = _tags(pairs)
     order = {"broken": 0, "fixed": 1, "": 2}
-    tasks = sorted(evaluation.tasks, key=lambda task: order[tags.get(task.id, "")[:6].strip()])
-    items: dict[str, list[ScoredItem]] = {}
+    shown = sorted(tasks, key=lambda task: order[tags.get(task.id, "")[:6].strip()])
+    by_task: dict[str, list[ScoredItem]] = {}
     # The arms were asked in turns; here the base always stands first.
-    for item in sorted(evaluation.items, key=lambda item: item.arm):
-        items.setdefault(item.task, []).append(item)
-    return [_task(task, tags.get(task.id, ""), items.get(task.id, [])) for task in tasks]
+    for item in sorted(items, key=lambda item: item.arm):
+        by_task.setdefault(item.task, []).append(item)
+    return [_task(task, tags.get(task.id, ""), by_task.get(task.id, [])) for task in shown]
 
 
-def _tags(evaluation: Evaluation) -> dict[str, str]:
+def _tags(pairs: Sequence[Paired]) -> dict[str, str]:
     """Task -> `broken S1 S4` or `fixed S2`; a task that is both is broken."""
     tags: dict[str, str] = {}
     for word in ("broken", "fixed"):
-        for pair in evaluation.paired:
+        for pair in pairs:
             for task in pair.broken_tasks if word == "broken" else pair.fixed_tasks:
                 if tags.get(task, word).startswith(word):
                     tags[task] = f"{tags.get(task, word)} {pair.rung}"

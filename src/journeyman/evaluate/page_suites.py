@@ -1,12 +1,14 @@
 """The page's part about what stands beside the held-out tasks: public tasks, probes, likelihood."""
 
+from collections.abc import Mapping, Sequence
+
 from journeyman.evaluate.page_charts import difference_bar
-from journeyman.evaluate.records import Evaluation, Paired, Suite
+from journeyman.evaluate.records import Evaluation, Paired, Rung, Suite, Tried
 from journeyman.evaluate.suite_records import Divergence, Likelihood
-from journeyman.evaluate.summary import SHOWN_BY_AGENT, rung_name
+from journeyman.evaluate.summary import SHOWN_BY_AGENT, read_strictly, rung_name
 from journeyman.evaluate.words import percent, points, rate
 from journeyman.pages.markup import Html, element
-from journeyman.pages.parts import card, list_section, rows_table, section
+from journeyman.pages.parts import card, rows_table, section
 
 REACH = 0.3
 """How far a bar of a difference reaches to each side; beyond it the numbers tell."""
@@ -73,7 +75,7 @@ def _suite(suite: Suite) -> Html:
             element("th", rung_name(rung), scope="row"),
             element("td", arm.arm),
             element("td", rate(rung.rate), class_="number"),
-            element("td", ", ".join(f"{code} {count}" for code, count in rung.codes.items())),
+            element("td", "; ".join(part for part in _beside(rung) if part)),
         )
         for arm in suite.arms
         for rung in arm.rungs
@@ -85,10 +87,24 @@ def _suite(suite: Suite) -> Html:
         parts.append(element("p", _likelihood(suite.likelihood)))
     if suite.divergence is not None:
         parts.append(element("p", _divergence(suite.divergence)))
+    if suite.canaries:
+        parts.append(element("p", tried_words(suite.canaries), class_="soft"))
     if suite.excluded:
-        parts.append(element("p", f"{len(suite.excluded)} tasks do not count: their checks "
-                             "failed a canary.", class_="soft"))  # fmt: skip
+        names = {task.id: task.task_id or task.id for task in suite.tasks}
+        left = ", ".join(
+            f"{names.get(one.task, one.task)} ({one.canary})" for one in suite.excluded
+        )
+        parts.append(element("p", f"Left out: {left}.", class_="soft"))
     return element("div", *parts)
+
+
+def _beside(rung: Rung) -> tuple[str, ...]:
+    return counted_words(rung.codes), read_strictly(rung)
+
+
+def counted_words(counts: Mapping[str, int]) -> str:
+    """`limit 3, syntax 1`."""
+    return ", ".join(f"{word} {count}" for word, count in counts.items())
 
 
 def _likelihood(found: Likelihood) -> str:
@@ -116,10 +132,26 @@ def _divergence(found: Divergence) -> str:
     )
 
 
-def excluded(evaluation: Evaluation) -> Html:
-    """Held-out tasks that do not count on S4, each with the canary that failed."""
+def proved(evaluation: Evaluation) -> Html:
+    """How the held-out checks were tried, and each task that does not count, with its canary."""
+    if not evaluation.canaries:
+        return Html()
     lines = [
         f"{one.task}: {one.canary}" + (f" ({one.detail})" if one.detail else "")
         for one in evaluation.excluded
     ]
-    return list_section("Tasks whose checks cannot be trusted, left out of S4", lines)
+    parts = [element("p", tried_words(evaluation.canaries))]
+    if lines:
+        parts.append(element("ul", *(element("li", line) for line in lines)))
+    return section("Can the checks be trusted?", *parts)
+
+
+def tried_words(canaries: Sequence[Tried]) -> str:
+    """How many checks proved themselves, and on what."""
+    sound = [one for one in canaries if not one.failed]
+    refused, mutants = sum(one.refused for one in sound), sum(one.mutants for one in sound)
+    return (
+        f"The checks of {len(sound)} of {len(canaries)} tasks count: each passes its row's own "
+        "answer, fails the same with empty bodies and code that leaves early, and sees small "
+        f"mistakes ({refused} of {mutants} mutants refused). The others are left out of S4."
+    )

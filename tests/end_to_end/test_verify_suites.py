@@ -1,0 +1,210 @@
+"""Every suite of a report is made again from what it stores, not the held-out verdict alone."""
+
+import json
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from journeyman.evaluate.conclusion import concluded
+from journeyman.evaluate.page import page
+from journeyman.evaluate.records import Evaluation, Score, Tried
+from journeyman.evaluate.remaking import findings_of
+from journeyman.evaluate.stage import evaluate
+from journeyman.evaluate.suites.quantisation import divergence_suite, parsed
+from journeyman.evaluate.verify import verify
+from journeyman.files import write_json, write_text
+from tests.end_to_end.test_suites import opener, suite_settings
+from tests.unit.test_divergence import REPORT
+
+Report = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A report with every suite measured, and its bytes.
+
+    What the sandbox and llama-perplexity would have said is set in, and all the rest follows.
+    """
+    settings = suite_settings(tmp_path_factory.mktemp("suites"))
+    stored = evaluate(settings, open_engine=opener([]))
+    tuned = stored.arm("tuned")
+    assert tuned is not None
+    measured = divergence_suite(parsed(REPORT, tuned.arm, "ab" * 32))
+    suites = tuple(measured if s.name == "quantisation" else s for s in stored.suites)
+    result = concluded(replace(findings_of(stored), suites=suites))
+    write_text(settings.output.with_suffix(".html"), page(result))
+    write_json(settings.output, result)
+    return settings.output, settings.output.read_bytes()
+
+
+def suite(report: Report, name: str) -> Report:
+    found: Report = next(one for one in report["suites"] if one["name"] == name)
+    return found
+
+
+def test_a_report_with_every_suite_follows_from_what_it_stores(whole: tuple[Path, bytes]) -> None:
+    path, content = whole
+    path.write_bytes(content)
+    found = verify(path)
+    assert (found.differences, found.notes) == ((), ())
+
+
+def probe_answer(report: Report) -> None:
+    suite(report, "probes")["items"][-1]["answer"]["text"] = "Whatever."
+
+
+def probe_score(report: Report) -> None:
+    suite(report, "probes")["items"][0]["scores"][1]["passed"] = True
+
+
+def probe_left_out(report: Report) -> None:
+    suite(report, "probes")["items"].pop()
+
+
+def probe_twice(report: Report) -> None:
+    items = suite(report, "probes")["items"]
+    items.append(items[0])
+
+
+def probe_pair(report: Report) -> None:
+    suite(report, "probes")["paired"][0]["fixed"] += 1
+
+
+def easier_probe(report: Report) -> None:
+    suite(report, "probes")["tasks"][0]["messages"][-1]["content"] = "Say anything."
+
+
+def weaker_check(report: Report) -> None:
+    suite(report, "humaneval")["tasks"][0]["checks"][0]["source"] = "assert True"
+
+
+def executed_without_a_sandbox(report: Report) -> None:
+    for item in suite(report, "humaneval")["items"]:
+        for score in item["scores"]:
+            score |= {"passed": True, "code": "", "detail": ""}
+
+
+def other_rungs(report: Report) -> None:
+    suite(report, "humaneval")["arms"][1]["rungs"][0]["rate"]["k"] = 0
+
+
+def hidden(report: Report) -> None:
+    found = suite(report, "humaneval")
+    found |= {"not_measured": "no time", "arms": [], "items": [], "tasks": [], "paired": []}
+
+
+def dropped(report: Report) -> None:
+    report["suites"] = report["suites"][1:]
+
+
+def likelier_row(report: Report) -> None:
+    suite(report, "likelihood")["likelihood"]["rows"][0]["tuned"] = 0.1
+
+
+def likelier_mean(report: Report) -> None:
+    suite(report, "likelihood")["likelihood"]["difference"]["mean"] = -0.9
+
+
+def row_left_out(report: Report) -> None:
+    suite(report, "likelihood")["likelihood"]["rows"].pop()
+
+
+def smaller_divergence(report: Report) -> None:
+    suite(report, "quantisation")["divergence"]["mean_kl"] = 0.001
+
+
+def wider_limit(report: Report) -> None:
+    suite(report, "quantisation")["divergence"]["limit_kl"] = 0.5
+
+
+def other_claims(report: Report) -> None:
+    report["verdict"]["claims"] = report["verdict"]["claims"][:-1]
+
+
+def better_sandbox(report: Report) -> None:
+    report["environment"]["sandbox"] = "strict"
+
+
+def easier_rows(report: Report) -> None:
+    report["tasks"][0]["reference"] = "Another answer."
+
+
+def log_figures(report: Report) -> None:
+    report["baseline"]["n_latency"] = 302
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        *(probe_answer, probe_score, probe_left_out, probe_twice, probe_pair, easier_probe),
+        *(weaker_check, executed_without_a_sandbox, other_rungs, hidden, dropped),
+        *(likelier_row, likelier_mean, row_left_out, smaller_divergence, wider_limit),
+        *(other_claims, better_sandbox, easier_rows, log_figures),
+    ],
+)
+def test_a_tampered_suite_is_invalid(
+    whole: tuple[Path, bytes], tamper: Callable[[Report], None]
+) -> None:
+    path, content = whole
+    report = json.loads(content)
+    tamper(report)
+    path.write_text(json.dumps(report))
+    found = verify(path)
+    assert found.label == "INVALID"
+    # The page is another one then too; it is not what is looked for here.
+    assert any(not one.where.startswith("page ") for one in found.differences)
+
+
+def test_the_page_shows_every_answer_of_every_suite(whole: tuple[Path, bytes]) -> None:
+    path, content = whole
+    shown = path.with_suffix(".html").read_text()
+    report = json.loads(content)
+    items = [one for s in (report, *report["suites"]) for one in s["items"]]
+    assert shown.count("<details") == len(items) / 2
+    assert all(escape(one["answer"]["text"]) in shown for one in items)
+
+
+def test_a_page_that_says_something_else_is_noticed(whole: tuple[Path, bytes]) -> None:
+    path, content = whole
+    path.write_bytes(content)
+    beside = path.with_suffix(".html")
+    shown = beside.read_text()
+    beside.write_text(shown.replace("ITERATE", "DEPLOY"))
+    wheres = [one.where for one in verify(path).differences]
+    beside.write_text(shown)
+    assert wheres == ["page evaluation.html"]
+
+
+RIGHT = Score("S4", passed=True)
+
+
+@pytest.mark.parametrize(
+    ("tried", "what"),
+    [
+        (Tried("x", RIGHT), "tasks tried"),
+        (Tried("", Score("S4", passed=False, code="assert")), "assert"),
+        (Tried("", RIGHT, mutants=5, refused=3), "3 of 5 mutants refused"),
+        (Tried("", RIGHT, "reference fails"), "it passes"),
+        (Tried("", RIGHT, mutants=5, refused=4), "no sandbox to try them in"),
+    ],
+)
+def test_canaries_that_contradict_themselves_are_noticed(
+    whole: tuple[Path, bytes], tried: Tried, what: str
+) -> None:
+    import msgspec
+
+    path, content = whole
+    stored = msgspec.json.decode(content, type=Evaluation)
+    found = stored.suite("humaneval")
+    assert found is not None
+    known = tuple(replace(tried, task=tried.task or task.id) for task in found.tasks)
+    suites = tuple(
+        replace(s, canaries=known) if s.name == "humaneval" else s for s in stored.suites
+    )
+    write_json(path, replace(stored, suites=suites))
+    said = [f"{one.where} {one.stored} {one.found}" for one in verify(path).differences]
+    assert any(what in one for one in said)

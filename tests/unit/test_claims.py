@@ -1,0 +1,83 @@
+"""What is claimed follows from what ran: nothing that ran is called unknown, and the reverse."""
+
+from typing import get_args
+
+import pytest
+from msgspec.structs import replace
+
+from journeyman.evaluate.claims import claims
+from journeyman.evaluate.costs import Latency
+from journeyman.evaluate.records import Rung, Suite, SuiteName
+from journeyman.evaluate.suite_records import Divergence, Likelihood, SuiteArm
+from journeyman.stats import Mean, wilson
+from tests.unit.test_verdict import GOOD, pair, result
+
+MEAN = Mean(1.0, 9, 9, None, None, None, None)
+RAN = {
+    "humaneval": Suite(name="humaneval", title="HumanEval", paired=(pair(3, 2, 150),)),
+    "probes": Suite(name="probes", title="probes", paired=(pair(3, 2, 43),)),
+    "likelihood": Suite(
+        name="likelihood", title="", likelihood=Likelihood("torch", 64, MEAN, MEAN, MEAN, ())
+    ),
+    "quantisation": Suite(
+        name="quantisation",
+        title="",
+        divergence=Divergence("f", "ab", "q", "Q4_K_M", "text", 508, 0.01, 0.001, 0.1, 0.9, 0.93,
+                              0.01, 9.0, 9.1, 0.05, 0.9, "OK"),
+    ),
+}  # fmt: skip
+UNKNOWN = {
+    "humaneval": ("what was forgotten", "known for the 150 public functions"),
+    "probes": ("whether instructions are still kept", "43 probes say"),
+    "likelihood": ("how likely the held-out answers are", "how well the rows' answers"),
+    "quantisation": ("what quantising changed", "known on 508 tokens"),
+}
+NAMES = [name for name in get_args(SuiteName) if name != "held-out"]
+
+
+def said(*ran: str) -> tuple[str, ...]:
+    suites = [
+        RAN[name] if name in ran else Suite(name=name, title="", not_measured="not asked for")
+        for name in NAMES
+    ]
+    return claims(replace(GOOD, suites=tuple(suites)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_suite_is_unknown_until_it_ran(name: str) -> None:
+    unknown, known = UNKNOWN[name]
+    assert unknown in said()[-1]
+    assert not any(known in one for one in said())
+    assert unknown not in said(name)[-1]
+    assert sum(known in one for one in said(name)) == 1
+
+
+def test_where_every_suite_ran_only_what_none_measures_is_unknown() -> None:
+    assert said(*NAMES)[-1] == "not measured: other prompts than these, other sampling"
+
+
+def test_a_public_suite_whose_checks_were_not_run_says_nothing_of_forgetting() -> None:
+    asked = replace(RAN["humaneval"], paired=(), arms=(SuiteArm("tuned", 3, ()),))
+    found = claims(replace(GOOD, suites=(asked,)))
+    assert any("its checks were not run: what was forgotten is unknown" in one for one in found)
+
+
+def test_right_answers_are_claimed_for_checks_that_ran_and_proved_themselves() -> None:
+    assert any("for the 188 tasks" in one for one in claims(replace(GOOD, excluded=12)))
+    unrun = claims(replace(GOOD, sandbox=False))
+    assert any("were not run: nothing is known about right" in one for one in unrun)
+    assert not any("right answers (S4) are known" in one for one in unrun)
+
+
+@pytest.mark.parametrize(("strictly", "claimed"), [(190, False), (150, True)])
+def test_a_rate_that_rests_on_lenient_reading_says_so(strictly: int, claimed: bool) -> None:
+    rung = Rung("S4", "", "", wilson(190, 200), strict=wilson(strictly, 200))
+    found = claims(replace(GOOD, tuned=replace(result(), rungs=(rung,))))
+    assert any("S4 of tuned is 95 % as read here and 75 %" in one for one in found) is claimed
+
+
+def test_latency_is_not_claimed_where_nothing_was_timed_or_torch_answered() -> None:
+    untimed = replace(result(), latency=Latency(200, 0))
+    assert "nothing is known about latency" in claims(replace(GOOD, tuned=untimed))
+    by_torch = claims(replace(GOOD, tuned=result(engine="torch")))
+    assert any("torch's, which does not serve" in one for one in by_torch)
