@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from journeyman.evaluate.records import Arm, Evaluation
 from journeyman.evaluate.stage import evaluate
-from journeyman.records import Answer
+from journeyman.records import Answer, Check
 from journeyman.runs import write_manifest
+from journeyman.sandbox import find_sandbox
 from tests.evaluations import RIGHT, engines, rows, settings_in
 from tests.scripted_engine import ScriptedEngine, row, said
 
@@ -82,8 +84,6 @@ def test_another_model_than_ships(tmp_path: Path) -> None:
 
 
 def test_a_harness_that_runs_no_test(tmp_path: Path) -> None:
-    from msgspec.structs import replace
-
     test = [
         replace(one, checks=tuple(replace(check, n=0) for check in one.checks))
         for one in rows(4, checks=1)
@@ -93,6 +93,19 @@ def test_a_harness_that_runs_no_test(tmp_path: Path) -> None:
     ).verdict
     assert verdict.label == "INVALID"
     assert "4 of 4 tasks have checks that run no test" in verdict.reasons[0]
+
+
+def test_a_harness_whose_file_of_tests_holds_none(tmp_path: Path) -> None:
+    if find_sandbox() is None:
+        pytest.skip("no sandbox on this machine")
+    empty = Check("pytest", "from answer import double\n\ndef check():\n    assert False\n", n=1)
+    test = [replace(one, checks=(empty,)) for one in rows(2, checks=1)]
+    verdict = evaluate(
+        settings_in(tmp_path, test, suites="held-out"), open_engine=engines()
+    ).verdict
+    assert verdict.label == "INVALID"
+    assert "not one of 2 checks tells right from wrong (reference fails: 2" in verdict.reasons[0]
+    assert "no-tests" in verdict.reasons[0]
 
 
 def test_a_machine_that_was_training_meanwhile(

@@ -34,6 +34,13 @@ def test_a_report_follows_from_what_it_stores(report: Path) -> None:
     assert found.label == "ITERATE"
 
 
+def test_a_report_that_asked_no_model_follows_from_its_gates(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, rows(4), train=rows(2))
+    evaluate(settings, open_engine=engines())
+    found = verify(settings.output)
+    assert (found.label, found.differences, found.notes) == ("INVALID", (), ())
+
+
 def label(report: Report) -> None:
     report["verdict"]["label"] = "DEPLOY"
 

@@ -65,7 +65,15 @@ def concluded(findings: Findings) -> Evaluation:
     arms = tuple(_arm(arm, tasks, findings) for arm in findings.arms)
     found = (paired(rung, tasks, findings.items, alpha=plan.alpha) for rung in COMPARED_RUNGS)
     pairs = tuple(pair for pair in found if pair is not None)
-    validity = gates(plan, findings.leak, arms, tasks, findings.items, suites=findings.suites)
+    validity = gates(
+        plan,
+        findings.leak,
+        arms,
+        tasks,
+        findings.items,
+        suites=findings.suites,
+        canaries=findings.canaries,
+    )
     tuned_items = [item for item in findings.items if item.arm == "tuned"]
     k, n = clusters_passing("S1", tasks, tuned_items)
     verdict = judge(

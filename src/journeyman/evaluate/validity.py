@@ -4,10 +4,11 @@ Each of them is something that the forerunner of this project got wrong without 
 that is not ok makes the verdict INVALID; one that cannot be known (`ok` None) is shown as such.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from journeyman.evaluate.costs import Validity
-from journeyman.evaluate.records import Arm, ArmResult, Leak, Plan, ScoredItem, Suite, Task
+from journeyman.evaluate.records import Arm, ArmResult, Leak, Plan, ScoredItem, Suite, Task, Tried
 
 _AGAIN = "run the same command again: it goes on from where it stopped"
 
@@ -20,13 +21,15 @@ def gates(
     items: Sequence[ScoredItem],
     *,
     suites: Sequence[Suite] = (),
+    canaries: Sequence[Tried] = (),
 ) -> tuple[Validity, ...]:
     """Every gate; where one fails that is known before the first answer, those alone."""
     measured = [result.arm for result in arms]
     before = gates_before(leak, measured, tasks)
     if any(gate.ok is False for gate in before):
         return before
-    return (*before, complete(plan, arms, suites), errors_untimed(items))
+    known = (complete(plan, arms, suites), errors_untimed(items), *checks_proved(canaries))
+    return (*before, *known)
 
 
 def gates_before(leak: Leak, arms: Sequence[Arm], tasks: Sequence[Task]) -> tuple[Validity, ...]:
@@ -134,3 +137,25 @@ def tests_run(tasks: Sequence[Task]) -> Validity:
     if not with_checks:
         return Validity("tests", None, "no task has a check")
     return Validity("tests", ok=True, text=f"the checks of {with_checks} tasks have steps to run")
+
+
+def checks_proved(canaries: Sequence[Tried]) -> tuple[Validity, ...]:
+    """Some check tells right from wrong; nothing is said where no check was tried."""
+    if not canaries:
+        return ()
+    failed = [one for one in canaries if one.failed]
+    if len(failed) < len(canaries):
+        count = len(canaries) - len(failed)
+        text = f"the checks of {count} of {len(canaries)} tasks proved themselves"
+        return (Validity("canaries", ok=True, text=text),)
+    canary, times = Counter(one.failed for one in failed).most_common(1)[0]
+    detail = next((one.detail for one in failed if one.failed == canary and one.detail), "")
+    reason = f"{canary}: {times}" + (f", such as: {detail}" if detail else "")
+    return (
+        Validity(
+            "canaries",
+            ok=False,
+            text=f"not one of {len(canaries)} checks tells right from wrong ({reason})",
+            action="mend the checks: each must pass its row's own answer and fail wrong ones",
+        ),
+    )
