@@ -15,6 +15,7 @@ import msgspec
 import torch
 from safetensors.torch import save_file
 
+from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.train.fast.shape import Shape, shape_of
 from journeyman.train.fast.sources import RandomWeights
@@ -30,8 +31,10 @@ def write_shape(name: str, folder: Path, *, layers: int | None = None) -> BaseMo
     if layers is not None:
         config.num_hidden_layers = layers
         config.layer_types = None
-    base = BaseModel(name, folder, "a" * 64, "b" * 64, "folder")
+    base = base_in(name, folder)
     if (folder / "config.json").is_file():
+        if shape_of(read_config(folder)) != shape_of(config):
+            raise SystemExit(f"error: `{folder}` holds another shape; remove it, or name another")
         return base
     folder.mkdir(parents=True, exist_ok=True)
     shape = shape_of(config)
@@ -49,6 +52,16 @@ def write_shape(name: str, folder: Path, *, layers: int | None = None) -> BaseMo
     config.architectures = [type_name(shape)]
     config.save_pretrained(folder)
     return base
+
+
+def base_in(name: str, folder: Path) -> BaseModel:
+    """The base in that folder, for an engine; its hashes are made up."""
+    return BaseModel(name, folder, "a" * 64, "b" * 64, "folder")
+
+
+def folder_name(name: str, layers: int | None) -> str:
+    """Where a shape lies by default, in `build/`."""
+    return name.rsplit("/", 1)[-1] + (f"-{layers}-layers" if layers else "")
 
 
 def type_name(shape: Shape) -> str:

@@ -162,6 +162,8 @@ class TrainSettings:
     """Arithmetic of the frozen products; mixed is bf16 forward and int8 backward, auto the quickest that is exact enough here."""
     engine: Engine = "auto"
     """Who computes: fast for the Llama family, hf for every architecture; auto takes fast where it can."""
+    memory_gib: float | None = None
+    """fast engine: the most memory that the run may take, in GiB; layers run twice to keep to it. By default five sixths of what the machine has."""
     micro_batch_tokens: int = 2048
     """fast engine: tokens of a micro-batch, in whole rows; less needs less memory. batch_size x accumulation rows make a step either way."""
     compiled: bool | None = None

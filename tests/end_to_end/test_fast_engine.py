@@ -16,6 +16,7 @@ from journeyman.train.adapter_files import initialise
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.fast.decoder import Plan
 from journeyman.train.fast.engine import open_fast_engine
+from journeyman.train.fast.memory import Keeping
 from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import ATTENTION_TARGETS, MLP_TARGETS
 from journeyman.train.hf_engine import HfEngine
@@ -118,16 +119,37 @@ def test_every_set_of_targets_has_the_same_gradients(
     _require_equal(_fast(base, settings), _yardstick(base, settings), GRADIENT_TOLERANCE)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_layers_that_run_again_change_no_bit(folder: Path, layers: int) -> None:
+def test_layers_that_run_again_change_no_bit(folder: Path) -> None:
     base, settings = small_variant(folder, "qwen3"), _settings(dropout=0.3)
+    none_fits = Keeping(layers=2, kept_bytes=2, bare_bytes=1, working_bytes=0, room_bytes=0)
     found = []
-    for plan in (FP32, msgspec.structs.replace(FP32, recomputed_layers=layers)):
-        engine = _fast(base, settings, plan)
+    for changes in ({}, {"recomputed_layers": 1}, {"keeping": none_fits}):
+        engine = _fast(base, settings, msgspec.structs.replace(FP32, **changes))
         engine.backward(_rows(), weight=1.0, seed=5)
         found.append(_gradients(engine))
     for name, gradient in found[0].items():
         assert torch.equal(gradient, found[1][name])
+        assert torch.equal(gradient, found[2][name])
+
+
+def test_weights_held_in_bf16_lose_nothing_that_the_files_have(folder: Path) -> None:
+    narrow = _in_bf16(small_variant(folder, "qwen2"), folder / "bf16")
+    widened = Plan(Arithmetic("bf16 widened", "bf16 widened", torch.float32))
+    engines = [_fast(narrow, _settings(), plan) for plan in (FP32, widened)]
+    losses = [engine.backward(_rows(), weight=0.1, seed=0).loss for engine in engines]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    wide, held = (_gradients(engine) for engine in engines)
+    for name, gradient in wide.items():
+        assert float((gradient - held[name]).norm() / gradient.norm()) < 1e-6, name
+
+
+def _in_bf16(base: BaseModel, folder: Path) -> BaseModel:
+    """The same model, its weights rounded to bfloat16 in the files."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
+    model.save_pretrained(folder)
+    return msgspec.structs.replace(base, folder=folder)
 
 
 def test_rows_together_give_what_they_give_apart(folder: Path) -> None:

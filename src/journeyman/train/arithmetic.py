@@ -23,8 +23,16 @@ from journeyman.train.threads import using_threads
 
 if TYPE_CHECKING:
     from journeyman.train.fast.products import Arithmetic
+    from journeyman.train.plan.resources import Room
 
 _INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni")
+_NO_BF16 = "this processor has neither amx_bf16 nor avx512_bf16"
+# Tried in turn where memory is short: what holds fewer bytes a weight.
+_NARROWER: dict[Precision, tuple[Precision, ...]] = {
+    "fp32": ("bf16", "int8"),
+    "bf16": ("int8",),
+    "int8": (),
+}
 # Narrower numbers must pay: below this ratio the wider arithmetic is taken.
 WORTH = 1.15
 # Operations of a run. Compiling takes about a minute of two cores and saves a fifth of the rest.
@@ -55,9 +63,17 @@ class Choice(Struct, frozen=True):
 
 
 def choose(
-    settings: TrainSettings, config: Any, report: Reporter = ignore, *, rates: Rates | None = None
+    settings: TrainSettings,
+    config: Any,
+    report: Reporter = ignore,
+    *,
+    rates: Rates | None = None,
+    room: "Room | None" = None,
 ) -> Choice:
-    """Engine and precision of a run. Raises UsageError, MachineError for what was asked in vain."""
+    """Engine and precision of a run. Raises UsageError, MachineError for what was asked in vain.
+
+    rates, room: of this machine, found here where they are not given.
+    """
     from journeyman.train.fast.shape import reason_against
 
     against = reason_against(config, max_tokens=settings.max_tokens)
@@ -67,7 +83,10 @@ def choose(
         why = f"engine hf: {against}" if against else "engine hf: it was asked for"
         return _of_hf(settings, why)
     rates = rates or measured_rates(report)
-    precision, why = _of_fast(settings.precision, rates)
+    if settings.precision == "auto":
+        precision, why = _fitting(settings, config, rates, room)
+    else:
+        precision, why = _asked(settings.precision, rates)
     return Choice("fast", precision, ("engine fast: the model is of the Llama family", why))
 
 
@@ -82,16 +101,26 @@ def _of_hf(settings: TrainSettings, why: str) -> Choice:
     return Choice("hf", found.name, (why, f"precision: {found.reason}"))
 
 
-def _of_fast(asked: Precision, rates: Rates) -> tuple[Precision, str]:
-    """The precision and why."""
+def _asked(precision: Precision, rates: Rates) -> tuple[Precision, str]:
+    """The precision that was asked for and how it is had."""
     told = _told(rates)
-    if asked in ("bf16", "mixed") and rates.bf16 is None:
+    if precision == "mixed" and rates.bf16 is None:
         raise MachineError(
-            f"{asked} was asked for, and this processor has neither amx_bf16 nor avx512_bf16",
+            f"mixed was asked for, and {_NO_BF16}",
             hint="use `--precision fp32` or `--precision int8`: here they are many times faster",
         )
-    if asked != "auto":
-        return asked, f"precision: {asked} was asked for ({told})"
+    return precision, f"precision: {precision} was asked for{_held(precision, rates)} ({told})"
+
+
+def _held(precision: Precision, rates: Rates) -> str:
+    if precision != "bf16" or rates.bf16 is not None:
+        return ""
+    return f"; weights are held in bf16 and widened to fp32 for each product, for {_NO_BF16}"
+
+
+def _quickest(rates: Rates) -> tuple[Precision, str]:
+    """The quickest precision and why."""
+    told = _told(rates)
     narrow = max(rates.int8 or 0.0, rates.kernel or 0.0)
     wide, name = max((rates.fp32, "fp32"), (rates.bf16 or 0.0, "bf16"))
     if narrow > WORTH * wide:
@@ -99,6 +128,24 @@ def _of_fast(asked: Precision, rates: Rates) -> tuple[Precision, str]:
     if name == "bf16" and wide > WORTH * rates.fp32:
         return "bf16", f"precision: bf16, the quickest here ({told})"
     return "fp32", f"precision: fp32, and nothing narrower is much quicker here ({told})"
+
+
+def _fitting(
+    settings: TrainSettings, config: Any, rates: Rates, room: "Room | None"
+) -> tuple[Precision, str]:
+    """The quickest precision, or the widest below it whose weights the memory can hold."""
+    from journeyman.train.fast.memory import shortage
+    from journeyman.train.plan.resources import memory_room
+
+    room = room or memory_room()
+    quickest, why = _quickest(rates)
+    short = shortage(config, arithmetic_of(quickest), settings, room)
+    if short is None or not _NARROWER[quickest]:
+        return quickest, why
+    for precision in _NARROWER[quickest]:
+        if shortage(config, arithmetic_of(precision), settings, room) is None:
+            break
+    return precision, f"precision: {precision}, for {short}{_held(precision, rates)}"
 
 
 def _told(rates: Rates) -> str:
@@ -117,14 +164,15 @@ def arithmetic_of(precision: Precision, report: Reporter = ignore) -> "Arithmeti
     import torch
 
     from journeyman.kernels.integer_product import find_kernel
-    from journeyman.train.fast.products import Arithmetic
+    from journeyman.train.fast.products import Arithmetic, Method
 
     has_bf16 = bool(_having(BF16_FLAGS))
     narrow = torch.bfloat16 if has_bf16 else torch.float32
     if precision == "fp32":
         return Arithmetic("fp32", "fp32", torch.float32)
     if precision == "bf16":
-        return Arithmetic("bf16", "bf16", torch.bfloat16)
+        method: Method = "bf16" if has_bf16 else "bf16 widened"
+        return Arithmetic(method, method, narrow)
     if precision == "mixed":
         return Arithmetic("bf16", "int8", torch.bfloat16)
     if _having(_INT8_FLAGS):

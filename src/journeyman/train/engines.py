@@ -22,13 +22,13 @@ def open_engine(
         return HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
     from journeyman.train.fast.decoder import Plan
     from journeyman.train.fast.engine import open_fast_engine
-    from journeyman.train.fast.memory import layers_to_recompute
+    from journeyman.train.fast.memory import fitting_run
     from journeyman.train.fast.shape import shape_of
 
     arithmetic = arithmetic_of(settings.precision, report)
     shape = shape_of(read_config(base.folder))
-    again = layers_to_recompute(shape, arithmetic, settings, report)
-    plan = Plan(arithmetic, compiled=bool(settings.compiled), recomputed_layers=again)
+    keeping = fitting_run(shape, arithmetic, settings, report)
+    plan = Plan(arithmetic, compiled=bool(settings.compiled), keeping=keeping)
     engine = open_fast_engine(base, settings, plan=plan)
     stored = engine.stored_bytes() / 2**30
     report(Note(f"frozen weights: {stored:.1f} GiB, multiplied as {arithmetic.forward}"))

@@ -35,10 +35,12 @@ def _faults_of_numbers(settings: TrainSettings) -> list[str]:
         for name, value in given.items()
         if value is not None and value < 1
     ]
+    above_zero = {name: getattr(settings, name) for name in ("epochs", "lr", "max_grad_norm")}
+    above_zero["memory_gib"] = 1.0 if settings.memory_gib is None else settings.memory_gib
     faults += [
-        f"`{_flag(name)}` is {getattr(settings, name)}, and must be above 0"
-        for name in ("epochs", "lr", "max_grad_norm")
-        if not 0 < getattr(settings, name) < float("inf")
+        f"`{_flag(name)}` is {value}, and must be above 0"
+        for name, value in above_zero.items()
+        if not 0 < value < float("inf")
     ]
     faults += [
         f"`{_flag(name)}` is {getattr(settings, name)}, and must be in 0..1, below 1"

@@ -11,6 +11,7 @@ from torch.nn import functional
 from journeyman.train.fast.adapters import Dropout
 from journeyman.train.fast.elementwise import Elementwise
 from journeyman.train.fast.layer import Kept, Layer, Run
+from journeyman.train.fast.memory import Keeping
 from journeyman.train.fast.packing import Pack
 from journeyman.train.fast.products import Arithmetic, Product, frozen_product
 from journeyman.train.fast.shape import Shape
@@ -21,12 +22,14 @@ from journeyman.train.head_loss import completion_loss
 class Plan(Struct, frozen=True):
     """How to compute: arithmetic, whether loops are compiled, and which layers run twice.
 
-    `recomputed_layers` of the layers keep their input alone and run again in the backward.
+    `recomputed_layers` of the layers keep their input alone and run again in the backward; more
+    where what `keeping` allows is too little for the micro-batch at hand.
     """
 
     arithmetic: Arithmetic
     compiled: bool = False
     recomputed_layers: int = 0
+    keeping: Keeping | None = None
 
 
 class Decoder:
@@ -49,6 +52,8 @@ class Decoder:
         self._frequencies, self._position_scale = _frequencies(config)
         self._embedding = source.tensor("model.embed_tokens.weight")
         self._norm = source.tensor("model.norm.weight").float()
+        # Before the layers: its weights are the largest, and stand twice while they are made ready.
+        self._head = _head(source, shape, plan.arithmetic, self._do)
         self._layers = [
             Layer(
                 number,
@@ -61,7 +66,6 @@ class Decoder:
             )
             for number in range(shape.layers)
         ]
-        self._head = _head(source, shape, plan.arithmetic, self._do)
         adapted = [layer.number for layer in self._layers if layer.is_adapted]
         self._lowest = adapted[0] if adapted else shape.layers
 
@@ -79,12 +83,12 @@ class Decoder:
         run = self._run(pack, dropout)
         states = self._embedded(pack)
         kept: list[Kept | Tensor] = []
+        recomputed = self._lowest + self._recomputed(pack.computed_tokens)
         for layer in self._layers:
             before = states
             states, found = layer.forward(states, run)
             if layer.number >= self._lowest:
-                again = layer.number < self._lowest + self._recomputed_layers
-                kept.append(before if again else found)
+                kept.append(before if layer.number < recomputed else found)
             del found
         loss, gradient = self._loss_backward(states, pack, weight)
         del states
@@ -128,6 +132,11 @@ class Decoder:
         both = torch.cat((angles, angles), dim=1)
         cosine, sine = both.cos() * self._position_scale, both.sin() * self._position_scale
         return Run(cosine, sine, pack.spans, dropout)
+
+    def _recomputed(self, tokens: int) -> int:
+        keeping = self._plan.keeping
+        by_memory = 0 if keeping is None else keeping.recomputed_layers(tokens)
+        return max(self._recomputed_layers, by_memory)
 
     def recompute(self) -> None:
         """From now on every layer runs again in the backward."""

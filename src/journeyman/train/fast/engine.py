@@ -71,8 +71,8 @@ class FastEngine:
 
 def open_fast_engine(base: BaseModel, settings: TrainSettings, *, plan: Plan) -> FastEngine:
     """The engine on a base model's files."""
-    with FolderWeights(base.folder) as source:
-        return FastEngine(read_config(base.folder), source, settings, plan=plan)
+    source = FolderWeights(base.folder)
+    return FastEngine(read_config(base.folder), source, settings, plan=plan)
 
 
 def adapter_leaves(shape: Shape, settings: TrainSettings) -> dict[str, Tensor]:

@@ -1,15 +1,18 @@
 """What the fast engine needs of memory, and how many layers must run twice so that it fits."""
 
 import math
+from typing import Any
 
 import torch
+from msgspec import Struct
 
 from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.settings import TrainSettings
 from journeyman.train.fast.products import Arithmetic, Method
-from journeyman.train.fast.shape import Shape
-from journeyman.train.plan.resources import memory_room
+from journeyman.train.fast.shape import Shape, shape_of
+from journeyman.train.memory import rss_bytes
+from journeyman.train.plan.resources import Room, memory_room
 
 WEIGHT_BYTES: dict[Method, float] = {
     "fp32": 4,
@@ -22,6 +25,48 @@ WEIGHT_BYTES: dict[Method, float] = {
 # The loss's chunks, one layer's gradients, and what the allocator holds back.
 _HEADROOM_BYTES = 600 * 2**20
 _GRADIENT_COPIES = 3
+# Of the memory that can ever be had: the rest is for the file cache and for others.
+_USABLE_SHARE = 5 / 6
+# This program with its libraries, before a weight is loaded.
+_PROGRAM_BYTES = 600 * 2**20
+
+
+class Keeping(Struct, frozen=True):
+    """What the micro-batches of a run can keep for their backward. Bytes of one token.
+
+    kept: all that one layer's backward reads; bare: that layer's input alone; working: what is
+    alive while one layer is in hand. room: bytes of the machine beside the weights.
+    """
+
+    layers: int
+    kept_bytes: float
+    bare_bytes: float
+    working_bytes: float
+    room_bytes: float
+
+    def recomputed_layers(self, tokens: int) -> int:
+        """How many layers of a micro-batch keep their input alone and run again."""
+        room = self.room_bytes - tokens * self.working_bytes
+        kept, bare = tokens * self.kept_bytes, tokens * self.bare_bytes
+        if room >= self.layers * kept:
+            return 0
+        # One layer that runs again keeps all it needs while it does.
+        return min(self.layers, math.ceil((self.layers * kept + kept - room) / (kept - bare)))
+
+    def whole_tokens(self) -> int:
+        """The most tokens of a micro-batch of which no layer runs again."""
+        return max(0, int(self.room_bytes / (self.layers * self.kept_bytes + self.working_bytes)))
+
+    def activation_bytes(self, tokens: int, *, kept_bytes: float | None = None) -> float:
+        """What all layers keep of a micro-batch. kept_bytes: measured, in place of the estimate."""
+        again = self.recomputed_layers(tokens)
+        whole = self.layers - again + min(1, again)
+        kept = self.kept_bytes if kept_bytes is None else kept_bytes
+        return tokens * (whole * kept + again * self.bare_bytes)
+
+    def least_bytes(self, tokens: int) -> float:
+        """What a micro-batch needs where every layer runs again."""
+        return tokens * (self.working_bytes + self.layers * self.bare_bytes + self.kept_bytes)
 
 
 def weight_bytes(shape: Shape, arithmetic: Arithmetic) -> float:
@@ -44,27 +89,96 @@ def kept_bytes_a_token(shape: Shape, arithmetic: Arithmetic) -> float:
     return 8 * shape.hidden + narrow * (heads + 2 * shape.intermediate) + masks
 
 
-def layers_to_recompute(
+def _usable_bytes(settings: TrainSettings, room: Room) -> float:
+    """What this process may take in all."""
+    if settings.memory_gib is None:
+        return _USABLE_SHARE * room.limit_bytes
+    return settings.memory_gib * 2**30
+
+
+def keeping_of(
+    shape: Shape, arithmetic: Arithmetic, settings: TrainSettings, room: Room
+) -> Keeping:
+    """What can be kept, with `room` as it was before the weights were loaded."""
+    usable = _usable_bytes(settings, room) - (rss_bytes() or 0)
+    usable = min(room.available_bytes, usable)
+    return Keeping(
+        layers=shape.layers,
+        kept_bytes=kept_bytes_a_token(shape, arithmetic),
+        bare_bytes=4.0 * shape.hidden,
+        working_bytes=_GRADIENT_COPIES * 4.0 * (2 * shape.intermediate + shape.hidden),
+        room_bytes=usable - weight_bytes(shape, arithmetic) - _HEADROOM_BYTES,
+    )
+
+
+class Footprint(Struct, frozen=True):
+    """What a run of the fast engine holds: all frozen weights in bytes, and what it can keep."""
+
+    weight_bytes: float
+    keeping: Keeping
+
+
+def footprint_of(
+    config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: Room
+) -> Footprint:
+    """The footprint of a model of the family, with `room` as it was before the weights."""
+    shape = shape_of(config)
+    return Footprint(weight_bytes(shape, arithmetic), keeping_of(shape, arithmetic, settings, room))
+
+
+def fitting_run(
     shape: Shape, arithmetic: Arithmetic, settings: TrainSettings, report: Reporter = ignore
-) -> int:
-    """How many layers keep their input alone. Raises MachineError where not even all are enough."""
-    available = memory_room().available_bytes
-    tokens = max(settings.micro_batch_tokens, settings.max_tokens)
-    kept = tokens * kept_bytes_a_token(shape, arithmetic)
-    bare = tokens * 4.0 * shape.hidden
-    working = _GRADIENT_COPIES * tokens * 4.0 * (2 * shape.intermediate + shape.hidden)
-    weights = weight_bytes(shape, arithmetic)
-    room = available - weights - working - _HEADROOM_BYTES
-    if room >= shape.layers * kept:
-        return 0
-    # One layer that runs again keeps all it needs while it does.
-    number = math.ceil((shape.layers * kept + kept - room) / (kept - bare))
-    if number > shape.layers:
-        need = weights + working + shape.layers * bare + kept + _HEADROOM_BYTES
+) -> Keeping:
+    """What the run can keep, said where it is not all. MachineError where the least is too much."""
+    room = memory_room()
+    keeping = keeping_of(shape, arithmetic, settings, room)
+    tokens = _most_tokens(settings)
+    need = weight_bytes(shape, arithmetic) + keeping.least_bytes(tokens) + _HEADROOM_BYTES
+    if need > room.available_bytes:
         raise MachineError(
             f"training needs about {need / 2**30:.1f} GiB of memory, and "
-            f"{available / 2**30:.1f} GiB are available",
-            hint="lower `--micro-batch-tokens` or `--max-tokens`, or use `--precision int8`",
+            f"{room.available_bytes / 2**30:.1f} GiB are available",
+            hint="lower `--micro-batch-tokens` or `--max-tokens`, or use `--precision bf16` or "
+            "`--precision int8`",
         )
-    report(Note(f"{number} of {shape.layers} layers run twice, so that the memory is enough"))
-    return number
+    if need + _PROGRAM_BYTES > (settings.memory_gib or math.inf) * 2**30:
+        raise MachineError(
+            f"training needs about {(need + _PROGRAM_BYTES) / 2**30:.1f} GiB of memory, and "
+            f"`--memory-gib` is {settings.memory_gib:g}",
+            hint="raise it, lower `--micro-batch-tokens` or `--max-tokens`, or use a narrower "
+            "`--precision`",
+        )
+    again = keeping.recomputed_layers(tokens)
+    if again:
+        report(
+            Note(
+                f"{again} of {shape.layers} layers run twice in micro-batches of {tokens:,} "
+                f"tokens, so that the memory is enough; up to {keeping.whole_tokens():,} tokens, "
+                "none does"
+            )
+        )
+    return keeping
+
+
+def _most_tokens(settings: TrainSettings) -> int:
+    return max(settings.micro_batch_tokens, settings.max_tokens)
+
+
+def shortage(
+    config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: Room
+) -> str | None:
+    """Why a run in this arithmetic does not fit into the machine; None where it does.
+
+    By the memory that can ever be had and not by what is free now, so that a run and its resumption
+    come to the same.
+    """
+    shape = shape_of(config)
+    keeping = keeping_of(shape, arithmetic, settings, room)
+    need = weight_bytes(shape, arithmetic) + keeping.least_bytes(_most_tokens(settings))
+    need += _HEADROOM_BYTES + _PROGRAM_BYTES
+    if need <= _usable_bytes(settings, room):
+        return None
+    least = f"{arithmetic.forward} needs {need / 2**30:.1f} GiB at the least"
+    if settings.memory_gib is not None:
+        return f"{least}, and `--memory-gib` is {settings.memory_gib:g}"
+    return f"{least}, and {room.limited_by} is {room.limit_bytes / 2**30:.1f} GiB"

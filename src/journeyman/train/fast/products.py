@@ -75,8 +75,9 @@ class WidenedProduct:
         """See Product."""
         wide = states.float()
         product = wide.new_empty((len(wide), self.out_size))
+        scratch = self._scratch()
         for block in self._blocks():
-            torch.mm(wide, self._widened(block).t(), out=product[:, block])
+            torch.mm(wide, self._widened(block, scratch).t(), out=product[:, block])
         if self._scale is not None:
             product.mul_(self._scale)
         if self._bias is not None:
@@ -89,8 +90,9 @@ class WidenedProduct:
         if self._scale is not None:
             wide = wide * self._scale
         product = wide.new_zeros((len(wide), self._weight.shape[1]))
+        scratch = self._scratch()
         for block in self._blocks():
-            product.addmm_(wide[:, block], self._widened(block))
+            product.addmm_(wide[:, block], self._widened(block, scratch))
         return product.to(gradient.dtype)
 
     def stored_bytes(self) -> int:
@@ -101,8 +103,13 @@ class WidenedProduct:
         starts = range(0, self.out_size, self._step)
         return [slice(start, min(start + self._step, self.out_size)) for start in starts]
 
-    def _widened(self, block: slice) -> Tensor:
-        return self._weight[block].float()
+    def _scratch(self) -> Tensor:
+        """One block in FP32, used again for every block of a product."""
+        rows = min(self._step, self.out_size)
+        return self._weight.new_empty((rows, self._weight.shape[1]), dtype=torch.float32)
+
+    def _widened(self, block: slice, scratch: Tensor) -> Tensor:
+        return scratch[: block.stop - block.start].copy_(self._weight[block])
 
 
 class Int8Product:
@@ -245,7 +252,8 @@ def _stacked(parts: Sequence[Tensor]) -> Tensor:
 
 def quantised_channels(weight: Tensor) -> tuple[Tensor, Tensor]:
     """int8 (N, K) and the float32 scale of each output channel, (N,): weight ~ int8 * scale."""
-    largest = weight.abs().amax(dim=1).float()
+    lowest, highest = torch.aminmax(weight, dim=1)
+    largest = torch.maximum(-lowest, highest).float()
     # NaN and infinity stay in the scale: int8 has none, and a damaged weight must not pass.
     scale = torch.where(largest == 0, torch.ones_like(largest), largest) / 127
     quantised = torch.empty(weight.shape, dtype=torch.int8)

@@ -5,8 +5,7 @@ A tensor is read when it is asked for, so the whole model never stands in memory
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,15 +26,14 @@ class WeightSource(Protocol):
 
 
 class FolderWeights:
-    """The safetensors files of a model folder. A context: it holds the files open."""
+    """The safetensors files of a model folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files: dict[str, Any] = {}
         self._where = _places(folder)
 
     def tensor(self, name: str) -> Tensor:
-        """Read one tensor."""
+        """Read one tensor into memory of its own."""
         from safetensors import SafetensorError, safe_open
 
         if name not in self._where:
@@ -43,31 +41,21 @@ class FolderWeights:
                 f"`{self._folder}` has no weight `{name}`",
                 hint="download or copy the model again",
             )
-        file = self._where[name]
+        path = self._folder / self._where[name]
         try:
-            if file not in self._files:
-                self._files[file] = safe_open(self._folder / file, framework="pt")
-            tensor: Tensor = self._files[file].get_tensor(name)
+            # Opened and copied each time: what was read of a mapped file stays in memory as long
+            # as the map does, and one view would hold a whole file of several GiB.
+            with safe_open(path, framework="pt") as file:
+                tensor: Tensor = file.get_tensor(name).clone()
         except SafetensorError as error:
             raise IntegrityError(
-                f"the weights in `{self._folder / file}` are damaged: {error}",
+                f"the weights in `{path}` are damaged: {error}",
                 hint="download or copy the model again",
             ) from error
         return tensor
 
     def __contains__(self, name: object) -> bool:
         return name in self._where
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._files.clear()
 
 
 def _places(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from journeyman.train.fast.memory import Keeping
 from journeyman.train.plan.engines import VOCABULARY
 from journeyman.train.plan.probe import Measured, Observed
 from journeyman.train.plan.records import Hours
@@ -55,6 +56,12 @@ class Costs(Struct, frozen=True):
     backward: Cost
     forward: Cost
     update_s: float
+
+    def training_s(self, shape: Shape, work: Work, keeping: Keeping | None) -> float:
+        """One micro-batch with gradients; layers that keep too little run forward once more."""
+        again = 0 if keeping is None else keeping.recomputed_layers(work.computed)
+        again_s = again * self.forward.layer.at(layer_operations(shape, work))
+        return self.backward.seconds(shape, work) + again_s
 
 
 def fitted(points: Sequence[tuple[float, float]]) -> Line:
@@ -118,11 +125,21 @@ class Writing(Struct, frozen=True):
 
 
 def hours_of(
-    run: Run, shape: Shape, costs: Costs, *, writing: Writing, slowdown: float, padded: bool
+    run: Run,
+    shape: Shape,
+    costs: Costs,
+    *,
+    writing: Writing,
+    slowdown: float,
+    padded: bool,
+    keeping: Keeping | None = None,
 ) -> Hours:
-    """The time of a run. slowdown: how much slower than its best this machine mostly is."""
+    """The time of a run. slowdown: how much slower than its best this machine mostly is.
+
+    keeping: what the memory lets the fast engine keep; None: all.
+    """
     steps = [
-        sum(costs.backward.seconds(shape, work) for work in step) + costs.update_s
+        sum(costs.training_s(shape, work, keeping) for work in step) + costs.update_s
         for step in run.work(padded=padded)
     ]
     steps_s = slowdown * sum(steps)

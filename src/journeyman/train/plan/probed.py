@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from journeyman.events import Progress, ProgressEnded, Reporter
+from journeyman.train.fast.memory import Footprint
 from journeyman.train.plan.alternatives import cheaper
 from journeyman.train.plan.described import Described
 from journeyman.train.plan.engines import DTYPES
@@ -40,6 +41,7 @@ class Probed:
     costs: Costs
     writing: Writing
     machine: Machine
+    footprint: Footprint | None
 
     def hours(self, run: Run) -> Hours:
         """The time of a run of the same shape, precision and adapter."""
@@ -50,6 +52,7 @@ class Probed:
             writing=self.writing,
             slowdown=self.machine.slowdown,
             padded=is_padded(run.settings),
+            keeping=self.footprint.keeping if self.footprint else None,
         )
 
     def serving(self, run: Run, goal_s: float) -> Serving:
@@ -82,6 +85,7 @@ def probe(
     report: Reporter,
     *,
     least_s: float,
+    footprint: Footprint | None = None,
     clock: Clock = time.perf_counter,
 ) -> Probed | None:
     """Try the machine and the engine; None where the run takes less than `least_s` seconds."""
@@ -135,6 +139,7 @@ def probe(
         costs=costs_of(measured, shape),
         writing=writing,
         machine=machine,
+        footprint=footprint,
     )
 
 

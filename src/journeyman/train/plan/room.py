@@ -1,5 +1,11 @@
 """Memory and disk that a run needs, from its shape and from what the probe saw."""
 
+from typing import Any
+
+from journeyman.settings import TrainSettings
+from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.fast.memory import Footprint
+from journeyman.train.fast.memory import footprint_of as fast_footprint_of
 from journeyman.train.head_loss import CHUNK_BYTES
 from journeyman.train.memory import rss_bytes
 from journeyman.train.plan.described import Described
@@ -37,10 +43,26 @@ def saved_bytes_guess(shape: Shape, element_bytes: int) -> float:
     return element_bytes * (widths + 4.0 * shape.hidden)
 
 
+def footprint_of(config: Any, settings: TrainSettings) -> Footprint | None:
+    """The fast engine's own account of a run; None for the other engine."""
+    if settings.engine != "fast":
+        return None
+    return fast_footprint_of(config, arithmetic_of(settings.precision), settings, memory_room())
+
+
 def memory_of(
-    run: Run, shape: Shape, *, saved_bytes: float, room: Room | None = None, padded: bool
+    run: Run,
+    shape: Shape,
+    *,
+    saved_bytes: float,
+    room: Room | None = None,
+    padded: bool,
+    footprint: Footprint | None = None,
 ) -> Memory:
-    """Peak memory of the run. saved_bytes: what one layer keeps of one token."""
+    """Peak memory of the run. saved_bytes: what one layer keeps of one token.
+
+    footprint: of the fast engine; without one, every layer keeps all in the run's precision.
+    """
     settings = run.settings
     element_bytes = ELEMENT_BYTES[settings.precision]
     largest = max(
@@ -49,10 +71,16 @@ def memory_of(
     adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
     parts = {
         "program_bytes": rss_bytes() or 0,
-        "weights_bytes": element_bytes * shape.parameters,
+        "weights_bytes": element_bytes * shape.parameters
+        if footprint is None
+        else round(footprint.weight_bytes),
         "adapter_bytes": 4 * _ADAPTER_COPIES * adapter,
-        "activation_bytes": round(saved_bytes * shape.layers * largest.computed),
-        "workspace_bytes": _workspace_bytes(shape, largest, element_bytes),
+        "activation_bytes": round(
+            saved_bytes * shape.layers * largest.computed
+            if footprint is None
+            else footprint.keeping.activation_bytes(largest.computed, kept_bytes=saved_bytes)
+        ),
+        "workspace_bytes": _workspace_bytes(shape, largest, element_bytes, footprint),
     }
     room = memory_room() if room is None else room
     return Memory(
@@ -64,11 +92,15 @@ def memory_of(
     )
 
 
-def _workspace_bytes(shape: Shape, largest: Work, element_bytes: int) -> int:
+def _workspace_bytes(
+    shape: Shape, largest: Work, element_bytes: int, footprint: Footprint | None
+) -> int:
     """What is alive for a moment only: chunks of logits, or the widest gradients of one layer."""
     logits = min(CHUNK_BYTES, 4 * shape.vocabulary * largest.trained)
     head = _CHUNKS_AT_ONCE * logits + 2 * element_bytes * shape.hidden * largest.trained
     wide = _WIDE_AT_ONCE * element_bytes * shape.widest * largest.computed
+    if footprint is not None:
+        wide = round(footprint.keeping.working_bytes * largest.computed)
     return max(head, wide)
 
 

@@ -20,7 +20,13 @@ from journeyman.train.plan.findings import findings_of
 from journeyman.train.plan.probed import SHORT_RUN_S, probe
 from journeyman.train.plan.rates import Clock
 from journeyman.train.plan.records import Plan
-from journeyman.train.plan.room import ELEMENT_BYTES, disk_of, memory_of, saved_bytes_guess
+from journeyman.train.plan.room import (
+    ELEMENT_BYTES,
+    disk_of,
+    footprint_of,
+    memory_of,
+    saved_bytes_guess,
+)
 from journeyman.train.plan.run import Run, estimated_rows, run_of
 from journeyman.train.plan.same_base import of_dataset, of_served
 from journeyman.train.plan.serving import GOAL_S
@@ -77,11 +83,23 @@ def forecast(
     """
     settings = run.settings
     shape = shape_of(base.config, settings.lora_targets)
+    # Before the probe, whose own memory must not count.
+    footprint = footprint_of(base.config, settings)
     probed = probe(
-        run, base, shape, report, least_s=0.0 if probe_short else SHORT_RUN_S, clock=clock
+        run,
+        base,
+        shape,
+        report,
+        least_s=0.0 if probe_short else SHORT_RUN_S,
+        footprint=footprint,
+        clock=clock,
     )
     guess = saved_bytes_guess(shape, ELEMENT_BYTES[settings.precision])
-    saved_bytes = probed.measured.saved_bytes if probed else guess
+    if footprint is not None:
+        guess = footprint.keeping.kept_bytes
+    # At one depth a layer's own buffers cannot be told from what it keeps.
+    is_measured = probed is not None and probed.measured.shallow < probed.measured.deep
+    saved_bytes = probed.measured.saved_bytes if probed and is_measured else guess
     outline = Plan(
         base=base.name,
         parameters=shape.parameters,
@@ -90,7 +108,13 @@ def forecast(
         precision=settings.precision,
         tokens=tokens_of(run, shape),
         steps=steps_of(run),
-        memory=memory_of(run, shape, saved_bytes=saved_bytes, padded=is_padded(settings)),
+        memory=memory_of(
+            run,
+            shape,
+            saved_bytes=saved_bytes,
+            padded=is_padded(settings),
+            footprint=footprint,
+        ),
         disk=disk_of(run, shape, base),
         findings=(),
         machine=probed.machine if probed else None,

@@ -1,0 +1,159 @@
+"""One whole training step of a large model: its peak memory, and where its time goes.
+
+Caveats first. The weights are random, in the exact shape of the known model, and lie on the disk as
+bfloat16 (15 GB for a 7B; written once, layer by layer, by a process of its own, and used again).
+The rows are random tokens, the second half of each trained. One step is one optimiser update over
+all the rows, in micro-batches; a first one that would warm up is not taken, because memory is what
+this measures. The peak is the kernel's VmHWM of this process, file pages included.
+
+    venv/bin/python benchmarks/whole_step.py --shape Qwen/Qwen2.5-Coder-7B-Instruct --precision bf16
+    venv/bin/python benchmarks/whole_step.py --precision int8 --row-tokens 512 --rows 4
+
+The last line is one JSON document.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from shapes import base_in, folder_name
+
+from journeyman.events import Event, Note
+from journeyman.model.configs import read_config
+from journeyman.records import BaseModel
+from journeyman.runs import machine, versions
+from journeyman.settings import TrainSettings
+from journeyman.train.adapter_files import initialise
+from journeyman.train.engines import open_engine
+from journeyman.train.optimizer import Optimizer
+from journeyman.train.plan.resources import memory_room
+from journeyman.train.plan.room import footprint_of
+from journeyman.train.prefixes import division
+from journeyman.train.resolved import resolved
+from journeyman.train.rows import TokenRow
+
+
+def say(event: Event) -> None:
+    """Notes to stderr."""
+    if isinstance(event, Note):
+        print(event.text, file=sys.stderr)
+
+
+def written(name: str, folder: Path, layers: int | None) -> BaseModel:
+    """The weights on the disk; another process writes them, so that its memory does not count."""
+    script = Path(__file__).with_name("shapes.py")
+    command = [sys.executable, str(script), name, str(folder)]
+    subprocess.run([*command, *(["--layers", str(layers)] if layers else [])], check=True)
+    return base_in(name, folder)
+
+
+def random_rows(count: int, tokens: int, vocabulary: int) -> list[TokenRow]:
+    """Rows without a common beginning; of each the second half is trained."""
+    generator = torch.Generator().manual_seed(0)
+    untrained = tokens // 2
+    trained = (False,) * untrained + (True,) * (tokens - untrained)
+    drawn = torch.randint(vocabulary, (count, tokens), generator=generator).tolist()
+    return [TokenRow(str(number), tuple(ids), trained) for number, ids in enumerate(drawn)]
+
+
+def peak_bytes() -> int:
+    """VmHWM: what this process held at the most, since it was started."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def step(base: BaseModel, settings: TrainSettings, rows: Sequence[TokenRow]) -> dict[str, object]:
+    """Load, all micro-batches, the update; seconds and peaks of each."""
+    started = time.perf_counter()
+    engine = open_engine(base, settings, say)
+    optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
+    initialise(engine.parameters(), seed=1)
+    found: dict[str, object] = {
+        "load_s": round(time.perf_counter() - started, 1),
+        "peak_after_load_bytes": peak_bytes(),
+    }
+    batches, loss, trained = [], 0.0, 0
+    weight = 1 / sum(row.trained_tokens for row in rows)
+    for batch in division(rows, settings)(range(len(rows))):
+        started = time.perf_counter()
+        tally = engine.backward([rows[index] for index in batch], weight=weight, seed=0)
+        seconds = time.perf_counter() - started
+        loss, trained = loss + tally.loss_sum, trained + tally.trained_tokens
+        batches.append({"tokens": tally.real_tokens, "s": round(seconds, 2)})
+        print(f"{tally.real_tokens} tokens in {seconds:.1f} s", file=sys.stderr)
+    started = time.perf_counter()
+    norm = optimizer.clip(settings.max_grad_norm)
+    optimizer.step(settings.lr)
+    update_s = time.perf_counter() - started
+    steps_s = update_s + sum(float(one["s"]) for one in batches)
+    return {
+        **found,
+        "micro_batches": batches,
+        "update_s": round(update_s, 2),
+        "real_tokens_per_s": round(sum(len(row.ids) for row in rows) / steps_s, 2),
+        "loss": round(loss / trained, 4),
+        "gradient_norm": round(norm, 4),
+        "peak_rss_bytes": peak_bytes(),
+        "peak_rss_gib": round(peak_bytes() / 2**30, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--shape", default="Qwen/Qwen2.5-Coder-7B-Instruct")
+    parser.add_argument("--layers", type=int, help="fewer than the shape has")
+    parser.add_argument("--folder", type=Path, help="of the weights; by default in build/")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--row-tokens", type=int, default=512)
+    parser.add_argument("--micro-batch-tokens", type=int, default=2048)
+    parser.add_argument("--memory-gib", type=float, help="layers run twice to keep to it")
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=False)
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path("build") / folder_name(arguments.shape, arguments.layers)
+    base = written(arguments.shape, folder, arguments.layers)
+    config = read_config(base.folder)
+    settings = TrainSettings(
+        engine="fast",
+        precision=arguments.precision,
+        max_tokens=arguments.row_tokens,
+        micro_batch_tokens=arguments.micro_batch_tokens,
+        compiled=arguments.compiled,
+        memory_gib=arguments.memory_gib,
+    )
+    settings = resolved(settings, config, say)
+    footprint = footprint_of(config, settings)
+    assert footprint is not None  # the fast engine
+    rows = random_rows(arguments.rows, arguments.row_tokens, config.vocab_size)
+    most = max(sum(len(rows[i].ids) for i in x) for x in division(rows, settings)(range(len(rows))))
+    room = memory_room()
+    result = {
+        "benchmark": "whole_step",
+        "shape": arguments.shape,
+        "layers": config.num_hidden_layers,
+        "precision": settings.precision,
+        "compiled": arguments.compiled,
+        "machine": machine(),
+        "memory_bytes": {"limit": room.limit_bytes, "available": room.available_bytes},
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+        "rows": len(rows),
+        "real_tokens": sum(len(row.ids) for row in rows),
+        "recomputed_layers": footprint.keeping.recomputed_layers(most),
+        "forecast_bytes": {
+            "weights": round(footprint.weight_bytes),
+            "activations": round(footprint.keeping.activation_bytes(most)),
+            "working": round(footprint.keeping.working_bytes * most),
+        },
+        **step(base, settings, rows),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
