@@ -86,6 +86,8 @@ def test_seven_equal_lines_are_no_loop_until_eight_words_repeat_more_than_six_ti
         ('```python\ndef f():\n    """Later."""\n    raise NotImplementedError\n```', "stub"),
         ("<think>\n" + CODE, "no_answer"),
         ("```typescript\nlet x = 1\n```", "no_code"),
+        ("```python\ndef f(x):\n    return frobnicate(x)\n```", "undefined_name"),
+        ("```python\ndef f(x):\n    nonlocal y\n```", "syntax"),
     ],
 )
 def test_a_coder_gives_code_that_is_no_stub(text: str, code: str) -> None:
@@ -93,7 +95,10 @@ def test_a_coder_gives_code_that_is_no_stub(text: str, code: str) -> None:
 
 
 def test_an_interface_is_no_stub() -> None:
-    text = "class Store(Protocol):\n    def get(self): ...\n    def put(self): ...\n"
+    text = (
+        "from typing import Protocol\nclass Store(Protocol):\n    def get(self): ...\n"
+        "    def put(self): ...\n"
+    )
     assert not form_code(f"```python\n{text}```")
 
 

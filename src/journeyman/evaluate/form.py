@@ -1,14 +1,15 @@
 """Rung S2: does an answer have the form that its agent's work has? Nothing is executed.
 
-Covered: coder (code that parses, is no stub, defines the names asked for), tester (a test function
-with an assert), and for the others a text with some structure, which says nothing about its worth.
-Not covered: whether imports resolve, whether names are defined before they are used.
+Covered: coder (code that parses, is no stub, defines the names asked for and those it uses), tester
+(a test function with an assert), and for the others a text with some structure, which says nothing
+about its worth. Not covered: whether imports resolve (S3), whether names are defined in time.
 """
 
 import ast
 import re
 
 from journeyman.evaluate.extract import Extraction, after_thinking, defined_names, parse
+from journeyman.evaluate.names import undefined_names, words_of
 from journeyman.evaluate.records import Score, Task
 
 FORM_ONLY = "form only"
@@ -59,6 +60,18 @@ def _coder_form(task: Task, extraction: Extraction) -> Score:
         return Score("S2", passed=False, code="name_missing", detail=", ".join(missing))
     if not defined:
         return Score("S2", passed=False, code="no_definition", detail="defines nothing")
+    return _all_defined(task, extraction.code)
+
+
+def _all_defined(task: Task, code: str) -> Score:
+    """Every name is bound somewhere, or stands in what was asked, or in what a check gives."""
+    given = words_of(*(turn.content for turn in task.messages), *(c.setup for c in task.checks))
+    try:
+        unknown = undefined_names(code, given)
+    except (SyntaxError, RecursionError) as error:
+        return Score("S2", passed=False, code="syntax", detail=str(error))
+    if unknown:
+        return Score("S2", passed=False, code="undefined_name", detail=", ".join(unknown))
     return Score("S2", passed=True)
 
 
