@@ -98,13 +98,13 @@ def test_a_rate_at_which_nothing_is_learned_is_named_in_log_and_result(
     settings = short_run(base, data, tmp_path / "out", lr=1e-9, epochs=2)
     result = train(settings)
     (advice,) = result.advice
-    assert "the training loss does not fall" in advice.text
+    assert "the training loss hardly changes" in advice.text
     assert "`--lr 2e-9`" in advice.hint
     assert f"warning: {advice.text}" in (tmp_path / "out" / "train.log").read_text()
     assert train(settings) == result
 
 
-def test_training_config_holds_the_resolvedshort_run(run: Trained) -> None:
+def test_training_config_holds_the_resolved_settings(run: Trained) -> None:
     config = json.loads((run.final_model.parent / "training_config.json").read_text())
     assert config["settings"]["precision"] in {"fp32", "bf16", "int8"}
     assert config["settings"]["accumulation"] == 2

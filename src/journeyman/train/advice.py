@@ -67,18 +67,19 @@ def _training_does_not_fall(state: State) -> Advice | None:
     where, first, last = compared
     if last <= first * (1 - _LEAST_CHANGE):
         return None
-    text = f"the training loss does not fall: {first:.4f} in the first {where}, {last:.4f} now"
+    seen = f"{first:.4f} in the first {where}, {last:.4f} now"
     if last > first * (1 + _LEAST_CHANGE):
         return Advice(
             "training-does-not-fall",
-            text,
-            f"it rises: try a lower rate (`--lr {_lower_rate(state)}`)",
+            f"the training loss rises: {seen}",
+            f"try a lower rate (`--lr {_lower_rate(state)}`)",
         )
-    hint = (
+    return Advice(
+        "training-does-not-fall",
+        f"the training loss hardly changes: {seen}",
         f"try a higher rate (`--lr {_rate(state, 2)}`) or more epochs, "
-        "and look at the rows with `journeyman doctor`"
+        "and look at the rows with `journeyman doctor`",
     )
-    return Advice("training-does-not-fall", text, hint)
 
 
 def _first_and_last(state: State) -> tuple[str, float, float] | None:

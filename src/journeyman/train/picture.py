@@ -92,6 +92,7 @@ def _draw_validation(axes: "Axes", state: State) -> None:
             "*",
             color=_RED,
             markersize=16,
+            clip_on=False,
             label=f"lowest validation: {best.loss:.4f} at step {best.step}",
         )
     if axes.lines:
