@@ -153,5 +153,6 @@ def tried_words(canaries: Sequence[Tried]) -> str:
     return (
         f"The checks of {len(sound)} of {len(canaries)} tasks count: each passes its row's own "
         "answer, fails the same with empty bodies and code that leaves early, and sees small "
-        f"mistakes ({refused} of {mutants} mutants refused). The others are left out of S4."
+        f"mistakes ({refused} of {mutants} mutants refused)."
+        + (" The others are left out of S4." if len(sound) < len(canaries) else "")
     )

@@ -73,7 +73,9 @@ def complete(plan: Plan, arms: Sequence[ArmResult], suites: Sequence[Suite] = ()
     if missing:
         return Validity("complete", False, f"incomplete: {'; '.join(missing)}", _AGAIN)
     answers = plan.tasks + sum(suite.n for suite in suites if suite.arms)
-    return Validity("complete", ok=True, text=f"all {answers} planned answers are recorded")
+    return Validity(
+        "complete", ok=True, text=f"all {answers} planned answers of each model are recorded"
+    )
 
 
 def shipped(arms: Sequence[Arm]) -> Validity:
