@@ -23,6 +23,7 @@ SplitBy = Literal["prompt", "conversation", "repository", "time"]
 Preset = Literal["given", "recommended"]
 Precision = Literal["auto", "fp32", "bf16", "int8", "mixed"]
 Engine = Literal["auto", "fast", "hf"]
+Device = Literal["auto", "cpu", "cuda"]
 SandboxProfile = Literal["strict", "degraded", "none"]
 
 
@@ -162,6 +163,8 @@ class TrainSettings:
     """Arithmetic of the frozen products; mixed is bf16 forward and int8 backward, auto the quickest that is exact enough here."""
     engine: Engine = "auto"
     """Who computes: fast for the Llama family, hf for every architecture; auto takes fast where it can."""
+    device: Device = "cpu"
+    """fast engine: where it computes; cuda is one GPU, by torch's CUDA build, in BF16. auto takes it where there is one."""
     memory_gib: float | None = None
     """fast engine: the most memory that the run may take, in GiB; layers run twice to keep to it. By default five sixths of what the machine has."""
     micro_batch_tokens: int = 2048

@@ -74,7 +74,8 @@ def initialise(parameters: Mapping[str, Tensor], *, seed: int) -> None:
                 continue
             generator = torch.Generator().manual_seed(derived_seed(seed, "adapter", name))
             bound = 1 / math.sqrt(tensor.shape[1])
-            tensor.copy_(torch.empty(tensor.shape).uniform_(-bound, bound, generator=generator))
+            drawn = torch.empty(tensor.shape, device="cpu")
+            tensor.copy_(drawn.uniform_(-bound, bound, generator=generator))
 
 
 def copy_into(parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

@@ -18,7 +18,8 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.files import atomic_file, content_id
 from journeyman.model.machine import BF16_FLAGS, choose_precision
 from journeyman.runs import cache_folder, processor_flags, versions
-from journeyman.settings import Engine, Precision, TrainSettings
+from journeyman.settings import Device, Engine, Precision, TrainSettings
+from journeyman.train.devices import found_device, gpu_compiles, gpu_precision
 from journeyman.train.threads import using_threads
 
 if TYPE_CHECKING:
@@ -55,11 +56,12 @@ class Rates(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """An engine, a precision, and the reasons for both."""
+    """An engine, a precision, where it computes, and the reasons."""
 
     engine: Engine
     precision: Precision
     reasons: tuple[str, ...]
+    device: Device = "cpu"
 
 
 def choose(
@@ -81,13 +83,25 @@ def choose(
         raise UsageError(f"`--engine fast` cannot train this model: {against}", hint="use `hf`")
     if settings.engine == "hf" or against:
         why = f"engine hf: {against}" if against else "engine hf: it was asked for"
+        if settings.device == "cuda":
+            raise UsageError(
+                "`--device cuda` is the fast engine's, and this run has the other: "
+                + why.removeprefix("engine hf: "),
+                hint="leave `--device` out",
+            )
         return _of_hf(settings, why)
+    engine_why = "engine fast: the model is of the Llama family"
+    device, where = found_device(settings.device, settings.precision)
+    if device == "cuda":
+        precision, why = gpu_precision(settings.precision)
+        return Choice("fast", precision, (engine_why, where, why), device)
     rates = rates or measured_rates(report)
     if settings.precision == "auto":
         precision, why = _fitting(settings, config, rates, room)
     else:
         precision, why = _asked(settings.precision, rates)
-    return Choice("fast", precision, ("engine fast: the model is of the Llama family", why))
+    reasons = (engine_why, why) if settings.device == "cpu" else (engine_why, where, why)
+    return Choice("fast", precision, reasons)
 
 
 def _of_hf(settings: TrainSettings, why: str) -> Choice:
@@ -159,14 +173,16 @@ def _told(rates: Rates) -> str:
     return ", ".join(parts) + " GOP/s a core"
 
 
-def arithmetic_of(precision: Precision, report: Reporter = ignore) -> "Arithmetic":
+def arithmetic_of(
+    precision: Precision, report: Reporter = ignore, *, device: Device = "cpu"
+) -> "Arithmetic":
     """The fast engine's arithmetic for a resolved precision, on this machine."""
     import torch
 
     from journeyman.kernels.integer_product import find_kernel
     from journeyman.train.fast.products import Arithmetic, Method
 
-    has_bf16 = bool(_having(BF16_FLAGS))
+    has_bf16 = device == "cuda" or bool(_having(BF16_FLAGS))
     narrow = torch.bfloat16 if has_bf16 else torch.float32
     if precision == "fp32":
         return Arithmetic("fp32", "fp32", torch.float32)
@@ -251,6 +267,8 @@ def compiles(settings: TrainSettings, config: Any, *, tokens: int, report: Repor
 
     if settings.engine != "fast" or settings.compiled is False:
         return False
+    if settings.device == "cuda":
+        return gpu_compiles(settings.compiled)
     shape = shape_of(config)
     operations = 4.0 * shape.layer_parameters * shape.layers * tokens
     if settings.compiled is None and operations < WORTH_COMPILING:

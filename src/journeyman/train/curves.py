@@ -12,6 +12,7 @@ from typing import Self
 from torch.utils.tensorboard import SummaryWriter
 
 from journeyman.events import Caution, Reporter, ignore
+from journeyman.train.devices import gpu_peak_bytes
 from journeyman.train.memory import rss_bytes
 from journeyman.train.state import State
 
@@ -60,6 +61,9 @@ class Curves:
             resident = rss_bytes()
             if resident is not None:
                 self._writer.add_scalar("train/rss_gib", resident / 2**30, taken.step)
+            on_gpu = gpu_peak_bytes()
+            if on_gpu is not None:
+                self._writer.add_scalar("train/gpu_peak_gib", on_gpu / 2**30, taken.step)
             self._writer.flush()
 
     def add_validations(self, state: State) -> None:

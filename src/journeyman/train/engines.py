@@ -25,10 +25,15 @@ def open_engine(
     from journeyman.train.fast.memory import fitting_run
     from journeyman.train.fast.shape import shape_of
 
-    arithmetic = arithmetic_of(settings.precision, report)
+    arithmetic = arithmetic_of(settings.precision, report, device=settings.device)
     shape = shape_of(read_config(base.folder))
     keeping = fitting_run(shape, arithmetic, settings, report)
-    plan = Plan(arithmetic, compiled=bool(settings.compiled), keeping=keeping)
+    plan = Plan(
+        arithmetic,
+        compiled=bool(settings.compiled),
+        keeping=keeping,
+        device=torch.device(settings.device),
+    )
     engine = open_fast_engine(base, settings, plan=plan)
     stored = engine.stored_bytes() / 2**30
     report(Note(f"frozen weights: {stored:.1f} GiB, multiplied as {arithmetic.forward}"))

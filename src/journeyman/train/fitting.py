@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from journeyman.errors import Interrupted
 from journeyman.events import Caution, Reporter
+from journeyman.train.devices import CUDA, gpu_peak_bytes, room_on
 from journeyman.train.fit import Fit, Recomputing, next_smaller
 from journeyman.train.identity import Change
 from journeyman.train.memory import peak_rss_bytes
@@ -25,13 +26,17 @@ class OutOfMemory(Interrupted):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed; torch has no class of its own for that on processors."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in ("can't allocate memory", "CUDA out of memory"))
     )
 
 
 def out_of_memory(state: State, smaller: Fit | None) -> OutOfMemory:
     """The error with its numbers; the hint says how to go on with `smaller`, None: nothing is."""
-    used, limit = peak_rss_bytes() / 2**30, memory_room().limit_bytes / 2**30
+    on_gpu = gpu_peak_bytes()
+    room = memory_room() if on_gpu is None else room_on(CUDA)
+    used = (peak_rss_bytes() if on_gpu is None else on_gpu) / 2**30
+    limit = room.limit_bytes / 2**30
     return OutOfMemory(
         f"not enough memory after step {state.step}, micro-batch {state.micro_batch}: "
         f"{used:.1f} of {limit:.1f} GiB were in use at most, with {state.fit}",

@@ -39,7 +39,7 @@ class Optimizer:
         for name, parameter in self._parameters.items():
             if tensors[name].shape != parameter.shape:
                 raise ValueError(f"the gradient of `{name}` has shape {tuple(tensors[name].shape)}")
-            parameter.grad = tensors[name].clone()
+            parameter.grad = tensors[name].to(parameter.device, copy=True)
 
     def no_gradients(self) -> dict[str, Tensor]:
         """Zeros in the shapes of the gradients, in the parameters' order."""
@@ -75,5 +75,9 @@ class Optimizer:
     def restore(self, tensors: Mapping[str, Tensor], *, step: int) -> None:
         """Take up the moments after `step` updates. Raises KeyError where one is missing."""
         for name, parameter in self._parameters.items():
-            state = {moment: tensors[f"{moment}.{name}"].clone() for moment in _MOMENTS}
-            self._adamw.state[parameter] = {"step": torch.tensor(float(step)), **state}
+            state = {
+                moment: tensors[f"{moment}.{name}"].to(parameter.device, copy=True)
+                for moment in _MOMENTS
+            }
+            count = torch.tensor(float(step), device="cpu")
+            self._adamw.state[parameter] = {"step": count, **state}

@@ -72,8 +72,9 @@ def rerun(folder: Path, report: Reporter) -> Reran:
         )
     report(Note(f"step {replay.step}: {replay.what} was not finite"))
     with using_threads(replay.settings.threads):
-        if arithmetic() != replay.arithmetic:
-            report(Caution(f"computed with {replay.arithmetic} then, with {arithmetic()} now"))
+        now = arithmetic(device=replay.settings.device)
+        if now != replay.arithmetic:
+            report(Caution(f"computed with {replay.arithmetic} then, with {now} now"))
         engine = open_engine(base, replay.settings, report)
         copy_into(engine.parameters(), read_weights(folder))
         return _computed(replay, engine, report)

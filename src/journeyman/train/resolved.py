@@ -8,7 +8,9 @@ from journeyman.events import Note, Reporter
 from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
 from journeyman.train.arithmetic import choose
 from journeyman.train.batches import accumulation_for
+from journeyman.train.devices import CUDA, PROCESSOR_ONLY
 from journeyman.train.identity import require_known
+from journeyman.train.processes import size_here
 
 
 def require_usable(settings: TrainSettings) -> None:
@@ -52,8 +54,25 @@ def _faults_of_numbers(settings: TrainSettings) -> list[str]:
             f"`--keep-checkpoints` is {settings.keep_checkpoints}, and must be 2 or more: "
             "with one alone, damage to it is the loss of the run"
         )
+    faults += _faults_of_device(settings)
     if settings.fresh and settings.resume:
         faults.append("`--fresh` starts over and `--resume` goes on; give one of them")
+    return faults
+
+
+def _faults_of_device(settings: TrainSettings) -> list[str]:
+    if settings.device != CUDA:
+        return []
+    faults = []
+    if settings.precision in PROCESSOR_ONLY:
+        faults.append(
+            f"`--precision {settings.precision}` is made for processors; `--device cuda` has "
+            "`bf16` and `fp32`"
+        )
+    if settings.engine == "hf":
+        faults.append("`--device cuda` is the fast engine's, and `--engine hf` was given")
+    if settings.processes != 1 or size_here() > 1:
+        faults.append("`--device cuda` is for one process and one GPU")
     return faults
 
 
@@ -97,4 +116,5 @@ def resolved(settings: TrainSettings, config: Any, report: Reporter) -> TrainSet
         accumulation=accumulation,
         engine=choice.engine,
         precision=choice.precision,
+        device=choice.device,
     )

@@ -8,10 +8,12 @@ from msgspec.structs import replace
 from journeyman.errors import IntegrityError, Interrupted, MachineError
 from journeyman.events import Caution, Note, Reporter
 from journeyman.records import BaseModel
+from journeyman.settings import Device
 from journeyman.train.adapter_files import copy_into, initialise, read_weights
 from journeyman.train.advice import Adviser
 from journeyman.train.checkpoints import GRADIENTS, OPTIMIZER, Found
 from journeyman.train.curves import Curves
+from journeyman.train.devices import CPU, CUDA, gpu_name, gpu_peak_bytes
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.engines import open_engine
 from journeyman.train.fit import next_smaller
@@ -53,7 +55,8 @@ def run_job(
         StopRequest(patient=False) as stop,
         using_threads(settings.threads) as threads,
     ):
-        report(Note(f"threads: {threads}"))
+        if settings.device == CPU:
+            report(Note(f"threads: {threads}"))
         engine = open_engine(base, settings, report)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         fitter = Fitter(
@@ -62,7 +65,11 @@ def run_job(
             adopted=lambda fit: write_start(settings.output_dir, fit),
             report=report,
         )
-        state = State(identity, arithmetic(group.size), fit=read_start(settings.output_dir).fit)
+        state = State(
+            identity,
+            arithmetic(group.size, settings.device),
+            fit=read_start(settings.output_dir).fit,
+        )
         if found is None:
             initialise(engine.parameters(), seed=settings.seed)
         else:
@@ -103,11 +110,15 @@ def run_job(
                 # Of an interrupted run, too: what it has reached is what its user wants to see.
                 _draw(recorder.state, job, report)
         recorder.report_cost()
+        if (peak := gpu_peak_bytes()) is not None:
+            report(Note(f"GPU memory: {peak / 2**30:.1f} GiB at its peak"))
         return write_final(settings, base, state, engine.parameters())
 
 
-def arithmetic(processes: int = 1) -> str:
+def arithmetic(processes: int = 1, device: Device = "cpu") -> str:
     """What the bits of a result depend on beside its identity."""
+    if device == CUDA:
+        return f"torch {torch.__version__}, {gpu_name()}"
     together = f", {processes} processes" if processes > 1 else ""
     return f"torch {torch.__version__}, {torch.get_num_threads()} threads{together}"
 

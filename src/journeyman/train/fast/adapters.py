@@ -58,7 +58,7 @@ class AdaptedProduct:
         product = self.product.forward(states)
         if not self._leaves:
             return product, Passed()
-        kept = None if dropout is None else _kept(states.shape, dropout)
+        kept = None if dropout is None else _kept(states, dropout)
         share = dropout.share if dropout else 0.0
         given = states if kept is None else self._do.dropped(states, kept, share)
         reduced = given @ self._firsts(given.dtype).t()
@@ -116,12 +116,15 @@ def _add_gradient(leaf: Tensor, gradient: Tensor) -> None:
     leaf.grad.add_(gradient)
 
 
-def _kept(size: torch.Size, dropout: Dropout) -> Tensor:
-    """A mask by seed; 16 random bits a value, so the share is exact to 1/65536."""
-    generator = torch.Generator().manual_seed(dropout.seed)
-    values = size.numel()
+def _kept(states: Tensor, dropout: Dropout) -> Tensor:
+    """A mask of the states by seed; 16 random bits a value, so the share is exact to 1/65536.
+
+    Each kind of device draws its own.
+    """
+    generator = torch.Generator(device=states.device).manual_seed(dropout.seed)
+    size, values = states.shape, states.numel()
     # One draw of 64 bits serves four values: drawing is what dropout costs.
-    words = torch.empty(-(-values // 4), dtype=torch.int64)
+    words = torch.empty(-(-values // 4), dtype=torch.int64, device=states.device)
     words.random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[:values].view(size)
     return bits >= round(dropout.share * 2**16) - 2**15

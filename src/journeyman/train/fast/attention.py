@@ -81,7 +81,7 @@ def attend_backward(
 def _forward(heads: Heads, asking: slice, asked: slice, *, causal: bool) -> tuple[Tensor, Tensor]:
     query = _heads_first(heads.query[asking])
     key, value = _heads_first(heads.key[asked]), _heads_first(heads.value[asked])
-    if query.is_cpu:
+    if query.device.type == "cpu":
         output, log_sum = _flash_forward(query, key, value, causal)
     else:
         output, log_sum = plain_forward(query, key, value, causal=causal)
@@ -100,7 +100,7 @@ def _backward(
         _heads_first(attended.output[asking]),
         attended.log_sum[:, asking].unsqueeze(0).contiguous(),
     )
-    if gradient.is_cpu:
+    if gradient.device.type == "cpu":
         parts = _flash_backward(*given, causal)
     else:
         parts = plain_backward(*given, causal=causal)

@@ -15,7 +15,7 @@ from journeyman.train.fast.memory import Keeping
 from journeyman.train.fast.packing import Pack
 from journeyman.train.fast.products import Arithmetic, Product, frozen_product
 from journeyman.train.fast.shape import Shape
-from journeyman.train.fast.sources import WeightSource
+from journeyman.train.fast.sources import PlacedWeights, WeightSource
 from journeyman.train.head_loss import completion_loss
 
 
@@ -23,13 +23,15 @@ class Plan(Struct, frozen=True):
     """How to compute: arithmetic, whether loops are compiled, and which layers run twice.
 
     `recomputed_layers` of the layers keep their input alone and run again in the backward; more
-    where what `keeping` allows is too little for the micro-batch at hand.
+    where what `keeping` allows is too little for the micro-batch at hand. `device`: where weights,
+    adapter and all that is computed stand.
     """
 
     arithmetic: Arithmetic
     compiled: bool = False
     recomputed_layers: int = 0
     keeping: Keeping | None = None
+    device: torch.device = torch.device("cpu")
 
 
 class Decoder:
@@ -49,7 +51,9 @@ class Decoder:
         self._plan = plan
         self._recomputed_layers = plan.recomputed_layers
         self._do = Elementwise(compiled=plan.compiled)
-        self._frequencies, self._position_scale = _frequencies(config)
+        source = PlacedWeights(source, plan.device)
+        frequencies, self._position_scale = _frequencies(config)
+        self._frequencies = frequencies.to(plan.device)
         self._embedding = source.tensor("model.embed_tokens.weight")
         self._norm = source.tensor("model.norm.weight").float()
         # Before the layers: its weights are the largest, and stand twice while they are made ready.
@@ -116,7 +120,7 @@ class Decoder:
             torch.zeros_like(chosen),
         )
         # Added and not copied: a shared token can stand at more than one place.
-        return loss, torch.zeros_like(states).index_add_(0, pack.places, by_chosen)
+        return loss, added_at(torch.zeros_like(states), pack.places, by_chosen)
 
     def _hidden(self, states: Tensor) -> Tensor:
         found: Tensor = self._do.rms_norm(
@@ -148,6 +152,17 @@ class Decoder:
         return layers + self._embedding.nbytes + self._head.stored_bytes()
 
 
+def added_at(onto: Tensor, places: Tensor, values: Tensor) -> Tensor:
+    """`onto` with each row of values added at its place, in place; equal bits every time.
+
+    onto: (T, H). places: (N,), a place may stand more than once. values: (N, H).
+    """
+    if onto.device.type == "cpu":
+        return onto.index_add_(0, places, values)
+    # A GPU adds by index in any order; by put it sorts first.
+    return onto.index_put_((places,), values, accumulate=True)
+
+
 def _head(
     source: WeightSource, shape: Shape, arithmetic: Arithmetic, elementwise: Elementwise
 ) -> Product:
@@ -163,5 +178,7 @@ def _frequencies(config: Any) -> tuple[Tensor, float]:
     """
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    rotary = LlamaRotaryEmbedding(config)
+    # On the processor for every device, so that all have equal ones.
+    with torch.device("cpu"):
+        rotary = LlamaRotaryEmbedding(config)
     return rotary.inv_freq.float(), float(rotary.attention_scaling)

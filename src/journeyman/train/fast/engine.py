@@ -35,7 +35,8 @@ class FastEngine:
         shape = shape_of(config)
         require_targets(settings.lora_targets)
         self._dropout = settings.lora_dropout
-        self._parameters = adapter_leaves(shape, settings)
+        self._device = plan.device
+        self._parameters = adapter_leaves(shape, settings, plan.device)
         scaling = settings.lora_alpha / settings.lora_r
         with torch.no_grad():
             self._decoder = Decoder(
@@ -48,7 +49,7 @@ class FastEngine:
 
     def backward(self, rows: Sequence[TokenRow], *, weight: float, seed: int) -> Tally:
         """Add the gradient of `weight` times the summed loss; dropout is drawn from `seed`."""
-        packed = pack(rows)
+        packed = pack(rows, device=self._device)
         dropout = Dropout(self._dropout, seed) if self._dropout else None
         with torch.no_grad():
             loss = self._decoder.backward(packed, weight=weight, dropout=dropout)
@@ -56,7 +57,7 @@ class FastEngine:
 
     def loss(self, rows: Sequence[TokenRow]) -> Tally:
         """The summed loss without dropout."""
-        packed = pack(rows)
+        packed = pack(rows, device=self._device)
         with torch.inference_mode():
             return _tally(packed, self._decoder.loss(packed))
 
@@ -75,7 +76,9 @@ def open_fast_engine(base: BaseModel, settings: TrainSettings, *, plan: Plan) ->
     return FastEngine(read_config(base.folder), source, settings, plan=plan)
 
 
-def adapter_leaves(shape: Shape, settings: TrainSettings) -> dict[str, Tensor]:
+def adapter_leaves(
+    shape: Shape, settings: TrainSettings, device: torch.device
+) -> dict[str, Tensor]:
     """Zeroed leaves for every target of every layer, by PEFT's names and in their order."""
     keys = shape.key_size
     sizes = {
@@ -93,8 +96,11 @@ def adapter_leaves(shape: Shape, settings: TrainSettings) -> dict[str, Tensor]:
             part = "self_attn" if target in ATTENTION_TARGETS else "mlp"
             module = f"model.layers.{number}.{part}"
             outputs, inputs = sizes[target]
-            leaves[leaf_name(module, target, "A")] = torch.zeros(settings.lora_r, inputs)
-            leaves[leaf_name(module, target, "B")] = torch.zeros(outputs, settings.lora_r)
+            for part_name, size in (
+                ("A", (settings.lora_r, inputs)),
+                ("B", (outputs, settings.lora_r)),
+            ):
+                leaves[leaf_name(module, target, part_name)] = torch.zeros(size, device=device)
     return {name: leaves[name].requires_grad_() for name in sorted(leaves)}
 
 

@@ -74,7 +74,7 @@ class Layer:
 
         def adapted(module: str, targets: Sequence[str], sizes: Sequence[int]) -> AdaptedProduct:
             weights = [source.tensor(f"{module}.{target}.weight") for target in targets]
-            bias = _bias(source, module, targets, sizes)
+            bias = _bias(source, module, targets, sizes, weights[0].device)
             product = frozen_product(weights, bias, arithmetic, elementwise)
             leaves = leaves_of(parameters, module, targets, sizes)
             return AdaptedProduct(product, leaves, scaling, elementwise)
@@ -217,14 +217,18 @@ class Layer:
 
 
 def _bias(
-    source: WeightSource, module: str, targets: Sequence[str], sizes: Sequence[int]
+    source: WeightSource,
+    module: str,
+    targets: Sequence[str],
+    sizes: Sequence[int],
+    device: torch.device,
 ) -> Tensor | None:
     """The biases of some targets as one, zeros where one of them has none."""
     names = [f"{module}.{target}.bias" for target in targets]
     if not any(name in source for name in names):
         return None
     parts = [
-        source.tensor(name).float() if name in source else torch.zeros(size)
+        source.tensor(name).float() if name in source else torch.zeros(size, device=device)
         for name, size in zip(names, sizes, strict=True)
     ]
     return torch.cat(parts)

@@ -9,10 +9,11 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.settings import TrainSettings
+from journeyman.train.devices import CUDA, room_on
 from journeyman.train.fast.products import Arithmetic, Method
 from journeyman.train.fast.shape import Shape, shape_of
 from journeyman.train.memory import rss_bytes
-from journeyman.train.plan.resources import Room, memory_room
+from journeyman.train.plan.resources import Room
 
 WEIGHT_BYTES: dict[Method, float] = {
     "fp32": 4,
@@ -25,6 +26,7 @@ WEIGHT_BYTES: dict[Method, float] = {
 # The loss's chunks, one layer's gradients, and what the allocator holds back.
 _HEADROOM_BYTES = 600 * 2**20
 _GRADIENT_COPIES = 3
+_SCORE_COPIES = 5
 # Of the memory that can ever be had: the rest is for the file cache and for others.
 _USABLE_SHARE = 5 / 6
 # This program with its libraries, before a weight is loaded.
@@ -100,22 +102,31 @@ def keeping_of(
     shape: Shape, arithmetic: Arithmetic, settings: TrainSettings, room: Room
 ) -> Keeping:
     """What can be kept, with `room` as it was before the weights were loaded."""
-    usable = _usable_bytes(settings, room) - (rss_bytes() or 0)
-    usable = min(room.available_bytes, usable)
+    on_gpu = settings.device == CUDA
+    held = 0 if on_gpu else rss_bytes() or 0
+    usable = min(room.available_bytes, _usable_bytes(settings, room) - held)
+    working = _GRADIENT_COPIES * 4.0 * (2 * shape.intermediate + shape.hidden)
+    if on_gpu:
+        # Attention without the processor's own operator makes each row's scores.
+        working += _SCORE_COPIES * 4.0 * shape.heads * settings.max_tokens
     return Keeping(
         layers=shape.layers,
         kept_bytes=kept_bytes_a_token(shape, arithmetic),
         bare_bytes=4.0 * shape.hidden,
-        working_bytes=_GRADIENT_COPIES * 4.0 * (2 * shape.intermediate + shape.hidden),
+        working_bytes=working,
         room_bytes=usable - weight_bytes(shape, arithmetic) - _HEADROOM_BYTES,
     )
 
 
 class Footprint(Struct, frozen=True):
-    """What a run of the fast engine holds: all frozen weights in bytes, and what it can keep."""
+    """What a run of the fast engine holds: all frozen weights in bytes, and what it can keep.
+
+    room: of the device, before the weights are there.
+    """
 
     weight_bytes: float
     keeping: Keeping
+    room: Room
 
 
 def footprint_of(
@@ -123,14 +134,15 @@ def footprint_of(
 ) -> Footprint:
     """The footprint of a model of the family, with `room` as it was before the weights."""
     shape = shape_of(config)
-    return Footprint(weight_bytes(shape, arithmetic), keeping_of(shape, arithmetic, settings, room))
+    keeping = keeping_of(shape, arithmetic, settings, room)
+    return Footprint(weight_bytes(shape, arithmetic), keeping, room)
 
 
 def fitting_run(
     shape: Shape, arithmetic: Arithmetic, settings: TrainSettings, report: Reporter = ignore
 ) -> Keeping:
     """What the run can keep, said where it is not all. MachineError where the least is too much."""
-    room = memory_room()
+    room = room_on(settings.device)
     keeping = keeping_of(shape, arithmetic, settings, room)
     tokens = _most_tokens(settings)
     need = weight_bytes(shape, arithmetic) + keeping.least_bytes(tokens) + _HEADROOM_BYTES

@@ -15,6 +15,8 @@ from torch import Tensor
 from journeyman.train.prefixes import LEAST_SHARED_TOKENS, shared_tokens
 from journeyman.train.rows import TokenRow
 
+_CPU = torch.device("cpu")
+
 
 class Span(Struct, frozen=True):
     """One node of the tree: its tokens are [start, end), those of its descendants [end, reach)."""
@@ -44,14 +46,19 @@ class Pack(Struct, frozen=True):
         return len(self.ids)
 
 
-def pack(rows: Sequence[TokenRow], *, least_shared_tokens: int = LEAST_SHARED_TOKENS) -> Pack:
+def pack(
+    rows: Sequence[TokenRow],
+    *,
+    least_shared_tokens: int = LEAST_SHARED_TOKENS,
+    device: torch.device = _CPU,
+) -> Pack:
     """The tree of some rows. What follows a row's last trained token has no effect and is left out.
 
-    Equal rows in another order give an equal pack.
+    Equal rows in another order give an equal pack. device: where its tensors shall be.
     """
     builder = _Builder(sorted(rows, key=lambda row: row.ids), least_shared_tokens)
     builder.branch(0, len(builder.rows), depth=0)
-    return builder.pack()
+    return builder.pack(device)
 
 
 class _Builder:
@@ -98,7 +105,7 @@ class _Builder:
             self.branch(rest, last, depth=end)
         self._spans[number] = Span(start, places.stop, len(self._ids))
 
-    def pack(self) -> Pack:
+    def pack(self, device: torch.device) -> Pack:
         """The finished line."""
         places: list[int] = []
         targets: list[int] = []
@@ -107,11 +114,11 @@ class _Builder:
             places += [slots[at - 1] for at in learned]
             targets += [row.ids[at] for at in learned]
         return Pack(
-            ids=torch.tensor(self._ids),
-            positions=torch.tensor(self._positions),
+            ids=torch.tensor(self._ids, device=device),
+            positions=torch.tensor(self._positions, device=device),
             spans=tuple(span for span in self._spans if span.end > span.start),
-            places=torch.tensor(places),
-            targets=torch.tensor(targets),
+            places=torch.tensor(places, device=device),
+            targets=torch.tensor(targets, device=device),
             real_tokens=sum(len(row.ids) for row in self.rows),
         )
 

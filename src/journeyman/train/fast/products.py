@@ -256,7 +256,7 @@ def quantised_channels(weight: Tensor) -> tuple[Tensor, Tensor]:
     largest = torch.maximum(-lowest, highest).float()
     # NaN and infinity stay in the scale: int8 has none, and a damaged weight must not pass.
     scale = torch.where(largest == 0, torch.ones_like(largest), largest) / 127
-    quantised = torch.empty(weight.shape, dtype=torch.int8)
+    quantised = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     step = max(1, _BLOCK_VALUES // weight.shape[1])
     for start in range(0, len(weight), step):
         block = slice(start, start + step)

@@ -79,6 +79,21 @@ def _places(folder: Path) -> dict[str, str]:
     return places
 
 
+class PlacedWeights:
+    """The weights of another source on a device."""
+
+    def __init__(self, source: WeightSource, device: torch.device) -> None:
+        self._source = source
+        self._device = device
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one tensor and bring it there."""
+        return self._source.tensor(name).to(self._device)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._source
+
+
 class RandomWeights:
     """Weights of a shape by chance, to measure what a model of it costs. All layers are alike.
 

@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from journeyman.events import Progress, ProgressEnded, Reporter
+from journeyman.events import Note, Progress, ProgressEnded, Reporter
+from journeyman.train.devices import CUDA
 from journeyman.train.fast.memory import Footprint
 from journeyman.train.plan.alternatives import cheaper
 from journeyman.train.plan.described import Described
@@ -92,6 +93,9 @@ def probe(
     import torch
 
     settings = run.settings
+    if settings.device == CUDA:
+        report(Note("the time is not forecast on a GPU: it was never measured on one"))
+        return None
     report(Progress(TASK, 0, 3, detail="products and memory"))
     rate = product_rate(
         shape.hidden, shape.widest, DTYPES.get(settings.precision, torch.float32), clock=clock

@@ -4,6 +4,7 @@ from typing import Any
 
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.devices import CUDA, room_on
 from journeyman.train.fast.memory import Footprint
 from journeyman.train.fast.memory import footprint_of as fast_footprint_of
 from journeyman.train.head_loss import CHUNK_BYTES
@@ -47,7 +48,8 @@ def footprint_of(config: Any, settings: TrainSettings) -> Footprint | None:
     """The fast engine's own account of a run; None for the other engine."""
     if settings.engine != "fast":
         return None
-    return fast_footprint_of(config, arithmetic_of(settings.precision), settings, memory_room())
+    arithmetic = arithmetic_of(settings.precision, device=settings.device)
+    return fast_footprint_of(config, arithmetic, settings, room_on(settings.device))
 
 
 def memory_of(
@@ -70,7 +72,7 @@ def memory_of(
     )
     adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
     parts = {
-        "program_bytes": rss_bytes() or 0,
+        "program_bytes": 0 if settings.device == CUDA else rss_bytes() or 0,
         "weights_bytes": element_bytes * shape.parameters
         if footprint is None
         else round(footprint.weight_bytes),
@@ -82,7 +84,8 @@ def memory_of(
         ),
         "workspace_bytes": _workspace_bytes(shape, largest, element_bytes, footprint),
     }
-    room = memory_room() if room is None else room
+    if room is None:
+        room = memory_room() if footprint is None else footprint.room
     return Memory(
         **parts,
         peak_bytes=sum(parts.values()),

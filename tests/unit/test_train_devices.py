@@ -1,0 +1,159 @@
+"""`--device`: what is refused and said without a GPU, and that the engine keeps to one device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import AutoConfig
+
+from journeyman.errors import MachineError, UsageError
+from journeyman.settings import TrainSettings
+from journeyman.train.adapter_files import initialise
+from journeyman.train.arithmetic import Rates, choose
+from journeyman.train.devices import found_device
+from journeyman.train.fast.decoder import Plan, added_at
+from journeyman.train.fast.engine import FastEngine
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.fast.shape import shape_of
+from journeyman.train.fast.sources import RandomWeights
+from journeyman.train.optimizer import Optimizer
+from journeyman.train.resolved import require_usable
+from journeyman.train.rows import TokenRow
+
+HAS_GPU = torch.cuda.is_available()
+CONFIG = AutoConfig.for_model(
+    "qwen2", vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False,
+)  # fmt: skip
+WIDE = Arithmetic("fp32", "fp32", torch.float32)
+BF16 = Arithmetic("bf16", "bf16", torch.bfloat16)
+SHARED = tuple(range(20))
+ROWS = [TokenRow(str(n), (*SHARED, *range(n, n + 9)), (False,) * 20 + (True,) * 9) for n in (1, 30)]
+
+
+class Held:
+    """Weights that are in memory already."""
+
+    def __init__(self) -> None:
+        self._chance = RandomWeights(shape_of(CONFIG), biases=True)
+        self._tensors: dict[str, Tensor] = {}
+
+    def tensor(self, name: str) -> Tensor:
+        return self._tensors.setdefault(name, self._chance.tensor(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._chance
+
+
+def trained(source: Held, plan: Plan, dropout: float) -> tuple[float, Mapping[str, Tensor]]:
+    """Two updates and a look: the loss, and the adapter."""
+    settings = TrainSettings(lora_dropout=dropout, lora_targets=("q_proj", "up_proj", "down_proj"))
+    engine = FastEngine(CONFIG, source, settings, plan=plan)
+    initialise(engine.parameters(), seed=1)
+    optimizer = Optimizer(engine.parameters(), weight_decay=0.01)
+    for _ in range(2):
+        optimizer.clear()
+        engine.backward(ROWS, weight=0.1, seed=0)
+        optimizer.restore_gradients(optimizer.gradients())
+        optimizer.clip(1.0)
+        optimizer.step(1e-2)
+        optimizer.restore(optimizer.tensors(), step=1)
+    return engine.loss(ROWS).loss_sum, engine.parameters()
+
+
+@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_with_what_was_found() -> None:
+    with pytest.raises(MachineError, match=f"torch {torch.__version__}".replace("+", r"\+")) as got:
+        found_device("cuda", "auto")
+    assert "leave `--device` out" in got.value.hint
+    device, why = found_device("auto", "auto")
+    assert (device, "torch" in why) == ("cpu", True)
+
+
+def test_auto_stays_on_the_processor_for_int8() -> None:
+    assert found_device("auto", "int8")[0] == "cpu"
+    assert found_device("cpu", "auto")[0] == "cpu"
+
+
+def test_what_a_gpu_does_not_do_is_refused_at_once(tmp_path: Path) -> None:
+    settings = TrainSettings(
+        data_dir=tmp_path, device="cuda", precision="int8", engine="hf", processes=2
+    )
+    with pytest.raises(UsageError) as caught:
+        require_usable(settings)
+    for named in ("--precision int8", "--engine hf", "one process"):
+        assert named in caught.value.message
+
+
+def test_another_architecture_is_not_for_the_gpu() -> None:
+    with pytest.raises(UsageError, match="`--device cuda` is the fast engine's"):
+        choose(TrainSettings(device="cuda"), AutoConfig.for_model("gpt2"), rates=Rates(fp32=1e9))
+
+
+def test_no_tensor_is_made_on_the_default_device_by_accident() -> None:
+    source = Held()
+    expected = trained(source, Plan(WIDE), dropout=0.2)
+    # A tensor that is made without naming a device has no values here.
+    with torch.device("meta"):
+        found = trained(source, Plan(WIDE), dropout=0.2)
+    assert found[0] == expected[0]
+    for name, tensor in expected[1].items():
+        assert torch.equal(found[1][name], tensor)
+
+
+class OneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses operations on tensors of several devices; a number that has no value is 0.5."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        if func.overloadpacket in _VALUES and given[0].is_meta:
+            return 0.5
+        devices = {one.device.type for one in given if one.dim()}
+        if len(devices) > 1 and func.overloadpacket not in _TRANSFERS:
+            raise AssertionError(f"{func} was given tensors on {devices}")
+        return func(*args, **(kwargs or {}))
+
+
+_VALUES = (torch.ops.aten.item, torch.ops.aten._local_scalar_dense)
+_TRANSFERS = (torch.ops.aten.copy_, torch.ops.aten._to_copy, torch.ops.aten.to)
+
+
+@pytest.mark.parametrize("arithmetic", [WIDE, BF16], ids=["fp32", "bf16"])
+def test_all_of_a_step_stands_on_the_device_of_the_plan(arithmetic: Arithmetic) -> None:
+    # The only device beside the processor that every machine has; it has shapes and no values.
+    elsewhere = Plan(arithmetic, recomputed_layers=1, device=torch.device("meta"))
+    with OneDevice():  # type: ignore[no-untyped-call]
+        # Without dropout: its generator needs a device with values.
+        _, parameters = trained(Held(), elsewhere, dropout=0.0)
+        with pytest.raises(AssertionError, match="was given tensors on"):
+            torch.ones(2, device="meta") @ torch.ones(2, 2)
+    for parameter in parameters.values():
+        assert parameter.device.type == "meta"
+        assert parameter.grad is not None
+        assert parameter.grad.device.type == "meta"
+
+
+def test_rows_add_up_at_their_places_either_way() -> None:
+    places, values = torch.tensor([2, 0, 2]), torch.arange(6.0).view(3, 2)
+    expected = torch.tensor([[2.0, 3.0], [0.0, 0.0], [4.0, 6.0]])
+    assert torch.equal(added_at(torch.zeros(3, 2), places, values), expected)
+    put = torch.zeros(3, 2).index_put_((places,), values, accumulate=True)
+    assert torch.equal(put, expected)
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
+def test_a_gpu_gives_what_the_processor_gives() -> None:
+    source = Held()
+    loss, parameters = trained(source, Plan(WIDE), dropout=0.0)
+    on_gpu, there = trained(source, Plan(WIDE, device=torch.device("cuda")), dropout=0.0)
+    assert on_gpu == pytest.approx(loss, rel=1e-5)
+    for name, tensor in parameters.items():
+        distance = (there[name].cpu() - tensor).norm() / tensor.norm()
+        assert float(distance) < 1e-3, name
