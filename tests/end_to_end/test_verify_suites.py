@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ from tests.end_to_end.test_suites import opener, suite_settings
 from tests.unit.test_divergence import REPORT
 
 Report = dict[str, Any]
+Tamper = Callable[[Report], None]
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +99,6 @@ def hidden(report: Report) -> None:
     found |= {"not_measured": "no time", "arms": [], "items": [], "tasks": [], "paired": []}
 
 
-def dropped(report: Report) -> None:
-    report["suites"] = report["suites"][1:]
-
-
 def likelier_row(report: Report) -> None:
     suite(report, "likelihood")["likelihood"]["rows"][0]["tuned"] = 0.1
 
@@ -137,26 +135,53 @@ def log_figures(report: Report) -> None:
     report["baseline"]["n_latency"] = 302
 
 
-@pytest.mark.parametrize(
-    "tamper",
-    [
-        *(probe_answer, probe_score, probe_left_out, probe_twice, probe_pair, easier_probe),
-        *(weaker_check, executed_without_a_sandbox, other_rungs, hidden, dropped),
-        *(likelier_row, likelier_mean, row_left_out, smaller_divergence, wider_limit),
-        *(other_claims, better_sandbox, easier_rows, log_figures),
-    ],
-)
-def test_a_tampered_suite_is_invalid(
-    whole: tuple[Path, bytes], tamper: Callable[[Report], None]
+VALUES: dict[Tamper, str] = {
+    probe_answer: "suites[1].items[",
+    probe_score: "suites[1].items[0].scores[1].passed",
+    probe_pair: "suites[1].paired[0].fixed",
+    easier_probe: "suites[1].tasks[0].messages[1].content",
+    weaker_check: "suites[0].tasks[0].checks[0].source",
+    executed_without_a_sandbox: "suites[0].items[0].scores[4].passed",
+    other_rungs: "suites[0].arms[1].rungs[0].rate.k",
+    likelier_row: "suites[2].likelihood.tuned.mean",
+    likelier_mean: "suites[2].likelihood.difference.mean",
+    smaller_divergence: "suites[3].divergence.mean_kl",
+    wider_limit: "suites[3].divergence.limit_kl",
+    other_claims: "verdict.claims",
+    easier_rows: "tasks[0].reference",
+    log_figures: "baseline.n_latency",
+}
+PARTS: dict[Tamper, str] = {
+    probe_left_out: "suites[1].arms[1].recorded",
+    probe_twice: "probes items",
+    hidden: "suites[0].not_measured",
+    row_left_out: "suites[2].note",
+    better_sandbox: "environment.sandbox",
+}
+
+
+@pytest.mark.parametrize("tampers", [VALUES, PARTS])
+def test_each_thing_that_was_tampered_with_is_named(
+    whole: tuple[Path, bytes], tampers: dict[Tamper, str]
 ) -> None:
     path, content = whole
     report = json.loads(content)
-    tamper(report)
+    for tamper in tampers:
+        tamper(report)
     path.write_text(json.dumps(report))
     found = verify(path)
     assert found.label == "INVALID"
-    # The page is another one then too; it is not what is looked for here.
-    assert any(not one.where.startswith("page ") for one in found.differences)
+    wheres = [one.where for one in found.differences]
+    missed = [t for t, where in tampers.items() if not any(w.startswith(where) for w in wheres)]
+    assert missed == []
+
+
+def test_a_suite_that_was_planned_cannot_be_left_out(whole: tuple[Path, bytes]) -> None:
+    path, content = whole
+    report = json.loads(content)
+    report["suites"] = report["suites"][1:]
+    path.write_text(json.dumps(report))
+    assert "suites" in [one.where for one in verify(path).differences]
 
 
 def test_the_page_shows_every_answer_of_every_suite(whole: tuple[Path, bytes]) -> None:
@@ -182,29 +207,22 @@ def test_a_page_that_says_something_else_is_noticed(whole: tuple[Path, bytes]) -
 RIGHT = Score("S4", passed=True)
 
 
-@pytest.mark.parametrize(
-    ("tried", "what"),
-    [
-        (Tried("x", RIGHT), "tasks tried"),
-        (Tried("", Score("S4", passed=False, code="assert")), "assert"),
-        (Tried("", RIGHT, mutants=5, refused=3), "3 of 5 mutants refused"),
-        (Tried("", RIGHT, "reference fails"), "it passes"),
-        (Tried("", RIGHT, mutants=5, refused=4), "no sandbox to try them in"),
-    ],
-)
-def test_canaries_that_contradict_themselves_are_noticed(
-    whole: tuple[Path, bytes], tried: Tried, what: str
-) -> None:
-    import msgspec
-
+def test_canaries_that_contradict_themselves_are_noticed(whole: tuple[Path, bytes]) -> None:
     path, content = whole
     stored = msgspec.json.decode(content, type=Evaluation)
     found = stored.suite("humaneval")
     assert found is not None
-    known = tuple(replace(tried, task=tried.task or task.id) for task in found.tasks)
+    one, other, _ = (task.id for task in found.tasks)
+    tried = (
+        Tried(one, Score("S4", passed=False, code="assert")),
+        Tried(other, RIGHT, "reference fails"),
+        Tried("unknown", RIGHT, mutants=5, refused=3),
+    )
     suites = tuple(
-        replace(s, canaries=known) if s.name == "humaneval" else s for s in stored.suites
+        replace(s, canaries=tried) if s.name == "humaneval" else s for s in stored.suites
     )
     write_json(path, replace(stored, suites=suites))
-    said = [f"{one.where} {one.stored} {one.found}" for one in verify(path).differences]
-    assert any(what in one for one in said)
+    said = "\n".join(f"{d.where} {d.stored} {d.found}" for d in verify(path).differences)
+    wanted = ("sound assert", "reference fails it passes", "3 of 5 mutants refused", "tasks tried",
+              "no sandbox to try them in")  # fmt: skip
+    assert [one for one in wanted if one not in said] == []
