@@ -16,7 +16,9 @@ from journeyman.train.plan.engines import (
 )
 from journeyman.train.plan.known_shapes import KNOWN, smaller_siblings
 from journeyman.train.plan.probe import Depths, measure, saved_bytes
+from journeyman.train.plan.run import estimated_rows
 from journeyman.train.plan.shape import shape_of
+from journeyman.train.plan.work import work_of
 from journeyman.train.rows import TokenRow
 from tests.small_models import small_dataset, small_model
 
@@ -80,6 +82,12 @@ def test_a_model_that_is_not_here_is_planned_from_its_known_shape(
     with described("HuggingFaceTB/SmolLM2-135M-Instruct", lambda _: None) as found:
         assert found.chat is None
         assert shape_of(found.config).parameters == 134_515_008
+
+
+def test_rows_that_are_estimated_do_not_seem_to_begin_alike(data: Path) -> None:
+    rows = estimated_rows(data / "train.jsonl", max_tokens=2048).used
+    work = work_of(rows, padded=False)
+    assert work.computed == work.real > 8 * 20
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from journeyman.errors import MachineError
+from journeyman.model.machine import BF16_FLAGS
+from journeyman.runs import processor_flags
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import Rates, choose
 from journeyman.train.fast.elementwise import Elementwise
@@ -14,6 +16,7 @@ from journeyman.train.fast.products import Arithmetic, frozen_product
 from journeyman.train.fast.shape import shape_of
 from journeyman.train.fast.sources import FolderWeights
 from journeyman.train.plan.described import known_shape
+from journeyman.train.plan.engines import product_dtype
 from journeyman.train.plan.resources import Room
 from tests.small_models import small_variant
 
@@ -62,6 +65,13 @@ def test_bf16_without_such_units_is_held_narrow_and_said() -> None:
     assert "held in bf16 and widened to fp32" in found.reasons[1]
     with pytest.raises(MachineError, match="mixed was asked for"):
         choose(TrainSettings(precision="mixed"), CODER_7B, rates=PLAIN)
+
+
+def test_the_probe_multiplies_as_the_run_does() -> None:
+    settings = TrainSettings(engine="fast", precision="bf16")
+    has_units = bool(set(BF16_FLAGS) & set(processor_flags()))
+    # Else the forecast would take minutes, and be wrong by the factor of BF16 without units.
+    assert (product_dtype(settings) is torch.bfloat16) == has_units
 
 
 def test_a_7b_in_bf16_needs_half_of_fp32() -> None:

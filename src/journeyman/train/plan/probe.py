@@ -21,7 +21,7 @@ from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.head_loss import CHUNK_BYTES, Head, PlainHead, completion_loss
 from journeyman.train.optimizer import Optimizer
-from journeyman.train.plan.engines import DTYPES, VOCABULARY, Build, random_engine
+from journeyman.train.plan.engines import VOCABULARY, Build, product_dtype, random_engine
 from journeyman.train.plan.rates import Clock, best_s
 from journeyman.train.plan.resources import peak_growth_bytes
 from journeyman.train.plan.shape import Shape
@@ -209,7 +209,7 @@ def _head(shape: Shape, settings: TrainSettings, clock: Clock) -> tuple[float, f
 
     A large vocabulary is cut, and the chunks with it, so that they hold as many rows.
     """
-    dtype = DTYPES.get(settings.precision, torch.float32)
+    dtype = product_dtype(settings)
     element_bytes = dtype.itemsize
     vocabulary = min(shape.vocabulary, _HEAD_LIMIT_BYTES // (shape.hidden * element_bytes))
     scale = shape.vocabulary / vocabulary

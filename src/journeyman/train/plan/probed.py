@@ -9,7 +9,7 @@ from journeyman.train.devices import CUDA
 from journeyman.train.fast.memory import Footprint
 from journeyman.train.plan.alternatives import cheaper
 from journeyman.train.plan.described import Described
-from journeyman.train.plan.engines import DTYPES
+from journeyman.train.plan.engines import product_dtype
 from journeyman.train.plan.hours import Costs, Writing, costs_of, hours_of
 from journeyman.train.plan.probe import Measured, depths_for, measure
 from journeyman.train.plan.rates import Clock, disk_rate, memory_rate, product_rate
@@ -97,9 +97,7 @@ def probe(
         report(Note("the time is not forecast on a GPU: it was never measured on one"))
         return None
     report(Progress(TASK, 0, 3, detail="products and memory"))
-    rate = product_rate(
-        shape.hidden, shape.widest, DTYPES.get(settings.precision, torch.float32), clock=clock
-    )
+    rate = product_rate(shape.hidden, shape.widest, product_dtype(settings), clock=clock)
     work = total_work(one for step in run.work(padded=is_padded(run.settings)) for one in step)
     if operations(shape, work) / rate < least_s:
         report(ProgressEnded(TASK))

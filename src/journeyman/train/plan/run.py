@@ -92,12 +92,13 @@ def estimated_rows(path: Path, *, max_tokens: int) -> Rows:
     """Rows whose tokens are estimated from their characters, where there is no tokenizer."""
     used: list[TokenRow] = []
     left_out: list[LeftOut] = []
-    for example in read_examples(path):
+    for number, example in enumerate(read_examples(path)):
         *asked, answer = (_estimated(message.content) for message in example.messages)
         asked += [_estimated(f"{tool.description}{tool.parameters}") for tool in example.tools]
+        # An id of its own for each row: alike, they would seem to begin alike and be computed once.
         row = TokenRow(
             example.id,
-            (0,) * (sum(asked) + answer),
+            (number,) * (sum(asked) + answer),
             (False,) * sum(asked) + (True,) * answer,
         )
         if len(row.ids) > max_tokens:
