@@ -16,7 +16,7 @@ from journeyman.evaluate.records import ArmResult, Environment, Evaluation, Rung
 from journeyman.evaluate.summary import baseline_table, read_strictly, rung_name
 from journeyman.evaluate.words import NOT_MEASURED, percent, rate
 from journeyman.pages.markup import Html, document, element, joined
-from journeyman.pages.parts import card, list_section, rows_table, section, table_of
+from journeyman.pages.parts import card, coded, list_section, rows_table, section, table_of
 from journeyman.pages.style import STYLE
 from journeyman.records import Interval
 
@@ -49,12 +49,12 @@ def _banner(evaluation: Evaluation) -> Html:
     parts = [
         element("h1", f"Evaluation of {evaluation.plan.tasks} held-out tasks"),
         element("strong", verdict.label),
-        element("p", sentence),
-        *(element("p", f"Because: {reason}") for reason in verdict.reasons),
+        element("p", coded(sentence)),
+        *(element("p", coded(f"Because: {reason}")) for reason in verdict.reasons),
     ]
     if verdict.next_steps:
         parts.append(element("p", element("b", "Next:")))
-        parts.append(element("ul", *(element("li", step) for step in verdict.next_steps)))
+        parts.append(element("ul", *(element("li", coded(step)) for step in verdict.next_steps)))
     parts.append(element("p", models, class_="soft"))
     return element("section", *parts, class_=f"banner {verdict.label}")
 
@@ -68,7 +68,7 @@ def _criteria(evaluation: Evaluation) -> Html:
             element("td", element("span", one.state, class_=f"state {one.state}")),
             element("th", one.name, scope="row"),
             element("td", one.target, class_="number"),
-            element("td", one.found + (f"; needs {one.need}" if one.need else "")),
+            element("td", coded(one.found + (f"; needs {one.need}" if one.need else ""))),
         )
         for one in evaluation.verdict.criteria
     ]
@@ -94,7 +94,7 @@ def _validity(evaluation: Evaluation) -> Html:
             "tr",
             element("td", words[gate.ok], class_="state"),
             element("th", gate.id, scope="row"),
-            element("td", gate.text),
+            element("td", coded(gate.text)),
         )
         for gate in evaluation.validity
     ]
@@ -176,7 +176,7 @@ def _baseline(evaluation: Evaluation) -> Html:
         return Html()
     beside = baseline_table(evaluation)
     table = [card(table_of(beside))] if beside.rows else []
-    return section("The system in use", element("p", evaluation.baseline.text), *table)
+    return section("The system in use", element("p", coded(evaluation.baseline.text)), *table)
 
 
 def _tasks(evaluation: Evaluation) -> Html:

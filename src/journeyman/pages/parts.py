@@ -12,8 +12,8 @@ def section(title: str, *parts: str) -> Html:
 
 
 def list_section(title: str, lines: Iterable[str]) -> Html:
-    """A section with one point a line; nothing where there are no lines."""
-    items = [element("li", line) for line in lines]
+    """A section with one point a line, text as `coded`; nothing where there are no lines."""
+    items = [element("li", line if isinstance(line, Html) else coded(line)) for line in lines]
     return section(title, element("ul", *items)) if items else Html()
 
 

@@ -35,7 +35,7 @@ def page(report: Report) -> str:
         splits(report.splits),
         checks(report.checks),
         producers(report),
-        list_section("What was not looked at", map(coded, report.unknown)),
+        list_section("What was not looked at", report.unknown),
         *origin(report),
     ]
     title = f"{what_came_out(report)}: {report.source.path}"
