@@ -37,7 +37,8 @@ SETTINGS: dict[str, dict[str, object]] = {
         "lora_dropout": 0.0,
         "lora_targets": RECOMMENDED["lora_targets"],
     },
-    "4 rows a micro-batch, short rows": {
+    "FP32, 4 rows a micro-batch, short rows": {
+        "precision": "fp32",
         "max_steps": 2,
         "batch_size": 4,
         "max_tokens": 450,
@@ -117,7 +118,7 @@ def main() -> None:
         found = json.loads(done.stdout.splitlines()[-1])
         results.append(found)
         print(
-            f"{name:34} forecast {found['forecast_s']:7.1f} s  taken {found['taken_s']:7.1f} s  "
+            f"{name:38} forecast {found['forecast_s']:7.1f} s  taken {found['taken_s']:7.1f} s  "
             f"error {found['error']:+.1%}",
             file=sys.stderr,
         )
