@@ -1,6 +1,5 @@
 """Conversations as ids: against the tokenizer's own template, and where content would break out."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from journeyman.errors import DataRefused
 from journeyman.model.chat import Chat
 from journeyman.records import Message
-from tests.small_models import END_OF_TURN, small_tokenizer
+from tests.small_models import END_OF_TURN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,14 +28,6 @@ TRIMS = (
 REWRITES = (
     "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content | upper }}<|im_end|>{% endfor %}"
 )
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
-    folder: Path = small_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-    return AutoTokenizer.from_pretrained(str(folder))
 
 
 @pytest.fixture(scope="module")

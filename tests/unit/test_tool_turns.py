@@ -1,7 +1,6 @@
 """Tool calls and tool turns, as templates write them and as token ids."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ from journeyman.model.chat import Chat
 from journeyman.model.template import CHATML, render
 from journeyman.model.turns import as_turn
 from journeyman.records import Message, ToolCall
-from tests.small_models import END_OF_TURN, small_tokenizer
+from tests.small_models import END_OF_TURN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,14 +43,6 @@ TALK = (
     Message("tool", "x = 1", tool_call_id="c1", name="read"),
     Message("tool", "a.py\nb.py"),
 )
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
-    folder: Path = small_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-    return AutoTokenizer.from_pretrained(str(folder))
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def fitting_run(
     room = room_on(settings.device)
     keeping = keeping_of(shape, arithmetic, settings, room)
     tokens = _most_tokens(settings)
-    need = weight_bytes(shape, arithmetic) + keeping.least_bytes(tokens) + _HEADROOM_BYTES
+    need = _least_need(shape, arithmetic, keeping, tokens)
     if need > room.available_bytes:
         raise MachineError(
             f"training needs about {need / 2**30:.1f} GiB of memory, and "
@@ -176,6 +176,11 @@ def _most_tokens(settings: TrainSettings) -> int:
     return max(settings.micro_batch_tokens, settings.max_tokens)
 
 
+def _least_need(shape: Shape, arithmetic: Arithmetic, keeping: Keeping, tokens: int) -> float:
+    """Bytes beside the program, with every layer of such a micro-batch run twice."""
+    return weight_bytes(shape, arithmetic) + keeping.least_bytes(tokens) + _HEADROOM_BYTES
+
+
 def shortage(
     config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: Room
 ) -> str | None:
@@ -186,8 +191,7 @@ def shortage(
     """
     shape = shape_of(config)
     keeping = keeping_of(shape, arithmetic, settings, room)
-    need = weight_bytes(shape, arithmetic) + keeping.least_bytes(_most_tokens(settings))
-    need += _HEADROOM_BYTES + _PROGRAM_BYTES
+    need = _least_need(shape, arithmetic, keeping, _most_tokens(settings)) + _PROGRAM_BYTES
     if need <= _usable_bytes(settings, room):
         return None
     least = f"{arithmetic.forward} needs {need / 2**30:.1f} GiB at the least"
