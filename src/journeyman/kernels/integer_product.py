@@ -10,22 +10,18 @@ with VNNI or AMX, where `torch._int_mm` is faster.
 """
 
 import ctypes
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journeyman.errors import MachineError
-from journeyman.events import Note, Reporter, ignore
-from journeyman.kernels.building import built_library
-from journeyman.runs import processor_flags
+from journeyman.events import Reporter, ignore
+from journeyman.kernels.finding import found_kernel
 
 if TYPE_CHECKING:
     import torch
 
 _NAME = "integer_product"
-_CANNOT = "the int8 kernel cannot be used"
 
 
 @dataclass(frozen=True)
@@ -101,34 +97,18 @@ class IntegerProduct:
 
 def find_kernel(report: Reporter = ignore) -> IntegerProduct | None:
     """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
-    if platform.machine() not in ("x86_64", "AMD64") or "avx2" not in processor_flags():
-        report(Note(f"{_CANNOT}: this processor has no AVX2"))
-        return None
-    try:
-        kernel = IntegerProduct(_loaded(built_library(_NAME, report)))
-    except MachineError as error:
-        report(Note(f"{_CANNOT}: {error.message}; {error.hint}"))
-        return None
-    if not is_right(kernel):
-        report(Note(f"{_CANNOT}: it multiplied wrongly on this machine"))
-        return None
-    return kernel
+    return found_kernel(
+        _NAME, _loaded, is_right, what="the int8 kernel", needed=("avx2",), report=report
+    )
 
 
-def _loaded(path: Path) -> ctypes.CDLL:
-    # torch first: the library then finds its thread pool and needs none of its own.
-    import torch  # noqa: F401
-
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise MachineError(f"`{path}` cannot be loaded: {error}", hint="remove it") from error
+def _loaded(library: ctypes.CDLL) -> IntegerProduct:
     pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     for name in ("journeyman_forward", "journeyman_backward"):
         function = getattr(library, name)
         function.argtypes = [pointer] * 4 + [size] * 3 + [number] * 2
         function.restype = number
-    return library
+    return IntegerProduct(library)
 
 
 def is_right(kernel: IntegerProduct) -> bool:

@@ -179,6 +179,17 @@ def arithmetic_of(
     """The fast engine's arithmetic for a resolved precision, on this machine."""
     import torch
 
+    from journeyman.kernels.attention import find_attention
+
+    found = _products(precision, report, device)
+    if device == "cuda" or found.activations is not torch.float32:
+        return found
+    return msgspec.structs.replace(found, attention=find_attention(report))
+
+
+def _products(precision: Precision, report: Reporter, device: Device) -> "Arithmetic":
+    import torch
+
     from journeyman.kernels.integer_product import find_kernel
     from journeyman.train.fast.products import Arithmetic, Method
 

@@ -36,5 +36,7 @@ def open_engine(
     )
     engine = open_fast_engine(base, settings, plan=plan)
     stored = engine.stored_bytes() / 2**30
-    report(Note(f"frozen weights: {stored:.1f} GiB, multiplied as {arithmetic.forward}"))
+    attention = "torch" if arithmetic.attention is None else "the attention kernel"
+    told = f"frozen weights: {stored:.1f} GiB, multiplied as {arithmetic.forward}"
+    report(Note(f"{told}; attention by {attention}"))
     return engine

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "product.h"
+#include "blocks.h"
 
 // PyTorch's own thread pool where its library is loaded (GNU's and LLVM's OpenMP both have this entry):
 // a second pool would fight with the first, whose idle threads spin for a while. Weak: may be absent.

@@ -12,6 +12,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from journeyman.kernels.attention import AttentionKernel
 from journeyman.train.fast.packing import Span
 
 
@@ -30,9 +31,11 @@ class Attended(Struct, frozen=True):
     log_sum: Tensor
 
 
-def attend(heads: Heads, spans: Sequence[Span]) -> Attended:
-    """Softmax attention scaled by 1/sqrt(D)."""
+def attend(heads: Heads, spans: Sequence[Span], kernel: AttentionKernel | None = None) -> Attended:
+    """Softmax attention scaled by 1/sqrt(D), by the kernel where one is given that takes it."""
     query = heads.query
+    if kernel is not None and kernel.takes(query):
+        return Attended(*kernel.forward(query, heads.key, heads.value, _nodes(spans)))
     output = torch.empty_like(query, memory_format=torch.contiguous_format)
     log_sum = query.new_empty((query.shape[1], query.shape[0]), dtype=torch.float32)
     for span in spans:
@@ -57,9 +60,16 @@ def _join(output: Tensor, log_sum: Tensor, part: Tensor, part_log_sum: Tensor) -
 
 
 def attend_backward(
-    gradient: Tensor, heads: Heads, attended: Attended, spans: Sequence[Span]
+    gradient: Tensor,
+    heads: Heads,
+    attended: Attended,
+    spans: Sequence[Span],
+    kernel: AttentionKernel | None = None,
 ) -> Heads:
     """Gradients of `attend` by query, key and value. gradient: (T, heads, D), by its output."""
+    if kernel is not None and kernel.takes(heads.query):
+        given = (heads.query, heads.key, heads.value, attended.output, attended.log_sum)
+        return Heads(*kernel.backward(gradient, *given, _nodes(spans)))
     query, key, value = (
         torch.empty_like(x, memory_format=torch.contiguous_format)
         for x in (heads.query, heads.key, heads.value)
@@ -76,6 +86,10 @@ def attend_backward(
             key[own] += found.key
             value[own] += found.value
     return Heads(query, key, value)
+
+
+def _nodes(spans: Sequence[Span]) -> list[tuple[int, int, int]]:
+    return [(span.start, span.end, span.reach) for span in spans]
 
 
 def _forward(heads: Heads, asking: slice, asked: slice, *, causal: bool) -> tuple[Tensor, Tensor]:

@@ -135,7 +135,7 @@ class Decoder:
         angles = pack.positions.float().unsqueeze(1) * self._frequencies
         both = torch.cat((angles, angles), dim=1)
         cosine, sine = both.cos() * self._position_scale, both.sin() * self._position_scale
-        return Run(cosine, sine, pack.spans, dropout)
+        return Run(cosine, sine, pack.spans, dropout, self._plan.arithmetic.attention)
 
     def _recomputed(self, tokens: int) -> int:
         keeping = self._plan.keeping

@@ -10,6 +10,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from journeyman.kernels.attention import AttentionKernel
 from journeyman.train.fast.adapters import AdaptedProduct, Dropout, Passed, leaves_of
 from journeyman.train.fast.attention import Attended, Heads, attend, attend_backward
 from journeyman.train.fast.elementwise import Elementwise
@@ -29,6 +30,7 @@ class Run(Struct, frozen=True):
     sine: Tensor
     spans: tuple[Span, ...]
     dropout: Dropout | None
+    kernel: AttentionKernel | None
 
     def dropout_of(self, layer: int, group: str) -> Dropout | None:
         """A draw of its own for each product of each layer."""
@@ -108,7 +110,7 @@ class Layer:
         drops = [run.dropout_of(self.number, group) for group in _INPUTS]
         joint, first = self._joint.forward(self._normed(states, self._first_norm), drops[0])
         heads = self._heads(joint, run)
-        attended = attend(heads, run.spans)
+        attended = attend(heads, run.spans, run.kernel)
         update, second = self._output.forward(attended.output.flatten(1), drops[1])
         middle = self._do.added(states, update)
         gate_up, third = self._gate_up.forward(self._normed(middle, self._second_norm), drops[2])
@@ -135,7 +137,11 @@ class Layer:
         by_output = self._output.backward(given, output, kept.passed[1], drops[1])
         assert by_output is not None
         by_heads = attend_backward(
-            by_output.view(kept.heads.query.shape), kept.heads, kept.attended, run.spans
+            by_output.view(kept.heads.query.shape),
+            kept.heads,
+            kept.attended,
+            run.spans,
+            run.kernel,
         )
         by_joint = self._joined(by_heads, kept, run)
         normed = self._normed(kept.states, self._first_norm)

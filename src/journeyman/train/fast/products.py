@@ -14,6 +14,7 @@ from msgspec import Struct
 from torch import Tensor
 from torch.nn import functional
 
+from journeyman.kernels.attention import AttentionKernel
 from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.train.fast.elementwise import Elementwise
 
@@ -202,6 +203,8 @@ class Arithmetic(Struct, frozen=True):
     activations: torch.dtype
     kernel: IntegerProduct | None = None
     """Needed by the method `int8 kernel`."""
+    attention: AttentionKernel | None = None
+    """In place of torch's own attention, where it takes the heads."""
 
     @property
     def of_the_head(self) -> "Arithmetic":

@@ -1,0 +1,201 @@
+"""Causal attention of float32 heads over a tree of tokens, for x86-64 processors.
+
+torch's own operator reaches a third of a processor's rate on rows of some hundred tokens, and
+knows no trees (docs/performance.md). Equal inputs give equal outputs for any number of threads.
+What a NaN or an infinity touches comes out as NaN.
+
+Covered: x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler. Not covered: other dtypes and
+head sizes than `takes` says, and dropout of the attention's shares.
+"""
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from journeyman.errors import MachineError
+from journeyman.events import Reporter, ignore
+from journeyman.kernels.finding import found_kernel
+
+if TYPE_CHECKING:
+    import torch
+
+_NAME = "attention"
+Span = tuple[int, int, int]
+
+
+class _Heads(ctypes.Structure):
+    """`JourneymanHeads` of source/tree.h."""
+
+    _fields_ = (
+        ("query", ctypes.c_void_p),
+        ("key", ctypes.c_void_p),
+        ("value", ctypes.c_void_p),
+        ("query_step", ctypes.c_int64),
+        ("key_step", ctypes.c_int64),
+        ("value_step", ctypes.c_int64),
+        ("spans", ctypes.c_void_p),
+        ("span_count", ctypes.c_int64),
+        ("tokens", ctypes.c_int64),
+        ("heads", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+        ("size", ctypes.c_int64),
+        ("scale", ctypes.c_float),
+    )
+
+
+@dataclass(frozen=True)
+class AttentionKernel:
+    """The kernel, loaded. It uses as many threads as `torch.get_num_threads()` says.
+
+    query: (T, heads, D). key, value: (T, groups, D); all float32, heads a multiple of groups.
+    spans: the nodes (start, end, reach) of the tree, parents before their children: a node's tokens
+    are [start, end), those of its descendants [end, reach); together they cover all T tokens.
+    """
+
+    library: ctypes.CDLL
+    width: int
+
+    def takes(self, heads: "torch.Tensor") -> bool:
+        """Whether (T, heads, D) of this dtype and head size are covered."""
+        import torch
+
+        return heads.dtype is torch.float32 and heads.shape[2] % self.width == 0
+
+    def forward(
+        self,
+        query: "torch.Tensor",
+        key: "torch.Tensor",
+        value: "torch.Tensor",
+        spans: Sequence[Span],
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Softmax attention scaled by 1/sqrt(D), (T, heads, D); logarithms of sums, (heads, T)."""
+        import torch
+
+        output, log_sum = torch.empty(query.shape), torch.empty(query.shape[1], len(query))
+        self._run(self.library.journeyman_attend, (query, key, value), spans, (), (output, log_sum))
+        return output, log_sum
+
+    def backward(  # noqa: PLR0917 (the order of torch's own operator)
+        self,
+        gradient: "torch.Tensor",
+        query: "torch.Tensor",
+        key: "torch.Tensor",
+        value: "torch.Tensor",
+        output: "torch.Tensor",
+        log_sum: "torch.Tensor",
+        spans: Sequence[Span],
+    ) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+        """Gradients by query, key and value. gradient: by the output, which `forward` gave."""
+        import torch
+
+        found = (torch.empty(query.shape), torch.empty(key.shape), torch.empty(value.shape))
+        known = (gradient, output, log_sum)
+        function = self.library.journeyman_attend_backward
+        self._run(function, (query, key, value), spans, known, found)
+        return found
+
+    def _run(
+        self,
+        function: Callable[..., int],
+        heads: "tuple[torch.Tensor, torch.Tensor, torch.Tensor]",
+        spans: Sequence[Span],
+        known: "Sequence[torch.Tensor]",
+        found: "Sequence[torch.Tensor]",
+    ) -> None:
+        import torch
+
+        query, key, value = (_rows_apart(x) for x in heads)
+        self._check(query, key, value, spans)
+        if not len(query):
+            return
+        tree = torch.tensor(spans, dtype=torch.int64)
+        # The names keep what is copied alive until the kernel has read it.
+        given = [x.contiguous() for x in known]
+        called = _Heads(
+            query.data_ptr(), key.data_ptr(), value.data_ptr(), query.stride(0), key.stride(0),
+            value.stride(0), tree.data_ptr(), len(spans), *query.shape[:2], *key.shape[1:],
+            1 / math.sqrt(query.shape[2]),
+        )  # fmt: skip
+        pointers = [x.data_ptr() for x in (*given, *found)]
+        if function(ctypes.byref(called), *pointers, torch.get_num_threads()):
+            raise MachineError(
+                f"no memory for the attention of {len(query)} tokens",
+                hint="use a smaller micro-batch",
+            )
+
+    def _check(
+        self,
+        query: "torch.Tensor",
+        key: "torch.Tensor",
+        value: "torch.Tensor",
+        spans: Sequence[Span],
+    ) -> None:
+        """Refuse what would make the kernel read or write where it must not."""
+        if not all(self.takes(x) and x.device.type == "cpu" for x in (query, key, value)):
+            raise ValueError(f"heads must be float32 of a multiple of {self.width}, on the cpu")
+        (tokens, heads, size), groups = query.shape, key.shape[1]
+        if key.shape != (tokens, groups, size) or value.shape != key.shape or heads % groups:
+            raise ValueError(
+                f"{tuple(query.shape)} queries do not go with {tuple(key.shape)} keys and "
+                f"{tuple(value.shape)} values"
+            )
+        at, open_reaches = 0, [tokens]
+        for start, end, reach in spans:
+            while open_reaches[-1] <= start < tokens:
+                open_reaches.pop()
+            if start != at or not start < end <= reach <= open_reaches[-1]:
+                raise ValueError(f"spans do not make a tree of {tokens} tokens: {list(spans)}")
+            open_reaches.append(reach)
+            at = end
+        if at != tokens:
+            raise ValueError(f"spans cover {at} of {tokens} tokens")
+
+
+def find_attention(report: Reporter = ignore) -> AttentionKernel | None:
+    """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
+    return found_kernel(
+        _NAME, _loaded, is_right, what="the attention kernel", needed=("avx2", "fma"), report=report
+    )
+
+
+def _loaded(library: ctypes.CDLL) -> AttentionKernel:
+    pointer = ctypes.c_void_p
+    for name, tensors in (("journeyman_attend", 2), ("journeyman_attend_backward", 6)):
+        function = getattr(library, name)
+        function.argtypes = [ctypes.POINTER(_Heads), *[pointer] * tensors, ctypes.c_int]
+        function.restype = ctypes.c_int
+    return AttentionKernel(library, library.journeyman_width())
+
+
+def is_right(kernel: AttentionKernel) -> bool:
+    """Whether a small tree comes out as by one mask over all its tokens, forward and backward."""
+    import torch
+
+    spans = ((0, 101, 150), (101, 120, 150), (120, 150, 150), (150, 157, 157))
+    tokens, heads, groups = 157, 2, 1
+    seen = torch.zeros(tokens, tokens, dtype=torch.bool)
+    for start, end, reach in spans:
+        seen[start:reach, start:end] = True
+    generator = torch.Generator().manual_seed(0)
+    query, key, value, gradient = (
+        torch.randn(tokens, many, kernel.width, generator=generator)
+        for many in (heads, groups, groups, heads)
+    )
+    with torch.enable_grad():
+        leaves = [x.double().requires_grad_() for x in (query, key, value)]
+        scores = torch.einsum("qhd,kgd->hqk", *leaves[:2]) / math.sqrt(kernel.width)
+        shares = scores.masked_fill(~seen.tril(), -math.inf).softmax(-1)
+        expected = torch.einsum("hqk,kgd->qhd", shares, leaves[2])
+        by_leaves = torch.autograd.grad(expected, leaves, gradient.double())
+    output, log_sum = kernel.forward(query, key, value, spans)
+    found = kernel.backward(gradient, query, key, value, output, log_sum, spans)
+    pairs = zip((output, *found), (expected, *by_leaves), strict=True)
+    return all(torch.allclose(one.double(), other, rtol=1e-4, atol=1e-5) for one, other in pairs)
+
+
+def _rows_apart(states: "torch.Tensor") -> "torch.Tensor":
+    """(T, heads, D) whose tokens may lie apart, but each token's heads do not."""
+    _, heads, size = states.shape
+    return states if states.stride()[1:] == (size, 1) or not heads else states.contiguous()

@@ -1,0 +1,66 @@
+// Small products of float32 matrices whose sums live in registers.
+#pragma once
+
+#include "lanes.h"
+
+namespace {
+
+constexpr index_t tile_height = 6;                 // with two registers of columns: 12 sums
+constexpr index_t tile_width = 2 * Lanes::count;
+
+// The left matrix of a product: element (row, k) is at row * step + k, or turned, at k * step + row.
+struct Left {
+  const float* at;
+  index_t step;
+  bool turned;
+};
+
+// out (rows, tile_width) += left (rows, depth) by right (depth, tile_width). Rows of `right` and `out` are
+// `right_step` and `out_step` apart.
+template <index_t rows, bool turned>
+void multiply_rows(const float* left, index_t left_step, const float* right, index_t right_step, index_t depth,
+                   float* out, index_t out_step) {
+  // Every loop over rows is unrolled: only then do the sums live in registers.
+  Lanes sum[rows][2];
+#pragma GCC unroll 6
+  for (index_t row = 0; row < rows; ++row) {
+    sum[row][0] = Lanes::load(out + row * out_step);
+    sum[row][1] = Lanes::load(out + row * out_step + Lanes::count);
+  }
+  for (index_t k = 0; k < depth; ++k, right += right_step) {
+    const Lanes one = Lanes::load(right), two = Lanes::load(right + Lanes::count);
+#pragma GCC unroll 6
+    for (index_t row = 0; row < rows; ++row) {
+      const Lanes x = Lanes::all(turned ? left[k * left_step + row] : left[row * left_step + k]);
+      sum[row][0] = Lanes::multiply_add(x, one, sum[row][0]);
+      sum[row][1] = Lanes::multiply_add(x, two, sum[row][1]);
+    }
+  }
+#pragma GCC unroll 6
+  for (index_t row = 0; row < rows; ++row) {
+    sum[row][0].store(out + row * out_step);
+    sum[row][1].store(out + row * out_step + Lanes::count);
+  }
+}
+
+template <bool turned>
+void multiply_some(index_t rows, const float* left, index_t left_step, const float* right, index_t right_step,
+                   index_t depth, float* out, index_t out_step) {
+  switch (rows) {
+    case 6: return multiply_rows<6, turned>(left, left_step, right, right_step, depth, out, out_step);
+    case 5: return multiply_rows<5, turned>(left, left_step, right, right_step, depth, out, out_step);
+    case 4: return multiply_rows<4, turned>(left, left_step, right, right_step, depth, out, out_step);
+    case 3: return multiply_rows<3, turned>(left, left_step, right, right_step, depth, out, out_step);
+    case 2: return multiply_rows<2, turned>(left, left_step, right, right_step, depth, out, out_step);
+    case 1: return multiply_rows<1, turned>(left, left_step, right, right_step, depth, out, out_step);
+  }
+}
+
+// The same with up to tile_height rows.
+inline void multiply_tile(index_t rows, Left left, const float* right, index_t right_step, index_t depth, float* out,
+                          index_t out_step) {
+  const auto multiply = left.turned ? multiply_some<true> : multiply_some<false>;
+  multiply(rows, left.at, left.step, right, right_step, depth, out, out_step);
+}
+
+}  // namespace
