@@ -61,7 +61,7 @@ def test_outputs_and_gradients_are_those_of_masked_attention(
 ) -> None:
     query, key, value, gradient = _drawn(spans[-1][2], heads, groups, size)
     leaves = [x.double().requires_grad_() for x in (query, key, value)]
-    expected = _masked(*leaves, spans)
+    expected = _masked(leaves[0], leaves[1], leaves[2], spans)
     by_leaves = torch.autograd.grad(expected, leaves, gradient.double())
     output, log_sum = kernel.forward(query, key, value, spans)
     found = kernel.backward(gradient, query, key, value, output, log_sum, spans)
@@ -81,7 +81,7 @@ def test_the_logarithms_of_the_sums_are_exact_for_large_scores(kernel: Attention
 
 def test_heads_may_be_parts_of_wider_rows(kernel: AttentionKernel) -> None:
     joint = torch.randn(301, 4 * 32, generator=torch.Generator().manual_seed(0))
-    query, key, value = (x.view(301, -1, 32) for x in joint.split([64, 32, 32], dim=1))
+    query, key, value = (x.view(301, -1, 32) for x in torch.split(joint, [64, 32, 32], dim=1))
     apart, _ = kernel.forward(query, key, value, ROW)
     together, _ = kernel.forward(query.clone(), key.clone(), value.clone(), ROW)
     assert torch.equal(apart, together)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_BLOCK_ROWS = 128
+
 
 def rms_norm(states: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
     """Root mean square norm over the last axis, in `dtype`. (Zhang & Sennrich 2019, 1910.07467.)
@@ -104,6 +106,22 @@ def rescaled(
     return (product.float() * row_scale * column_scale).to(dtype)
 
 
+def in_blocks(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same over some rows at a time: uncompiled, each operator makes an array of its own."""
+
+    def run(*tensors: Tensor) -> Tensor:
+        # Even no rows are one block, of none.
+        blocks = list(zip(*(torch.split(x, _BLOCK_ROWS) for x in tensors), strict=True))
+        first = function(*blocks[0])
+        whole = first.new_empty((len(tensors[0]), *first.shape[1:]))
+        whole[: len(first)] = first
+        for number, block in enumerate(blocks[1:], start=1):
+            whole[number * _BLOCK_ROWS :][: len(block[0])] = function(*block)
+        return whole
+
+    return run
+
+
 class Elementwise:
     """The functions above, each as it is or compiled. Calling one is the same either way."""
 
@@ -115,8 +133,8 @@ class Elementwise:
         self.rms_norm_backward = ready(rms_norm_backward)
         self.rotate = ready(rotate)
         self.rotate_backward = ready(rotate_backward)
-        self.gated = ready(gated)
-        self.gated_backward = ready(gated_backward)
+        self.gated = ready(gated) if compiled else in_blocks(gated)
+        self.gated_backward = ready(gated_backward) if compiled else in_blocks(gated_backward)
         self.dropped = ready(dropped)
         self.dropped_onto = ready(dropped_onto)
         self.added = ready(added)

@@ -1,0 +1,218 @@
+"""A whole dataset, trained for some epochs by `train`: wall time, memory and the final losses.
+
+Caveats first. The time is that of `train` from its start to the final model: load, forecast,
+steps, validations, checkpoints. Beside it stands the time that the seed recipe needs for the same
+real tokens by its rate here, measured before and after each run on two rows in turns with it; its
+trainer's own overhead and its validations are left out, which favours it. One precision after the
+other has the same rows, order, seeds and steps. The final loss is given twice: as the run measured
+it, in its own arithmetic, and of the same adapter by the fast engine in FP32.
+`bf16-rounded` is for processors without BF16 units: weights and activations are rounded to BF16 as
+such units would have them, and multiplied in FP32, so its losses count and its time does not; the
+shares inside attention stay in FP32.
+
+    venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 3
+    venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 1 \
+        --precisions fp32,int8,bf16-rounded
+
+The last line is one JSON document.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from train_step import seed_recipe, token_rows
+
+from journeyman.events import Event, Note
+from journeyman.kernels.attention import AttentionKernel, Span, find_attention
+from journeyman.model.base import find_base
+from journeyman.model.chat import load_chat
+from journeyman.runs import machine, versions
+from journeyman.settings import TrainSettings
+from journeyman.train import engines
+from journeyman.train.adapter_files import copy_into, read_weights
+from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.prefixes import division
+from journeyman.train.rows import read_rows
+from journeyman.train.stage import train
+
+SEED_ROWS = 2
+ROUNDED = "bf16-rounded"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run. Losses in nats a trained token of the validation split."""
+
+    precision: str
+    wall_s: float
+    steps_s: float
+    steps: int
+    real_tokens: int
+    peak_rss_bytes: int
+    loss_of_the_base: float
+    loss: float
+    loss_by_fp32: float
+
+
+def say(event: Event) -> None:
+    """Notes to stderr."""
+    if isinstance(event, Note):
+        print(event.text, file=sys.stderr, flush=True)
+
+
+class RoundedAttention(AttentionKernel):
+    """The attention kernel with BF16 before and after it."""
+
+    def takes(self, heads: Tensor) -> bool:
+        """Whatever is rounded, and its FP32 form within."""
+        return heads.dtype in (torch.bfloat16, torch.float32)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span]
+    ) -> tuple[Tensor, Tensor]:
+        """See AttentionKernel."""
+        output, log_sum = super().forward(query.float(), key.float(), value.float(), spans)
+        return output.bfloat16(), log_sum
+
+    def backward(self, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """See AttentionKernel."""
+        *tensors, spans = given
+        query, key, value = super().backward(*(x.float() for x in tensors), spans)
+        return query.bfloat16(), key.bfloat16(), value.bfloat16()
+
+
+def round_to_bf16() -> None:
+    """From now on the engine's arithmetic is that of BF16 units, computed without them."""
+    kernel = find_attention(say)
+    if kernel is None:
+        raise SystemExit("error: without the attention kernel BF16 takes a hundred times as long")
+    rounded = RoundedAttention(kernel.library, kernel.width)
+    found = Arithmetic("bf16 widened", "bf16 widened", torch.bfloat16, attention=rounded)
+    engines.arithmetic_of = lambda *_, **__: found  # type: ignore[assignment]
+
+
+def run(precision: str, arguments: argparse.Namespace) -> Measured:
+    """Train in this process."""
+    if precision == ROUNDED:
+        round_to_bf16()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainSettings(
+            base=arguments.base,
+            data_dir=arguments.data,
+            output_dir=Path(folder) / "run",
+            epochs=arguments.epochs,
+            lr=arguments.lr,
+            precision="bf16" if precision == ROUNDED else precision,  # type: ignore[arg-type]
+        )
+        start = time.perf_counter()
+        trained = train(settings, say)
+        wall_s = time.perf_counter() - start
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        assert trained.val_loss_base is not None
+        assert trained.val_loss_final is not None
+        return Measured(
+            precision=precision,
+            wall_s=round(wall_s, 1),
+            steps_s=round(trained.seconds, 1),
+            steps=trained.steps,
+            real_tokens=trained.tokens,
+            peak_rss_bytes=peak_bytes,
+            loss_of_the_base=round(trained.val_loss_base, 6),
+            loss=round(trained.val_loss_final, 6),
+            loss_by_fp32=round(loss_by_fp32(trained.final_model, arguments), 6),
+        )
+
+
+def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
+    """The loss of an adapter over the validation split, all products in FP32."""
+    engines.arithmetic_of = arithmetic_of
+    base = find_base(arguments.base)
+    rows = read_rows(arguments.data / "val.jsonl", load_chat(base), max_tokens=2048).used
+    settings = TrainSettings(accumulation=8, engine="fast", precision="fp32", compiled=False)
+    engine = engines.open_engine(base, settings)
+    with torch.no_grad():
+        copy_into(engine.parameters(), read_weights(adapter))
+    tallies = [
+        engine.loss([rows[i] for i in x]) for x in division(rows, settings)(range(len(rows)))
+    ]
+    return sum(x.loss_sum for x in tallies) / sum(x.trained_tokens for x in tallies)
+
+
+def in_its_own_process(precision: str) -> Measured:
+    """So that its peak of memory is its own."""
+    words = [sys.executable, __file__, *sys.argv[1:], "--only", precision]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--base", default="smollm2-135m")
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--lr", type=float, default=TrainSettings().lr)
+    parser.add_argument("--precisions", default="auto")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(asdict(run(arguments.only, arguments))))
+        return
+    base = find_base(arguments.base)
+    rows = token_rows(arguments.data, load_chat(base), SEED_ROWS)
+    seed = seed_recipe(base, SEED_ROWS)
+    seed_rates: list[float] = []
+
+    def take_seed_rate() -> None:
+        start = time.perf_counter()
+        seed.step(rows)
+        seed_rates.append(sum(len(row.ids) for row in rows) / (time.perf_counter() - start))
+        print(f"seed recipe: {seed_rates[-1]:.1f} real tokens/s", file=sys.stderr, flush=True)
+
+    seed.step(rows)  # warms up
+    take_seed_rate()
+    found = []
+    for precision in arguments.precisions.split(","):
+        found.append(in_its_own_process(precision))
+        take_seed_rate()
+        print(found[-1], file=sys.stderr, flush=True)
+    seed_s = found[0].real_tokens / statistics.median(seed_rates)
+    print(
+        json.dumps(
+            {
+                "benchmark": "whole_log",
+                "base": arguments.base,
+                "epochs": arguments.epochs,
+                "lr": arguments.lr,
+                "machine": machine(),
+                "threads": torch.get_num_threads(),
+                "versions": versions(),
+                "seed_recipe": {
+                    "real_tokens_per_s": [round(rate, 2) for rate in seed_rates],
+                    "steps_s": round(seed_s),
+                },
+                "runs": [asdict(one) for one in found],
+                "times_as_fast": [round(seed_s / one.wall_s, 1) for one in found],
+                "loss_to_first": [round(one.loss / found[0].loss - 1, 5) for one in found],
+                "loss_by_fp32_to_first": [
+                    round(one.loss_by_fp32 / found[0].loss_by_fp32 - 1, 5) for one in found
+                ],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
