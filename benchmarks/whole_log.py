@@ -12,7 +12,7 @@ shares inside attention stay in FP32.
 
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 3
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 1 \
-        --precisions fp32,int8,bf16-rounded
+        --precisions fp32,int8,bf16-rounded --no-seed-recipe
 
 The last line is one JSON document.
 """
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,23 @@ def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     return sum(x.loss_sum for x in tallies) / sum(x.trained_tokens for x in tallies)
 
 
+def seed_rate(arguments: argparse.Namespace) -> Callable[[], float]:
+    """The seed recipe, warmed up; calling it gives its rate now, in real tokens a second."""
+    base = find_base(arguments.base)
+    rows = token_rows(arguments.data, load_chat(base), SEED_ROWS)
+    recipe = seed_recipe(base, SEED_ROWS)
+
+    def measured() -> float:
+        start = time.perf_counter()
+        recipe.step(rows)
+        rate = sum(len(row.ids) for row in rows) / (time.perf_counter() - start)
+        print(f"seed recipe: {rate:.1f} real tokens/s", file=sys.stderr, flush=True)
+        return rate
+
+    measured()
+    return measured
+
+
 def in_its_own_process(precision: str) -> Measured:
     """So that its peak of memory is its own."""
     words = [sys.executable, __file__, *sys.argv[1:], "--only", precision]
@@ -165,30 +182,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--lr", type=float, default=TrainSettings().lr)
     parser.add_argument("--precisions", default="auto")
+    parser.add_argument("--seed-recipe", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
         print(json.dumps(asdict(run(arguments.only, arguments))))
         return
-    base = find_base(arguments.base)
-    rows = token_rows(arguments.data, load_chat(base), SEED_ROWS)
-    seed = seed_recipe(base, SEED_ROWS)
-    seed_rates: list[float] = []
-
-    def take_seed_rate() -> None:
-        start = time.perf_counter()
-        seed.step(rows)
-        seed_rates.append(sum(len(row.ids) for row in rows) / (time.perf_counter() - start))
-        print(f"seed recipe: {seed_rates[-1]:.1f} real tokens/s", file=sys.stderr, flush=True)
-
-    seed.step(rows)  # warms up
-    take_seed_rate()
+    rate_of_seed = seed_rate(arguments) if arguments.seed_recipe else None
+    seed_rates = [rate_of_seed()] if rate_of_seed else []
     found = []
     for precision in arguments.precisions.split(","):
         found.append(in_its_own_process(precision))
-        take_seed_rate()
         print(found[-1], file=sys.stderr, flush=True)
-    seed_s = found[0].real_tokens / statistics.median(seed_rates)
+        seed_rates += [rate_of_seed()] if rate_of_seed else []
+    seed_s = found[0].real_tokens / statistics.median(seed_rates) if seed_rates else None
     print(
         json.dumps(
             {
@@ -201,10 +208,10 @@ def main() -> None:
                 "versions": versions(),
                 "seed_recipe": {
                     "real_tokens_per_s": [round(rate, 2) for rate in seed_rates],
-                    "steps_s": round(seed_s),
+                    "steps_s": seed_s and round(seed_s),
                 },
                 "runs": [asdict(one) for one in found],
-                "times_as_fast": [round(seed_s / one.wall_s, 1) for one in found],
+                "times_as_fast": [round(seed_s / one.wall_s, 1) for one in found if seed_s],
                 "loss_to_first": [round(one.loss / found[0].loss - 1, 5) for one in found],
                 "loss_by_fp32_to_first": [
                     round(one.loss_by_fp32 / found[0].loss_by_fp32 - 1, 5) for one in found
