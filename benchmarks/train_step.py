@@ -5,12 +5,14 @@ take turns on the same rows, so a ratio holds while the machine's speed drifts, 
 number does not. Real tokens are those of the rows: padding counts nothing, and a prefix that two
 rows share counts twice although the fast engine computes it once. `seed` is what the forerunner
 ran, without its trainer's own overhead: FP32, every row padded to 2,048 tokens, loss on every
-position; it sees a part of the rows, for its rate does not depend on them. `trl` runs in its own
+position. A padded row costs it the same whatever it holds, so it is given one of the rows, and its
+rate is the mean length of all of them over that time. The rows are spread evenly over the lengths of
+the training split. `trl` runs in its own
 environment (--peer PYTHON), one process a variant, by its own collator and `training_step`.
 The share of the machine's limit is the time that the real tokens' products alone would take at the
 rate of one large product, measured here, over the time of the step: 4 operations a frozen weight
 and token, the output layer's only where an answer stands, attention left out. The limit is FP32's,
-but that of the INT8 kernel for the layers of `fast int8` (its output layer stays in FP32).
+but that of INT8 for the layers of `fast int8`, and for its output layer where the kernel is used.
 
     venv/bin/python benchmarks/train_step.py [--data FOLDER] [--repetitions N] [--peer PYTHON]
     venv/bin/python benchmarks/train_step.py --shape Qwen/Qwen2.5-Coder-7B-Instruct --layers 2
@@ -53,24 +55,27 @@ Step = Callable[[Sequence[TokenRow]], float]
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train: how many of the rows it is given, and the step itself."""
+    """One way to train: the step itself, and whether every row costs it the same."""
 
-    rows: int
     step: Step
+    padded: bool = False
 
 
 def token_rows(data: Path, chat: Chat, count: int) -> list[TokenRow]:
-    """The first rows of the training split that are no longer than the seed recipe's."""
+    """Rows of the training split, spread evenly over their lengths up to the seed recipe's."""
     rows: list[TokenRow] = []
     for example in read_examples(data / "train.jsonl"):
         encoded = chat.encode(example.messages, trains_end=example.trains_end)
         row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
         if row.trained_tokens and len(row.ids) <= PADDED_TOKENS:
             rows.append(row)
-    return rows[:count]
+    rows.sort(key=lambda row: len(row.ids))
+    # The middle of each of so many equal parts, and of all where there are fewer.
+    count = min(count, len(rows))
+    return [rows[(2 * part + 1) * len(rows) // (2 * count)] for part in range(count)]
 
 
-def seed_recipe(base: BaseModel, rows: int) -> Recipe:
+def seed_recipe(base: BaseModel) -> Recipe:
     """The forerunner's step: padded to the full length, every position trained, FP32."""
     from peft import LoraConfig, get_peft_model
 
@@ -95,10 +100,10 @@ def seed_recipe(base: BaseModel, rows: int) -> Recipe:
         model.zero_grad(set_to_none=True)
         return float(loss.detach())
 
-    return Recipe(rows, step)
+    return Recipe(step, padded=True)
 
 
-def own_recipe(base: BaseModel, rows: int, **changes: object) -> Recipe:
+def own_recipe(base: BaseModel, **changes: object) -> Recipe:
     """This project's own engine, in micro-batches as a run has them."""
     settings = replace(TrainSettings(accumulation=8), **changes)  # type: ignore[arg-type]
     engine = open_engine(base, settings)
@@ -113,10 +118,10 @@ def own_recipe(base: BaseModel, rows: int, **changes: object) -> Recipe:
             parameter.grad = None
         return losses / trained
 
-    return Recipe(rows, step)
+    return Recipe(step)
 
 
-def trl_recipe(peer: str, base: BaseModel, rows: int, variant: str) -> Recipe:
+def trl_recipe(peer: str, base: BaseModel, variant: str) -> Recipe:
     """TRL in its own process, two rows a micro-batch; it waits while others are measured."""
     script = Path(__file__).parent / "peers" / "trl_step.py"
     command = [peer, str(script), "--model", str(base.folder), "--variant", variant]
@@ -141,21 +146,20 @@ def trl_recipe(peer: str, base: BaseModel, rows: int, variant: str) -> Recipe:
             losses.append(json.loads(process.stdout.readline())["loss"])
         return statistics.fmean(losses)
 
-    return Recipe(rows, step)
+    return Recipe(step)
 
 
 def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> dict[str, Recipe]:
     """All that can run on this machine."""
-    few, many = arguments.slow_rows, arguments.rows
-    found = {"seed": seed_recipe(base, few)}
+    found = {"seed": seed_recipe(base)}
     if arguments.peer:
         for variant in arguments.variants.split(","):
-            found[f"trl {variant}"] = trl_recipe(arguments.peer, base, few, variant)
+            found[f"trl {variant}"] = trl_recipe(arguments.peer, base, variant)
     if arguments.hf:
-        found["hf fp32"] = own_recipe(base, few, engine="hf", precision="fp32")
+        found["hf fp32"] = own_recipe(base, engine="hf", precision="fp32")
     fast = {"engine": "fast", "compiled": arguments.compiled}
     for precision in arguments.precisions.split(","):
-        found[f"fast {precision}"] = own_recipe(base, many, precision=precision, **fast)
+        found[f"fast {precision}"] = own_recipe(base, precision=precision, **fast)
     return found
 
 
@@ -167,10 +171,11 @@ def measured(
     losses: dict[str, float] = {}
     for repetition in range(repetitions + 1):
         for name, recipe in recipes.items():
-            given = rows[: recipe.rows]
+            given = rows[:1] if recipe.padded else rows
             start = time.perf_counter()
             losses[name] = recipe.step(given)
-            rate = sum(len(row.ids) for row in given) / (time.perf_counter() - start)
+            row_s = (time.perf_counter() - start) / len(given)
+            rate = sum(len(row.ids) for row in rows) / len(rows) / row_s
             if repetition:  # the first round warms up
                 rates[name].append(rate)
             warm = "" if repetition else " (warming up)"
@@ -185,8 +190,7 @@ def main() -> None:
     parser.add_argument("--shape", help="a known model's shape with random weights, not a base")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("build/shape"))
-    parser.add_argument("--rows", type=int, default=8, help="rows of the fast engine's step")
-    parser.add_argument("--slow-rows", type=int, default=2, help="rows of the others' step")
+    parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--precisions", default="fp32,int8")
     parser.add_argument("--variants", default="as-it-comes,best")
@@ -195,7 +199,7 @@ def main() -> None:
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     small = find_base(arguments.base)
-    rows = token_rows(arguments.data, load_chat(small), max(arguments.rows, arguments.slow_rows))
+    rows = token_rows(arguments.data, load_chat(small), arguments.rows)
     base = small
     if arguments.shape:
         base = write_shape(arguments.shape, arguments.folder, layers=arguments.layers)
@@ -208,10 +212,10 @@ def main() -> None:
 
     def limit_s(name: str) -> float:
         """The least time of a real token by the products alone."""
-        layers_rate = narrow if name == "fast int8" else limit.fp32
-        return 4.0 * (
-            weights / layers_rate + trained * shape.vocabulary * shape.hidden / limit.fp32
-        )
+        is_narrow = name == "fast int8"
+        layers_rate = narrow if is_narrow else limit.fp32
+        head_rate = limit.kernel if is_narrow and limit.kernel else limit.fp32
+        return 4.0 * (weights / layers_rate + trained * shape.vocabulary * shape.hidden / head_rate)
 
     result = {
         "benchmark": "train_step",

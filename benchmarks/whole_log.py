@@ -2,8 +2,9 @@
 
 Caveats first. The time is that of `train` from its start to the final model: load, forecast,
 steps, validations, checkpoints. Beside it stands the time that the seed recipe needs for the same
-real tokens by its rate here, measured before and after each run on two rows in turns with it; its
-trainer's own overhead and its validations are left out, which favours it. One precision after the
+rows as often by its time a row, measured before and after each run (every row is padded to 2,048
+tokens, so all cost the same); its trainer's own overhead and validations are left out, which
+favours it. One precision after the
 other has the same rows, order, seeds and steps. The final loss is given twice: as the run measured
 it, in its own arithmetic, and of the same adapter by the fast engine in FP32.
 `bf16-rounded` is for processors without BF16 units: weights and activations are rounded to BF16 as
@@ -48,7 +49,6 @@ from journeyman.train.prefixes import division
 from journeyman.train.rows import read_rows
 from journeyman.train.stage import train
 
-SEED_ROWS = 2
 ROUNDED = "bf16-rounded"
 
 
@@ -60,6 +60,7 @@ class Measured:
     wall_s: float
     steps_s: float
     steps: int
+    rows: int
     real_tokens: int
     peak_rss_bytes: int
     loss_of_the_base: float
@@ -117,6 +118,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
             lr=arguments.lr,
             precision="bf16" if precision == ROUNDED else precision,  # type: ignore[arg-type]
         )
+        chat = load_chat(find_base(arguments.base))
         start = time.perf_counter()
         trained = train(settings, say)
         wall_s = time.perf_counter() - start
@@ -128,6 +130,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
             wall_s=round(wall_s, 1),
             steps_s=round(trained.seconds, 1),
             steps=trained.steps,
+            rows=len(read_rows(settings.data_dir / "train.jsonl", chat, max_tokens=2048).used),
             real_tokens=trained.tokens,
             peak_rss_bytes=peak_bytes,
             loss_of_the_base=round(trained.val_loss_base, 6),
@@ -151,18 +154,18 @@ def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     return sum(x.loss_sum for x in tallies) / sum(x.trained_tokens for x in tallies)
 
 
-def seed_rate(arguments: argparse.Namespace) -> Callable[[], float]:
-    """The seed recipe, warmed up; calling it gives its rate now, in real tokens a second."""
+def seed_seconds(arguments: argparse.Namespace) -> Callable[[], float]:
+    """The seed recipe, warmed up; calling it gives its seconds a row now."""
     base = find_base(arguments.base)
-    rows = token_rows(arguments.data, load_chat(base), SEED_ROWS)
-    recipe = seed_recipe(base, SEED_ROWS)
+    rows = token_rows(arguments.data, load_chat(base), 1)
+    recipe = seed_recipe(base)
 
     def measured() -> float:
         start = time.perf_counter()
         recipe.step(rows)
-        rate = sum(len(row.ids) for row in rows) / (time.perf_counter() - start)
-        print(f"seed recipe: {rate:.1f} real tokens/s", file=sys.stderr, flush=True)
-        return rate
+        seconds = time.perf_counter() - start
+        print(f"seed recipe: {seconds:.1f} s a row", file=sys.stderr, flush=True)
+        return seconds
 
     measured()
     return measured
@@ -188,14 +191,14 @@ def main() -> None:
     if arguments.only:
         print(json.dumps(asdict(run(arguments.only, arguments))))
         return
-    rate_of_seed = seed_rate(arguments) if arguments.seed_recipe else None
-    seed_rates = [rate_of_seed()] if rate_of_seed else []
+    of_seed = seed_seconds(arguments) if arguments.seed_recipe else None
+    row_s = [of_seed()] if of_seed else []
     found = []
     for precision in arguments.precisions.split(","):
         found.append(in_its_own_process(precision))
         print(found[-1], file=sys.stderr, flush=True)
-        seed_rates += [rate_of_seed()] if rate_of_seed else []
-    seed_s = found[0].real_tokens / statistics.median(seed_rates) if seed_rates else None
+        row_s += [of_seed()] if of_seed else []
+    seed_s = arguments.epochs * found[0].rows * statistics.median(row_s) if row_s else None
     print(
         json.dumps(
             {
@@ -207,7 +210,8 @@ def main() -> None:
                 "threads": torch.get_num_threads(),
                 "versions": versions(),
                 "seed_recipe": {
-                    "real_tokens_per_s": [round(rate, 2) for rate in seed_rates],
+                    "row_s": [round(seconds, 2) for seconds in row_s],
+                    "real_tokens_per_s": seed_s and round(found[0].real_tokens / seed_s, 2),
                     "steps_s": seed_s and round(seed_s),
                 },
                 "runs": [asdict(one) for one in found],
