@@ -6,9 +6,9 @@ number does not. Real tokens are those of the rows: padding counts nothing, and 
 rows share counts twice although the fast engine computes it once. `seed` is what the forerunner
 ran, without its trainer's own overhead: FP32, every row padded to 2,048 tokens, loss on every
 position. A padded row costs it the same whatever it holds, so it is given one of the rows, and its
-rate is the mean length of all of them over that time. The rows are spread evenly over the lengths of
-the training split. `trl` runs in its own
-environment (--peer PYTHON), one process a variant, by its own collator and `training_step`.
+rate is the mean length of all of them over that time. The rows are spread evenly over the lengths
+of the training split. `trl` runs in its own environment (--peer PYTHON), one process a variant, by
+its own collator and `training_step`, two rows a micro-batch.
 The share of the machine's limit is the time that the real tokens' products alone would take at the
 rate of one large product, measured here, over the time of the step: 4 operations a frozen weight
 and token, the output layer's only where an answer stands, attention left out. The limit is FP32's,
