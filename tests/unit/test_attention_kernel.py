@@ -7,11 +7,7 @@ import torch
 from torch import Tensor
 
 from journeyman.kernels.attention import AttentionKernel, Span, find_attention
-from journeyman.runs import processor_flags
 
-pytestmark = pytest.mark.skipif(
-    not {"avx2", "fma"} <= set(processor_flags()), reason="this processor has no AVX2 and FMA"
-)
 ROW = ((0, 301, 301),)
 TREE = (
     (0, 97, 260),
@@ -28,7 +24,8 @@ EDGES = ((0, 48, 48), (48, 144, 144), (144, 240, 433), (240, 241, 433), (241, 43
 @pytest.fixture(scope="module")
 def kernel() -> AttentionKernel:
     found = find_attention()
-    assert found is not None
+    if found is None:
+        pytest.skip("no AVX2 and FMA, or no C++ compiler")
     return found
 
 
