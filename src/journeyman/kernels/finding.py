@@ -1,8 +1,10 @@
 """A kernel of this package, ready to use, or the reason why there is none."""
 
 import ctypes
+import functools
 import platform
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from journeyman.errors import MachineError
@@ -35,21 +37,32 @@ def found_kernel(
         cannot(f"this processor has no {' and no '.join(missing or needed).upper()}")
         return None
     try:
-        kernel = loaded(_library(name, report))
+        library = _library(built_library(name, report))
     except MachineError as error:
         cannot(f"{error.message}; {error.hint}")
         return None
-    if not is_right(kernel):
+    kernel = loaded(library)
+    if not _is_right(library, is_right, kernel):
         cannot("it computed wrongly on this machine")
         return None
     return kernel
 
 
-def _library(name: str, report: Reporter) -> ctypes.CDLL:
+# Libraries that were tried in this process, with what the trial said: it takes a tenth of a second.
+_TRIED: dict[ctypes.CDLL, bool] = {}
+
+
+def _is_right(library: ctypes.CDLL, is_right: Callable[[Kernel], bool], kernel: Kernel) -> bool:
+    if library not in _TRIED:
+        _TRIED[library] = is_right(kernel)
+    return _TRIED[library]
+
+
+@functools.cache
+def _library(path: Path) -> ctypes.CDLL:
     # torch first: the library then finds its thread pool and needs none of its own.
     import torch  # noqa: F401
 
-    path = built_library(name, report)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
