@@ -55,17 +55,24 @@ class AdaptedProduct:
 
     def forward(self, states: Tensor, dropout: Dropout | None) -> tuple[Tensor, Passed]:
         """(T, K) to (T, N), and what the backward needs. dropout: None where nothing is dropped."""
-        product = self.product.forward(states)
         if not self._leaves:
-            return product, Passed()
+            return self.product.forward(states), Passed()
         kept = None if dropout is None else _kept(states, dropout)
         share = dropout.share if dropout else 0.0
         given = states if kept is None else self._do.dropped(states, kept, share)
         reduced = given @ self._firsts(given.dtype).t()
+        if states.dtype is torch.bfloat16:
+            # Added to a product in BF16, most of an adapter would be rounded away.
+            onto = self._added(reduced.new_zeros((len(states), self.product.out_size)), reduced)
+            return self.product.forward(states, onto), Passed(reduced, kept)
+        return self._added(self.product.forward(states), reduced), Passed(reduced, kept)
+
+    def _added(self, onto: Tensor, reduced: Tensor) -> Tensor:
+        """What the adapters give, added in place. onto: (T, N). reduced: (T, r of all leaves)."""
         for leaf, part in zip(self._leaves, self._parts(reduced), strict=True):
             second = leaf.second.to(part.dtype)
-            product[:, leaf.columns].addmm_(part, second.t(), alpha=self._scaling)
-        return product, Passed(reduced, kept)
+            onto[:, leaf.columns].addmm_(part, second.t(), alpha=self._scaling)
+        return onto
 
     def backward(
         self,

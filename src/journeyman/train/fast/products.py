@@ -28,8 +28,12 @@ class Product(Protocol):
 
     out_size: int
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(T, K) to (T, N), of the dtype of the states."""
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(T, K) to (T, N), of the dtype of the states.
+
+        onto: (T, N) of that dtype, added before the only rounding and used up. A change smaller
+        than half a step of BF16 would be lost if it were added to a product that is rounded.
+        """
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """(T, N) to (T, K), of the dtype of the gradient."""
@@ -46,9 +50,14 @@ class WideProduct:
         self._bias = None if bias is None else bias.to(weight.dtype)
         self.out_size = weight.shape[0]
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
-        return functional.linear(states.to(self._weight.dtype), self._weight, self._bias)
+        given = states.to(self._weight.dtype)
+        if onto is None:
+            return functional.linear(given, self._weight, self._bias)
+        onto.addmm_(given, self._weight.t())
+        # After and not before: beside a bias the rest would be rounded away.
+        return onto if self._bias is None else onto.add_(self._bias)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product."""
@@ -72,7 +81,7 @@ class WidenedProduct:
         self.out_size = weight.shape[0]
         self._step = max(1, _BLOCK_VALUES // weight.shape[1])
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
         wide = states.float()
         product = wide.new_empty((len(wide), self.out_size))
@@ -83,7 +92,7 @@ class WidenedProduct:
             product.mul_(self._scale)
         if self._bias is not None:
             product.add_(self._bias)
-        return product.to(states.dtype)
+        return _onto(product, onto, states.dtype)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product."""
@@ -128,12 +137,15 @@ class Int8Product:
         self._do = elementwise
         self.out_size = weight.shape[0]
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
         rows, row_scale = self._do.quantised_rows(states)
         product = torch._int_mm(rows, self._weight.t())
-        found: Tensor = self._do.rescaled(product, row_scale, self._scale, states.dtype)
-        return found if self._bias is None else found.add_(self._bias.to(found.dtype))
+        dtype = states.dtype if onto is None else torch.float32
+        found: Tensor = self._do.rescaled(product, row_scale, self._scale, dtype)
+        if self._bias is not None:
+            found.add_(self._bias.to(dtype))
+        return _onto(found, onto, states.dtype)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product. The scales of the channels go into the gradient before it is rounded."""
@@ -159,10 +171,12 @@ class KernelProduct:
         self._kernel = kernel
         self.out_size = weight.shape[0]
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
         found = self._kernel.forward(states.float(), self._weight, self._scale)
-        return (found if self._bias is None else found.add_(self._bias)).to(states.dtype)
+        if self._bias is not None:
+            found.add_(self._bias)
+        return _onto(found, onto, states.dtype)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product."""
@@ -182,9 +196,9 @@ class MixedProduct:
         self._backward = backward
         self.out_size = forward.out_size
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
-        return self._forward.forward(states)
+        return self._forward.forward(states, onto)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product."""
@@ -247,6 +261,11 @@ def _product(
         assert kernel is not None
         return KernelProduct(weight, scale, bias, kernel)
     return Int8Product(weight, scale, bias, elementwise)
+
+
+def _onto(product: Tensor, onto: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """The sum in the product's own width, rounded once."""
+    return (product if onto is None else product.add_(onto)).to(dtype)
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:
