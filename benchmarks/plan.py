@@ -15,7 +15,6 @@ The last line is one JSON document.
 import argparse
 import dataclasses
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from journeyman.events import Event, ProgressEnded
 from journeyman.runs import machine, versions
 from journeyman.settings import TrainSettings
 from journeyman.train.config_file import RECOMMENDED
+from journeyman.train.memory import peak_rss_bytes
 
 GOAL = 0.15
 SETTINGS: dict[str, dict[str, object]] = {
@@ -76,7 +76,7 @@ def one(name: str, arguments: argparse.Namespace) -> dict[str, object]:
 
         trained = train(settings, heard)
         taken_s = clock() - probed[-1]
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak_bytes = peak_rss_bytes()
         after = plan(settings, clock=clock)
     assert before.hours is not None
     assert after.hours is not None

@@ -22,7 +22,6 @@ The last line is one JSON document.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -46,6 +45,7 @@ from journeyman.train.adapter_files import initialise
 from journeyman.train.arithmetic import measured_rates
 from journeyman.train.engines import open_engine
 from journeyman.train.fast.shape import shape_of
+from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.prefixes import division
 from journeyman.train.rows import TokenRow
 
@@ -241,7 +241,7 @@ def main() -> None:
         },
         "repetitions": arguments.repetitions,
         "losses": {name: round(loss, 4) for name, loss in losses.items()},
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_rss_bytes": peak_rss_bytes(),
     }
     print(json.dumps(result))
 

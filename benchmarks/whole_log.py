@@ -20,7 +20,6 @@ The last line is one JSON document.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -45,6 +44,7 @@ from journeyman.train import engines
 from journeyman.train.adapter_files import copy_into, read_weights
 from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.fast.products import Arithmetic
+from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.prefixes import division
 from journeyman.train.rows import read_rows
 from journeyman.train.stage import train
@@ -122,7 +122,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
         start = time.perf_counter()
         trained = train(settings, say)
         wall_s = time.perf_counter() - start
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak_bytes = peak_rss_bytes()
         assert trained.val_loss_base is not None
         assert trained.val_loss_final is not None
         return Measured(

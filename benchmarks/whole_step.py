@@ -30,6 +30,7 @@ from journeyman.runs import machine, versions
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
 from journeyman.train.engines import open_engine
+from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.plan.resources import memory_room
 from journeyman.train.plan.room import footprint_of
@@ -61,12 +62,6 @@ def random_rows(count: int, tokens: int, vocabulary: int) -> list[TokenRow]:
     return [TokenRow(str(number), tuple(ids), trained) for number, ids in enumerate(drawn)]
 
 
-def peak_bytes() -> int:
-    """VmHWM: what this process held at the most, since it was started."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-
-
 def step(base: BaseModel, settings: TrainSettings, rows: Sequence[TokenRow]) -> dict[str, object]:
     """Load, all micro-batches, the update; seconds and peaks of each."""
     started = time.perf_counter()
@@ -75,7 +70,7 @@ def step(base: BaseModel, settings: TrainSettings, rows: Sequence[TokenRow]) -> 
     initialise(engine.parameters(), seed=1)
     found: dict[str, object] = {
         "load_s": round(time.perf_counter() - started, 1),
-        "peak_after_load_bytes": peak_bytes(),
+        "peak_after_load_bytes": peak_rss_bytes(),
     }
     batches, loss, trained = [], 0.0, 0
     weight = 1 / sum(row.trained_tokens for row in rows)
@@ -98,8 +93,8 @@ def step(base: BaseModel, settings: TrainSettings, rows: Sequence[TokenRow]) -> 
         "real_tokens_per_s": round(sum(len(row.ids) for row in rows) / steps_s, 2),
         "loss": round(loss / trained, 4),
         "gradient_norm": round(norm, 4),
-        "peak_rss_bytes": peak_bytes(),
-        "peak_rss_gib": round(peak_bytes() / 2**30, 2),
+        "peak_rss_bytes": peak_rss_bytes(),
+        "peak_rss_gib": round(peak_rss_bytes() / 2**30, 2),
     }
 
 

@@ -11,8 +11,8 @@ from msgspec import Struct
 from journeyman.events import Caution
 from journeyman.files import write_json
 from journeyman.train.fit import Fit
-from journeyman.train.memory import kills_for_memory
-from journeyman.train.plan.resources import PROC, memory_room
+from journeyman.train.memory import PROC, kills_for_memory
+from journeyman.train.plan.resources import memory_room
 from journeyman.train.status import Status, read_status
 
 START = "start.json"

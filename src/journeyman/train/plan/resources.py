@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-PROC = Path("/proc")
+from journeyman.train.memory import PROC, status_bytes
+
 CGROUPS = Path("/sys/fs/cgroup")
 # Version 1 writes a huge number where there is no limit.
 _NO_LIMIT_BYTES = 2**60
@@ -111,11 +112,7 @@ def peak_growth_bytes(act: Callable[[], object], *, proc: Path = PROC) -> int | 
         (proc / "self" / "clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return None
-    before = _status_bytes(proc, "VmRSS")
+    before = status_bytes("VmRSS", proc=proc)
     act()
-    return max(0, _status_bytes(proc, "VmHWM") - before)
-
-
-def _status_bytes(proc: Path, name: str) -> int:
-    lines = (proc / "self" / "status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+    peak = status_bytes("VmHWM", proc=proc)
+    return None if before is None or peak is None else max(0, peak - before)
