@@ -10,6 +10,7 @@ from journeyman.model.machine import BF16_FLAGS
 from journeyman.runs import processor_flags
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import Rates, choose
+from journeyman.train.fast import memory
 from journeyman.train.fast.elementwise import Elementwise
 from journeyman.train.fast.memory import Keeping, fitting_run, keeping_of, weight_bytes
 from journeyman.train.fast.products import Arithmetic, frozen_product
@@ -119,3 +120,22 @@ def test_no_file_stays_mapped_after_a_weight_was_read(tmp_path: Path) -> None:
     weight = FolderWeights(base.folder).tensor("model.norm.weight")
     assert len(weight) == 64
     assert str(base.folder) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+
+def test_memory_is_spared_where_twice_the_tokens_would_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = shape_of(CODER_HALF_B)
+    settings = TrainSettings(micro_batch_tokens=2048, max_tokens=1024)
+    plenty = Room(2**50, 2**40, "the machine's memory")
+    keeping = keeping_of(shape, WIDE, settings, plenty)
+    a_token = keeping.layers * keeping.kept_bytes + keeping.working_bytes
+
+    def spared(tokens: int) -> bool:
+        beside = plenty.available_bytes - keeping.room_bytes
+        room = Room(2**50, int(beside + tokens * a_token), "the machine's memory")
+        monkeypatch.setattr(memory, "room_on", lambda _: room)
+        return memory.has_twice_the_room(CODER_HALF_B, WIDE, settings)
+
+    assert spared(4096 + 64)
+    assert not spared(4096 - 64)

@@ -1,5 +1,7 @@
 """The engine of a run: which one, and how it shall compute."""
 
+from typing import Any
+
 import torch
 
 from journeyman.events import Note, Reporter, ignore
@@ -7,9 +9,20 @@ from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.devices import CPU
 from journeyman.train.engine import TrainingEngine
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def spares_memory(config: Any, settings: TrainSettings) -> bool:
+    """Whether a run with these settings can have memory beyond its need; asked before it loads."""
+    if settings.engine != "fast" or settings.device != CPU:
+        return False
+    from journeyman.train.fast.memory import has_twice_the_room
+
+    arithmetic = arithmetic_of(settings.precision, device=settings.device)
+    return has_twice_the_room(config, arithmetic, settings)
 
 
 def open_engine(

@@ -1,9 +1,11 @@
 """The other processes of a run: they compute what process 0 writes down, and write nothing."""
 
 from journeyman.events import ignore
+from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
-from journeyman.train.engines import open_engine
+from journeyman.train.engines import open_engine, spares_memory
 from journeyman.train.fitting import Fitter
+from journeyman.train.heap import freed_memory_kept
 from journeyman.train.heartbeat import Heartbeat
 from journeyman.train.loop import Job, Trainer
 from journeyman.train.optimizer import Optimizer
@@ -28,7 +30,11 @@ class Silence(Heartbeat):
 def follow_job(job: Job, base: BaseModel, group: Group) -> None:
     """Take this process's share of all steps that are left. Raises what ends the run early."""
     settings = job.settings
-    with StopRequest(patient=False) as stop, using_threads(settings.threads):
+    with (
+        StopRequest(patient=False) as stop,
+        using_threads(settings.threads),
+        freed_memory_kept(spares_memory(read_config(base.folder), settings)),
+    ):
         engine = open_engine(base, settings, ignore)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         fitter = Fitter(engine, allowed=settings.fit, adopted=lambda _: None, report=ignore)

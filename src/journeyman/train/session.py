@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from journeyman.errors import IntegrityError, Interrupted, MachineError
 from journeyman.events import Caution, Note, Reporter
+from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import Device
 from journeyman.train.adapter_files import copy_into, initialise, read_weights
@@ -15,9 +16,10 @@ from journeyman.train.checkpoints import GRADIENTS, OPTIMIZER, Found
 from journeyman.train.curves import Curves
 from journeyman.train.devices import CPU, CUDA, gpu_name, gpu_peak_bytes
 from journeyman.train.engine import TrainingEngine
-from journeyman.train.engines import open_engine
+from journeyman.train.engines import open_engine, spares_memory
 from journeyman.train.fit import next_smaller
 from journeyman.train.fitting import Fitter, OutOfMemory, is_out_of_memory, out_of_memory
+from journeyman.train.heap import freed_memory_kept
 from journeyman.train.heartbeat import Heartbeat, heartbeat
 from journeyman.train.identity import Change, Identity
 from journeyman.train.loop import Job, Trainer
@@ -54,6 +56,7 @@ def run_job(
         heartbeat(settings.output_dir, report, process_count=group.size) as beating,
         StopRequest(patient=False) as stop,
         using_threads(settings.threads) as threads,
+        freed_memory_kept(spares_memory(read_config(base.folder), settings)),
     ):
         if settings.device == CPU:
             report(Note(f"threads: {threads}"))

@@ -138,6 +138,15 @@ def footprint_of(
     return Footprint(weight_bytes(shape, arithmetic), keeping, room)
 
 
+def has_twice_the_room(config: Any, arithmetic: Arithmetic, settings: TrainSettings) -> bool:
+    """Whether micro-batches of twice the size would need no layer to run again.
+
+    Then memory may be spent for time. Asked before the weights are loaded.
+    """
+    keeping = footprint_of(config, arithmetic, settings, room_on(settings.device)).keeping
+    return keeping.recomputed_layers(2 * _most_tokens(settings)) == 0
+
+
 def fitting_run(
     shape: Shape, arithmetic: Arithmetic, settings: TrainSettings, report: Reporter = ignore
 ) -> Keeping:

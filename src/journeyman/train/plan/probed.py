@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from journeyman.events import Note, Progress, ProgressEnded, Reporter
 from journeyman.train.devices import CUDA
+from journeyman.train.engines import spares_memory
 from journeyman.train.fast.memory import Footprint
+from journeyman.train.heap import freed_memory_kept
 from journeyman.train.plan.alternatives import cheaper
 from journeyman.train.plan.described import Described
 from journeyman.train.plan.engines import product_dtype
@@ -109,15 +111,16 @@ def probe(
     depths = depths_for(
         shape, element_bytes=ELEMENT_BYTES[settings.precision], rate=rate, tokens=longest
     )
-    measured = measure(
-        base.config,
-        shape,
-        settings,
-        batches,
-        depths=depths,
-        padded=is_padded(run.settings),
-        clock=clock,
-    )
+    with freed_memory_kept(spares_memory(base.config, settings)):
+        measured = measure(
+            base.config,
+            shape,
+            settings,
+            batches,
+            depths=depths,
+            padded=is_padded(run.settings),
+            clock=clock,
+        )
     report(Progress(TASK, 2, 3, detail="disk"))
     adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
     writing = Writing(
