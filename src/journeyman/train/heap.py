@@ -1,7 +1,8 @@
 """Freed memory kept by the allocator for the next micro-batch, in place of fetched anew.
 
 By default glibc gives every array above 32 MiB back to the system once it is freed, and the next
-one of its size costs a page fault for each of its pages: 8 % of the processor time of a step (`docs/experiments.md`).
+one of its size costs a page fault for each of its pages: 8 % of the processor time of a step
+(`docs/experiments.md`).
 """
 
 import contextlib
