@@ -11,8 +11,8 @@ of the training split. `trl` runs in its own environment (--peer PYTHON), one pr
 its own collator and `training_step`, two rows a micro-batch.
 The share of the machine's limit is the time that the real tokens' products alone would take at the
 rate of one large product, measured here, over the time of the step: 4 operations a frozen weight
-and token, the output layer's only where an answer stands, attention left out. The limit is FP32's,
-but that of INT8 for the layers of `fast int8`, and for its output layer where the kernel is used.
+and token, the output layer's only where an answer stands, attention left out. Each recipe is held
+against the rate of the arithmetic it multiplies in, TRL against BF16 where the processor has it.
 
     venv/bin/python benchmarks/train_step.py [--data FOLDER] [--repetitions N] [--peer PYTHON]
     venv/bin/python benchmarks/train_step.py --shape Qwen/Qwen2.5-Coder-7B-Instruct --layers 2
@@ -42,7 +42,7 @@ from journeyman.records import BaseModel
 from journeyman.runs import machine, processor_flags, versions
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
-from journeyman.train.arithmetic import measured_rates
+from journeyman.train.arithmetic import Rates, measured_rates
 from journeyman.train.engines import open_engine
 from journeyman.train.fast.shape import shape_of
 from journeyman.train.memory import peak_rss_bytes
@@ -183,6 +183,19 @@ def measured(
     return rates, losses
 
 
+def product_rates_of(name: str, limit: Rates) -> tuple[float, float, float]:
+    """Operations a second of a recipe's layers, forward and backward, and of its output layer."""
+    bf16 = limit.bf16 or limit.fp32
+    int8 = max(limit.int8 or 0.0, limit.kernel or 0.0, limit.fp32)
+    if name == "fast int8":
+        return int8, int8, limit.kernel or bf16
+    if name == "fast mixed":
+        return bf16, int8, bf16
+    if name == "fast bf16" or name.startswith("trl"):
+        return bf16, bf16, bf16
+    return limit.fp32, limit.fp32, limit.fp32
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, default=Path("demo/dataset"))
@@ -208,14 +221,12 @@ def main() -> None:
     weights = shape.layer_parameters * shape.layers
     trained = sum(row.trained_tokens for row in rows) / sum(len(row.ids) for row in rows)
     limit = measured_rates(threads=torch.get_num_threads())
-    narrow = max(limit.int8 or 0.0, limit.kernel or 0.0, limit.fp32)
 
     def limit_s(name: str) -> float:
         """The least time of a real token by the products alone."""
-        is_narrow = name == "fast int8"
-        layers_rate = narrow if is_narrow else limit.fp32
-        head_rate = limit.kernel if is_narrow and limit.kernel else limit.fp32
-        return 4.0 * (weights / layers_rate + trained * shape.vocabulary * shape.hidden / head_rate)
+        forward, backward, head = product_rates_of(name, limit)
+        products = 2.0 * weights * (1 / forward + 1 / backward)
+        return products + 4.0 * trained * shape.vocabulary * shape.hidden / head
 
     result = {
         "benchmark": "train_step",
@@ -226,7 +237,12 @@ def main() -> None:
         "versions": versions(),
         "rows": len(rows),
         "real_tokens": sum(len(row.ids) for row in rows),
-        "product_rates": {"fp32": limit.fp32, "bf16": limit.bf16, "int8 kernel": limit.kernel},
+        "product_rates": {
+            "fp32": limit.fp32,
+            "bf16": limit.bf16,
+            "int8": limit.int8,
+            "int8 kernel": limit.kernel,
+        },
         "real_tokens_per_s": {
             name: [round(one, 2) for one in found] for name, found in rates.items()
         },
