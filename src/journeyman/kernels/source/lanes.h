@@ -3,19 +3,45 @@
 
 #include <immintrin.h>
 
+#include <cstdint>
+
 #include "blocks.h"
+
+// A test compiles the AVX-512 form for processors without it, by headers that emulate its instructions.
+#if defined(__AVX512F__) || defined(JOURNEYMAN_EMULATED)
+#define JOURNEYMAN_AVX512 1
+#endif
 
 namespace {
 
-#if defined(__AVX512F__)
+// A bfloat16 in memory: the upper half of a float32.
+struct Brain {
+  std::uint16_t bits;
+};
+
+#if defined(JOURNEYMAN_AVX512)
 
 struct Lanes {
   static constexpr index_t count = 16;
   __m512 value;
 
   static Lanes load(const float* from) { return {_mm512_loadu_ps(from)}; }
+  static Lanes load(const Brain* from) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  }
   static Lanes all(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* to) const { _mm512_storeu_ps(to, value); }
+  // Rounded to the nearest, ties to even; NaN stays NaN.
+  void store(Brain* to) const {
+    const __m512i bits = _mm512_castps_si512(value);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_srli_epi32(
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    const __m512i kept = _mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc0));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(kept));
+  }
 
   friend Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_ps(a.value, b.value)}; }
   friend Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_ps(a.value, b.value)}; }
@@ -48,8 +74,23 @@ struct Lanes {
   __m256 value;
 
   static Lanes load(const float* from) { return {_mm256_loadu_ps(from)}; }
+  static Lanes load(const Brain* from) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
+  }
   static Lanes all(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* to) const { _mm256_storeu_ps(to, value); }
+  // Rounded to the nearest, ties to even; NaN stays NaN.
+  void store(Brain* to) const {
+    const __m256i bits = _mm256_castps_si256(value);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_srli_epi32(
+        _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+    const __m256i kept = _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc0), nan);
+    const __m256i narrow = _mm256_permute4x64_epi64(_mm256_packus_epi32(kept, kept), 0xd8);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(narrow));
+  }
 
   friend Lanes operator+(Lanes a, Lanes b) { return {_mm256_add_ps(a.value, b.value)}; }
   friend Lanes operator-(Lanes a, Lanes b) { return {_mm256_sub_ps(a.value, b.value)}; }
