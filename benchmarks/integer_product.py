@@ -1,10 +1,11 @@
-"""The int8 kernel against float32: rate at real models' shapes, and accuracy; last line JSON.
+"""The int8 kernel against float32 and torch's int8: rate at real models' shapes, and accuracy.
 
 Caveats first. Every repetition runs the four products of a shape in turns, in one process: a ratio
 holds when the machine's speed drifts, and one absolute number does not. Each rate is the
 best of its repetitions, each ratio the median of the repetitions' own. Two operations a
 multiplication; the kernel's time includes the rounding of its activations and the packing of the
-weights, and all four products allocate their result.
+weights, and all products allocate their result. Where the processor has VNNI or AMX, torch's int8
+product takes its turn, with the rounding and scaling around it compiled. The last line is JSON.
 
     venv/bin/python benchmarks/integer_product.py [--repetitions N] [--threads 1 2] [--cpu]
 """
@@ -22,6 +23,9 @@ from torch.nn.functional import linear
 from journeyman.events import Note
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
 from journeyman.runs import machine, versions
+from journeyman.train.fast.elementwise import Elementwise
+from journeyman.train.fast.products import Int8Product
+from journeyman.train.product_rates import INT8_FLAGS, processor_has
 
 # Tokens, inputs and outputs: a 7B model's attention and MLP; SmolLM2-135M's, and its output layer.
 SHAPES = {
@@ -58,6 +62,10 @@ def rates(
         "float32_backward": lambda: dy @ wide,
         "int8_backward": lambda: kernel.backward(dy, weight, scale),
     }
+    if processor_has(INT8_FLAGS):
+        by_torch = Int8Product(weight, scale, None, Elementwise(compiled=True))
+        products["torch_int8_forward"] = lambda: by_torch.forward(x)
+        products["torch_int8_backward"] = lambda: by_torch.input_gradient(dy)
     seconds: dict[str, list[float]] = {name: [] for name in products}
     for repetition in range(repetitions + 1):
         for name, product in products.items():
@@ -83,7 +91,7 @@ def errors(kernel: IntegerProduct, *, outliers: bool) -> dict[str, float]:
     wide = rounded.double() * scale.double()[:, None]
     step = x.abs().amax(1, keepdim=True) / 127
     found = {
-        "int16_activations": (kernel.forward(x, rounded, scale), x.double() @ wide.T),
+        f"kernel_to_{kernel.largest}": (kernel.forward(x, rounded, scale), x.double() @ wide.T),
         "int8_activations": ((x / step).round().double() * step @ wide.T, x.double() @ wide.T),
         "bfloat16_activations": (x.bfloat16().double() @ wide.T, x.double() @ wide.T),
         "float32": (x @ wide.float().T, x.double() @ wide.T),

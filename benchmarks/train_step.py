@@ -42,11 +42,11 @@ from journeyman.records import BaseModel
 from journeyman.runs import machine, processor_flags, versions
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
-from journeyman.train.arithmetic import Rates, measured_rates
 from journeyman.train.engines import open_engine
 from journeyman.train.fast.shape import shape_of
 from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.prefixes import division
+from journeyman.train.product_rates import Rates, measured_rates
 from journeyman.train.rows import TokenRow
 
 PADDED_TOKENS = 2048

@@ -189,10 +189,12 @@ NARROW_TOLERANCE = 0.016
         Arithmetic("bf16", "bf16", torch.bfloat16),
         Arithmetic("bf16", "int8", torch.bfloat16),
         Arithmetic("int8 kernel", "int8 kernel", torch.float32),
+        Arithmetic("int8 kernel", "int8 kernel", torch.bfloat16),
+        Arithmetic("bf16", "int8 kernel", torch.bfloat16),
     ],
 )
 def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic) -> None:
-    if arithmetic.forward == "int8 kernel":
+    if arithmetic.backward == "int8 kernel":
         kernel = find_kernel()
         if kernel is None:
             pytest.skip("the kernel needs AVX2 and a C++ compiler")

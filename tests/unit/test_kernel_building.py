@@ -89,7 +89,7 @@ def test_without_avx2_there_is_no_kernel_and_a_reason(monkeypatch: pytest.Monkey
     monkeypatch.setattr(finding, "processor_flags", lambda: frozenset({"sse2"}))
     said, kernel = notes()
     assert kernel is None
-    assert said == [Note("the int8 kernel cannot be used: this processor has no AVX2")]
+    assert said == [Note("the int8 kernel cannot be used: this processor has no AVX2 and no FMA")]
 
 
 def test_a_library_that_cannot_be_loaded_is_a_reason_and_no_crash(

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from journeyman.errors import MachineError, UsageError
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
-from journeyman.train.arithmetic import Rates, choose
+from journeyman.train.arithmetic import choose
 from journeyman.train.devices import found_device
 from journeyman.train.fast.decoder import Plan, added_at
 from journeyman.train.fast.engine import FastEngine
@@ -22,6 +22,7 @@ from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import shape_of
 from journeyman.train.fast.sources import RandomWeights
 from journeyman.train.optimizer import Optimizer
+from journeyman.train.product_rates import Rates
 from journeyman.train.resolved import require_usable
 from journeyman.train.rows import TokenRow
 

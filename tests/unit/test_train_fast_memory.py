@@ -9,7 +9,7 @@ from journeyman.errors import MachineError
 from journeyman.model.machine import BF16_FLAGS
 from journeyman.runs import processor_flags
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import Rates, choose
+from journeyman.train.arithmetic import choose
 from journeyman.train.fast import memory
 from journeyman.train.fast.elementwise import Elementwise
 from journeyman.train.fast.memory import Keeping, fitting_run, keeping_of, weight_bytes
@@ -19,6 +19,7 @@ from journeyman.train.fast.sources import FolderWeights
 from journeyman.train.plan.described import known_shape
 from journeyman.train.plan.engines import product_dtype
 from journeyman.train.plan.resources import Room
+from journeyman.train.product_rates import Rates
 from tests.small_models import small_variant
 
 GIB = 2**30

@@ -34,7 +34,8 @@ def found_kernel(
 
     missing = [flag for flag in needed if flag not in processor_flags()]
     if platform.machine() not in ("x86_64", "AMD64") or missing:
-        cannot(f"this processor has no {' and no '.join(missing or needed).upper()}")
+        named = " and no ".join(flag.upper() for flag in missing or needed)
+        cannot(f"this processor has no {named}")
         return None
     try:
         library = _library(built_library(name, report))

@@ -1,16 +1,17 @@
-"""Products of float32 activations with frozen int8 weights, for processors with AVX2 and no VNNI.
+"""Products of activations with frozen int8 weights, for processors with AVX2 or AVX-512 VNNI.
 
 A weight is int8 (N, K) with a float32 scale for each of its N rows (output channels). Activations
-are quantised inside, to int16 with a scale for each row: the weights' own rounding is nearly all
-the error there is (docs/experiments.md). int32 sums cannot overflow, whatever the values. Equal
-inputs give equal outputs for any number of threads. A row with NaN or infinity comes out as NaN.
+are float32 or bfloat16 and quantised inside, with a scale for each row and block of the reduction:
+to int16 by AVX2, whose error is far below the weights' own; to int8 by VNNI, where the blocks keep
+one outlier from costing a whole row its accuracy (docs/experiments.md). int32 sums cannot
+overflow, whatever the values. Equal inputs give equal outputs for any number of threads. A row
+with NaN or infinity comes out as NaN.
 
-Covered: x86-64 with AVX2 and a C++ compiler. Not covered: gradients (the caller's), and processors
-with VNNI or AMX, where `torch._int_mm` is faster.
+Covered: x86-64 with AVX2 and FMA, and a C++ compiler. Not covered: gradients (the caller's), AMX,
+and VNNI without AVX-512, for which `torch._int_mm` is quicker.
 """
 
 import ctypes
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,36 @@ if TYPE_CHECKING:
 _NAME = "integer_product"
 
 
+class _Product(ctypes.Structure):
+    """`JourneymanProduct` of source/product.h."""
+
+    _fields_ = (
+        ("activations", ctypes.c_void_p),
+        ("activation_scale", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("column_scale", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("reduction", ctypes.c_int64),
+        ("reduce_rows", ctypes.c_int32),
+        ("accumulate", ctypes.c_int32),
+        ("narrow_in", ctypes.c_int32),
+        ("narrow_out", ctypes.c_int32),
+    )
+
+
 @dataclass(frozen=True)
 class IntegerProduct:
-    """The kernel, loaded. Both products use as many threads as `torch.get_num_threads()` says."""
+    """The kernel, loaded. Both products use as many threads as `torch.get_num_threads()` says.
+
+    largest: the largest integer of an activation. block: how much of a reduction shares a scale.
+    """
 
     library: ctypes.CDLL
+    largest: int
+    block: int
 
     def forward(
         self,
@@ -37,16 +63,18 @@ class IntegerProduct:
         scale: "torch.Tensor",
         out: "torch.Tensor | None" = None,
         *,
+        bias: "torch.Tensor | None" = None,
         accumulate: bool = False,
     ) -> "torch.Tensor":
-        """x (weight * scale)^T: (T, N) float32, written into `out` where one is given.
+        """x (weight * scale)^T + bias: (T, N) of x's dtype, written into `out` where one is given.
 
-        x: (T, K) float32. weight: (N, K) int8, contiguous. scale: (N,) float32. out: contiguous,
-        and with `accumulate` the product is added to it.
+        x: (T, K) float32 or bfloat16. weight: (N, K) int8, contiguous. scale, bias: (N,) float32.
+        out: float32 or bfloat16, contiguous; with `accumulate` the product is added to it, and
+        rounded only then.
         """
-        out = _out(out, x.shape[0], weight.shape[0], accumulate)
-        _check(x, weight, scale, reduction=weight.shape[-1])
-        self._run(self.library.journeyman_forward, x, weight, scale, out, accumulate=accumulate)
+        out = _out(out, x, weight.shape[0], accumulate)
+        _check(x, weight, scale, bias, reduction=weight.shape[-1])
+        self._run(x, weight, out, (None, scale, bias), reduce_rows=False, accumulate=accumulate)
         return out
 
     def backward(
@@ -58,37 +86,48 @@ class IntegerProduct:
         *,
         accumulate: bool = False,
     ) -> "torch.Tensor":
-        """dy (weight * scale): (T, K) float32, from the same bytes of the weight as `forward`.
+        """dy (weight * scale): (T, K) of dy's dtype, from the same bytes of the weight.
 
-        dy: (T, N) float32; the scales are folded into it before it is quantised.
+        dy: (T, N) float32 or bfloat16; the scales are folded into it before it is quantised.
+        out: as in `forward`.
         """
-        out = _out(out, dy.shape[0], weight.shape[-1], accumulate)
-        _check(dy, weight, scale, reduction=weight.shape[0])
-        self._run(self.library.journeyman_backward, dy, weight, scale, out, accumulate=accumulate)
+        out = _out(out, dy, weight.shape[-1], accumulate)
+        _check(dy, weight, scale, None, reduction=weight.shape[0])
+        self._run(dy, weight, out, (scale, None, None), reduce_rows=True, accumulate=accumulate)
         return out
 
     def _run(
         self,
-        function: Callable[..., int],
         rows: "torch.Tensor",
         weight: "torch.Tensor",
-        scale: "torch.Tensor",
         out: "torch.Tensor",
+        vectors: "tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]",
         *,
+        reduce_rows: bool,
         accumulate: bool,
     ) -> None:
+        """vectors: scales of the reduction and of the columns, and what is added to these."""
         import torch
 
+        narrow = torch.bfloat16
         if 0 in (*rows.shape, *weight.shape):
             if not accumulate:
                 out.zero_()
+            if vectors[2] is not None:
+                out.add_(vectors[2])
             return
-        rows, scale = rows.contiguous(), scale.contiguous()
-        failed = function(
-            rows.data_ptr(), weight.data_ptr(), scale.data_ptr(), out.data_ptr(), rows.shape[0],
-            *weight.shape, int(accumulate), torch.get_num_threads(),
+        # The names keep what is copied alive until the kernel has read it.
+        rows = rows.contiguous()
+        given = [None if one is None else one.contiguous() for one in vectors]
+        activation_scale, column_scale, bias = (
+            None if one is None else one.data_ptr() for one in given
+        )
+        product = _Product(
+            rows.data_ptr(), activation_scale, weight.data_ptr(), column_scale, bias,
+            out.data_ptr(), *out.shape, rows.shape[1], int(reduce_rows), int(accumulate),
+            int(rows.dtype is narrow), int(out.dtype is narrow),
         )  # fmt: skip
-        if failed:
+        if self.library.journeyman_multiply(ctypes.byref(product), torch.get_num_threads()):
             raise MachineError(
                 f"no memory for a product of {rows.shape[0]} rows by {tuple(weight.shape)} weights",
                 hint="use a smaller micro-batch",
@@ -98,64 +137,82 @@ class IntegerProduct:
 def find_kernel(report: Reporter = ignore) -> IntegerProduct | None:
     """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
     return found_kernel(
-        _NAME, _loaded, is_right, what="the int8 kernel", needed=("avx2",), report=report
+        _NAME, loaded, is_right, what="the int8 kernel", needed=("avx2", "fma"), report=report
     )
 
 
-def _loaded(library: ctypes.CDLL) -> IntegerProduct:
-    pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    for name in ("journeyman_forward", "journeyman_backward"):
-        function = getattr(library, name)
-        function.argtypes = [pointer] * 4 + [size] * 3 + [number] * 2
-        function.restype = number
-    return IntegerProduct(library)
+def loaded(library: ctypes.CDLL) -> IntegerProduct:
+    """The kernel of a library that was built from `source/integer_product.cpp`."""
+    library.journeyman_multiply.argtypes = [ctypes.POINTER(_Product), ctypes.c_int]
+    library.journeyman_multiply.restype = ctypes.c_int
+    return IntegerProduct(library, library.journeyman_largest(), library.journeyman_block())
 
 
 def is_right(kernel: IntegerProduct) -> bool:
     """Whether two small products come out exactly, as integers below 2^24 with a step of 1 must."""
     import torch
 
-    rows, inputs, outputs = 5, 530, 18
+    rows, inputs, outputs = 7, 530, 78
     weight = (torch.arange(outputs * inputs) * 37 % 255 - 127).to(torch.int8).view(outputs, inputs)
     scale = torch.ones(outputs)
     x = (torch.arange(rows * inputs) * 11 % 201 - 100).float().view(rows, inputs)
     dy = (torch.arange(rows * outputs) * 13 % 201 - 100).float().view(rows, outputs)
-    x[:, 0] = dy[:, 0] = 32767.0
-    same_forward = torch.equal(kernel.forward(x, weight, scale), x @ weight.float().T)
-    return same_forward and torch.equal(kernel.backward(dy, weight, scale), dy @ weight.float())
+    # Every block, however the reduction is cut, holds the largest integer, so that its step is 1.
+    x[:, ::16] = dy[:, ::16] = float(min(kernel.largest, 255))
+    if kernel.largest > 255:
+        x[:, ::256] = dy[:, ::64] = float(kernel.largest)
+    wide = weight.float()
+    same_forward = torch.equal(kernel.forward(x, weight, scale), x @ wide.T)
+    same_backward = torch.equal(kernel.backward(dy, weight, scale), dy @ wide)
+    bias, there = torch.arange(outputs).float(), torch.ones(rows, outputs, dtype=torch.bfloat16)
+    found = kernel.forward(x.bfloat16(), weight, scale, there.clone(), bias=bias, accumulate=True)
+    expected = kernel.forward(x.bfloat16().float(), weight, scale) + bias + 1
+    return same_forward and same_backward and torch.equal(found, expected.bfloat16())
 
 
-def _out(given: "torch.Tensor | None", rows: int, columns: int, accumulate: bool) -> "torch.Tensor":
+def _out(
+    given: "torch.Tensor | None", rows: "torch.Tensor", columns: int, accumulate: bool
+) -> "torch.Tensor":
     import torch
 
+    shape = (rows.shape[0], columns)
     if given is not None:
-        _require("out", given, torch.float32, (rows, columns))
+        _require("out", given, (torch.float32, torch.bfloat16), shape)
         if not given.is_contiguous():
             raise ValueError(f"`out` must be contiguous, not of strides {given.stride()}")
         return given
     if accumulate:
         raise ValueError("`accumulate` needs an `out` to add to")
-    return torch.empty(rows, columns)
+    return torch.empty(shape, dtype=rows.dtype)
 
 
 def _check(
-    rows: "torch.Tensor", weight: "torch.Tensor", scale: "torch.Tensor", *, reduction: int
+    rows: "torch.Tensor",
+    weight: "torch.Tensor",
+    scale: "torch.Tensor",
+    bias: "torch.Tensor | None",
+    *,
+    reduction: int,
 ) -> None:
     import torch
 
-    _require("activations", rows, torch.float32, (rows.shape[0], reduction))
-    _require("weight", weight, torch.int8, (weight.shape[0], weight.shape[-1]))
-    _require("scale", scale, torch.float32, (weight.shape[0],))
+    wide = (torch.float32,)
+    _require("activations", rows, (*wide, torch.bfloat16), (rows.shape[0], reduction))
+    _require("weight", weight, (torch.int8,), (weight.shape[0], weight.shape[-1]))
+    _require("scale", scale, wide, (weight.shape[0],))
+    if bias is not None:
+        _require("bias", bias, wide, (weight.shape[0],))
     # Copying it for every product would cost what the kernel saves.
     if not weight.is_contiguous():
         raise ValueError(f"`weight` must be contiguous, not of strides {weight.stride()}")
 
 
 def _require(
-    what: str, tensor: "torch.Tensor", dtype: "torch.dtype", shape: tuple[int, ...]
+    what: str, tensor: "torch.Tensor", dtypes: "tuple[torch.dtype, ...]", shape: tuple[int, ...]
 ) -> None:
-    if tensor.dtype is not dtype or tuple(tensor.shape) != shape or tensor.device.type != "cpu":
+    if tensor.dtype not in dtypes or tuple(tensor.shape) != shape or tensor.device.type != "cpu":
+        named = " or ".join(str(dtype) for dtype in dtypes)
         raise ValueError(
-            f"`{what}` must be {dtype} {shape} on the cpu, "
+            f"`{what}` must be {named} {shape} on the cpu, "
             f"not {tensor.dtype} {tuple(tensor.shape)} on `{tensor.device}`"
         )

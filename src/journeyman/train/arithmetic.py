@@ -1,13 +1,7 @@
-"""Which engine trains, and in which arithmetic: decided from the model and a probe of the machine.
-
-The probe's rates are kept in the cache, so that one machine always decides alike and a run that is
-resumed goes on in the arithmetic it began in.
-"""
+"""Which engine trains, and in which arithmetic: decided from the model and the machine's rates."""
 
 import os
 import shutil
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,18 +9,22 @@ from msgspec import Struct
 
 from journeyman.errors import MachineError, UsageError
 from journeyman.events import Note, Reporter, ignore
-from journeyman.files import atomic_file, content_id
 from journeyman.model.machine import BF16_FLAGS, choose_precision
-from journeyman.runs import cache_folder, processor_flags, versions
 from journeyman.settings import Device, Engine, Precision, TrainSettings
 from journeyman.train.devices import found_device, gpu_compiles, gpu_precision
-from journeyman.train.threads import using_threads
+from journeyman.train.product_rates import (
+    INT8_FLAGS,
+    Rates,
+    has_quick_kernel,
+    measured_rates,
+    processor_has,
+)
 
 if TYPE_CHECKING:
+    from journeyman.kernels.integer_product import IntegerProduct
     from journeyman.train.fast.products import Arithmetic
     from journeyman.train.plan.resources import Room
 
-_INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni")
 _NO_BF16 = "this processor has neither amx_bf16 nor avx512_bf16"
 # Tried in turn where memory is short: what holds fewer bytes a weight.
 _NARROWER: dict[Precision, tuple[Precision, ...]] = {
@@ -38,21 +36,6 @@ _NARROWER: dict[Precision, tuple[Precision, ...]] = {
 WORTH = 1.15
 # Operations of a run. Compiling takes about a minute of two cores and saves a fifth of the rest.
 WORTH_COMPILING = 5e13
-# A product of a 7B's kind, small enough to be timed in a moment.
-_PROBE_TOKENS, _PROBE_INPUTS, _PROBE_OUTPUTS = 512, 2048, 4096
-_PROBE_ROUNDS = 5
-
-
-class Rates(Struct, frozen=True):
-    """Operations a second of frozen products on this machine; None where it cannot.
-
-    int8 is by the processor's own instructions, kernel by the project's kernel for AVX2.
-    """
-
-    fp32: float
-    bf16: float | None = None
-    int8: float | None = None
-    kernel: float | None = None
 
 
 class Choice(Struct, frozen=True):
@@ -167,7 +150,7 @@ def _told(rates: Rates) -> str:
         "fp32": rates.fp32,
         "bf16": rates.bf16,
         "int8": rates.int8,
-        "int8 by the AVX2 kernel": rates.kernel,
+        "int8 by the kernel": rates.kernel,
     }
     parts = [f"{name} {rate / 1e9:.0f}" for name, rate in named.items() if rate]
     return ", ".join(parts) + " GOP/s a core"
@@ -190,83 +173,32 @@ def arithmetic_of(
 def _products(precision: Precision, report: Reporter, device: Device) -> "Arithmetic":
     import torch
 
-    from journeyman.kernels.integer_product import find_kernel
     from journeyman.train.fast.products import Arithmetic, Method
 
-    has_bf16 = device == "cuda" or bool(_having(BF16_FLAGS))
+    has_bf16 = device == "cuda" or processor_has(BF16_FLAGS)
     narrow = torch.bfloat16 if has_bf16 else torch.float32
     if precision == "fp32":
         return Arithmetic("fp32", "fp32", torch.float32)
     if precision == "bf16":
         method: Method = "bf16" if has_bf16 else "bf16 widened"
         return Arithmetic(method, method, narrow)
+    kernel = _integer_kernel(report)
     if precision == "mixed":
-        return Arithmetic("bf16", "int8", torch.bfloat16)
-    if _having(_INT8_FLAGS):
-        return Arithmetic("int8", "int8", narrow)
-    kernel = find_kernel(report)
+        return Arithmetic("bf16", "int8" if kernel is None else "int8 kernel", narrow, kernel)
     if kernel is not None:
-        return Arithmetic("int8 kernel", "int8 kernel", torch.float32, kernel)
+        return Arithmetic("int8 kernel", "int8 kernel", narrow, kernel)
+    if processor_has(INT8_FLAGS):
+        return Arithmetic("int8", "int8", narrow)
     report(Note("int8 weights are multiplied in fp32: this processor has no quicker way"))
     return Arithmetic("int8 widened", "int8 widened", torch.float32)
 
 
-def measured_rates(report: Reporter = ignore, *, threads: int = 1) -> Rates:
-    """The rates of this machine, measured once for each version of torch.
-
-    One thread decides: a run with more of them, or of more processes, must come to the same.
-    """
-    facts = (*sorted(processor_flags()), versions().get("torch", ""), str(threads))
-    path = cache_folder() / "rates" / f"{content_id(*facts)}.json"
-    if path.is_file():
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Rates)
-        except msgspec.DecodeError:
-            report(Note(f"`{path}` cannot be read; the machine is measured again"))
-    with using_threads(threads):
-        rates = _measured(report)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        file.write(msgspec.json.encode(rates))
-    return rates
-
-
-def _measured(report: Reporter) -> Rates:
-    import torch
-    from torch.nn import functional
-
+def _integer_kernel(report: Reporter) -> "IntegerProduct | None":
+    """The project's own kernel, where torch is not quicker and one can be had."""
     from journeyman.kernels.integer_product import find_kernel
 
-    generator = torch.Generator().manual_seed(0)
-    states = torch.randn(_PROBE_TOKENS, _PROBE_INPUTS, generator=generator)
-    weight = torch.randn(_PROBE_OUTPUTS, _PROBE_INPUTS, generator=generator)
-    ways: dict[str, Callable[[], object]] = {"fp32": lambda: functional.linear(states, weight)}
-    if _having(BF16_FLAGS):
-        few, narrow = states.bfloat16(), weight.bfloat16()
-        ways["bf16"] = lambda: functional.linear(few, narrow)
-    rows, rounded = (x.mul(30).clamp(-127, 127).to(torch.int8) for x in (states, weight))
-    if _having(_INT8_FLAGS):
-        ways["int8"] = lambda: torch._int_mm(rows, rounded.t())
-    elif (kernel := find_kernel(report)) is not None:
-        scale = torch.ones(_PROBE_OUTPUTS)
-        ways["kernel"] = lambda: kernel.forward(states, rounded, scale)
-    return Rates(**_best(ways))
-
-
-def _best(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Operations a second of each way; they take turns, so that a moment's noise ends nowhere."""
-    seconds = dict.fromkeys(ways, float("inf"))
-    for _ in range(_PROBE_ROUNDS):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
-    work = 2.0 * _PROBE_TOKENS * _PROBE_INPUTS * _PROBE_OUTPUTS
-    return {name: work / taken for name, taken in seconds.items()}
-
-
-def _having(flags: tuple[str, ...]) -> list[str]:
-    return [flag for flag in flags if flag in processor_flags()]
+    by_torch = processor_has(INT8_FLAGS) and not has_quick_kernel(measured_rates(report))
+    return None if by_torch else find_kernel(report)
 
 
 def compiles(settings: TrainSettings, config: Any, *, tokens: int, report: Reporter) -> bool:

@@ -51,6 +51,7 @@ struct Lanes {
   // The larger; `b` where either is NaN.
   static Lanes larger(Lanes a, Lanes b) { return {_mm512_max_ps(a.value, b.value)}; }
   Lanes rounded() const { return {_mm512_roundscale_ps(value, 8)}; }
+  Lanes magnitude() const { return larger(*this, all(0.0f) - *this); }
   // 2 to the power of whole numbers from -126 to 127.
   Lanes power_of_two() const {
     const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(value), _mm512_set1_epi32(127));
@@ -100,6 +101,7 @@ struct Lanes {
   // The larger; `b` where either is NaN.
   static Lanes larger(Lanes a, Lanes b) { return {_mm256_max_ps(a.value, b.value)}; }
   Lanes rounded() const { return {_mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+  Lanes magnitude() const { return larger(*this, all(0.0f) - *this); }
   // 2 to the power of whole numbers from -126 to 127.
   Lanes power_of_two() const {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(value), _mm256_set1_epi32(127));

@@ -19,6 +19,7 @@ from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.train.fast.elementwise import Elementwise
 
 Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 widened", "int8 widened"]
+_BY_BYTES: set[Method] = {"int8", "int8 kernel"}
 # A widened block stays in the cache of the last level while it is multiplied.
 _BLOCK_VALUES = 2 * 1024 * 1024
 
@@ -160,7 +161,7 @@ class Int8Product:
 
 
 class KernelProduct:
-    """INT8 weights times activations of 15 bits, by the project's own kernel for AVX2."""
+    """INT8 weights by the project's kernel: activations of 15 bits (AVX2) or 7 (AVX-512 VNNI)."""
 
     def __init__(
         self, weight: Tensor, scale: Tensor, bias: Tensor | None, kernel: IntegerProduct
@@ -173,15 +174,13 @@ class KernelProduct:
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
-        found = self._kernel.forward(states.float(), self._weight, self._scale)
-        if self._bias is not None:
-            found.add_(self._bias)
-        return _onto(found, onto, states.dtype)
+        return self._kernel.forward(
+            states, self._weight, self._scale, onto, bias=self._bias, accumulate=onto is not None
+        )
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product."""
-        found = self._kernel.backward(gradient.float(), self._weight, self._scale)
-        return found.to(gradient.dtype)
+        return self._kernel.backward(gradient, self._weight, self._scale)
 
     def stored_bytes(self) -> int:
         """See Product."""
@@ -223,7 +222,8 @@ class Arithmetic(Struct, frozen=True):
     @property
     def of_the_head(self) -> "Arithmetic":
         """The output layer's own: 7 bits would round the long tail of its gradient away."""
-        if "int8" not in (self.forward, self.backward):
+        narrow = {"int8"} if self.kernel is None or self.kernel.largest > 127 else _BY_BYTES
+        if not narrow & {self.forward, self.backward}:
             return self
         wide: Method = "bf16" if self.activations is torch.bfloat16 else "fp32"
         return Arithmetic(wide, wide, self.activations)
