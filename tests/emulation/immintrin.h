@@ -21,4 +21,21 @@ inline __m512i journeyman_cvtps_epi32(__m512 x) {
 }
 #define _mm512_cvtps_epi32 journeyman_cvtps_epi32
 
+inline __m512i journeyman_cvtepu16_epi32(__m256i x) {
+  alignas(64) int to[16];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_cvtepu16_epi32(_mm256_castsi256_si128(x)));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(to + 8), _mm256_cvtepu16_epi32(_mm256_extracti128_si256(x, 1)));
+  return _mm512_loadu_si512(to);
+}
+#define _mm512_cvtepu16_epi32 journeyman_cvtepu16_epi32
+
+inline __m256i journeyman_cvtepi32_epi16(__m512i x) {
+  alignas(64) int from[16];
+  alignas(32) short to[16];
+  _mm512_storeu_si512(from, x);
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<short>(from[i]);
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(to));
+}
+#define _mm512_cvtepi32_epi16 journeyman_cvtepi32_epi16
+
 #endif
