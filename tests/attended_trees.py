@@ -1,4 +1,4 @@
-"""Trees of tokens, heads drawn for them, and how far attention may be from exact arithmetic."""
+"""Trees of tokens, heads drawn for them, and what holds of attention over them in every form."""
 
 import math
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ TREE = (
 )
 SHORT = tuple((at, at + 5, at + 5) for at in range(0, 60, 5))
 EDGES = ((0, 48, 48), (48, 144, 144), (144, 240, 433), (240, 241, 433), (241, 433, 433))
+# From their root a node's tokens begin and end at odd places, between those of others.
+ODD = ((0, 5, 5), (5, 36, 300), (36, 156, 156), (156, 300, 300))
 ONE = ((0, 1, 1),)
 
 # What rounding to the nearest bfloat16 or float32 changes at most, as a part of the value. The
@@ -119,3 +121,53 @@ def assert_close_to_exact(
         assert one.dtype is heads[0].dtype
         share = ((one.double() - other).abs() / allowed).amax()
         assert share <= 1, f"{name} is {share:.3} times as far off as it may be"
+
+
+def assert_views_give_equal_bits(kernel: AttentionKernel, dtype: torch.dtype) -> None:
+    """Heads may be parts of wider rows, of an odd width, too."""
+    joint = torch.randn(301, 4 * 32 + 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    query, key, value, _ = torch.split(joint, [64, 32, 32, 3], dim=1)
+    query, key, value = (x.view(301, -1, 32) for x in (query, key, value))
+    assert not query.is_contiguous()
+    gradient = query.clone()
+    apart = all_of(kernel, (query, key, value, gradient), ROW)
+    together = all_of(kernel, (query.clone(), key.clone(), value.clone(), gradient), ROW)
+    for one, other in zip(apart, together, strict=True):
+        assert torch.equal(one, other)
+
+
+def assert_threads_give_equal_bits(kernel: AttentionKernel, dtype: torch.dtype) -> None:
+    """One thread and three."""
+    heads = drawn(TREE[-1][2], 6, 2, 64, dtype)
+    query, key, value, _ = heads
+
+    def once(threads: int) -> tuple[Tensor, ...]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return (kernel.forward(query, key, value, TREE)[1], *all_of(kernel, heads, TREE))
+        finally:
+            torch.set_num_threads(before)
+
+    for one, other in zip(once(1), once(3), strict=True):
+        assert torch.equal(one, other)
+
+
+def assert_damage_shows_where_it_is_seen(
+    kernel: AttentionKernel, bad: float, dtype: torch.dtype
+) -> None:
+    """Of a key in the output, and of the output's gradient in the gradients."""
+    query, key, value, gradient = drawn(TREE[-1][2], 2, 1, 32, dtype)
+    clean, _ = kernel.forward(query, key, value, TREE)
+    damaged = key.clone()
+    damaged[150] = bad  # of the third node, which ends at 200; above it are the first two
+    found, _ = kernel.forward(query, damaged, value, TREE)
+    assert not found[150:200].isfinite().any()
+    assert torch.equal(found[:150], clean[:150])
+    assert torch.equal(found[200:], clean[200:])
+    gradient[150] = bad
+    _, by_query, by_key, by_value = all_of(kernel, (query, key, value, gradient), TREE)
+    for by in (by_query[150], by_key[:151], by_value[:151]):
+        assert not by.isfinite().any()
+    for by in (by_query[260:], by_key[260:], by_value[260:]):
+        assert by.isfinite().all()

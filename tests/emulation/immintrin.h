@@ -6,6 +6,7 @@
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
+#include <simde/x86/avx512/dpbf16.h>
 #include <simde/x86/avx512/dpbusd.h>
 #include <simde/x86/avx512/roundscale.h>
 
@@ -37,5 +38,8 @@ inline __m256i journeyman_cvtepi32_epi16(__m512i x) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(to));
 }
 #define _mm512_cvtepi32_epi16 journeyman_cvtepi32_epi16
+
+// SIMDe has a type of its own for registers of bfloat16.
+#define __m512bh simde__m512bh
 
 #endif

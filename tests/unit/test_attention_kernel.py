@@ -4,18 +4,20 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from journeyman.kernels.attention import AttentionKernel, Span, find_attention
 from journeyman.train.arithmetic import arithmetic_of
 from tests.attended_trees import (
     EDGES,
+    ODD,
     ONE,
     ROW,
     SHORT,
     TREE,
-    all_of,
     assert_close_to_exact,
+    assert_damage_shows_where_it_is_seen,
+    assert_threads_give_equal_bits,
+    assert_views_give_equal_bits,
     drawn,
 )
 
@@ -29,7 +31,7 @@ def kernel() -> AttentionKernel:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("spans", [ROW, TREE, SHORT, EDGES, ONE])
+@pytest.mark.parametrize("spans", [ROW, TREE, SHORT, EDGES, ODD, ONE])
 @pytest.mark.parametrize(
     ("heads", "groups", "size"), [(3, 1, 64), (4, 2, 32), (2, 2, 128), (1, 1, 96)]
 )
@@ -56,34 +58,14 @@ def test_the_logarithms_of_the_sums_are_exact_for_large_scores(kernel: Attention
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_heads_may_be_parts_of_wider_rows(kernel: AttentionKernel, dtype: torch.dtype) -> None:
-    joint = torch.randn(301, 4 * 32 + 3, generator=torch.Generator().manual_seed(0)).to(dtype)
-    query, key, value, _ = torch.split(joint, [64, 32, 32, 3], dim=1)
-    query, key, value = (x.view(301, -1, 32) for x in (query, key, value))
-    assert not query.is_contiguous()
-    gradient = query.clone()
-    apart = all_of(kernel, (query, key, value, gradient), ROW)
-    together = all_of(kernel, (query.clone(), key.clone(), value.clone(), gradient), ROW)
-    for one, other in zip(apart, together, strict=True):
-        assert torch.equal(one, other)
+    assert_views_give_equal_bits(kernel, dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_any_number_of_threads_gives_equal_bits(
     kernel: AttentionKernel, dtype: torch.dtype
 ) -> None:
-    heads = drawn(TREE[-1][2], 6, 2, 64, dtype)
-    query, key, value, _ = heads
-
-    def once(threads: int) -> tuple[Tensor, ...]:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            return (kernel.forward(query, key, value, TREE)[1], *all_of(kernel, heads, TREE))
-        finally:
-            torch.set_num_threads(before)
-
-    for one, other in zip(once(1), once(3), strict=True):
-        assert torch.equal(one, other)
+    assert_threads_give_equal_bits(kernel, dtype)
 
 
 def test_logarithms_of_sums_of_bfloat16_heads_are_not_rounded(kernel: AttentionKernel) -> None:
@@ -96,28 +78,10 @@ def test_logarithms_of_sums_of_bfloat16_heads_are_not_rounded(kernel: AttentionK
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_damaged_key_shows_where_it_is_seen_and_nowhere_else(
+def test_damage_shows_where_it_is_seen_and_nowhere_else(
     kernel: AttentionKernel, bad: float, dtype: torch.dtype
 ) -> None:
-    query, key, value, _ = drawn(TREE[-1][2], 1, 1, 32, dtype)
-    clean, _ = kernel.forward(query, key, value, TREE)
-    key[150] = bad  # of the third node, which ends at 200
-    found, _ = kernel.forward(query, key, value, TREE)
-    assert not found[150:200].isfinite().any()
-    assert torch.equal(found[:150], clean[:150])
-    assert torch.equal(found[200:], clean[200:])
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_damaged_gradient_is_not_hidden(kernel: AttentionKernel, dtype: torch.dtype) -> None:
-    heads = drawn(TREE[-1][2], 2, 1, 32, dtype)
-    heads[3][150] = math.nan  # of the third node, whose ancestors are the first and the second
-    _, by_query, by_key, by_value = all_of(kernel, heads, TREE)
-    assert by_query[150].isnan().all()
-    assert by_key[:151].isnan().all()
-    assert by_value[:151].isnan().all()
-    assert by_query[260:].isfinite().all()
-    assert by_value[260:].isfinite().all()
+    assert_damage_shows_where_it_is_seen(kernel, bad, dtype)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +126,9 @@ def test_a_gradient_of_another_kind_is_refused(kernel: AttentionKernel) -> None:
 def test_bfloat16_activations_have_the_kernel_too(
     kernel: AttentionKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("journeyman.train.arithmetic.processor_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(
+        "journeyman.train.arithmetic.processor_flags", lambda: frozenset({"avx512_bf16"})
+    )
     found = arithmetic_of("bf16")
     assert found.activations is torch.bfloat16
     assert found.attention == kernel

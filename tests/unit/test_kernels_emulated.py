@@ -1,7 +1,11 @@
-"""The kernels' AVX-512 forms on any processor: SIMDe carries out their instructions one by one."""
+"""The kernels' AVX-512 forms on any processor: SIMDe carries out their instructions one by one.
+
+With them go products of bfloat16 pairs (AVX512-BF16).
+"""
 
 import ctypes
 import functools
+import math
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +17,18 @@ import torch
 from journeyman.kernels import attention
 from journeyman.kernels.attention import AttentionKernel, Span
 from journeyman.runs import processor_flags
-from tests.attended_trees import EDGES, ROW, SHORT, TREE, assert_close_to_exact, drawn
+from tests.attended_trees import (
+    EDGES,
+    ODD,
+    ROW,
+    SHORT,
+    TREE,
+    assert_close_to_exact,
+    assert_damage_shows_where_it_is_seen,
+    assert_threads_give_equal_bits,
+    assert_views_give_equal_bits,
+    drawn,
+)
 
 _FOLDER = Path(attention.__file__).parent / "source"
 _HEADERS = Path(__file__).parents[1] / "emulation"
@@ -59,7 +74,7 @@ def test_attention_passes_its_own_trial(attends: AttentionKernel) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("spans", [ROW, TREE, SHORT, EDGES])
+@pytest.mark.parametrize("spans", [ROW, TREE, SHORT, EDGES, ODD])
 @pytest.mark.parametrize(("heads", "groups", "size"), [(3, 1, 64), (2, 2, 32)])
 def test_attention_is_masked_attention(
     attends: AttentionKernel,
@@ -70,3 +85,23 @@ def test_attention_is_masked_attention(
     dtype: torch.dtype,
 ) -> None:
     assert_close_to_exact(attends, drawn(spans[-1][2], heads, groups, size, dtype), spans)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_takes_parts_of_wider_rows(attends: AttentionKernel, dtype: torch.dtype) -> None:
+    assert_views_give_equal_bits(attends, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_by_any_number_of_threads_gives_equal_bits(
+    attends: AttentionKernel, dtype: torch.dtype
+) -> None:
+    assert_threads_give_equal_bits(attends, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_attention_hides_no_damage(
+    attends: AttentionKernel, bad: float, dtype: torch.dtype
+) -> None:
+    assert_damage_shows_where_it_is_seen(attends, bad, dtype)

@@ -3,7 +3,8 @@
 torch's own operator reaches a third of a processor's rate on rows of some hundred tokens, and
 knows no trees (docs/performance.md). Equal inputs give equal outputs for any number of threads.
 What a NaN or an infinity touches comes out as NaN. Of bfloat16 heads sums and softmax are float32
-all the same, and each output is rounded once.
+all the same, and each output is rounded once; with AVX512-BF16 shares are rounded, too, before they
+are multiplied, so that processors with and without it differ by roundings.
 
 Covered: x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler. Not covered: other dtypes and
 head sizes than `takes` says, and dropout of the attention's shares.

@@ -5,7 +5,9 @@
 // 2205.14135), and the backward makes them again from the logarithms of the sums. What no query of six sees
 // is not computed, so blocks on the diagonal cost little more than their half.
 //
-// A bfloat16 is widened where it is laid out for products; what comes out is rounded once.
+// Of bfloat16, sums and softmax are float32 and each output is rounded once. Where the processor adds up products
+// of bfloat16, they stay as they are and shares and gradients by scores are rounded for the products they enter;
+// else all is widened where it is laid out.
 //
 // Each output is computed in the same order whatever the threads. NaN and infinity come out as NaN.
 

@@ -13,21 +13,23 @@ struct Running {
   alignas(64) float scores[block_queries * block_keys];
 };
 
-// One row of scores to its shares, unscaled; zeros where the query sees nothing. Gives what the earlier sum
-// and output must be multiplied by.
-inline float soften(float* scores, index_t kept, index_t width, float& largest, float& sum) {
+// One row of scores, times `scale`, to its shares of a sum still unknown; zeros where the query sees nothing. Gives
+// what the earlier sum and output must be multiplied by. `shares` may be where the scores are.
+template <typename Factor>
+float soften(const float* scores, index_t kept, index_t width, float scale, Factor* shares, float& largest,
+             float& sum) {
   const Lanes nothing = Lanes::all(-std::numeric_limits<float>::infinity()), zero = Lanes::all(0.0f);
   Lanes most = nothing;
   for (index_t i = 0; i < kept; i += Lanes::count) {
     most = Lanes::larger(most, Lanes::load(scores + i).first(kept - i, nothing));
   }
-  const float now = std::max(largest, largest_of(most));
+  const float now = std::max(largest, largest_of(most) * scale);
   const float earlier = std::exp(largest - now);
   Lanes total = zero;
   for (index_t i = 0; i < width; i += Lanes::count) {
     Lanes share = zero;
-    if (i < kept) share = exponential(Lanes::load(scores + i) - Lanes::all(now)).first(kept - i, zero);
-    share.store(scores + i);
+    if (i < kept) share = exponential(scaled_less(scores + i, scale, now)).first(kept - i, zero);
+    share.store(shares + i);
     total = total + share;
   }
   largest = now;
@@ -37,21 +39,26 @@ inline float soften(float* scores, index_t kept, index_t width, float& largest, 
 
 template <typename Element>
 struct Forward {
+  using Word = typename Words<Element>::Word;
+  using Factor = typename Words<Element>::Factor;
+
   const Heads& heads;
   const Tree& tree;
-  const Packed& keys;
-  const Packed& values;
+  const Packed<Word>& keys;
+  const Packed<Word>& values;
   Element* output;  // (tokens, heads, size)
   float* log_sum;   // (heads, tokens)
 
   // Queries [first, last) of one node and one head.
   void block(index_t node, index_t first, index_t last, index_t head) const {
     const index_t rows = last - first, size = heads.size, group = head / (heads.heads / heads.groups);
-    const auto queries = allocate<float>(rows * size), sums = allocate<float>(rows * size);
+    const auto queries = allocate<Word>(rows * size / together<Word>);
+    const auto sums = allocate<float>(rows * size);
     const auto running = allocate<Running>(1);
     for (index_t row = 0; row < rows; ++row) {
       const index_t at = (first + row) * heads.query_step + head * size;
-      scale_row(static_cast<const Element*>(heads.query) + at, size, heads.scale, queries.get() + row * size);
+      lay_row(static_cast<const Element*>(heads.query) + at, size, heads.scale,
+              queries.get() + row * size / together<Word>);
       running[0].largest[row] = -std::numeric_limits<float>::infinity();
       running[0].sum[row] = 0.0f;
     }
@@ -60,10 +67,11 @@ struct Forward {
       const Node& one = tree.nodes[of];
       for (index_t key = one.start; key < std::min(one.end, last); key += block_keys) {
         const index_t count = std::min(block_keys, one.end - key);
-        const float* panels = keys.panel(group, one.first_panel + (key - one.start) / tile_width);
-        multiply_panels({queries.get(), size, false}, rows, first, key, count, panels, size, running[0].scores);
+        multiply_panels<Word>(queries.get(), rows, first, key, count, keys.panel(group, one, key), size,
+                              running[0].scores);
         soften_rows(running[0], rows, first, key, count, sums.get());
-        multiply_seen(running[0].scores, rows, first, key, count, values.row(group, key), size, sums.get(), size);
+        multiply_seen(reinterpret_cast<const Word*>(running[0].scores), rows, first, key, count,
+                      values.row(group, one, key), size, sums.get());
       }
     }
     for (index_t row = 0; row < rows; ++row) {
@@ -74,6 +82,7 @@ struct Forward {
     }
   }
 
+  // The shares take the place of the scores, from the beginning of each row.
   void soften_rows(Running& running, index_t rows, index_t query, index_t key, index_t keys_here,
                    float* sums) const {
     for (index_t row = 0; row < rows; ++row) {
@@ -83,7 +92,8 @@ struct Forward {
         std::fill_n(scores, width, 0.0f);
         continue;
       }
-      const float earlier = soften(scores, kept, width, running.largest[row], running.sum[row]);
+      const float earlier = soften(scores, kept, width, late_scale<Word>(heads.scale),
+                                   reinterpret_cast<Factor*>(scores), running.largest[row], running.sum[row]);
       float* so_far = sums + row * heads.size;
       if (earlier != 1.0f) scale_row(so_far, heads.size, earlier, so_far);
     }
@@ -93,7 +103,8 @@ struct Forward {
 template <typename Element>
 void attend(const Heads& heads, Element* output, float* log_sum, int threads) {
   const Tree tree(heads);
-  const Packed keys(heads, tree, false, true), values(heads, tree, true, false);
+  using Word = typename Words<Element>::Word;
+  const Packed<Word> keys(heads, tree, false, true), values(heads, tree, true, false);
   pack<Element>(heads, tree, heads.key, heads.key_step, false, true, keys, threads);
   pack<Element>(heads, tree, heads.value, heads.value_step, true, false, values, threads);
   const Forward<Element> forward{heads, tree, keys, values, output, log_sum};

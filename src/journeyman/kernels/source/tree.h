@@ -35,7 +35,7 @@ namespace {
 using Heads = JourneymanHeads;
 
 struct Node : Span {
-  index_t parent, first_panel;
+  index_t parent, first_panel, first_row;
 };
 
 // A query sees the keys of its ancestors, and of its own node those up to itself. Descendants follow their
@@ -44,15 +44,17 @@ inline index_t seen(index_t query, index_t key, index_t keys) { return std::clam
 
 struct Tree {
   std::vector<Node> nodes;
-  index_t panels = 0;
+  // Of what is laid out for products: a node's rows begin where a word may.
+  index_t panels = 0, rows = 0;
 
   explicit Tree(const Heads& heads) {
     std::vector<index_t> open;
     for (index_t i = 0; i < heads.span_count; ++i) {
       const Span span{heads.spans[3 * i], heads.spans[3 * i + 1], heads.spans[3 * i + 2]};
       while (!open.empty() && nodes[open.back()].reach <= span.start) open.pop_back();
-      nodes.push_back({span, open.empty() ? -1 : open.back(), panels});
+      nodes.push_back({span, open.empty() ? -1 : open.back(), panels, rows});
       panels += divide_up(span.end - span.start, tile_width);
+      rows += round_up(span.end - span.start, most_together);
       open.push_back(i);
     }
   }
