@@ -25,17 +25,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 from train_step import seed_recipe, token_rows
 
 from journeyman.events import Event, Note
-from journeyman.kernels.attention import AttentionKernel, Span, find_attention
+from journeyman.kernels.attention import find_attention
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.runs import machine, versions
@@ -74,34 +72,12 @@ def say(event: Event) -> None:
         print(event.text, file=sys.stderr, flush=True)
 
 
-class RoundedAttention(AttentionKernel):
-    """The attention kernel with BF16 before and after it."""
-
-    def takes(self, heads: Tensor) -> bool:
-        """Whatever is rounded, and its FP32 form within."""
-        return heads.dtype in (torch.bfloat16, torch.float32)
-
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, spans: Sequence[Span]
-    ) -> tuple[Tensor, Tensor]:
-        """See AttentionKernel."""
-        output, log_sum = super().forward(query.float(), key.float(), value.float(), spans)
-        return output.bfloat16(), log_sum
-
-    def backward(self, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """See AttentionKernel."""
-        *tensors, spans = given
-        query, key, value = super().backward(*(x.float() for x in tensors), spans)
-        return query.bfloat16(), key.bfloat16(), value.bfloat16()
-
-
 def round_to_bf16() -> None:
     """From now on the engine's arithmetic is that of BF16 units, computed without them."""
     kernel = find_attention(say)
     if kernel is None:
         raise SystemExit("error: without the attention kernel BF16 takes a hundred times as long")
-    rounded = RoundedAttention(kernel.library, kernel.width)
-    found = Arithmetic("bf16 widened", "bf16 widened", torch.bfloat16, attention=rounded)
+    found = Arithmetic("bf16 widened", "bf16 widened", torch.bfloat16, attention=kernel)
     engines.arithmetic_of = lambda *_, **__: found  # type: ignore[assignment]
 
 

@@ -6,6 +6,7 @@
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
+#include <simde/x86/avx512/dpbf16.h>
 #include <simde/x86/avx512/dpbusd.h>
 #include <simde/x86/avx512/roundscale.h>
 
@@ -48,5 +49,8 @@ inline __m128i journeyman_cvtepi32_epi8(__m512i x) {
 #define _mm512_cvtepu16_epi32 journeyman_cvtepu16_epi32
 #define _mm512_cvtepi32_epi16 journeyman_cvtepi32_epi16
 #define _mm512_cvtepi32_epi8 journeyman_cvtepi32_epi8
+
+// SIMDe has a type of its own for registers of bfloat16.
+#define __m512bh simde__m512bh
 
 #endif

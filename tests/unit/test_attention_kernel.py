@@ -4,21 +4,22 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from journeyman.kernels.attention import AttentionKernel, Span, find_attention
-
-ROW = ((0, 301, 301),)
-TREE = (
-    (0, 97, 260),
-    (97, 145, 200),
-    (145, 200, 200),
-    (200, 206, 260),
-    (206, 260, 260),
-    (260, 261, 261),
+from journeyman.train.arithmetic import arithmetic_of
+from tests.attended_trees import (
+    EDGES,
+    ODD,
+    ONE,
+    ROW,
+    SHORT,
+    TREE,
+    assert_close_to_exact,
+    assert_damage_shows_where_it_is_seen,
+    assert_threads_give_equal_bits,
+    assert_views_give_equal_bits,
+    drawn,
 )
-SHORT = tuple((at, at + 5, at + 5) for at in range(0, 60, 5))
-EDGES = ((0, 48, 48), (48, 144, 144), (144, 240, 433), (240, 241, 433), (241, 433, 433))
 
 
 @pytest.fixture(scope="module")
@@ -29,45 +30,24 @@ def kernel() -> AttentionKernel:
     return found
 
 
-def _drawn(tokens: int, heads: int, groups: int, size: int) -> tuple[Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
-    return tuple(
-        torch.randn(tokens, many, size, generator=generator)
-        for many in (heads, groups, groups, heads)
-    )
-
-
-def _masked(query: Tensor, key: Tensor, value: Tensor, spans: tuple[Span, ...]) -> Tensor:
-    tokens = len(query)
-    seen = torch.zeros(tokens, tokens, dtype=torch.bool)
-    for start, end, reach in spans:
-        seen[start:reach, start:end] = True
-    each = query.shape[1] // key.shape[1]
-    key, value = (x.repeat_interleave(each, dim=1) for x in (key, value))
-    scores = torch.einsum("qhd,khd->hqk", query, key) / math.sqrt(query.shape[2])
-    shares = scores.masked_fill(~seen.tril(), -math.inf).softmax(-1)
-    return torch.einsum("hqk,khd->qhd", shares, value)
-
-
-@pytest.mark.parametrize("spans", [ROW, TREE, SHORT, EDGES, ((0, 1, 1),)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("spans", [ROW, TREE, SHORT, EDGES, ODD, ONE])
 @pytest.mark.parametrize(
     ("heads", "groups", "size"), [(3, 1, 64), (4, 2, 32), (2, 2, 128), (1, 1, 96)]
 )
 def test_outputs_and_gradients_are_those_of_masked_attention(
-    kernel: AttentionKernel, spans: tuple[Span, ...], heads: int, groups: int, size: int
+    kernel: AttentionKernel,
+    spans: tuple[Span, ...],
+    heads: int,
+    groups: int,
+    size: int,
+    dtype: torch.dtype,
 ) -> None:
-    query, key, value, gradient = _drawn(spans[-1][2], heads, groups, size)
-    leaves = [x.double().requires_grad_() for x in (query, key, value)]
-    expected = _masked(leaves[0], leaves[1], leaves[2], spans)
-    by_leaves = torch.autograd.grad(expected, leaves, gradient.double())
-    output, log_sum = kernel.forward(query, key, value, spans)
-    found = kernel.backward(gradient, query, key, value, output, log_sum, spans)
-    for one, other in zip((output, *found), (expected, *by_leaves), strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=2e-5, atol=5e-6)
+    assert_close_to_exact(kernel, drawn(spans[-1][2], heads, groups, size, dtype), spans)
 
 
 def test_the_logarithms_of_the_sums_are_exact_for_large_scores(kernel: AttentionKernel) -> None:
-    query, key, value, _ = _drawn(301, 2, 1, 32)
+    query, key, value, _ = drawn(301, 2, 1, 32)
     query *= 30
     _, log_sum = kernel.forward(query, key, value, ROW)
     scores = torch.einsum("qhd,kd->hqk", query.double(), key[:, 0].double()) / math.sqrt(32)
@@ -76,42 +56,32 @@ def test_the_logarithms_of_the_sums_are_exact_for_large_scores(kernel: Attention
     torch.testing.assert_close(log_sum.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_heads_may_be_parts_of_wider_rows(kernel: AttentionKernel) -> None:
-    joint = torch.randn(301, 4 * 32, generator=torch.Generator().manual_seed(0))
-    query, key, value = (x.view(301, -1, 32) for x in torch.split(joint, [64, 32, 32], dim=1))
-    apart, _ = kernel.forward(query, key, value, ROW)
-    together, _ = kernel.forward(query.clone(), key.clone(), value.clone(), ROW)
-    assert torch.equal(apart, together)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_heads_may_be_parts_of_wider_rows(kernel: AttentionKernel, dtype: torch.dtype) -> None:
+    assert_views_give_equal_bits(kernel, dtype)
 
 
-def test_any_number_of_threads_gives_equal_bits(kernel: AttentionKernel) -> None:
-    query, key, value, gradient = _drawn(TREE[-1][2], 6, 2, 64)
-
-    def once(threads: int) -> list[Tensor]:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            output, log_sum = kernel.forward(query, key, value, TREE)
-            by = kernel.backward(gradient, query, key, value, output, log_sum, TREE)
-            return [output, log_sum, *by]
-        finally:
-            torch.set_num_threads(before)
-
-    for one, other in zip(once(1), once(3), strict=True):
-        assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_damaged_key_shows_where_it_is_seen_and_nowhere_else(
-    kernel: AttentionKernel, bad: float
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_any_number_of_threads_gives_equal_bits(
+    kernel: AttentionKernel, dtype: torch.dtype
 ) -> None:
-    query, key, value, _ = _drawn(TREE[-1][2], 1, 1, 32)
-    clean, _ = kernel.forward(query, key, value, TREE)
-    key[150] = bad  # of the third node, which ends at 200
-    found, _ = kernel.forward(query, key, value, TREE)
-    assert not found[150:200].isfinite().any()
-    assert torch.equal(found[:150], clean[:150])
-    assert torch.equal(found[200:], clean[200:])
+    assert_threads_give_equal_bits(kernel, dtype)
+
+
+def test_logarithms_of_sums_of_bfloat16_heads_are_not_rounded(kernel: AttentionKernel) -> None:
+    query, key, value, _ = drawn(301, 2, 1, 32, torch.bfloat16)
+    _, log_sum = kernel.forward(query, key, value, ROW)
+    _, of_wide = kernel.forward(query.float(), key.float(), value.float(), ROW)
+    assert log_sum.dtype is torch.float32
+    torch.testing.assert_close(log_sum, of_wide, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_damage_shows_where_it_is_seen_and_nowhere_else(
+    kernel: AttentionKernel, bad: float, dtype: torch.dtype
+) -> None:
+    assert_damage_shows_where_it_is_seen(kernel, bad, dtype)
 
 
 @pytest.mark.parametrize(
@@ -127,19 +97,44 @@ def test_a_damaged_key_shows_where_it_is_seen_and_nowhere_else(
 def test_spans_that_are_no_tree_are_refused(
     kernel: AttentionKernel, spans: tuple[Span, ...]
 ) -> None:
-    query, key, value, _ = _drawn(301, 1, 1, 32)
+    query, key, value, _ = drawn(301, 1, 1, 32)
     with pytest.raises(ValueError, match="spans"):
         kernel.forward(query, key, value, spans)
 
 
 def test_heads_that_do_not_go_together_are_refused(kernel: AttentionKernel) -> None:
-    query, key, value, _ = _drawn(301, 3, 2, 32)
+    query, key, value, _ = drawn(301, 3, 2, 32)
     with pytest.raises(ValueError, match="do not go"):
         kernel.forward(query, key, value, ROW)
     with pytest.raises(ValueError, match="float32"):
         kernel.forward(query.double(), key, value, ROW)
+    with pytest.raises(ValueError, match="one dtype"):
+        kernel.forward(query[:, :2].bfloat16(), key, value, ROW)
 
 
-def test_other_sizes_are_not_taken(kernel: AttentionKernel) -> None:
+def test_a_gradient_of_another_kind_is_refused(kernel: AttentionKernel) -> None:
+    query, key, value, gradient = drawn(301, 2, 1, 32, torch.bfloat16)
+    output, log_sum = kernel.forward(query, key, value, ROW)
+    with pytest.raises(ValueError, match="gradient"):
+        kernel.backward(gradient.float(), query, key, value, output, log_sum, ROW)
+    with pytest.raises(ValueError, match="output"):
+        kernel.backward(gradient, query, key, value, output[:300], log_sum, ROW)
+    with pytest.raises(ValueError, match="logarithms"):
+        kernel.backward(gradient, query, key, value, output, log_sum.bfloat16(), ROW)
+
+
+def test_bfloat16_activations_have_the_kernel_too(
+    kernel: AttentionKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "journeyman.train.arithmetic.processor_flags", lambda: frozenset({"avx512_bf16"})
+    )
+    found = arithmetic_of("bf16")
+    assert found.activations is torch.bfloat16
+    assert found.attention == kernel
+
+
+def test_other_sizes_and_dtypes_are_not_taken(kernel: AttentionKernel) -> None:
     assert not kernel.takes(torch.zeros(1, 1, kernel.width + 8))
-    assert not kernel.takes(torch.zeros(1, 1, kernel.width, dtype=torch.bfloat16))
+    assert not kernel.takes(torch.zeros(1, 1, kernel.width, dtype=torch.float16))
+    assert kernel.takes(torch.zeros(1, 1, kernel.width, dtype=torch.bfloat16))

@@ -160,12 +160,10 @@ def arithmetic_of(
     precision: Precision, report: Reporter = ignore, *, device: Device = "cpu"
 ) -> "Arithmetic":
     """The fast engine's arithmetic for a resolved precision, on this machine."""
-    import torch
-
     from journeyman.kernels.attention import find_attention
 
     found = _products(precision, report, device)
-    if device == "cuda" or found.activations is not torch.float32:
+    if device == "cuda":
         return found
     return msgspec.structs.replace(found, attention=find_attention(report))
 

@@ -1,7 +1,7 @@
 // Products of float32 or bfloat16 activations with int8 weights: by AVX-512 VNNI, or by AVX2.
 //
-// Activations become integers with a scale for each row and block of the reduction: int8 for VNNI (`bytes.h`),
-// int16 for AVX2 (`words.h`). Sums are exact in int32 over one block, and float32 over the blocks; scales, bias
+// Activations become integers with a scale for each row and block of the reduction: int8 for VNNI (`int8_tile.h`),
+// int16 for AVX2 (`int16_tile.h`). Sums are exact in int32 over one block, and float32 over the blocks; scales, bias
 // and what the product is added to come in before the only rounding, while the sums are in the cache.
 //
 // Each output is computed in the same order whatever the threads and the division of the work.
@@ -11,9 +11,9 @@
 #include "activations.h"
 
 #if defined(JOURNEYMAN_VNNI)
-#include "bytes.h"
+#include "int8_tile.h"
 #else
-#include "words.h"
+#include "int16_tile.h"
 #endif
 
 namespace {

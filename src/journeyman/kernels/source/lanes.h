@@ -153,4 +153,15 @@ inline Lanes exponential(Lanes x) {
   return (sum * power.power_of_two()).where_not_below(x, least);
 }
 
+// Both of `size`, a multiple of what a register holds; of float32 or bfloat16, and they may be one.
+template <typename From, typename To>
+void copy_row(const From* from, index_t size, To* to) {
+  for (index_t i = 0; i < size; i += Lanes::count) Lanes::load(from + i).store(to + i);
+}
+
+template <typename From, typename To>
+void scale_row(const From* from, index_t size, float factor, To* to) {
+  for (index_t i = 0; i < size; i += Lanes::count) (Lanes::load(from + i) * Lanes::all(factor)).store(to + i);
+}
+
 }  // namespace

@@ -1,24 +1,25 @@
-// Small products of float32 matrices whose sums live in registers.
+// Small products of matrices of words whose float32 sums live in registers.
 #pragma once
 
-#include "lanes.h"
+#include "words.h"
 
 namespace {
 
 constexpr index_t tile_height = 6;                 // with two registers of columns: 12 sums
 constexpr index_t tile_width = 2 * Lanes::count;
 
-// The left matrix of a product: element (row, k) is at row * step + k, or turned, at k * step + row.
+// The left matrix of a product: word (row, k) is at row * step + k, or turned, at k * step + row.
+template <typename Word>
 struct Left {
-  const float* at;
+  const Word* at;
   index_t step;
   bool turned;
 };
 
-// out (rows, tile_width) += left (rows, depth) by right (depth, tile_width). Rows of `right` and `out` are
-// `right_step` and `out_step` apart.
-template <index_t rows, bool turned>
-void multiply_rows(const float* left, index_t left_step, const float* right, index_t right_step, index_t depth,
+// out (rows, tile_width) += left (rows, depth) by right (depth, tile_width), `depth` in words. Rows of `right` and
+// `out` are `right_step` and `out_step` apart.
+template <index_t rows, bool turned, typename Word>
+void multiply_rows(const Word* left, index_t left_step, const Word* right, index_t right_step, index_t depth,
                    float* out, index_t out_step) {
   // Every loop over rows is unrolled: only then do the sums live in registers.
   Lanes sum[rows][2];
@@ -28,12 +29,12 @@ void multiply_rows(const float* left, index_t left_step, const float* right, ind
     sum[row][1] = Lanes::load(out + row * out_step + Lanes::count);
   }
   for (index_t k = 0; k < depth; ++k, right += right_step) {
-    const Lanes one = Lanes::load(right), two = Lanes::load(right + Lanes::count);
+    const auto one = several(right), two = several(right + Lanes::count);
 #pragma GCC unroll 6
     for (index_t row = 0; row < rows; ++row) {
-      const Lanes x = Lanes::all(turned ? left[k * left_step + row] : left[row * left_step + k]);
-      sum[row][0] = Lanes::multiply_add(x, one, sum[row][0]);
-      sum[row][1] = Lanes::multiply_add(x, two, sum[row][1]);
+      const auto x = everywhere(left + (turned ? k * left_step + row : row * left_step + k));
+      sum[row][0] = multiply_add(x, one, sum[row][0]);
+      sum[row][1] = multiply_add(x, two, sum[row][1]);
     }
   }
 #pragma GCC unroll 6
@@ -43,8 +44,8 @@ void multiply_rows(const float* left, index_t left_step, const float* right, ind
   }
 }
 
-template <bool turned>
-void multiply_some(index_t rows, const float* left, index_t left_step, const float* right, index_t right_step,
+template <bool turned, typename Word>
+void multiply_some(index_t rows, const Word* left, index_t left_step, const Word* right, index_t right_step,
                    index_t depth, float* out, index_t out_step) {
   switch (rows) {
     case 6: return multiply_rows<6, turned>(left, left_step, right, right_step, depth, out, out_step);
@@ -57,9 +58,10 @@ void multiply_some(index_t rows, const float* left, index_t left_step, const flo
 }
 
 // The same with up to tile_height rows.
-inline void multiply_tile(index_t rows, Left left, const float* right, index_t right_step, index_t depth, float* out,
-                          index_t out_step) {
-  const auto multiply = left.turned ? multiply_some<true> : multiply_some<false>;
+template <typename Word>
+void multiply_tile(index_t rows, Left<Word> left, const Word* right, index_t right_step, index_t depth, float* out,
+                   index_t out_step) {
+  const auto multiply = left.turned ? multiply_some<true, Word> : multiply_some<false, Word>;
   multiply(rows, left.at, left.step, right, right_step, depth, out, out_step);
 }
 

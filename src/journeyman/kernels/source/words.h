@@ -1,134 +1,131 @@
-// Products of int16 pairs by `vpmaddwd`, for processors without VNNI: weights widened and packed, and one tile.
+// What products multiply: words of one float32, or of two bfloat16 where the processor adds up their products.
 //
-// No overflow by construction: |weight| <= 128, |activation| <= 32767, most_block = 512, and
-// 128 * 32767 * 512 = 2,147,418,112 < 2^31.
+// A word holds what a product adds up at once: `together` neighbours along its depth.
 #pragma once
 
 #include <cstring>
 
-#include "product.h"
+#include "lanes.h"
+
+#if defined(__AVX512BF16__) || defined(JOURNEYMAN_EMULATED)
+#define JOURNEYMAN_PAIRS 1
+#endif
 
 namespace {
 
-// Packed weights of a tile: [pair of the reduction][column][2] int16, so that one register holds eight
-// columns' pairs; zeros where the matrix ends.
-
-inline __m128i load_bytes(const std::int8_t* from, index_t count) {
-  if (count >= 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  alignas(16) std::int8_t bytes[16] = {};
-  if (count > 0) std::memcpy(bytes, from, static_cast<std::size_t>(count));
-  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
+inline float widened(float x) { return x; }
+inline float widened(Brain x) {
+  const std::uint32_t bits = std::uint32_t{x.bits} << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof wide);
+  return wide;
 }
 
-inline void store_wide(std::int16_t* to, __m128i bytes) {
-  _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_cvtepi8_epi16(bytes));
+// ---------------------------------------------------------------------------------------------- one float32
+
+// By which words elements are multiplied, and between the products stored.
+template <typename Element>
+struct Words {
+  using Word = float;
+  using Factor = float;
+};
+
+template <typename Word>
+constexpr index_t together = 1;
+constexpr index_t most_together = 2;
+
+inline Lanes several(const float* from) { return Lanes::load(from); }
+inline Lanes everywhere(const float* from) { return Lanes::all(*from); }
+inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return Lanes::multiply_add(a, b, c); }
+
+// The word that begins at `from`.
+template <typename Element>
+void read_word(const Element* from, float& to) {
+  to = widened(*from);
 }
 
-// weight is (columns, reduction): eight columns by 16 of the reduction, turned round in units of pairs.
-void turn_eight(const std::int8_t* const* columns, index_t at, index_t length, std::int16_t* to) {
-  __m128i a[8], b[8];
-  for (int i = 0; i < 8; ++i) a[i] = columns[i] ? load_bytes(columns[i] + at, length - at) : _mm_setzero_si128();
-  for (int i = 0; i < 4; ++i) {
-    b[i] = _mm_unpacklo_epi16(a[2 * i], a[2 * i + 1]);
-    b[i + 4] = _mm_unpackhi_epi16(a[2 * i], a[2 * i + 1]);
-  }
-  for (int half = 0; half < 2; ++half) {
-    const __m128i* c = b + 4 * half;
-    const __m128i d[4] = {_mm_unpacklo_epi32(c[0], c[1]), _mm_unpackhi_epi32(c[0], c[1]),
-                          _mm_unpacklo_epi32(c[2], c[3]), _mm_unpackhi_epi32(c[2], c[3])};
-    std::int16_t* out = to + half * 4 * 2 * tile_columns;
-    store_wide(out + 0 * 2 * tile_columns, _mm_unpacklo_epi64(d[0], d[2]));
-    store_wide(out + 1 * 2 * tile_columns, _mm_unpackhi_epi64(d[0], d[2]));
-    store_wide(out + 2 * 2 * tile_columns, _mm_unpacklo_epi64(d[1], d[3]));
-    store_wide(out + 3 * 2 * tile_columns, _mm_unpackhi_epi64(d[1], d[3]));
+// A row as the left side of a product reads it.
+template <typename Element>
+void lay_row(const Element* from, index_t size, float scale, float* to) {
+  scale_row(from, size, scale, to);
+}
+
+// A row of the right side, from as many rows as a word holds, or the `count` that there are, and zeros.
+template <typename Element>
+void join_rows(const Element* from, index_t, index_t, index_t size, float* to) {
+  copy_row(from, size, to);
+}
+
+// Rows of a left side that are `step` words apart, to be read turned: in place.
+inline void turn_rows(float*, index_t, index_t, index_t) {}
+
+// What scores are still to be multiplied by: queries of float32 are scaled, those of bfloat16 would be rounded anew.
+template <typename Word>
+float late_scale(float scale) {
+  return together<Word> == 1 ? 1.0f : scale;
+}
+
+// ------------------------------------------------------------------------------------------ two bfloat16
+
+#if defined(JOURNEYMAN_PAIRS)
+
+struct Pair {
+  Brain first, second;
+};
+
+template <>
+struct Words<Brain> {
+  using Word = Pair;
+  using Factor = Brain;
+};
+
+template <>
+constexpr index_t together<Pair> = 2;
+
+struct Pairs {
+  __m512i value;
+};
+
+inline Pairs several(const Pair* from) { return {_mm512_loadu_si512(from)}; }
+inline Pairs everywhere(const Pair* from) {
+  std::int32_t bits;  // copied, for what is read as pairs was written as something else
+  std::memcpy(&bits, from, sizeof bits);
+  return {_mm512_set1_epi32(bits)};
+}
+// a.first b.first + a.second b.second + c; what is denormal counts as zero.
+inline Lanes multiply_add(Pairs a, Pairs b, Lanes c) {
+  return {_mm512_dpbf16_ps(c.value, (__m512bh)a.value, (__m512bh)b.value)};
+}
+
+inline void read_word(const Brain* from, Pair& to) { std::memcpy(&to, from, sizeof to); }
+
+inline void lay_row(const Brain* from, index_t size, float, Pair* to) { std::memcpy(to, from, size * sizeof(Brain)); }
+
+// From the last on, so that `to` may be where `first` is.
+inline void zip_rows(const Brain* first, const Brain* second, index_t size, Pair* to) {
+  for (index_t i = size - Lanes::count; i >= 0; i -= Lanes::count) {
+    const auto low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + i));
+    const auto high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second + i));
+    const auto upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
+    _mm512_storeu_si512(to + i, _mm512_or_si512(_mm512_cvtepu16_epi32(low), upper));
   }
 }
 
-void pack_turned(const Product& product, index_t column, index_t start, index_t length, std::int16_t* to) {
-  const std::int8_t* columns[tile_columns];
-  for (index_t i = 0; i < tile_columns; ++i) {
-    columns[i] = column + i < product.columns ? product.weight + (column + i) * product.reduction + start : nullptr;
-  }
-  for (index_t at = 0; at < length; at += 16, to += 16 * tile_columns) {
-    turn_eight(columns, at, length, to);
-    turn_eight(columns + 8, at, length, to + 16);
-  }
-}
-
-// weight is (reduction, columns): two rows interleaved give the pairs of 16 columns.
-void pack_straight(const Product& product, index_t column, index_t tiles, index_t start, index_t length,
-                   std::int16_t* to) {
-  const index_t padded = round_up(length, 16);
-  for (index_t at = 0; at < padded; at += 2) {
-    const std::int8_t* row = product.weight + (start + at) * product.columns;
-    for (index_t tile = 0; tile < tiles; ++tile) {
-      const index_t left = column + tile * tile_columns, count = product.columns - left;
-      const __m128i a = at < length ? load_bytes(row + left, count) : _mm_setzero_si128();
-      const __m128i b = at + 1 < length ? load_bytes(row + product.columns + left, count) : _mm_setzero_si128();
-      std::int16_t* out = to + tile * tile_columns * most_block + at * tile_columns;
-      store_wide(out, _mm_unpacklo_epi8(a, b));
-      store_wide(out + 16, _mm_unpackhi_epi8(a, b));
-    }
-  }
-}
-
-void pack(const Product& product, index_t column, index_t tiles, index_t start, index_t length, std::int16_t* to) {
-  if (product.reduce_rows) {
-    pack_straight(product, column, tiles, start, length, to);
+inline void join_rows(const Brain* from, index_t step, index_t count, index_t size, Pair* to) {
+  if (count > 1) {
+    zip_rows(from, from + step, size, to);
   } else {
-    for (index_t tile = 0; tile < tiles; ++tile) {
-      pack_turned(product, column + tile * tile_columns, start, length, to + tile * tile_columns * most_block);
-    }
+    for (index_t i = 0; i < size; ++i) to[i] = {from[i], {0}};
   }
 }
 
-// One pair of a row's activations by 16 columns' pairs. Written out, for left to itself GCC reorders eight of
-// these and keeps sums in memory for it, which costs up to a third of the speed.
-inline void add_products(const std::int16_t* two, __m256i left, __m256i right, __m256i& sum_left, __m256i& sum_right) {
-  __m256i x, products;
-  asm("vpbroadcastd %[two], %[x]\n\t"
-      "vpmaddwd %[left], %[x], %[products]\n\t"
-      "vpmaddwd %[right], %[x], %[x]\n\t"
-      "vpaddd %[products], %[sum_left], %[sum_left]\n\t"
-      "vpaddd %[x], %[sum_right], %[sum_right]"
-      : [x] "=&x"(x), [products] "=&x"(products), [sum_left] "+x"(sum_left), [sum_right] "+x"(sum_right)
-      : [two] "m"(*reinterpret_cast<const std::int16_t(*)[2]>(two)), [left] "x"(left), [right] "x"(right));
+inline void turn_rows(Pair* at, index_t step, index_t rows, index_t width) {
+  for (index_t row = 0; row < rows; row += 2) {
+    Pair* to = at + row * step;
+    zip_rows(reinterpret_cast<const Brain*>(to), reinterpret_cast<const Brain*>(to + step), width, to);
+  }
 }
 
-// sums (tile_rows, tile_columns) = or += activations (rows of most_block) by packed weights, over `units` of 16.
-template <bool first>
-void multiply_tile(const std::int16_t* activations, const std::int32_t*, const float* scales,
-                   const std::int16_t* weights, index_t units, float* sums) {
-  const std::int16_t* next_rows = activations + tile_rows * most_block;
-  // Every loop over rows is unrolled: only then do the sums live in registers.
-  __m256i sum[tile_rows][2];
-#pragma GCC unroll 4
-  for (index_t row = 0; row < tile_rows; ++row) sum[row][0] = sum[row][1] = _mm256_setzero_si256();
-  for (index_t at = 0; at < units; ++at, activations += unit, weights += unit * tile_columns) {
-    // The next tile's rows follow these: four rows of 1 KiB in 32 units are two cache lines each.
-    const char* next = reinterpret_cast<const char*>(next_rows) + at * 128;
-    _mm_prefetch(next, _MM_HINT_T0);
-    _mm_prefetch(next + 64, _MM_HINT_T0);
-#pragma GCC unroll 8
-    for (index_t pair = 0; pair < 8; ++pair) {
-      const __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32));
-      const __m256i right = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32 + 16));
-#pragma GCC unroll 4
-      for (index_t row = 0; row < tile_rows; ++row) {
-        add_products(activations + row * most_block + pair * 2, left, right, sum[row][0], sum[row][1]);
-      }
-    }
-  }
-#pragma GCC unroll 4
-  for (index_t row = 0; row < tile_rows; ++row) {
-    const __m256 scale = _mm256_set1_ps(scales[row]);
-#pragma GCC unroll 2
-    for (index_t half = 0; half < 2; ++half) {
-      float* to = sums + row * tile_columns + half * 8;
-      const __m256 value = _mm256_cvtepi32_ps(sum[row][half]);
-      _mm256_store_ps(to, first ? _mm256_mul_ps(value, scale) : _mm256_fmadd_ps(value, scale, _mm256_load_ps(to)));
-    }
-  }
-}
+#endif
 
 }  // namespace

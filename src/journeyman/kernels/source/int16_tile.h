@@ -1,0 +1,134 @@
+// Products of int16 pairs by `vpmaddwd`, for processors without VNNI: weights widened and packed, and one tile.
+//
+// No overflow by construction: |weight| <= 128, |activation| <= 32767, most_block = 512, and
+// 128 * 32767 * 512 = 2,147,418,112 < 2^31.
+#pragma once
+
+#include <cstring>
+
+#include "product.h"
+
+namespace {
+
+// Packed weights of a tile: [pair of the reduction][column][2] int16, so that one register holds eight
+// columns' pairs; zeros where the matrix ends.
+
+inline __m128i load_bytes(const std::int8_t* from, index_t count) {
+  if (count >= 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  alignas(16) std::int8_t bytes[16] = {};
+  if (count > 0) std::memcpy(bytes, from, static_cast<std::size_t>(count));
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+
+inline void store_wide(std::int16_t* to, __m128i bytes) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_cvtepi8_epi16(bytes));
+}
+
+// weight is (columns, reduction): eight columns by 16 of the reduction, turned round in units of pairs.
+void turn_eight(const std::int8_t* const* columns, index_t at, index_t length, std::int16_t* to) {
+  __m128i a[8], b[8];
+  for (int i = 0; i < 8; ++i) a[i] = columns[i] ? load_bytes(columns[i] + at, length - at) : _mm_setzero_si128();
+  for (int i = 0; i < 4; ++i) {
+    b[i] = _mm_unpacklo_epi16(a[2 * i], a[2 * i + 1]);
+    b[i + 4] = _mm_unpackhi_epi16(a[2 * i], a[2 * i + 1]);
+  }
+  for (int half = 0; half < 2; ++half) {
+    const __m128i* c = b + 4 * half;
+    const __m128i d[4] = {_mm_unpacklo_epi32(c[0], c[1]), _mm_unpackhi_epi32(c[0], c[1]),
+                          _mm_unpacklo_epi32(c[2], c[3]), _mm_unpackhi_epi32(c[2], c[3])};
+    std::int16_t* out = to + half * 4 * 2 * tile_columns;
+    store_wide(out + 0 * 2 * tile_columns, _mm_unpacklo_epi64(d[0], d[2]));
+    store_wide(out + 1 * 2 * tile_columns, _mm_unpackhi_epi64(d[0], d[2]));
+    store_wide(out + 2 * 2 * tile_columns, _mm_unpacklo_epi64(d[1], d[3]));
+    store_wide(out + 3 * 2 * tile_columns, _mm_unpackhi_epi64(d[1], d[3]));
+  }
+}
+
+void pack_turned(const Product& product, index_t column, index_t start, index_t length, std::int16_t* to) {
+  const std::int8_t* columns[tile_columns];
+  for (index_t i = 0; i < tile_columns; ++i) {
+    columns[i] = column + i < product.columns ? product.weight + (column + i) * product.reduction + start : nullptr;
+  }
+  for (index_t at = 0; at < length; at += 16, to += 16 * tile_columns) {
+    turn_eight(columns, at, length, to);
+    turn_eight(columns + 8, at, length, to + 16);
+  }
+}
+
+// weight is (reduction, columns): two rows interleaved give the pairs of 16 columns.
+void pack_straight(const Product& product, index_t column, index_t tiles, index_t start, index_t length,
+                   std::int16_t* to) {
+  const index_t padded = round_up(length, 16);
+  for (index_t at = 0; at < padded; at += 2) {
+    const std::int8_t* row = product.weight + (start + at) * product.columns;
+    for (index_t tile = 0; tile < tiles; ++tile) {
+      const index_t left = column + tile * tile_columns, count = product.columns - left;
+      const __m128i a = at < length ? load_bytes(row + left, count) : _mm_setzero_si128();
+      const __m128i b = at + 1 < length ? load_bytes(row + product.columns + left, count) : _mm_setzero_si128();
+      std::int16_t* out = to + tile * tile_columns * most_block + at * tile_columns;
+      store_wide(out, _mm_unpacklo_epi8(a, b));
+      store_wide(out + 16, _mm_unpackhi_epi8(a, b));
+    }
+  }
+}
+
+void pack(const Product& product, index_t column, index_t tiles, index_t start, index_t length, std::int16_t* to) {
+  if (product.reduce_rows) {
+    pack_straight(product, column, tiles, start, length, to);
+  } else {
+    for (index_t tile = 0; tile < tiles; ++tile) {
+      pack_turned(product, column + tile * tile_columns, start, length, to + tile * tile_columns * most_block);
+    }
+  }
+}
+
+// One pair of a row's activations by 16 columns' pairs. Written out, for left to itself GCC reorders eight of
+// these and keeps sums in memory for it, which costs up to a third of the speed.
+inline void add_products(const std::int16_t* two, __m256i left, __m256i right, __m256i& sum_left, __m256i& sum_right) {
+  __m256i x, products;
+  asm("vpbroadcastd %[two], %[x]\n\t"
+      "vpmaddwd %[left], %[x], %[products]\n\t"
+      "vpmaddwd %[right], %[x], %[x]\n\t"
+      "vpaddd %[products], %[sum_left], %[sum_left]\n\t"
+      "vpaddd %[x], %[sum_right], %[sum_right]"
+      : [x] "=&x"(x), [products] "=&x"(products), [sum_left] "+x"(sum_left), [sum_right] "+x"(sum_right)
+      : [two] "m"(*reinterpret_cast<const std::int16_t(*)[2]>(two)), [left] "x"(left), [right] "x"(right));
+}
+
+// sums (tile_rows, tile_columns) = or += activations (rows of most_block) by packed weights, over `units` of 16.
+template <bool first>
+void multiply_tile(const std::int16_t* activations, const std::int32_t*, const float* scales,
+                   const std::int16_t* weights, index_t units, float* sums) {
+  const std::int16_t* next_rows = activations + tile_rows * most_block;
+  // Every loop over rows is unrolled: only then do the sums live in registers.
+  __m256i sum[tile_rows][2];
+#pragma GCC unroll 4
+  for (index_t row = 0; row < tile_rows; ++row) sum[row][0] = sum[row][1] = _mm256_setzero_si256();
+  for (index_t at = 0; at < units; ++at, activations += unit, weights += unit * tile_columns) {
+    // The next tile's rows follow these: four rows of 1 KiB in 32 units are two cache lines each.
+    const char* next = reinterpret_cast<const char*>(next_rows) + at * 128;
+    _mm_prefetch(next, _MM_HINT_T0);
+    _mm_prefetch(next + 64, _MM_HINT_T0);
+#pragma GCC unroll 8
+    for (index_t pair = 0; pair < 8; ++pair) {
+      const __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32));
+      const __m256i right = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32 + 16));
+#pragma GCC unroll 4
+      for (index_t row = 0; row < tile_rows; ++row) {
+        add_products(activations + row * most_block + pair * 2, left, right, sum[row][0], sum[row][1]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (index_t row = 0; row < tile_rows; ++row) {
+    const __m256 scale = _mm256_set1_ps(scales[row]);
+#pragma GCC unroll 2
+    for (index_t half = 0; half < 2; ++half) {
+      float* to = sums + row * tile_columns + half * 8;
+      const __m256 value = _mm256_cvtepi32_ps(sum[row][half]);
+      _mm256_store_ps(to, first ? _mm256_mul_ps(value, scale) : _mm256_fmadd_ps(value, scale, _mm256_load_ps(to)));
+    }
+  }
+}
+
+}  // namespace
