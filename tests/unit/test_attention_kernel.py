@@ -127,7 +127,7 @@ def test_bfloat16_activations_have_the_kernel_too(
     kernel: AttentionKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "journeyman.train.arithmetic.processor_flags", lambda: frozenset({"avx512_bf16"})
+        "journeyman.train.product_rates.processor_flags", lambda: frozenset({"avx512_bf16"})
     )
     found = arithmetic_of("bf16")
     assert found.activations is torch.bfloat16

@@ -8,6 +8,7 @@ import torch
 from journeyman.events import ignore
 from journeyman.kernels import integer_product
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
+from tests.emulated import emulated
 from tests.kernels import outlier_rows, per_row_int8, random_weight, relative_error
 
 
@@ -21,8 +22,10 @@ def tolerance(kernel: IntegerProduct) -> float:
     return 2 / kernel.largest + 4e-5
 
 
-@pytest.fixture(scope="module")
-def kernel() -> IntegerProduct:
+@pytest.fixture(scope="module", params=["of this processor", "emulated AVX-512"])
+def kernel(request: pytest.FixtureRequest) -> IntegerProduct:
+    if request.param == "emulated AVX-512":
+        return integer_product.loaded(emulated("integer_product"))
     found = find_kernel(ignore)
     if found is None:
         pytest.skip("no AVX2 or no C++ compiler")

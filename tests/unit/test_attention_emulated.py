@@ -1,22 +1,12 @@
-"""The kernels' AVX-512 forms on any processor: SIMDe carries out their instructions one by one.
+"""The attention kernel's AVX-512 form, emulated: with it go products of bfloat16 pairs."""
 
-With them go products of bfloat16 pairs (AVX512-BF16).
-"""
-
-import ctypes
-import functools
 import math
-import shutil
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
 from journeyman.kernels import attention
 from journeyman.kernels.attention import AttentionKernel, Span
-from journeyman.runs import processor_flags
 from tests.attended_trees import (
     EDGES,
     ODD,
@@ -29,42 +19,13 @@ from tests.attended_trees import (
     assert_views_give_equal_bits,
     drawn,
 )
-
-_FOLDER = Path(attention.__file__).parent / "source"
-_HEADERS = Path(__file__).parents[1] / "emulation"
-# Not of this machine's processor: it may have instructions that SIMDe would then use itself.
-_FLAGS = (
-    "-std=c++17", "-O2", "-march=x86-64-v3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread",
-    "-DJOURNEYMAN_EMULATED", "-I", str(_HEADERS),
-)  # fmt: skip
-_MISSING = [
-    *(["g++"] if shutil.which("g++") is None else []),
-    *([] if Path("/usr/include/simde/x86/avx512.h").is_file() else ["SIMDe (libsimde-dev)"]),
-    *({"avx2", "fma"} - set(processor_flags())),
-]
-pytestmark = pytest.mark.skipif(bool(_MISSING), reason=f"there is no {', no '.join(_MISSING)}")
-
-Build = Callable[[str], ctypes.CDLL]
+from tests.emulated import emulated
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Gives the emulated library of `source/NAME.cpp`."""
-
-    @functools.cache
-    def built(name: str) -> ctypes.CDLL:
-        path = tmp_path_factory.mktemp("emulated") / f"{name}.so"
-        command = ["g++", *_FLAGS, "-o", str(path), str(_FOLDER / f"{name}.cpp")]
-        subprocess.run(command, check=True, capture_output=True)
-        return ctypes.CDLL(str(path))
-
-    return built
-
-
-@pytest.fixture(scope="module")
-def attends(build: Build) -> AttentionKernel:
+def attends() -> AttentionKernel:
     """The attention kernel."""
-    kernel = attention._loaded(build("attention"))
+    kernel = attention._loaded(emulated("attention"))
     assert kernel.width == 32
     return kernel
 

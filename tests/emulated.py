@@ -1,0 +1,38 @@
+"""Kernels in their AVX-512 form anywhere: SIMDe carries out their instructions one by one."""
+
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from journeyman.kernels import building
+from journeyman.runs import processor_flags
+
+_FOLDER = Path(building.__file__).parent / "source"
+_HEADERS = Path(__file__).parent / "emulation"
+# Not of this machine's processor: it may have instructions that SIMDe would then use itself.
+_FLAGS = (
+    "-std=c++17", "-O2", "-march=x86-64-v3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread",
+    "-DJOURNEYMAN_EMULATED", "-I", str(_HEADERS),
+)  # fmt: skip
+
+
+@functools.cache
+def emulated(name: str) -> ctypes.CDLL:
+    """The library of `source/NAME.cpp`, emulated; the test is skipped where it cannot be made."""
+    missing = [
+        *(["g++"] if shutil.which("g++") is None else []),
+        *([] if Path("/usr/include/simde/x86/avx512.h").is_file() else ["SIMDe (libsimde-dev)"]),
+        *({"avx2", "fma"} - set(processor_flags())),
+    ]
+    if missing:
+        pytest.skip(f"there is no {', no '.join(missing)}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.so"
+        command = ["g++", *_FLAGS, "-o", str(path), str(_FOLDER / f"{name}.cpp")]
+        subprocess.run(command, check=True, capture_output=True)
+        return ctypes.CDLL(str(path))
