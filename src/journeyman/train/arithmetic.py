@@ -180,11 +180,13 @@ def arithmetic_of(
     import torch
 
     from journeyman.kernels.attention import find_attention
+    from journeyman.kernels.rows import find_rows
 
     found = _products(precision, report, device)
-    if device == "cuda" or found.activations is not torch.float32:
+    if device == "cuda":
         return found
-    return msgspec.structs.replace(found, attention=find_attention(report))
+    attention = find_attention(report) if found.activations is torch.float32 else None
+    return msgspec.structs.replace(found, attention=attention, rows=find_rows(report))
 
 
 def _products(precision: Precision, report: Reporter, device: Device) -> "Arithmetic":

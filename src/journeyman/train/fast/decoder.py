@@ -50,7 +50,7 @@ class Decoder:
         self._shape = shape
         self._plan = plan
         self._recomputed_layers = plan.recomputed_layers
-        self._do = Elementwise(compiled=plan.compiled)
+        self._do = Elementwise(compiled=plan.compiled, rows=plan.arithmetic.rows)
         source = PlacedWeights(source, plan.device)
         frequencies, self._position_scale = _frequencies(config)
         self._frequencies = frequencies.to(plan.device)
