@@ -10,6 +10,7 @@ from torch import Tensor
 
 from journeyman.events import ignore
 from journeyman.kernels.integer_product import find_kernel
+from journeyman.kernels.rows import find_rows
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
@@ -167,6 +168,15 @@ def test_dropout_follows_from_its_seed_and_keeps_its_share(folder: Path) -> None
     losses = [engine.backward(_rows(), weight=1.0, seed=seed).loss for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
     assert engine.loss(_rows()) == engine.loss(_rows())
+
+
+def test_the_kernel_for_losses_and_dropout_gives_the_same(folder: Path) -> None:
+    kernel = find_rows()
+    if kernel is None:
+        pytest.skip("the kernel needs AVX2 and a C++ compiler")
+    base, settings = small_variant(folder, "llama"), _settings(dropout=0.3)
+    arithmetic = msgspec.structs.replace(FP32.arithmetic, rows=kernel)
+    _require_equal(_fast(base, settings, Plan(arithmetic)), _fast(base, settings), 1e-5)
 
 
 def test_compiled_loops_give_the_same(folder: Path) -> None:

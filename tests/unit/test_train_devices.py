@@ -131,8 +131,7 @@ def test_all_of_a_step_stands_on_the_device_of_the_plan(arithmetic: Arithmetic) 
     # The only device beside the processor that every machine has; it has shapes and no values.
     elsewhere = Plan(arithmetic, recomputed_layers=1, device=torch.device("meta"))
     with OneDevice():  # type: ignore[no-untyped-call]
-        # Without dropout: its generator needs a device with values.
-        _, parameters = trained(Held(), elsewhere, dropout=0.0)
+        _, parameters = trained(Held(), elsewhere, dropout=0.2)
         with pytest.raises(AssertionError, match="was given tensors on"):
             torch.ones(2, device="meta") @ torch.ones(2, 2)
     for parameter in parameters.values():
@@ -152,8 +151,8 @@ def test_rows_add_up_at_their_places_either_way() -> None:
 @pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
 def test_a_gpu_gives_what_the_processor_gives() -> None:
     source = Held()
-    loss, parameters = trained(source, Plan(WIDE), dropout=0.0)
-    on_gpu, there = trained(source, Plan(WIDE, device=torch.device("cuda")), dropout=0.0)
+    loss, parameters = trained(source, Plan(WIDE), dropout=0.2)
+    on_gpu, there = trained(source, Plan(WIDE, device=torch.device("cuda")), dropout=0.2)
     assert on_gpu == pytest.approx(loss, rel=1e-5)
     for name, tensor in parameters.items():
         distance = (there[name].cpu() - tensor).norm() / tensor.norm()

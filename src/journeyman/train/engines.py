@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from journeyman.events import Note, Reporter, ignore
+from journeyman.kernels.rows import find_rows
 from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
@@ -32,7 +33,8 @@ def open_engine(
     if settings.engine == "hf":
         from journeyman.train.hf_engine import HfEngine
 
-        return HfEngine(base, settings, dtype=_DTYPES[settings.precision], report=report)
+        dtype, kernel = _DTYPES[settings.precision], find_rows(report)
+        return HfEngine(base, settings, dtype=dtype, kernel=kernel, report=report)
     from journeyman.train.fast.decoder import Plan
     from journeyman.train.fast.engine import open_fast_engine
     from journeyman.train.fast.memory import fitting_run

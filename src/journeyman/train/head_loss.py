@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from journeyman.kernels.rows import RowsKernel
+
 CHUNK_BYTES = 64 * 1024 * 1024
 
 
@@ -19,7 +21,7 @@ class Head(Protocol):
     out_size: int
 
     def forward(self, states: Tensor) -> Tensor:
-        """(N, H) to (N, V), of the dtype of the states."""
+        """(N, H) to a new (N, V), of the dtype of the states."""
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """(N, V) to (N, H), of the dtype of the gradient."""
@@ -49,26 +51,42 @@ def completion_loss(
     *,
     with_gradient: bool,
     chunk_bytes: int = CHUNK_BYTES,
+    kernel: RowsKernel | None = None,
 ) -> tuple[float, Tensor]:
     """Summed loss in nats, and its gradient by `hidden` (empty without `with_gradient`).
 
-    hidden: (N, H) of the head's dtype. targets: (N,) int64.
+    hidden: (N, H) of the head's dtype. targets: (N,) int64. kernel: used where it takes the logits.
     Softmax and sums are float32 whatever that dtype.
     """
-    rows = max(1, chunk_bytes // (4 * head.out_size))
+    if kernel is not None and not kernel.takes(hidden):
+        kernel = None
+    # Without the kernel, logits are widened to float32.
+    element_bytes = 4 if kernel is None else hidden.element_size()
+    rows = max(1, chunk_bytes // (element_bytes * head.out_size))
     loss_sum = 0.0
     gradients: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, hidden.shape[0], rows):
-            logits = head.forward(hidden[start : start + rows]).float()
-            chunk = targets[start : start + rows].unsqueeze(1)
-            largest = logits.amax(dim=1, keepdim=True)
-            right = logits.gather(1, chunk) - largest
-            # In place, and one exponential for both loss and gradient: this is the widest array.
-            shares = logits.sub_(largest).exp_()
-            sums = shares.sum(dim=1, keepdim=True)
-            loss_sum += float((sums.log() - right).sum())
+            logits = head.forward(hidden[start : start + rows])
+            chunk = targets[start : start + rows]
+            if kernel is None:
+                logits = logits.float()
+                loss_sum += _cross_entropy(logits, chunk, with_gradient=with_gradient)
+            else:
+                loss_sum += kernel.cross_entropy(logits, chunk, with_gradient=with_gradient)
             if with_gradient:
-                shares.div_(sums).scatter_add_(1, chunk, torch.full_like(right, -1.0))
-                gradients.append(head.input_gradient(shares.to(hidden.dtype)))
+                gradients.append(head.input_gradient(logits.to(hidden.dtype)))
     return loss_sum, torch.cat(gradients) if gradients else hidden.new_empty(0)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, *, with_gradient: bool) -> float:
+    """The summed loss of float32 logits; with the gradient, it takes their place."""
+    chunk = targets.unsqueeze(1)
+    largest = logits.amax(dim=1, keepdim=True)
+    right = logits.gather(1, chunk) - largest
+    # In place, and one exponential for both loss and gradient: this is the widest array.
+    shares = logits.sub_(largest).exp_()
+    sums = shares.sum(dim=1, keepdim=True)
+    if with_gradient:
+        shares.div_(sums).scatter_add_(1, chunk, torch.full_like(right, -1.0))
+    return float((sums.log() - right).sum())

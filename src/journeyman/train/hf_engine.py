@@ -14,6 +14,7 @@ from torch import Tensor
 
 from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, ignore
+from journeyman.kernels.rows import RowsKernel
 from journeyman.model.base import load_causal_model
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
@@ -37,9 +38,13 @@ class HfEngine:
         settings: TrainSettings,
         *,
         dtype: torch.dtype,
+        kernel: RowsKernel | None = None,
         report: Reporter = ignore,
     ) -> None:
-        """base: a model on the disk, or one in memory (a forecast measures random weights)."""
+        """base: a model on the disk, or one in memory (a forecast measures random weights).
+
+        kernel: for the loss, in place of torch.
+        """
         from peft import get_peft_model_state_dict
 
         causal: Any = base if isinstance(base, torch.nn.Module) else load_causal_model(base, dtype)
@@ -50,6 +55,7 @@ class HfEngine:
         self._head = causal.get_output_embeddings()
         self._parameters = _named(self._model, get_peft_model_state_dict)
         self._model.eval()
+        self._kernel = kernel
         self._plain_head = self._head_is_plain()
         if not self._plain_head:
             report(
@@ -114,7 +120,13 @@ class HfEngine:
         self, hidden: Tensor, batch: "_Batch", *, with_gradient: bool
     ) -> tuple[float, Tensor]:
         head = PlainHead(self._head.weight, self._head.bias)
-        return completion_loss(hidden.detach(), batch.targets, head, with_gradient=with_gradient)
+        return completion_loss(
+            hidden.detach(),
+            batch.targets,
+            head,
+            with_gradient=with_gradient,
+            kernel=self._kernel,
+        )
 
     def _head_is_plain(self) -> bool:
         """Whether logits are the output layer over the last hidden state, and no more.

@@ -24,7 +24,10 @@ class Leaf(Struct, frozen=True):
 
 
 class Dropout(Struct, frozen=True):
-    """Which share of an adapter's input is dropped, drawn from which seed."""
+    """Which share of an adapter's input is dropped, drawn from which seed.
+
+    The mask follows from both alone (`kernels.chance`), so the backward draws it again.
+    """
 
     share: float
     seed: int
@@ -34,7 +37,6 @@ class Passed(Struct, frozen=True):
     """What the backward of an adapted product needs of its forward."""
 
     reduced: Tensor | None = None  # (T, r of all leaves): A drop(x)
-    kept: Tensor | None = None  # (T, K) bool: the dropout mask
 
 
 class AdaptedProduct:
@@ -57,15 +59,13 @@ class AdaptedProduct:
         """(T, K) to (T, N), and what the backward needs. dropout: None where nothing is dropped."""
         if not self._leaves:
             return self.product.forward(states), Passed()
-        kept = None if dropout is None else _kept(states, dropout)
-        share = dropout.share if dropout else 0.0
-        given = states if kept is None else self._do.dropped(states, kept, share)
+        given = self._dropped(states, dropout)
         reduced = given @ self._firsts(given.dtype).t()
         if states.dtype is torch.bfloat16:
             # Added to a product in BF16, most of an adapter would be rounded away.
             onto = self._added(reduced.new_zeros((len(states), self.product.out_size)), reduced)
-            return self.product.forward(states, onto), Passed(reduced, kept)
-        return self._added(self.product.forward(states), reduced), Passed(reduced, kept)
+            return self.product.forward(states, onto), Passed(reduced)
+        return self._added(self.product.forward(states), reduced), Passed(reduced)
 
     def _added(self, onto: Tensor, reduced: Tensor) -> Tensor:
         """What the adapters give, added in place. onto: (T, N). reduced: (T, r of all leaves)."""
@@ -87,7 +87,6 @@ class AdaptedProduct:
         found = self.product.input_gradient(gradient) if wants_input else None
         if passed.reduced is None:
             return found
-        share = dropout.share if dropout else 0.0
         by_reduced = torch.empty_like(passed.reduced)
         parts = zip(self._leaves, self._parts(passed.reduced), self._parts(by_reduced), strict=True)
         for leaf, reduced, by_part in parts:
@@ -95,8 +94,7 @@ class AdaptedProduct:
             _add_gradient(leaf.second, (wanted.t() @ reduced).mul_(self._scaling))
             torch.mm(wanted, leaf.second.to(wanted.dtype), out=by_part)
         by_reduced.mul_(self._scaling)
-        given = states if passed.kept is None else self._do.dropped(states, passed.kept, share)
-        by_firsts = by_reduced.t() @ given
+        by_firsts = by_reduced.t() @ self._dropped(states, dropout)
         at = 0
         for leaf in self._leaves:
             rank = len(leaf.first)
@@ -105,10 +103,14 @@ class AdaptedProduct:
         if found is None:
             return None
         firsts = self._firsts(by_reduced.dtype)
-        if passed.kept is None:
+        if dropout is None:
             return found.addmm_(by_reduced, firsts)
-        onto: Tensor = self._do.dropped_onto(found, by_reduced @ firsts, passed.kept, share)
-        return onto
+        return self._do.dropped_onto(found, by_reduced @ firsts, dropout.seed, dropout.share)
+
+    def _dropped(self, states: Tensor, dropout: Dropout | None) -> Tensor:
+        if dropout is None:
+            return states
+        return self._do.dropped(states, dropout.seed, dropout.share)
 
     def _firsts(self, dtype: torch.dtype) -> Tensor:
         return torch.cat([leaf.first.detach() for leaf in self._leaves]).to(dtype)
@@ -121,20 +123,6 @@ def _add_gradient(leaf: Tensor, gradient: Tensor) -> None:
     if leaf.grad is None:
         leaf.grad = torch.zeros_like(leaf)
     leaf.grad.add_(gradient)
-
-
-def _kept(states: Tensor, dropout: Dropout) -> Tensor:
-    """A mask of the states by seed; 16 random bits a value, so the share is exact to 1/65536.
-
-    Each kind of device draws its own.
-    """
-    generator = torch.Generator(device=states.device).manual_seed(dropout.seed)
-    size, values = states.shape, states.numel()
-    # One draw of 64 bits serves four values: drawing is what dropout costs.
-    words = torch.empty(-(-values // 4), dtype=torch.int64, device=states.device)
-    words.random_(-(2**63), None, generator=generator)
-    bits = words.view(torch.int16)[:values].view(size)
-    return bits >= round(dropout.share * 2**16) - 2**15
 
 
 def leaves_of(

@@ -50,7 +50,7 @@ class Decoder:
         self._shape = shape
         self._plan = plan
         self._recomputed_layers = plan.recomputed_layers
-        self._do = Elementwise(compiled=plan.compiled)
+        self._do = Elementwise(compiled=plan.compiled, rows=plan.arithmetic.rows)
         source = PlacedWeights(source, plan.device)
         frequencies, self._position_scale = _frequencies(config)
         self._frequencies = frequencies.to(plan.device)
@@ -80,7 +80,9 @@ class Decoder:
         for layer in self._layers:
             states, _ = layer.forward(states, run)
         hidden = self._hidden(states.index_select(0, pack.places))
-        return completion_loss(hidden, pack.targets, self._head, with_gradient=False)[0]
+        return completion_loss(
+            hidden, pack.targets, self._head, with_gradient=False, kernel=self._do.rows
+        )[0]
 
     def backward(self, pack: Pack, *, weight: float, dropout: Dropout | None) -> float:
         """The summed loss in nats; `weight` times its gradient is added to the adapters' leaves."""
@@ -110,7 +112,11 @@ class Decoder:
         """The loss, and its gradient by the last layer's states, (T, H) float32."""
         chosen = states.index_select(0, pack.places)
         loss, by_hidden = completion_loss(
-            self._hidden(chosen), pack.targets, self._head, with_gradient=True
+            self._hidden(chosen),
+            pack.targets,
+            self._head,
+            with_gradient=True,
+            kernel=self._do.rows,
         )
         by_chosen = self._do.rms_norm_backward(
             by_hidden.float().mul_(weight),

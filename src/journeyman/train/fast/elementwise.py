@@ -1,14 +1,17 @@
 """What lies between the products: norms, positions, gates, dropout; forward and backward by hand.
 
 Each is a plain function of tensors that `torch.compile` fuses into one loop; without a C++ compiler
-the same function runs as it is. T tokens stand in rows.
+the same function runs as it is. Dropout has a kernel of its own. T tokens stand in rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from journeyman.kernels.chance import PART_VALUES, kept
+from journeyman.kernels.rows import RowsKernel
 
 _BLOCK_ROWS = 128
 
@@ -64,14 +67,28 @@ def gated_backward(gradient: Tensor, gate_up: Tensor) -> Tensor:
     return torch.cat((by_gate, by_up), dim=-1).to(gate_up.dtype)
 
 
-def dropped(states: Tensor, kept: Tensor, share: float) -> Tensor:
-    """Dropout with a given mask: what is kept grows by 1 / (1 - share)."""
-    return (states * kept * (1 / (1 - share))).to(states.dtype)
+def dropped(states: Tensor, seed: int, share: float) -> Tensor:
+    """Dropout: a share of the states is zero, the others grow by 1 / (1 - share)."""
+    found = torch.empty(states.shape, dtype=states.dtype, device=states.device)
+    for grown, part in _grown_parts(states, seed, share):
+        found.view(-1)[part] = grown
+    return found
 
 
-def dropped_onto(onto: Tensor, gradient: Tensor, kept: Tensor, share: float) -> Tensor:
-    """Gradient of dropout, added."""
-    return (onto + gradient * kept * (1 / (1 - share))).to(onto.dtype)
+def dropped_onto(onto: Tensor, gradient: Tensor, seed: int, share: float) -> Tensor:
+    """The gradient of `dropped`, added to a contiguous `onto` in place and rounded once."""
+    flat = onto.view(-1)
+    for grown, part in _grown_parts(gradient, seed, share):
+        flat[part] = grown.add_(flat[part])
+    return onto
+
+
+def _grown_parts(values: Tensor, seed: int, share: float) -> Iterator[tuple[Tensor, slice]]:
+    """What dropout leaves of each part of the values, float32, and where that part stands."""
+    for number, part in enumerate(torch.split(values.reshape(-1), PART_VALUES)):
+        mask = kept(len(part), seed=seed, part=number, share=share, device=values.device)
+        grown = torch.where(mask, part.float() * (1 / (1 - share)), 0)
+        yield grown, slice(number * PART_VALUES, number * PART_VALUES + len(part))
 
 
 def added(states: Tensor, update: Tensor) -> Tensor:
@@ -123,9 +140,12 @@ def in_blocks(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class Elementwise:
-    """The functions above, each as it is or compiled. Calling one is the same either way."""
+    """The functions above, each as it is or compiled. Calling one is the same either way.
 
-    def __init__(self, *, compiled: bool = False) -> None:
+    rows: the kernel for losses and dropout, in place of the plain functions where it takes them.
+    """
+
+    def __init__(self, *, compiled: bool = False, rows: RowsKernel | None = None) -> None:
         def ready(function: Callable[..., Any]) -> Callable[..., Any]:
             return torch.compile(function, dynamic=True) if compiled else function
 
@@ -135,10 +155,21 @@ class Elementwise:
         self.rotate_backward = ready(rotate_backward)
         self.gated = ready(gated) if compiled else in_blocks(gated)
         self.gated_backward = ready(gated_backward) if compiled else in_blocks(gated_backward)
-        self.dropped = ready(dropped)
-        self.dropped_onto = ready(dropped_onto)
         self.added = ready(added)
         self.quantised_rows = ready(quantised_rows)
         self.quantised_scaled_rows = ready(quantised_scaled_rows)
         self.rescaled = ready(rescaled)
         self.row_rescaled = ready(row_rescaled)
+        self.rows = rows
+
+    def dropped(self, states: Tensor, seed: int, share: float) -> Tensor:
+        """See the function: by the kernel or without, the bits are equal."""
+        if self.rows is not None and self.rows.takes(states):
+            return self.rows.dropped(states, seed, share)
+        return dropped(states, seed, share)
+
+    def dropped_onto(self, onto: Tensor, gradient: Tensor, seed: int, share: float) -> Tensor:
+        """See the function: by the kernel or without, the bits are equal."""
+        if self.rows is not None and self.rows.takes(onto, gradient):
+            return self.rows.dropped_onto(onto, gradient, seed, share)
+        return dropped_onto(onto, gradient, seed, share)

@@ -87,8 +87,7 @@ def kept_bytes_a_token(shape: Shape, arithmetic: Arithmetic) -> float:
     """What one layer keeps of one token for its backward: see `layer.Kept`."""
     narrow = 2 if arithmetic.activations is torch.bfloat16 else 4
     heads = 2 * shape.query_size + 2 * shape.key_size
-    masks = 3 * shape.hidden + shape.query_size
-    return 8 * shape.hidden + narrow * (heads + 2 * shape.intermediate) + masks
+    return 8 * shape.hidden + narrow * (heads + 2 * shape.intermediate)
 
 
 def _usable_bytes(settings: TrainSettings, room: Room) -> float:

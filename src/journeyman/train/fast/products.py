@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from journeyman.kernels.attention import AttentionKernel
 from journeyman.kernels.integer_product import IntegerProduct
+from journeyman.kernels.rows import RowsKernel
 from journeyman.train.fast.elementwise import Elementwise
 
 Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 widened", "int8 widened"]
@@ -218,6 +219,8 @@ class Arithmetic(Struct, frozen=True):
     """Needed by the method `int8 kernel`."""
     attention: AttentionKernel | None = None
     """In place of torch's own attention, where it takes the heads."""
+    rows: RowsKernel | None = None
+    """In place of torch for losses and dropout, where it takes the rows."""
 
     @property
     def of_the_head(self) -> "Arithmetic":

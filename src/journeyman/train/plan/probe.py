@@ -16,6 +16,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from journeyman.kernels.rows import find_rows
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.engine import TrainingEngine
@@ -217,7 +218,7 @@ def _head(shape: Shape, settings: TrainSettings, clock: Clock) -> tuple[float, f
     hidden = torch.randn(_HEAD_ROWS, shape.hidden).to(dtype)
     targets = torch.arange(_HEAD_ROWS).remainder(vocabulary)
     chunk_bytes = int(CHUNK_BYTES / scale)
-    head = _random_head(settings, weight)
+    head, kernel = _random_head(settings, weight), find_rows()
 
     def timed(*, with_gradient: bool) -> float:
         seconds = best_s(
@@ -227,6 +228,7 @@ def _head(shape: Shape, settings: TrainSettings, clock: Clock) -> tuple[float, f
                 head,
                 with_gradient=with_gradient,
                 chunk_bytes=chunk_bytes,
+                kernel=kernel,
             ),
             2,
             clock=clock,

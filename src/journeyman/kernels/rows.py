@@ -1,0 +1,163 @@
+"""What is done to rows between the products: softmax cross-entropy of logits, and dropout.
+
+torch goes over a chunk of logits six times in memory, and draws and stores a mask for dropout; the
+kernel goes once and stores none. Equal inputs give equal outputs for any number of threads.
+
+Covered: float32 and bfloat16 on x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler.
+"""
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from journeyman.events import Reporter, ignore
+from journeyman.kernels.chance import PART_VALUES, kept, keys_of, threshold_of
+from journeyman.kernels.finding import found_kernel
+
+if TYPE_CHECKING:
+    import torch
+
+_NAME = "rows"
+
+
+@dataclass(frozen=True)
+class RowsKernel:
+    """The kernel, loaded. It uses as many threads as `torch.get_num_threads()` says."""
+
+    library: ctypes.CDLL
+
+    def takes(self, *tensors: "torch.Tensor") -> bool:
+        """Whether arrays of this dtype, which they must share, and this device are covered."""
+        import torch
+
+        dtype = tensors[0].dtype
+        return dtype in (torch.float32, torch.bfloat16) and all(
+            x.dtype is dtype and x.device.type == "cpu" for x in tensors
+        )
+
+    def cross_entropy(
+        self, logits: "torch.Tensor", targets: "torch.Tensor", *, with_gradient: bool
+    ) -> float:
+        """The summed loss in nats; with the gradient, it takes the place of the logits.
+
+        logits: (N, V), contiguous. targets: (N,) int64 below V.
+        """
+        import torch
+
+        rows, classes = logits.shape
+        self._require(logits)
+        if targets.shape != (rows,) or targets.dtype is not torch.int64:
+            raise ValueError(f"{rows} rows need as many int64 targets, not {tuple(targets.shape)}")
+        if not rows:
+            return 0.0
+        lowest, highest = (int(x) for x in torch.aminmax(targets))
+        if lowest < 0 or highest >= classes:
+            raise ValueError(f"targets are {lowest} to {highest}, and there are {classes} classes")
+        targets = targets.contiguous()
+        losses = torch.empty(rows, dtype=torch.float64, device="cpu")
+        self.library.journeyman_cross_entropy(
+            logits.data_ptr(), _is_narrow(logits), rows, classes, targets.data_ptr(),
+            int(with_gradient), losses.data_ptr(), torch.get_num_threads(),
+        )  # fmt: skip
+        return math.fsum(losses.tolist())
+
+    def dropped(self, states: "torch.Tensor", seed: int, share: float) -> "torch.Tensor":
+        """The states with a share of them zero and the others grown by 1 / (1 - share)."""
+        import torch
+
+        states = states.contiguous()
+        found = torch.empty_like(states)
+        self._drop(states, found, seed, share, adds=False)
+        return found
+
+    def dropped_onto(
+        self, onto: "torch.Tensor", gradient: "torch.Tensor", seed: int, share: float
+    ) -> "torch.Tensor":
+        """The gradient of `dropped`, added to a contiguous `onto` in place and rounded once."""
+        if onto.shape != gradient.shape:
+            raise ValueError(f"{tuple(gradient.shape)} cannot be added to {tuple(onto.shape)}")
+        self._drop(gradient.contiguous(), onto, seed, share, adds=True)
+        return onto
+
+    def _drop(
+        self,
+        given: "torch.Tensor",
+        found: "torch.Tensor",
+        seed: int,
+        share: float,
+        *,
+        adds: bool,
+    ) -> None:
+        import torch
+
+        self._require(given, found)
+        count = given.numel()
+        keys = [key for part in range(-(-count // PART_VALUES)) for key in keys_of(seed, part)]
+        self.library.journeyman_drop(
+            given.data_ptr(), found.data_ptr(), _is_narrow(given), count,
+            (ctypes.c_uint32 * len(keys))(*keys), threshold_of(share), 1 / (1 - share), int(adds),
+            torch.get_num_threads(),
+        )  # fmt: skip
+
+    def _require(self, *tensors: "torch.Tensor") -> None:
+        """Refuse what would make the kernel read or write where it must not."""
+        if not self.takes(*tensors) or not all(x.is_contiguous() for x in tensors):
+            told = ", ".join(f"{x.dtype} {x.stride()} on `{x.device}`" for x in tensors)
+            raise ValueError(f"rows must be contiguous float32 or bfloat16 on the cpu, not {told}")
+
+
+def find_rows(report: Reporter = ignore) -> RowsKernel | None:
+    """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
+    return found_kernel(
+        _NAME,
+        _loaded,
+        is_right,
+        what="the kernel for losses and dropout",
+        needed=("avx2", "fma"),
+        report=report,
+    )
+
+
+def _loaded(library: ctypes.CDLL) -> RowsKernel:
+    pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    library.journeyman_cross_entropy.argtypes = [
+        pointer, number, size, size, pointer, number, pointer, number,
+    ]  # fmt: skip
+    library.journeyman_drop.argtypes = [
+        pointer, pointer, number, size, pointer, ctypes.c_uint32, ctypes.c_float, number, number,
+    ]  # fmt: skip
+    library.journeyman_cross_entropy.restype = library.journeyman_drop.restype = None
+    return RowsKernel(library)
+
+
+def is_right(kernel: RowsKernel) -> bool:
+    """Whether losses, gradients and a mask come out as torch's, in both dtypes and an odd size."""
+    import torch
+
+    return _is_right(kernel, torch.float32, 1e-5) and _is_right(kernel, torch.bfloat16, 4e-3)
+
+
+def _is_right(kernel: RowsKernel, dtype: "torch.dtype", tolerance: float) -> bool:
+    import torch
+
+    cpu, seed, share = torch.device("cpu"), 5, 0.25
+    generator = torch.Generator(device=cpu).manual_seed(0)
+    given = torch.randn(3, 4133, generator=generator, device=cpu).mul_(4).to(dtype)
+    mask = kept(given.numel(), seed=seed, part=0, share=share, device=cpu).view(given.shape)
+    grown = torch.where(mask, given.float() * (1 / (1 - share)), 0)
+    added = kernel.dropped_onto(given.clone(), given, seed, share)
+    drops_rightly = torch.equal(kernel.dropped(given, seed, share), grown.to(dtype))
+    adds_rightly = torch.equal(added, (given.float() + grown).to(dtype))
+    targets = torch.tensor([0, 4132, 17], device=cpu)
+    logs = given.double().log_softmax(1)
+    loss = -float(logs.gather(1, targets[:, None]).sum())
+    gradient = logs.exp().scatter_add_(1, targets[:, None], -torch.ones_like(logs))
+    found = kernel.cross_entropy(given, targets, with_gradient=True)
+    has_loss = math.isclose(found, loss, rel_tol=1e-5)
+    has_gradient = torch.allclose(given.double(), gradient, rtol=tolerance, atol=1e-6)
+    return drops_rightly and adds_rightly and has_loss and has_gradient
+
+
+def _is_narrow(tensor: "torch.Tensor") -> int:
+    return int(tensor.element_size() == 2)

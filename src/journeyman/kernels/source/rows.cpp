@@ -1,0 +1,159 @@
+// What is done to rows between the products: softmax cross-entropy of logits, and dropout. One pass over memory
+// each: a row of logits stays in the cache from its largest value to its gradient.
+//
+// Values are float32 or bfloat16, arithmetic is float32, and each result is rounded once. Each output is computed
+// in the same order whatever the threads. A NaN or an infinite logit comes out as a loss of NaN, or infinite where
+// the target's own is -inf.
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "chance.h"
+#include "team.h"
+
+namespace {
+
+inline float wide(float x) { return x; }
+inline float wide(Brain x) {
+  const std::uint32_t bits = std::uint32_t{x.bits} << 16;
+  float found;
+  std::memcpy(&found, &bits, sizeof(found));
+  return found;
+}
+
+// The first `kept` lanes from memory, `beyond` after them: nothing is read behind the end.
+template <typename T>
+Lanes load_some(const T* from, index_t kept, float beyond) {
+  T few[Lanes::count] = {};
+  std::copy_n(from, kept, few);
+  return Lanes::load(few).first(kept, Lanes::all(beyond));
+}
+
+template <typename T>
+void store_some(Lanes x, T* to, index_t kept) {
+  T few[Lanes::count];
+  x.store(few);
+  std::copy_n(few, kept, to);
+}
+
+// ------------------------------------------------------------------------------------------ cross-entropy
+
+constexpr float nothing = -std::numeric_limits<float>::infinity();
+// Values summed in float32 before their sum goes on in double.
+constexpr index_t summed_values = 4096;
+
+template <typename T>
+float largest_logit(const T* row, index_t classes) {
+  Lanes most = Lanes::all(nothing);
+  index_t i = 0;
+  for (; i + Lanes::count <= classes; i += Lanes::count) most = Lanes::larger(most, Lanes::load(row + i));
+  if (i < classes) most = Lanes::larger(most, load_some(row + i, classes - i, nothing));
+  return largest_of(most);
+}
+
+template <typename T>
+double sum_of_exponentials(const T* row, index_t classes, float largest) {
+  const Lanes most = Lanes::all(largest);
+  double total = 0;
+  for (index_t first = 0; first < classes; first += summed_values) {
+    const index_t end = std::min(first + summed_values, classes);
+    Lanes sum = Lanes::all(0.0f);
+    index_t i = first;
+    for (; i + Lanes::count <= end; i += Lanes::count) sum = sum + exponential(Lanes::load(row + i) - most);
+    if (i < end) sum = sum + exponential(load_some(row + i, end - i, nothing) - most);
+    total += sum_of(sum);
+  }
+  return total;
+}
+
+// Logits to their shares, in place, and the target's less one.
+template <typename T>
+void to_gradient(T* row, index_t classes, index_t target, float largest, double sum) {
+  const Lanes most = Lanes::all(largest), inverse = Lanes::all(static_cast<float>(1 / sum));
+  const Lanes right = exponential(Lanes::all(wide(row[target])) - most) * inverse - Lanes::all(1.0f);
+  index_t i = 0;
+  for (; i + Lanes::count <= classes; i += Lanes::count) {
+    (exponential(Lanes::load(row + i) - most) * inverse).store(row + i);
+  }
+  if (i < classes) {
+    store_some(exponential(load_some(row + i, classes - i, nothing) - most) * inverse, row + i, classes - i);
+  }
+  store_some(right, row + target, 1);
+}
+
+// The loss of each row in nats, and where it is wanted its gradient in place of the logits.
+template <typename T>
+void cross_entropy(T* logits, index_t rows, index_t classes, const index_t* targets, bool with_gradient,
+                   double* losses, int threads) {
+  in_parallel(rows, threads, [&](index_t i) {
+    T* row = logits + i * classes;
+    const float largest = largest_logit(row, classes);
+    const double sum = sum_of_exponentials(row, classes, largest);
+    losses[i] = std::log(sum) - (static_cast<double>(wide(row[targets[i]])) - largest);
+    if (with_gradient) to_gradient(row, classes, targets[i], largest, sum);
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ dropout
+
+// Values with keys of their own, as in `kernels/chance.py`; threads share blocks of them.
+constexpr index_t part_values = index_t{1} << 20, block_values = index_t{1} << 14;
+
+// to[i] = scale * from[i] where that is kept, else zero; added to what is there where `adds`.
+template <typename T, bool adds>
+void drop(const T* from, T* to, index_t count, const std::uint32_t* keys, std::uint32_t threshold, float scale,
+          int threads) {
+  in_parallel(divide_up(count, block_values), threads, [&](index_t block) {
+    const index_t first = block * block_values, end = std::min(count, first + block_values);
+    const index_t part = first / part_values;
+    const Chance chance{keys[2 * part], keys[2 * part + 1], threshold};
+    const auto result = [&](Lanes given, Lanes there, index_t at) {
+      const Lanes kept = chance.kept(given * Lanes::all(scale), static_cast<std::uint32_t>(at - part * part_values));
+      return adds ? there + kept : kept;
+    };
+    index_t i = first;
+    for (; i + Lanes::count <= end; i += Lanes::count) {
+      result(Lanes::load(from + i), adds ? Lanes::load(to + i) : Lanes::all(0.0f), i).store(to + i);
+    }
+    if (i < end) {
+      const Lanes there = adds ? load_some(to + i, end - i, 0.0f) : Lanes::all(0.0f);
+      store_some(result(load_some(from + i, end - i, 0.0f), there, i), to + i, end - i);
+    }
+  });
+}
+
+template <typename T>
+void drop(const void* from, void* to, index_t count, const std::uint32_t* keys, std::uint32_t threshold, float scale,
+          bool adds, int threads) {
+  const auto* given = static_cast<const T*>(from);
+  auto* found = static_cast<T*>(to);
+  if (adds) {
+    drop<T, true>(given, found, count, keys, threshold, scale, threads);
+  } else {
+    drop<T, false>(given, found, count, keys, threshold, scale, threads);
+  }
+}
+
+}  // namespace
+
+// Arrays are contiguous; `brain`: bfloat16, else float32.
+
+extern "C" void journeyman_cross_entropy(void* logits, int brain, index_t rows, index_t classes,
+                                         const index_t* targets, int with_gradient, double* losses, int threads) {
+  if (brain) {
+    cross_entropy(static_cast<Brain*>(logits), rows, classes, targets, with_gradient != 0, losses, threads);
+  } else {
+    cross_entropy(static_cast<float*>(logits), rows, classes, targets, with_gradient != 0, losses, threads);
+  }
+}
+
+// keys: two for each part of the array.
+extern "C" void journeyman_drop(const void* from, void* to, int brain, index_t count, const std::uint32_t* keys,
+                                std::uint32_t threshold, float scale, int adds, int threads) {
+  if (brain) {
+    drop<Brain>(from, to, count, keys, threshold, scale, adds != 0, threads);
+  } else {
+    drop<float>(from, to, count, keys, threshold, scale, adds != 0, threads);
+  }
+}
