@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from journeyman.events import ignore
+from journeyman.kernels.adapters import find_adapters
 from journeyman.kernels.integer_product import find_kernel
 from journeyman.kernels.rows import find_rows
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
+from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.fast.decoder import Plan
 from journeyman.train.fast.engine import open_fast_engine
@@ -186,6 +188,19 @@ def test_compiled_loops_give_the_same(folder: Path) -> None:
     _require_equal(compiled, plain, GRADIENT_TOLERANCE)
 
 
+@pytest.mark.parametrize("targets", [ATTENTION_TARGETS, MLP_TARGETS, ALL_TARGETS])
+@pytest.mark.parametrize("variant", ["llama", "qwen3"])
+def test_the_kernels_of_a_run_give_what_torch_gives(
+    folder: Path, variant: str, targets: Sequence[str]
+) -> None:
+    base, settings = small_variant(folder, variant), _settings(targets, dropout=0.2)
+    arithmetic = arithmetic_of("fp32")
+    if arithmetic.adapters is None or arithmetic.attention is None:
+        pytest.skip("the kernels need AVX2 and a C++ compiler")
+    plain, quick = _fast(base, settings), _fast(base, settings, Plan(arithmetic))
+    _require_equal(quick, plain, GRADIENT_TOLERANCE)
+
+
 # Twice the largest distance found, 0.0077 (BF16 forward, INT8 backward): rounding of 7 or 8 bits.
 NARROW_TOLERANCE = 0.016
 
@@ -203,7 +218,10 @@ NARROW_TOLERANCE = 0.016
         Arithmetic("bf16", "int8 kernel", torch.bfloat16),
     ],
 )
-def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic) -> None:
+@pytest.mark.parametrize("adapters", ["by torch", "by the kernel"])
+def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic, adapters: str) -> None:
+    if adapters == "by the kernel":
+        arithmetic = msgspec.structs.replace(arithmetic, adapters=find_adapters())
     if arithmetic.backward == "int8 kernel":
         kernel = find_kernel()
         if kernel is None:

@@ -160,13 +160,19 @@ def arithmetic_of(
     precision: Precision, report: Reporter = ignore, *, device: Device = "cpu"
 ) -> "Arithmetic":
     """The fast engine's arithmetic for a resolved precision, on this machine."""
+    from journeyman.kernels.adapters import find_adapters
     from journeyman.kernels.attention import find_attention
     from journeyman.kernels.rows import find_rows
 
     found = _products(precision, report, device)
     if device == "cuda":
         return found
-    return msgspec.structs.replace(found, attention=find_attention(report), rows=find_rows(report))
+    return msgspec.structs.replace(
+        found,
+        adapters=find_adapters(report),
+        attention=find_attention(report),
+        rows=find_rows(report),
+    )
 
 
 def _products(precision: Precision, report: Reporter, device: Device) -> "Arithmetic":

@@ -11,6 +11,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from journeyman.kernels.adapters import AdapterKernel
 from journeyman.train.fast.elementwise import Elementwise
 from journeyman.train.fast.products import Product
 
@@ -40,15 +41,25 @@ class Passed(Struct, frozen=True):
 
 
 class AdaptedProduct:
-    """A frozen product with the adapters on it; without any it is the frozen product."""
+    """A frozen product with the adapters on it; without any it is the frozen product.
+
+    kernel: for the adapters' own products, where it takes the arrays.
+    """
 
     def __init__(
-        self, product: Product, leaves: Sequence[Leaf], scaling: float, elementwise: Elementwise
+        self,
+        product: Product,
+        leaves: Sequence[Leaf],
+        scaling: float,
+        elementwise: Elementwise,
+        kernel: AdapterKernel | None = None,
     ) -> None:
         self.product = product
         self._leaves = leaves
         self._scaling = scaling
         self._do = elementwise
+        fits = kernel is not None and all(len(x.second) % kernel.width == 0 for x in leaves)
+        self._kernel = kernel if fits else None
 
     @property
     def is_adapted(self) -> bool:
@@ -59,19 +70,30 @@ class AdaptedProduct:
         """(T, K) to (T, N), and what the backward needs. dropout: None where nothing is dropped."""
         if not self._leaves:
             return self.product.forward(states), Passed()
-        given = self._dropped(states, dropout)
-        reduced = given @ self._firsts(given.dtype).t()
+        reduced = self._reduced(states, dropout)
         if states.dtype is torch.bfloat16:
             # Added to a product in BF16, most of an adapter would be rounded away.
-            onto = self._added(reduced.new_zeros((len(states), self.product.out_size)), reduced)
+            onto = self._added(states.new_zeros((len(states), self.product.out_size)), reduced)
             return self.product.forward(states, onto), Passed(reduced)
         return self._added(self.product.forward(states), reduced), Passed(reduced)
+
+    def _reduced(self, states: Tensor, dropout: Dropout | None) -> Tensor:
+        """A drop(x): (T, r of all leaves), float32 by the kernel."""
+        kernel = self._kernel_for(states)
+        if kernel is not None:
+            return kernel.reduce(states, self._firsts(torch.float32), _drawn(dropout))
+        given = self._dropped(states, dropout)
+        return given @ self._firsts(given.dtype).t()
+
+    def _kernel_for(self, states: Tensor) -> AdapterKernel | None:
+        kernel = self._kernel
+        return kernel if kernel is not None and kernel.takes(states) and len(states) else None
 
     def _added(self, onto: Tensor, reduced: Tensor) -> Tensor:
         """What the adapters give, added in place. onto: (T, N). reduced: (T, r of all leaves)."""
         for leaf, part in zip(self._leaves, self._parts(reduced), strict=True):
-            second = leaf.second.to(part.dtype)
-            onto[:, leaf.columns].addmm_(part, second.t(), alpha=self._scaling)
+            second = leaf.second.to(onto.dtype)
+            onto[:, leaf.columns].addmm_(part.to(onto.dtype), second.t(), alpha=self._scaling)
         return onto
 
     def backward(
@@ -87,25 +109,34 @@ class AdaptedProduct:
         found = self.product.input_gradient(gradient) if wants_input else None
         if passed.reduced is None:
             return found
+        kernel = self._kernel_for(states)
         by_reduced = torch.empty_like(passed.reduced)
         parts = zip(self._leaves, self._parts(passed.reduced), self._parts(by_reduced), strict=True)
         for leaf, reduced, by_part in parts:
-            wanted = gradient[:, leaf.columns]
-            _add_gradient(leaf.second, (wanted.t() @ reduced).mul_(self._scaling))
-            torch.mm(wanted, leaf.second.to(wanted.dtype), out=by_part)
-        by_reduced.mul_(self._scaling)
-        by_firsts = by_reduced.t() @ self._dropped(states, dropout)
-        at = 0
-        for leaf in self._leaves:
-            rank = len(leaf.first)
-            _add_gradient(leaf.first, by_firsts[at : at + rank])
-            at += rank
+            wanted, onto = gradient[:, leaf.columns], _gradient_of(leaf.second)
+            if kernel is not None:
+                kernel.by_second(
+                    wanted, leaf.second, reduced, self._scaling, by_reduced=by_part, onto=onto
+                )
+                continue
+            onto.add_((wanted.t() @ reduced).mul_(self._scaling))
+            torch.mm(wanted, leaf.second.to(wanted.dtype), out=by_part).mul_(self._scaling)
+        firsts = self._firsts(by_reduced.dtype)
+        if kernel is not None:
+            self._add_firsts(kernel.by_first(states, firsts, by_reduced, _drawn(dropout), found))
+            return found
+        self._add_firsts(by_reduced.t() @ self._dropped(states, dropout))
         if found is None:
             return None
-        firsts = self._firsts(by_reduced.dtype)
         if dropout is None:
             return found.addmm_(by_reduced, firsts)
         return self._do.dropped_onto(found, by_reduced @ firsts, dropout.seed, dropout.share)
+
+    def _add_firsts(self, gradients: Tensor) -> None:
+        """gradients: (r of all leaves, K)."""
+        parts = torch.split(gradients, [len(leaf.first) for leaf in self._leaves])
+        for leaf, gradient in zip(self._leaves, parts, strict=True):
+            _gradient_of(leaf.first).add_(gradient)
 
     def _dropped(self, states: Tensor, dropout: Dropout | None) -> Tensor:
         if dropout is None:
@@ -119,10 +150,15 @@ class AdaptedProduct:
         return torch.split(reduced, [len(leaf.first) for leaf in self._leaves], dim=1)
 
 
-def _add_gradient(leaf: Tensor, gradient: Tensor) -> None:
+def _gradient_of(leaf: Tensor) -> Tensor:
+    """What a leaf's gradients are added to."""
     if leaf.grad is None:
         leaf.grad = torch.zeros_like(leaf)
-    leaf.grad.add_(gradient)
+    return leaf.grad
+
+
+def _drawn(dropout: Dropout | None) -> tuple[float, int] | None:
+    return None if dropout is None else (dropout.share, dropout.seed)
 
 
 def leaves_of(

@@ -79,7 +79,7 @@ class Layer:
             bias = _bias(source, module, targets, sizes, weights[0].device)
             product = frozen_product(weights, bias, arithmetic, elementwise)
             leaves = leaves_of(parameters, module, targets, sizes)
-            return AdaptedProduct(product, leaves, scaling, elementwise)
+            return AdaptedProduct(product, leaves, scaling, elementwise, arithmetic.adapters)
 
         keys = shape.key_size
         self._joint = adapted(

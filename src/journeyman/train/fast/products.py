@@ -14,6 +14,7 @@ from msgspec import Struct
 from torch import Tensor
 from torch.nn import functional
 
+from journeyman.kernels.adapters import AdapterKernel
 from journeyman.kernels.attention import AttentionKernel
 from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.kernels.rows import RowsKernel
@@ -217,6 +218,8 @@ class Arithmetic(Struct, frozen=True):
     activations: torch.dtype
     kernel: IntegerProduct | None = None
     """Needed by the method `int8 kernel`."""
+    adapters: AdapterKernel | None = None
+    """For the adapters' own products, in place of torch's."""
     attention: AttentionKernel | None = None
     """In place of torch's own attention, where it takes the heads."""
     rows: RowsKernel | None = None
