@@ -19,20 +19,22 @@ The last line is one JSON document.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from log_rows import token_rows
 from torch import Tensor
-from train_step import seed_recipe, token_rows
+from workers import WorkerEnded, own_recipe, started
 
 from journeyman.events import Event, Note
 from journeyman.kernels.attention import AttentionKernel, Span, find_attention
@@ -154,21 +156,26 @@ def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     return sum(x.loss_sum for x in tallies) / sum(x.trained_tokens for x in tallies)
 
 
-def seed_seconds(arguments: argparse.Namespace) -> Callable[[], float]:
-    """The seed recipe, warmed up; calling it gives its seconds a row now."""
+@contextlib.contextmanager
+def seed_seconds(arguments: argparse.Namespace) -> Iterator[Callable[[], list[float]]]:
+    """The seed recipe, warmed up, in a process of its own; a call gives its seconds a row now.
+
+    No seconds where the seed recipe is left out.
+    """
+    if not arguments.seed_recipe:
+        yield list
+        return
     base = find_base(arguments.base)
     rows = token_rows(arguments.data, load_chat(base), 1)
-    recipe = seed_recipe(base)
+    with started(own_recipe("seed", base, threads=torch.get_num_threads())) as worker:
 
-    def measured() -> float:
-        start = time.perf_counter()
-        recipe.step(rows)
-        seconds = time.perf_counter() - start
-        print(f"seed recipe: {seconds:.1f} s a row", file=sys.stderr, flush=True)
-        return seconds
+        def measured() -> list[float]:
+            seconds = worker.step(rows).seconds
+            print(f"seed recipe: {seconds:.1f} s a row", file=sys.stderr, flush=True)
+            return [seconds]
 
-    measured()
-    return measured
+        measured()
+        yield measured
 
 
 def in_its_own_process(precision: str) -> Measured:
@@ -191,13 +198,16 @@ def main() -> None:
     if arguments.only:
         print(json.dumps(asdict(run(arguments.only, arguments))))
         return
-    of_seed = seed_seconds(arguments) if arguments.seed_recipe else None
-    row_s = [of_seed()] if of_seed else []
     found = []
-    for precision in arguments.precisions.split(","):
-        found.append(in_its_own_process(precision))
-        print(found[-1], file=sys.stderr, flush=True)
-        row_s += [of_seed()] if of_seed else []
+    try:
+        with seed_seconds(arguments) as of_seed:
+            row_s = of_seed()
+            for precision in arguments.precisions.split(","):
+                found.append(in_its_own_process(precision))
+                print(found[-1], file=sys.stderr, flush=True)
+                row_s += of_seed()
+    except WorkerEnded as error:
+        raise SystemExit(f"error: {error}") from error
     seed_s = arguments.epochs * found[0].rows * statistics.median(row_s) if row_s else None
     print(
         json.dumps(
