@@ -33,7 +33,7 @@ def warning_of(names: Sequence[str], config: Any, rows: Sequence[TokenRow]) -> s
         return None
     return (
         f"the processes need about {most / 2**30:.1f} GiB together, and "
-        f"{available / 2**30:.1f} GiB are available: leave recipes out"
+        f"{available / 2**30:.1f} GiB are available: leave recipes out, or use --one-at-a-time"
     )
 
 

@@ -5,9 +5,10 @@ take turns on the same rows, so a ratio holds while the machine's speed drifts, 
 number does not. Real tokens are those of the rows: padding counts nothing, and a prefix that two
 rows share counts twice although the fast engine computes it once. Every recipe runs in a process of
 its own, which waits while others are measured, and is timed inside of it around the step alone.
-The project's engines have the allocator that `train` gives them (freed memory kept where there is
-room, said in the result); all others have it as it comes, a variant of TRL with the suffix
-`+malloc` in the same way as ours, by its environment.
+With --one-at-a-time it lives for its turn alone, loads and warms up in each, and needs no room
+beside another. The project's engines have the allocator that `train` gives them (freed memory kept
+where there is room, said in the result); all others have it as it comes, and a variant of TRL with
+the suffix `+malloc` as ours have it, by its environment.
 `seed` is what the forerunner ran, without its trainer's own overhead: FP32, every row padded to
 2,048 tokens, loss on every position. A padded row costs it the same whatever it holds, so it is
 given one of the rows, and its rate is the mean length of all of them over that time. The rows are
@@ -29,7 +30,8 @@ import contextlib
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,15 @@ UNITS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16")
 Answers = dict[str, list[Answer]]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """By recipe: answers, what the process said when it was ready, and why there are no answers."""
+
+    answers: Answers
+    ready: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
+
+
 def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> list[Recipe]:
     """All that were asked for, those first that keep memory only where they find room for it."""
     threads = arguments.threads
@@ -69,30 +80,46 @@ def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> list[Recipe]:
     return [*own, *others, own_recipe("seed", base, threads=threads)]
 
 
+@contextlib.contextmanager
+def warm_worker(
+    recipe: Recipe, waiting: dict[str, Worker], rows: Sequence[TokenRow]
+) -> Iterator[Worker]:
+    """The recipe's process that waits; without one, its own for this turn, warmed up."""
+    if recipe.name in waiting:
+        yield waiting[recipe.name]
+        return
+    with started(recipe) as worker:
+        worker.step(rows)
+        yield worker
+
+
 def measured(
-    workers: Sequence[Worker], rows: list[TokenRow], repetitions: int
-) -> tuple[Answers, dict[str, str]]:
-    """The answers of every repetition, recipes in turns; and why a recipe has none."""
-    answers: Answers = {worker.recipe.name: [] for worker in workers}
-    ended: dict[str, str] = {}
-    for repetition in range(repetitions + 1):
-        for worker in workers:
-            name = worker.recipe.name
-            if name in ended:
-                continue
-            try:
-                answer = worker.step(rows[:1] if worker.recipe.padded else rows)
-            except WorkerEnded as error:
-                ended[name] = str(error)
-                print(f"error: {error}", file=sys.stderr, flush=True)
-                del answers[name]
-                continue
-            if repetition:  # the first round warms up
-                answers[name].append(answer)
-            warm = "" if repetition else " (warming up)"
-            rate = rate_of(worker.recipe.padded, answer, rows)
-            print(f"{name:32} {rate:8.1f} real tokens/s{warm}", file=sys.stderr, flush=True)
-    return answers, ended
+    recipes: Sequence[Recipe], rows: list[TokenRow], arguments: argparse.Namespace
+) -> Measured:
+    """Every repetition's answers, recipes in turns. Raises WorkerEnded where one cannot wait."""
+    found = Measured({recipe.name: [] for recipe in recipes})
+    apart = arguments.one_at_a_time
+    with contextlib.ExitStack() as stack:
+        waiting = {} if apart else {x.name: stack.enter_context(started(x)) for x in recipes}
+        # Those that wait have a round that warms up.
+        for repetition in range(1 if apart else 0, arguments.repetitions + 1):
+            for recipe in [x for x in recipes if x.name not in found.ended]:
+                given = rows[:1] if recipe.padded else rows
+                try:
+                    with warm_worker(recipe, waiting, given) as worker:
+                        answer = worker.step(given)
+                        found.ready[recipe.name] = worker.ready
+                except WorkerEnded as error:
+                    found.ended[recipe.name] = str(error)
+                    del found.answers[recipe.name]
+                    print(f"error: {error}", file=sys.stderr, flush=True)
+                    continue
+                if repetition:
+                    found.answers[recipe.name].append(answer)
+                warm = "" if repetition else " (warming up)"
+                rate = rate_of(recipe.padded, answer, rows)
+                print(f"{recipe.name:32} {rate:8.1f} real tokens/s{warm}", file=sys.stderr)
+    return found
 
 
 def rate_of(padded: bool, answer: Answer, rows: Sequence[TokenRow]) -> float:
@@ -154,6 +181,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--peer-env", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="for TRL"
     )
+    parser.add_argument(
+        "--one-at-a-time",
+        action="store_true",
+        help="a process only for its turn, where all do not fit into memory together",
+    )
     parser.add_argument("--hf", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
@@ -173,13 +205,11 @@ def compared(arguments: argparse.Namespace) -> dict[str, Any]:
     config = read_config(base.folder)
     recipes = recipes_of(base, arguments)
     warning = warning_of([recipe.name for recipe in recipes], config, rows)
-    if warning:
+    if warning and not arguments.one_at_a_time:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
-    with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(started(recipe)) for recipe in recipes]
-        before = measured_now(threads=arguments.threads)
-        answers, ended = measured(workers, rows, arguments.repetitions)
-        after = measured_now(threads=arguments.threads)
+    before = measured_now(threads=arguments.threads)
+    found = measured(recipes, rows, arguments)
+    after = measured_now(threads=arguments.threads)
     shape = shape_of(config)
     limit = ProductLimit(shape, trained_share(rows), best_of(before, after))
     flags = processor_flags()
@@ -194,14 +224,15 @@ def compared(arguments: argparse.Namespace) -> dict[str, Any]:
         "rows": len(rows),
         "real_tokens": sum(len(row.ids) for row in rows),
         "repetitions": arguments.repetitions,
-        **result_of(answers, rows, limit, {x.name for x in recipes if x.padded}),
+        **result_of(found.answers, rows, limit, {x.name for x in recipes if x.padded}),
+        "one_at_a_time": arguments.one_at_a_time,
         "freed_memory_kept": {
-            x.recipe.name: x.ready["freed_memory_kept"]
-            for x in workers
-            if "freed_memory_kept" in x.ready
+            name: ready["freed_memory_kept"]
+            for name, ready in found.ready.items()
+            if "freed_memory_kept" in ready
         },
         "environment": {x.name: dict(x.environment) for x in recipes if x.environment},
-        "ended": ended,
+        "ended": found.ended,
     }
 
 
