@@ -2,11 +2,14 @@
 PYTHON ?= python3
 # Other machines: the CPU build of torch comes from PyTorch's own CPU index; see README, "Install".
 TORCH_ARGS ?=
+# What `make bench` measures on; `make demo` makes this one.
+DATA ?= demo/dataset
 VENV := venv
 BIN := $(VENV)/bin
+PEERS := build/peers/venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs lock
+.PHONY: help setup demo test check bench peers docs lock
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,7 +38,15 @@ check: setup ## Format, lint, types, order of imports
 	$(BIN)/lint-imports
 
 bench: setup ## Speed, side by side, last line JSON
-	$(BIN)/python3 benchmarks/train_step.py
+	$(BIN)/python3 benchmarks/train_step.py --data $(DATA) --rows 4 --repetitions 2 --no-hf
+
+peers: $(PEERS)/.ready ## Make build/peers/venv/ with TRL, which `make bench` then measures, too
+
+$(PEERS)/.ready: benchmarks/peers/requirements.txt
+	test -x $(PEERS)/bin/python3 || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python3 -m pip install --quiet --disable-pip-version-check --no-deps $(TORCH_ARGS) torch==2.13.0
+	$(PEERS)/bin/python3 -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
 
 docs: setup ## Write docs/commands.md from the commands' own help
 	$(BIN)/python3 docs/make_commands.py

@@ -3,16 +3,21 @@
 Caveats first. Forward and backward of micro-batches, no optimiser and no checkpoints; the recipes
 take turns on the same rows, so a ratio holds while the machine's speed drifts, and one absolute
 number does not. Real tokens are those of the rows: padding counts nothing, and a prefix that two
-rows share counts twice although the fast engine computes it once. `seed` is what the forerunner
-ran, without its trainer's own overhead: FP32, every row padded to 2,048 tokens, loss on every
-position. A padded row costs it the same whatever it holds, so it is given one of the rows, and its
-rate is the mean length of all of them over that time. The rows are spread evenly over the lengths
-of the training split. `trl` runs in its own environment (--peer PYTHON), one process a variant, by
-its own collator and `training_step`, two rows a micro-batch.
+rows share counts twice although the fast engine computes it once. Every recipe runs in a process of
+its own, which waits while others are measured, and is timed inside of it around the step alone.
+With --one-at-a-time it lives for its turn alone, loads and warms up in each, and needs no room
+beside another. The project's engines have the allocator that `train` gives them (freed memory kept
+where there is room, said in the result); all others have it as it comes, and a variant of TRL with
+the suffix `+malloc` as ours have it, by its environment.
+`seed` is what the forerunner ran, without its trainer's own overhead: FP32, every row padded to
+2,048 tokens, loss on every position. A padded row costs it the same whatever it holds, so it is
+given one of the rows, and its rate is the mean length of all of them over that time. The rows are
+spread evenly over the lengths of the training split. `trl` runs in its own environment (`make
+peers`, or --peer PYTHON) by its own `training_step`; its collator is not timed, which favours it.
 The share of the machine's limit is the time that the real tokens' products alone would take at the
-rate of one large product, measured here, over the time of the step: 4 operations a frozen weight
-and token, the output layer's only where an answer stands, attention left out. Each recipe is held
-against the rate of the arithmetic it multiplies in, TRL against BF16 where the processor has it.
+rate of one large product over the time of the step (`product_limit.py`). The rates are measured in
+the run, before and after the repetitions, and the better ones count.
+A peak of memory is that of the recipe's process since it began, loading included.
 
     venv/bin/python benchmarks/train_step.py [--data FOLDER] [--repetitions N] [--peer PYTHON]
     venv/bin/python benchmarks/train_step.py --shape Qwen/Qwen2.5-Coder-7B-Instruct --layers 2
@@ -21,182 +26,142 @@ The last line is one JSON document.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from log_rows import token_rows
+from product_limit import ProductLimit, best_of, trained_share
 from shapes import write_shape
+from together import warning_of
+from workers import PEER, Answer, Recipe, Worker, WorkerEnded, own_recipe, started, trl_recipe
 
-from journeyman.data.examples import read_examples
-from journeyman.model.base import find_base, load_causal_model
-from journeyman.model.chat import Chat, load_chat
+from journeyman.errors import JourneymanError
+from journeyman.model.base import find_base
+from journeyman.model.chat import load_chat
 from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.runs import machine, processor_flags, versions
-from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import initialise
-from journeyman.train.engines import open_engine
 from journeyman.train.fast.shape import shape_of
-from journeyman.train.memory import peak_rss_bytes
-from journeyman.train.prefixes import division
-from journeyman.train.product_rates import Rates, measured_rates
+from journeyman.train.product_rates import Rates, measured_now
 from journeyman.train.rows import TokenRow
 
-PADDED_TOKENS = 2048
-Step = Callable[[Sequence[TokenRow]], float]
+UNITS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16")
+Answers = dict[str, list[Answer]]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One way to train: the step itself, and whether every row costs it the same."""
+class Measured:
+    """By recipe: answers, what the process said when it was ready, and why there are no answers."""
 
-    step: Step
-    padded: bool = False
-
-
-def token_rows(data: Path, chat: Chat, count: int) -> list[TokenRow]:
-    """Rows of the training split, spread evenly over their lengths up to the seed recipe's."""
-    rows: list[TokenRow] = []
-    for example in read_examples(data / "train.jsonl"):
-        encoded = chat.encode(example.messages, trains_end=example.trains_end)
-        row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
-        if row.trained_tokens and len(row.ids) <= PADDED_TOKENS:
-            rows.append(row)
-    rows.sort(key=lambda row: len(row.ids))
-    # The middle of each of so many equal parts, and of all where there are fewer.
-    count = min(count, len(rows))
-    return [rows[(2 * part + 1) * len(rows) // (2 * count)] for part in range(count)]
+    answers: Answers
+    ready: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
 
 
-def seed_recipe(base: BaseModel) -> Recipe:
-    """The forerunner's step: padded to the full length, every position trained, FP32."""
-    from peft import LoraConfig, get_peft_model
-
-    settings = TrainSettings()
-    config = LoraConfig(
-        r=settings.lora_r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=list(settings.lora_targets),
-        task_type="CAUSAL_LM",
-    )
-    model: Any = get_peft_model(load_causal_model(base, torch.float32), config).train()
-
-    def step(given: Sequence[TokenRow]) -> float:
-        ids = torch.zeros((len(given), PADDED_TOKENS), dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for number, row in enumerate(given):
-            ids[number, : len(row.ids)] = torch.tensor(row.ids)
-            mask[number, : len(row.ids)] = 1
-        loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
-        loss.backward()
-        model.zero_grad(set_to_none=True)
-        return float(loss.detach())
-
-    return Recipe(step, padded=True)
+def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> list[Recipe]:
+    """All that were asked for, those first that keep memory only where they find room for it."""
+    threads = arguments.threads
+    names = [f"fast {precision}" for precision in arguments.precisions.split(",")]
+    names += ["hf fp32"] if arguments.hf else []
+    own = [own_recipe(x, base, threads=threads, compiled=arguments.compiled) for x in names]
+    variants = arguments.variants.split(",") if arguments.peer else []
+    environment = dict(pair.split("=", 1) for pair in arguments.peer_env)
+    others = [
+        trl_recipe(x, base, python=arguments.peer, threads=threads, environment=environment)
+        for x in variants
+    ]
+    return [*own, *others, own_recipe("seed", base, threads=threads)]
 
 
-def own_recipe(base: BaseModel, **changes: object) -> Recipe:
-    """This project's own engine, in micro-batches as a run has them."""
-    settings = replace(TrainSettings(accumulation=8), **changes)  # type: ignore[arg-type]
-    engine = open_engine(base, settings)
-    initialise(engine.parameters(), seed=1)
-
-    def step(given: Sequence[TokenRow]) -> float:
-        losses, trained = 0.0, 0
-        for batch in division(given, settings)(range(len(given))):
-            tally = engine.backward([given[index] for index in batch], weight=1.0, seed=0)
-            losses, trained = losses + tally.loss_sum, trained + tally.trained_tokens
-        for parameter in engine.parameters().values():
-            parameter.grad = None
-        return losses / trained
-
-    return Recipe(step)
-
-
-def trl_recipe(peer: str, base: BaseModel, variant: str) -> Recipe:
-    """TRL in its own process, two rows a micro-batch; it waits while others are measured."""
-    script = Path(__file__).parent / "peers" / "trl_step.py"
-    command = [peer, str(script), "--model", str(base.folder), "--variant", variant]
-    command += ["--threads", str(torch.get_num_threads())]
-    command += ["--bf16"] if "avx512_bf16" in processor_flags() else []
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    if not process.stdout.readline():
-        raise SystemExit(f"error: {variant} did not start")
-
-    def step(given: Sequence[TokenRow]) -> float:
-        losses = []
-        for start in range(0, len(given), 2):
-            batch = given[start : start + 2]
-            ids = [list(row.ids) for row in batch]
-            asked = {"ids": ids, "trained": [[int(x) for x in row.trained] for row in batch]}
-            process.stdin.write(json.dumps(asked) + "\n")
-            process.stdin.flush()
-            losses.append(json.loads(process.stdout.readline())["loss"])
-        return statistics.fmean(losses)
-
-    return Recipe(step)
-
-
-def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> dict[str, Recipe]:
-    """All that can run on this machine."""
-    found = {"seed": seed_recipe(base)}
-    if arguments.peer:
-        for variant in arguments.variants.split(","):
-            found[f"trl {variant}"] = trl_recipe(arguments.peer, base, variant)
-    if arguments.hf:
-        found["hf fp32"] = own_recipe(base, engine="hf", precision="fp32")
-    fast = {"engine": "fast", "compiled": arguments.compiled}
-    for precision in arguments.precisions.split(","):
-        found[f"fast {precision}"] = own_recipe(base, precision=precision, **fast)
-    return found
+@contextlib.contextmanager
+def warm_worker(
+    recipe: Recipe, waiting: dict[str, Worker], rows: Sequence[TokenRow]
+) -> Iterator[Worker]:
+    """The recipe's process that waits; without one, its own for this turn, warmed up."""
+    if recipe.name in waiting:
+        yield waiting[recipe.name]
+        return
+    with started(recipe) as worker:
+        worker.step(rows)
+        yield worker
 
 
 def measured(
-    recipes: dict[str, Recipe], rows: list[TokenRow], repetitions: int
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Real tokens a second of every repetition, and the last loss, of each recipe in turn."""
-    rates: dict[str, list[float]] = {name: [] for name in recipes}
-    losses: dict[str, float] = {}
-    for repetition in range(repetitions + 1):
-        for name, recipe in recipes.items():
-            given = rows[:1] if recipe.padded else rows
-            start = time.perf_counter()
-            losses[name] = recipe.step(given)
-            row_s = (time.perf_counter() - start) / len(given)
-            rate = sum(len(row.ids) for row in rows) / len(rows) / row_s
-            if repetition:  # the first round warms up
-                rates[name].append(rate)
-            warm = "" if repetition else " (warming up)"
-            print(f"{name:24} {rate:8.1f} real tokens/s{warm}", file=sys.stderr)
-    return rates, losses
+    recipes: Sequence[Recipe], rows: list[TokenRow], arguments: argparse.Namespace
+) -> Measured:
+    """Every repetition's answers, recipes in turns. Raises WorkerEnded where one cannot wait."""
+    found = Measured({recipe.name: [] for recipe in recipes})
+    apart = arguments.one_at_a_time
+    with contextlib.ExitStack() as stack:
+        waiting = {} if apart else {x.name: stack.enter_context(started(x)) for x in recipes}
+        # Those that wait have a round that warms up.
+        for repetition in range(1 if apart else 0, arguments.repetitions + 1):
+            for recipe in [x for x in recipes if x.name not in found.ended]:
+                given = rows[:1] if recipe.padded else rows
+                try:
+                    with warm_worker(recipe, waiting, given) as worker:
+                        answer = worker.step(given)
+                        found.ready[recipe.name] = worker.ready
+                except WorkerEnded as error:
+                    found.ended[recipe.name] = str(error)
+                    del found.answers[recipe.name]
+                    print(f"error: {error}", file=sys.stderr, flush=True)
+                    continue
+                if repetition:
+                    found.answers[recipe.name].append(answer)
+                warm = "" if repetition else " (warming up)"
+                rate = rate_of(recipe.padded, answer, rows)
+                print(f"{recipe.name:32} {rate:8.1f} real tokens/s{warm}", file=sys.stderr)
+    return found
 
 
-def product_rates_of(name: str, limit: Rates) -> tuple[float, float, float]:
-    """Operations a second of a recipe's layers, forward and backward, and of its output layer."""
-    bf16 = limit.bf16 or limit.fp32
-    int8 = max(limit.int8 or 0.0, limit.kernel or 0.0, limit.fp32)
-    if name == "fast int8":
-        return int8, int8, limit.kernel or bf16
-    if name == "fast mixed":
-        return bf16, int8, bf16
-    if name == "fast bf16" or name.startswith("trl"):
-        return bf16, bf16, bf16
-    return limit.fp32, limit.fp32, limit.fp32
+def rate_of(padded: bool, answer: Answer, rows: Sequence[TokenRow]) -> float:
+    """Real tokens a second; a recipe that pads was given one row."""
+    row_s = answer.seconds / (1 if padded else len(rows))
+    return sum(len(row.ids) for row in rows) / len(rows) / row_s
 
 
-def main() -> None:
+def ratios(rates: dict[str, list[float]], against: list[list[float]]) -> dict[str, list[float]]:
+    """Each repetition's rates to the best of those in the same repetition; empty without any."""
+    if not against:
+        return {}
+    best = [max(found) for found in zip(*against, strict=True)]
+    return {
+        name: [round(one / other, 2) for one, other in zip(found, best, strict=True)]
+        for name, found in rates.items()
+    }
+
+
+def result_of(
+    answers: Answers, rows: list[TokenRow], limit: ProductLimit, padded: set[str]
+) -> dict[str, Any]:
+    """What was measured, by recipe."""
+    rates = {
+        name: [rate_of(name in padded, one, rows) for one in found]
+        for name, found in answers.items()
+    }
+    median = {name: statistics.median(found) for name, found in rates.items()}
+    trl = [found for name, found in rates.items() if name.startswith("trl")]
+    return {
+        "product_rates": {name: getattr(limit.rates, name) for name in Rates.__struct_fields__},
+        "real_tokens_per_s": {x: [round(one, 2) for one in found] for x, found in rates.items()},
+        "median": {name: round(rate, 2) for name, rate in median.items()},
+        "ratio_to_seed": ratios(rates, [rates["seed"]] if "seed" in rates else []),
+        "ratio_to_trl": ratios(rates, trl),
+        "share_of_limit": {x: round(rate * limit.seconds(x), 3) for x, rate in median.items()},
+        "losses": {name: round(found[-1].loss, 4) for name, found in answers.items()},
+        "peak_rss_bytes": {name: found[-1].peak_rss_bytes for name, found in answers.items()},
+    }
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, default=Path("demo/dataset"))
     parser.add_argument("--base", default="smollm2-135m")
@@ -205,61 +170,77 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/shape"))
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precisions", default="fp32,int8")
-    parser.add_argument("--variants", default="as-it-comes,best")
-    parser.add_argument("--peer", help="a Python that has trl")
+    parser.add_argument("--variants", default="best,best-padding-free", help="of TRL")
+    parser.add_argument(
+        "--peer",
+        default=str(PEER) if PEER.exists() else "",
+        help="a Python that has trl; that of `make peers` where it is there, '' for none",
+    )
+    parser.add_argument(
+        "--peer-env", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="for TRL"
+    )
+    parser.add_argument(
+        "--one-at-a-time",
+        action="store_true",
+        help="a process only for its turn, where all do not fit into memory together",
+    )
     parser.add_argument("--hf", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
-    small = find_base(arguments.base)
-    rows = token_rows(arguments.data, load_chat(small), arguments.rows)
-    base = small
+    if arguments.repetitions < 1:
+        parser.error("--repetitions must be 1 or more")
+    if any("=" not in pair for pair in arguments.peer_env):
+        parser.error("--peer-env takes NAME=VALUE")
+    return arguments
+
+
+def compared(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The whole comparison. Raises WorkerEnded where a recipe does not start."""
+    base = find_base(arguments.base)
+    rows = token_rows(arguments.data, load_chat(base), arguments.rows)
     if arguments.shape:
         base = write_shape(arguments.shape, arguments.folder, layers=arguments.layers)
-    rates, losses = measured(recipes_of(base, arguments), rows, arguments.repetitions)
-    shape = shape_of(read_config(base.folder))
-    weights = shape.layer_parameters * shape.layers
-    trained = sum(row.trained_tokens for row in rows) / sum(len(row.ids) for row in rows)
-    limit = measured_rates(threads=torch.get_num_threads())
-
-    def limit_s(name: str) -> float:
-        """The least time of a real token by the products alone."""
-        forward, backward, head = product_rates_of(name, limit)
-        products = 2.0 * weights * (1 / forward + 1 / backward)
-        return products + 4.0 * trained * shape.vocabulary * shape.hidden / head
-
-    result = {
+    config = read_config(base.folder)
+    recipes = recipes_of(base, arguments)
+    warning = warning_of([recipe.name for recipe in recipes], config, rows)
+    if warning and not arguments.one_at_a_time:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+    before = measured_now(threads=arguments.threads)
+    found = measured(recipes, rows, arguments)
+    after = measured_now(threads=arguments.threads)
+    shape = shape_of(config)
+    limit = ProductLimit(shape, trained_share(rows), best_of(before, after))
+    flags = processor_flags()
+    return {
         "benchmark": "train_step",
         "base": arguments.shape or arguments.base,
         "layers": shape.layers,
         "machine": machine(),
-        "threads": torch.get_num_threads(),
+        "units": sorted(x for x in flags if x in UNITS or x.startswith("amx_")),
+        "threads": arguments.threads,
         "versions": versions(),
         "rows": len(rows),
         "real_tokens": sum(len(row.ids) for row in rows),
-        "product_rates": {
-            "fp32": limit.fp32,
-            "bf16": limit.bf16,
-            "int8": limit.int8,
-            "int8 kernel": limit.kernel,
-        },
-        "real_tokens_per_s": {
-            name: [round(one, 2) for one in found] for name, found in rates.items()
-        },
-        "median": {name: round(statistics.median(found), 2) for name, found in rates.items()},
-        "ratio_to_seed": {
-            name: [round(one / other, 2) for one, other in zip(found, rates["seed"], strict=True)]
-            for name, found in rates.items()
-        },
-        "share_of_limit": {
-            name: round(statistics.median(found) * limit_s(name), 3)
-            for name, found in rates.items()
-        },
         "repetitions": arguments.repetitions,
-        "losses": {name: round(loss, 4) for name, loss in losses.items()},
-        "peak_rss_bytes": peak_rss_bytes(),
+        **result_of(found.answers, rows, limit, {x.name for x in recipes if x.padded}),
+        "one_at_a_time": arguments.one_at_a_time,
+        "freed_memory_kept": {
+            name: ready["freed_memory_kept"]
+            for name, ready in found.ready.items()
+            if "freed_memory_kept" in ready
+        },
+        "environment": {x.name: dict(x.environment) for x in recipes if x.environment},
+        "ended": found.ended,
     }
-    print(json.dumps(result))
+
+
+def main() -> None:
+    try:
+        print(json.dumps(compared(parsed())))
+    except (JourneymanError, WorkerEnded) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

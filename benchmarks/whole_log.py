@@ -19,21 +19,23 @@ The last line is one JSON document.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import torch
-from train_step import seed_recipe, token_rows
+from log_rows import token_rows
+from workers import WorkerEnded, own_recipe, started
 
 from journeyman.events import Event, Note
-from journeyman.kernels.attention import find_attention
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.runs import machine, versions
@@ -41,7 +43,6 @@ from journeyman.settings import TrainSettings
 from journeyman.train import engines
 from journeyman.train.adapter_files import copy_into, read_weights
 from journeyman.train.arithmetic import arithmetic_of
-from journeyman.train.fast.products import Arithmetic
 from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.prefixes import division
 from journeyman.train.rows import read_rows
@@ -74,10 +75,12 @@ def say(event: Event) -> None:
 
 def round_to_bf16() -> None:
     """From now on the engine's arithmetic is that of BF16 units, computed without them."""
-    kernel = find_attention(say)
-    if kernel is None:
+    found = msgspec.structs.replace(
+        arithmetic_of("bf16", say), forward="bf16 widened", backward="bf16 widened",
+        activations=torch.bfloat16,
+    )  # fmt: skip
+    if found.attention is None:
         raise SystemExit("error: without the attention kernel BF16 takes a hundred times as long")
-    found = Arithmetic("bf16 widened", "bf16 widened", torch.bfloat16, attention=kernel)
     engines.arithmetic_of = lambda *_, **__: found  # type: ignore[assignment]
 
 
@@ -130,21 +133,26 @@ def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     return sum(x.loss_sum for x in tallies) / sum(x.trained_tokens for x in tallies)
 
 
-def seed_seconds(arguments: argparse.Namespace) -> Callable[[], float]:
-    """The seed recipe, warmed up; calling it gives its seconds a row now."""
+@contextlib.contextmanager
+def seed_seconds(arguments: argparse.Namespace) -> Iterator[Callable[[], list[float]]]:
+    """The seed recipe, warmed up, in a process of its own; a call gives its seconds a row now.
+
+    No seconds where the seed recipe is left out.
+    """
+    if not arguments.seed_recipe:
+        yield list
+        return
     base = find_base(arguments.base)
     rows = token_rows(arguments.data, load_chat(base), 1)
-    recipe = seed_recipe(base)
+    with started(own_recipe("seed", base, threads=torch.get_num_threads())) as worker:
 
-    def measured() -> float:
-        start = time.perf_counter()
-        recipe.step(rows)
-        seconds = time.perf_counter() - start
-        print(f"seed recipe: {seconds:.1f} s a row", file=sys.stderr, flush=True)
-        return seconds
+        def measured() -> list[float]:
+            seconds = worker.step(rows).seconds
+            print(f"seed recipe: {seconds:.1f} s a row", file=sys.stderr, flush=True)
+            return [seconds]
 
-    measured()
-    return measured
+        measured()
+        yield measured
 
 
 def in_its_own_process(precision: str) -> Measured:
@@ -167,13 +175,16 @@ def main() -> None:
     if arguments.only:
         print(json.dumps(asdict(run(arguments.only, arguments))))
         return
-    of_seed = seed_seconds(arguments) if arguments.seed_recipe else None
-    row_s = [of_seed()] if of_seed else []
     found = []
-    for precision in arguments.precisions.split(","):
-        found.append(in_its_own_process(precision))
-        print(found[-1], file=sys.stderr, flush=True)
-        row_s += [of_seed()] if of_seed else []
+    try:
+        with seed_seconds(arguments) as of_seed:
+            row_s = of_seed()
+            for precision in arguments.precisions.split(","):
+                found.append(in_its_own_process(precision))
+                print(found[-1], file=sys.stderr, flush=True)
+                row_s += of_seed()
+    except WorkerEnded as error:
+        raise SystemExit(f"error: {error}") from error
     seed_s = arguments.epochs * found[0].rows * statistics.median(row_s) if row_s else None
     print(
         json.dumps(

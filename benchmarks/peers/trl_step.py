@@ -1,10 +1,15 @@
 """A training step of TRL, run in TRL's own environment, told what to do by lines of JSON.
 
-Reads `{"ids": [[..]], "trained": [[..]]}` a line and answers with seconds, loss and peak memory of
-one `SFTTrainer.training_step` over those rows: its own collator, its own loss, forward and
-backward, no optimiser. Nothing of journeyman is imported.
+Caveats first. The seconds are those of `SFTTrainer.training_step` alone, forward and backward by
+its own loss, summed over micro-batches of two rows (four where the variant says so): no optimiser,
+and not its own collator, which favours it. The allocator is left as it comes or as the environment
+has it, and nothing is given back between steps. The peak is the kernel's VmHWM since the process
+began, so loading counts. Nothing of journeyman is imported.
 
-    PEER_PYTHON benchmarks/peers/trl_step.py --model FOLDER --variant NAME
+Answers the first line with `{"ready": true}`; reads `{"ids": [[..]], "trained": [[..]]}` a line and
+answers with seconds, loss a trained token and peak memory, as `own_step.py` does for this project.
+
+    PEER_PYTHON benchmarks/peers/trl_step.py --model FOLDER --variant best --threads 2
 """
 
 import argparse
@@ -26,8 +31,15 @@ VARIANTS = {
         "padding_free": True,
         "max_length": None,
     },
+    "padding-free-4-rows": {
+        "gradient_checkpointing": False,
+        "padding_free": True,
+        "max_length": None,
+        "per_device_train_batch_size": 4,
+    },
     "best-packed": {"gradient_checkpointing": False, "packing": True},
 }
+ROWS = 2
 
 
 def trainer_of(model_folder: str, variant: str, *, bf16: bool) -> object:
@@ -55,8 +67,7 @@ def trainer_of(model_folder: str, variant: str, *, bf16: bool) -> object:
         bf16=bf16 and variant == "as-it-comes",
         completion_only_loss=True,
         report_to="none",
-        per_device_train_batch_size=2,
-        **{"max_length": 2048, **VARIANTS[variant]},
+        **{"max_length": 2048, "per_device_train_batch_size": ROWS, **VARIANTS[variant]},
     )
     lora = LoraConfig(
         r=8,
@@ -81,6 +92,26 @@ def peak_rss_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
+def stepped(trainer: object, asked: dict[str, list[list[int]]]) -> dict[str, float]:
+    """All rows in micro-batches; the loss is the mean over all trained tokens."""
+    rows = [
+        {"input_ids": ids, "completion_mask": mask}
+        for ids, mask in zip(asked["ids"], asked["trained"], strict=True)
+    ]
+    count = trainer.args.per_device_train_batch_size
+    seconds, losses, tokens = 0.0, 0.0, 0
+    for start in range(0, len(rows), count):
+        given = rows[start : start + count]
+        batch = trainer.data_collator(given)
+        begin = time.perf_counter()
+        loss = trainer.training_step(trainer.model_wrapped, batch)
+        seconds += time.perf_counter() - begin
+        trained = sum(sum(row["completion_mask"][1:]) for row in given)
+        losses, tokens = losses + float(loss) * trained, tokens + trained
+    trainer.model.zero_grad(set_to_none=True)
+    return {"seconds": seconds, "loss": losses / tokens, "peak_rss_bytes": peak_rss_bytes()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
@@ -99,20 +130,7 @@ def main() -> None:
     trainer.model.train()
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        features = [
-            {"input_ids": ids, "completion_mask": mask, "labels": None}
-            for ids, mask in zip(asked["ids"], asked["trained"], strict=True)
-        ]
-        for feature in features:
-            del feature["labels"]
-        batch = trainer.data_collator(features)
-        begin = time.perf_counter()
-        loss = trainer.training_step(trainer.model_wrapped, batch)
-        seconds = time.perf_counter() - begin
-        trainer.model.zero_grad(set_to_none=True)
-        told = {"seconds": seconds, "loss": float(loss), "peak_rss_bytes": peak_rss_bytes()}
-        print(json.dumps(told), file=answers, flush=True)
+        print(json.dumps(stepped(trainer, json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -51,15 +51,15 @@ def measured_rates(report: Reporter = ignore, *, threads: int = 1) -> Rates:
             return msgspec.json.decode(path.read_bytes(), type=Rates)
         except msgspec.DecodeError:
             report(Note(f"`{path}` cannot be read; the machine is measured again"))
-    with using_threads(threads):
-        rates = _measured(report)
+    rates = measured_now(report, threads=threads)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write(msgspec.json.encode(rates))
     return rates
 
 
-def _measured(report: Reporter) -> Rates:
+def measured_now(report: Reporter = ignore, *, threads: int = 1) -> Rates:
+    """The rates at this moment, for what is measured beside them; no run is decided by them."""
     import torch
     from torch.nn import functional
 
@@ -79,7 +79,8 @@ def _measured(report: Reporter) -> Rates:
         scale = torch.ones(_PROBE_OUTPUTS)
         given = states.bfloat16() if processor_has(BF16_FLAGS) else states
         ways["kernel"] = lambda: kernel.forward(given, rounded, scale)
-    return Rates(**_best(ways))
+    with using_threads(threads):
+        return Rates(**_best(ways))
 
 
 def _best(ways: dict[str, Callable[[], object]]) -> dict[str, float]:

@@ -1,0 +1,24 @@
+"""Rows of a prepared log, for benchmarks that compare recipes on the same ones."""
+
+from pathlib import Path
+
+from journeyman.data.examples import read_examples
+from journeyman.model.chat import Chat
+from journeyman.train.rows import TokenRow
+
+# What the seed recipe pads every row to.
+PADDED_TOKENS = 2048
+
+
+def token_rows(data: Path, chat: Chat, count: int) -> list[TokenRow]:
+    """Rows of the training split, spread evenly over their lengths up to the seed recipe's."""
+    rows: list[TokenRow] = []
+    for example in read_examples(data / "train.jsonl"):
+        encoded = chat.encode(example.messages, trains_end=example.trains_end)
+        row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
+        if row.trained_tokens and len(row.ids) <= PADDED_TOKENS:
+            rows.append(row)
+    rows.sort(key=lambda row: len(row.ids))
+    # The middle of each of so many equal parts, and of all where there are fewer.
+    count = min(count, len(rows))
+    return [rows[(2 * part + 1) * len(rows) // (2 * count)] for part in range(count)]

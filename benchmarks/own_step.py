@@ -1,0 +1,159 @@
+"""A training step of the seed recipe or of an engine of ours, told what to do by lines of JSON.
+
+Caveats first. The seconds are those of the step alone, forward and backward of all its
+micro-batches, no optimiser; the peak is the kernel's VmHWM since the process began, so loading
+counts. An engine of ours has the allocator and the precision that `train` would give it in the room
+that is left when it starts; the seed recipe and the `hf` engine have the allocator as it comes, and
+give back after a step what they can, for the process waits while others are measured.
+
+Answers the first line with `{"ready": true, ..}`; reads `{"ids": [[..]], "trained": [[..]]}` a
+line and answers with seconds, loss and peak memory. `peers/trl_step.py` does the same for TRL.
+
+    venv/bin/python benchmarks/own_step.py --model FOLDER --recipe "fast int8" --threads 2
+"""
+
+import argparse
+import contextlib
+import ctypes
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from log_rows import PADDED_TOKENS
+from shapes import base_in
+
+from journeyman.errors import JourneymanError
+from journeyman.events import Event, Note
+from journeyman.model.base import load_causal_model
+from journeyman.model.configs import read_config
+from journeyman.records import BaseModel
+from journeyman.settings import TrainSettings
+from journeyman.train.adapter_files import initialise
+from journeyman.train.engines import open_engine, spares_memory
+from journeyman.train.heap import freed_memory_kept
+from journeyman.train.memory import peak_rss_bytes
+from journeyman.train.prefixes import division
+from journeyman.train.resolved import resolved
+from journeyman.train.rows import TokenRow
+
+PRECISIONS = ("fp32", "bf16", "int8", "mixed")
+RECIPES = ("seed", "hf fp32", "hf bf16", *(f"fast {precision}" for precision in PRECISIONS))
+Step = Callable[[Sequence[TokenRow]], float]
+
+
+def say(event: Event) -> None:
+    """Notes to stderr."""
+    if isinstance(event, Note):
+        print(event.text, file=sys.stderr, flush=True)
+
+
+def seed_step(base: BaseModel) -> Step:
+    """The forerunner's step: padded to the full length, every position trained, FP32."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = TrainSettings()
+    config = LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.lora_targets),
+        task_type="CAUSAL_LM",
+    )
+    model: Any = get_peft_model(load_causal_model(base, torch.float32), config).train()
+
+    def step(given: Sequence[TokenRow]) -> float:
+        ids = torch.zeros((len(given), PADDED_TOKENS), dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(given):
+            ids[number, : len(row.ids)] = torch.tensor(row.ids)
+            mask[number, : len(row.ids)] = 1
+        loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
+        loss.backward()
+        model.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    return step
+
+
+def engine_step(base: BaseModel, settings: TrainSettings) -> Step:
+    """This project's own engine, in micro-batches as a run has them."""
+    engine = open_engine(base, settings, say)
+    initialise(engine.parameters(), seed=1)
+
+    def step(given: Sequence[TokenRow]) -> float:
+        losses, trained = 0.0, 0
+        for batch in division(given, settings)(range(len(given))):
+            tally = engine.backward([given[index] for index in batch], weight=1.0, seed=0)
+            losses, trained = losses + tally.loss_sum, trained + tally.trained_tokens
+        for parameter in engine.parameters().values():
+            parameter.grad = None
+        return losses / trained
+
+    return step
+
+
+@contextlib.contextmanager
+def opened(recipe: str, base: BaseModel, *, compiled: bool) -> Iterator[tuple[Step, bool]]:
+    """The step of a recipe, and whether freed memory is kept while it is open."""
+    if recipe == "seed":
+        yield seed_step(base), False
+        return
+    engine, precision = recipe.split()
+    asked = replace(TrainSettings(), engine=engine, precision=precision)  # type: ignore[arg-type]
+    config = read_config(base.folder)
+    settings = replace(resolved(asked, config, say), compiled=compiled and engine == "fast")
+    kept = spares_memory(config, settings)
+    with freed_memory_kept(kept):
+        yield engine_step(base, settings), kept
+
+
+def rows_in(line: str) -> list[TokenRow]:
+    """The rows of one line of the protocol."""
+    asked = json.loads(line)
+    both = zip(asked["ids"], asked["trained"], strict=True)
+    return [
+        TokenRow(str(number), tuple(ids), tuple(map(bool, trained)))
+        for number, (ids, trained) in enumerate(both)
+    ]
+
+
+def serve(arguments: argparse.Namespace, answers: TextIO) -> None:
+    """Answer each line of stdin until it ends."""
+    base = base_in(arguments.recipe, arguments.model)
+    with opened(arguments.recipe, base, compiled=arguments.compiled) as (step, kept):
+        library = ctypes.CDLL(None)
+        print(json.dumps({"ready": True, "freed_memory_kept": kept}), file=answers, flush=True)
+        for line in sys.stdin:
+            rows = rows_in(line)
+            begin = time.perf_counter()
+            loss = step(rows)
+            seconds = time.perf_counter() - begin
+            if not kept:
+                library.malloc_trim(0)
+            told = {"seconds": seconds, "loss": loss, "peak_rss_bytes": peak_rss_bytes()}
+            print(json.dumps(told), file=answers, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--recipe", required=True, choices=RECIPES)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    # What a library prints must not stand between the answers.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    try:
+        serve(arguments, answers)
+    except JourneymanError as error:
+        raise SystemExit(f"error: {error.message}") from error
+
+
+if __name__ == "__main__":
+    main()

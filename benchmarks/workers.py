@@ -1,0 +1,146 @@
+"""Recipes in processes of their own, which take turns: a line of JSON in, a line of JSON out.
+
+No recipe has another's heap, peak or settings of the allocator; a process waits in a read while
+others are measured. What a process writes to stderr is kept apart, and its last line is told where
+the process ends before it answers.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from journeyman.model.machine import BF16_FLAGS
+from journeyman.records import BaseModel
+from journeyman.runs import processor_flags
+from journeyman.train.rows import TokenRow
+
+FOLDER = Path(__file__).parent
+PEER = FOLDER.parent / "build" / "peers" / "venv" / "bin" / "python3"
+# What `journeyman.train.heap` does to the allocator, by the environment.
+KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
+KEEPING_SUFFIX = "+malloc"
+_ENDING_S = 20.0
+
+
+class WorkerEnded(Exception):
+    """The process ended before it answered; says how."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Seconds of one step, its loss a trained token, and the most memory until then."""
+
+    seconds: float
+    loss: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a recipe's process is started. padded: every row costs it the same."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    padded: bool = False
+
+
+class Worker:
+    """One started process; it has loaded its model when this object is there."""
+
+    def __init__(self, recipe: Recipe, errors: IO[str]) -> None:
+        self.recipe = recipe
+        self._errors = errors
+        self._process = subprocess.Popen(
+            recipe.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            bufsize=1,
+            env={**os.environ, **recipe.environment},
+        )
+        try:
+            self.ready = self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def step(self, rows: Sequence[TokenRow]) -> Answer:
+        """One step over these rows. Raises WorkerEnded."""
+        asked = {
+            "ids": [row.ids for row in rows],
+            "trained": [[int(one) for one in row.trained] for row in rows],
+        }
+        assert self._process.stdin is not None
+        # A process that has ended is told by what is read.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asked) + "\n")
+            self._process.stdin.flush()
+        return Answer(**self._read())
+
+    def close(self) -> None:
+        """End the process: by the end of its input, else by a signal."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            found: dict[str, Any] = json.loads(line)
+            return found
+        code = self._process.wait()
+        how = f"by signal {-code}" if code < 0 else f"with status {code}"
+        self._errors.seek(0)
+        last = next((x for x in reversed(self._errors.read().splitlines()) if x.strip()), "")
+        raise WorkerEnded(f"`{self.recipe.name}` ended {how}: {last}")
+
+
+@contextlib.contextmanager
+def started(recipe: Recipe) -> Iterator[Worker]:
+    """The process of a recipe while the block runs. Raises WorkerEnded where it does not start."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        worker = Worker(recipe, errors)
+        try:
+            yield worker
+        finally:
+            worker.close()
+
+
+def own_recipe(name: str, base: BaseModel, *, threads: int, compiled: bool = True) -> Recipe:
+    """The seed recipe or an engine of this project, by its name."""
+    command = [sys.executable, str(FOLDER / "own_step.py"), "--model", str(base.folder)]
+    command += ["--recipe", name, "--threads", str(threads)]
+    command += [] if compiled else ["--no-compiled"]
+    return Recipe(name, command, padded=name == "seed")
+
+
+def trl_recipe(
+    variant: str, base: BaseModel, *, python: str, threads: int, environment: Mapping[str, str]
+) -> Recipe:
+    """TRL in its own environment; a variant's suffix `+malloc` keeps its freed memory."""
+    plain = variant.removesuffix(KEEPING_SUFFIX)
+    command = [python, str(FOLDER / "peers" / "trl_step.py"), "--model", str(base.folder)]
+    command += ["--variant", plain, "--threads", str(threads)]
+    command += ["--bf16"] if trl_has_bf16() else []
+    keeping = KEEPING if variant != plain else {}
+    return Recipe(f"trl {variant}", command, {**environment, **keeping})
+
+
+def trl_has_bf16() -> bool:
+    """Whether TRL's weights are BF16 here: where the processor multiplies them itself."""
+    return any(flag in processor_flags() for flag in BF16_FLAGS)
