@@ -1,4 +1,4 @@
-"""The kernel for losses and dropout against plain torch, in both dtypes and at odd sizes."""
+"""The kernel for losses, dropout and positions against plain torch, in both dtypes."""
 
 import math
 
@@ -7,16 +7,19 @@ import torch
 from torch import Tensor
 
 from journeyman.kernels.chance import PART_VALUES
-from journeyman.kernels.rows import RowsKernel, find_rows
-from journeyman.train.fast.elementwise import dropped, dropped_onto
+from journeyman.kernels.rows import RowsKernel, find_rows, loaded
+from journeyman.train.fast.elementwise import dropped, dropped_onto, rotate, rotate_backward
+from tests.emulated import emulated
 
 DTYPES = (torch.float32, torch.bfloat16)
 # Half a step of each dtype, and what float32 exponentials are off.
 NEAR = {torch.float32: 2e-6, torch.bfloat16: 4e-3}
 
 
-@pytest.fixture(scope="module")
-def kernel() -> RowsKernel:
+@pytest.fixture(scope="module", params=["of this processor", "emulated AVX-512"])
+def kernel(request: pytest.FixtureRequest) -> RowsKernel:
+    if request.param == "emulated AVX-512":
+        return loaded(emulated("rows"))
     found = find_rows()
     if found is None:
         pytest.skip("no AVX2 and FMA, or no C++ compiler")
@@ -143,3 +146,35 @@ def test_what_would_be_read_or_written_beyond_its_end_is_refused(kernel: RowsKer
         kernel.dropped_onto(logits, logits[:2], 0, 0.5)
     with pytest.raises(ValueError, match="float32 or bfloat16"):
         kernel.dropped_onto(logits, logits.bfloat16(), 0, 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("tokens", "heads", "registers"), [(1, 1, 2), (17, 3, 4), (40, 9, 8)])
+def test_positions_in_place_are_those_of_torch_and_spare_what_lies_beside(
+    kernel: RowsKernel, tokens: int, heads: int, registers: int, dtype: torch.dtype
+) -> None:
+    size, chance = registers * kernel.lanes, torch.Generator().manual_seed(tokens)
+    joint = torch.randn(tokens, (heads + 1) * size, generator=chance).to(dtype)
+    angles = torch.rand(tokens, size // 2, generator=chance).mul_(6).repeat(1, 2)
+    before, ours = joint.clone(), joint[:, :-size].view(tokens, heads, size)
+    turns = angles.cos(), angles.sin()
+    expected = rotate(before[:, :-size].view(ours.shape).float(), *turns)
+    kernel.rotate(ours, *turns, back=False)
+    # One rounding to bfloat16 is off by 2^-8 of a value at the most, one to float32 by far less.
+    off = 2**-8 if dtype is torch.bfloat16 else 1e-6
+    torch.testing.assert_close(ours.float(), expected, rtol=off, atol=1e-6)
+    assert torch.equal(joint[:, -size:], before[:, -size:])
+    back = rotate_backward(ours.float(), *turns)
+    kernel.rotate(ours, *turns, back=True)
+    torch.testing.assert_close(ours.float(), back, rtol=off, atol=1e-6)
+
+
+def test_heads_that_do_not_fit_are_not_rotated(kernel: RowsKernel) -> None:
+    size = 2 * kernel.lanes
+    assert kernel.rotates(torch.zeros(3, 2, size))
+    assert not kernel.rotates(torch.zeros(3, 2, size + 2))
+    assert not kernel.rotates(torch.zeros(3, size, 2).transpose(1, 2))
+    with pytest.raises(ValueError, match="angles"):
+        kernel.rotate(
+            torch.zeros(3, 2, size), torch.zeros(2, size), torch.zeros(3, size), back=True
+        )

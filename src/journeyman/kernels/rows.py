@@ -1,4 +1,4 @@
-"""What is done to rows between the products: softmax cross-entropy of logits, and dropout.
+"""What is done to rows between the products: cross-entropy of logits, dropout, positions.
 
 torch goes over a chunk of logits six times in memory, and draws and stores a mask for dropout; the
 kernel goes once and stores none. Equal inputs give equal outputs for any number of threads.
@@ -26,6 +26,7 @@ class RowsKernel:
     """The kernel, loaded. It uses as many threads as `torch.get_num_threads()` says."""
 
     library: ctypes.CDLL
+    lanes: int
 
     def takes(self, *tensors: "torch.Tensor") -> bool:
         """Whether arrays of this dtype, which they must share, and this device are covered."""
@@ -80,6 +81,30 @@ class RowsKernel:
         self._drop(gradient.contiguous(), onto, seed, share, adds=True)
         return onto
 
+    def rotates(self, states: "torch.Tensor") -> bool:
+        """Whether (T, heads, D) is covered: tokens may lie apart, each token's heads may not."""
+        size = states.shape[2]
+        beside = states.stride()[1:] == (size, 1)
+        return self.takes(states) and beside and size % (2 * self.lanes) == 0
+
+    def rotate(
+        self, states: "torch.Tensor", cosine: "torch.Tensor", sine: "torch.Tensor", *, back: bool
+    ) -> None:
+        """Rotary positions in place, or back again. cosine, sine: (T, D) float32."""
+        import torch
+
+        tokens, heads, size = states.shape
+        if not self.rotates(states):
+            raise ValueError(f"heads cannot be {states.dtype} {tuple(states.shape)}")
+        for angles in (cosine, sine):
+            if angles.shape != (tokens, size) or angles.dtype is not torch.float32:
+                raise ValueError(f"{tuple(angles.shape)} angles for {tuple(states.shape)} heads")
+        cosine, sine = cosine.contiguous(), sine.contiguous()
+        self.library.journeyman_rotate(
+            states.data_ptr(), _is_narrow(states), tokens, states.stride(0), heads, size,
+            cosine.data_ptr(), sine.data_ptr(), -1.0 if back else 1.0, torch.get_num_threads(),
+        )  # fmt: skip
+
     def _drop(
         self,
         given: "torch.Tensor",
@@ -111,7 +136,7 @@ def find_rows(report: Reporter = ignore) -> RowsKernel | None:
     """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
     return found_kernel(
         _NAME,
-        _loaded,
+        loaded,
         is_right,
         what="the kernel for losses and dropout",
         needed=("avx2", "fma"),
@@ -119,7 +144,8 @@ def find_rows(report: Reporter = ignore) -> RowsKernel | None:
     )
 
 
-def _loaded(library: ctypes.CDLL) -> RowsKernel:
+def loaded(library: ctypes.CDLL) -> RowsKernel:
+    """The kernel of a library that was built from `source/rows.cpp`."""
     pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     library.journeyman_cross_entropy.argtypes = [
         pointer, number, size, size, pointer, number, pointer, number,
@@ -127,15 +153,37 @@ def _loaded(library: ctypes.CDLL) -> RowsKernel:
     library.journeyman_drop.argtypes = [
         pointer, pointer, number, size, pointer, ctypes.c_uint32, ctypes.c_float, number, number,
     ]  # fmt: skip
-    library.journeyman_cross_entropy.restype = library.journeyman_drop.restype = None
-    return RowsKernel(library)
+    library.journeyman_rotate.argtypes = [
+        pointer, number, size, size, size, size, pointer, pointer, ctypes.c_float, number,
+    ]  # fmt: skip
+    for function in ("journeyman_cross_entropy", "journeyman_drop", "journeyman_rotate"):
+        getattr(library, function).restype = None
+    return RowsKernel(library, library.journeyman_lanes())
 
 
 def is_right(kernel: RowsKernel) -> bool:
-    """Whether losses, gradients and a mask come out as torch's, in both dtypes and an odd size."""
+    """Whether losses, gradients, a mask and positions come out as torch's, in both dtypes."""
     import torch
 
-    return _is_right(kernel, torch.float32, 1e-5) and _is_right(kernel, torch.bfloat16, 4e-3)
+    both = ((torch.float32, 1e-5), (torch.bfloat16, 4e-3))
+    return all(
+        _is_right(kernel, dtype, off) and _rotates(kernel, dtype, off) for dtype, off in both
+    )
+
+
+def _rotates(kernel: RowsKernel, dtype: "torch.dtype", tolerance: float) -> bool:
+    import torch
+
+    size = 4 * kernel.lanes
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    joint = torch.randn(5, 3 * size, generator=generator, device="cpu").to(dtype)
+    angles = torch.rand(5, size // 2, generator=generator, device="cpu").repeat(1, 2)
+    heads = joint[:, size:].view(5, 2, size)
+    left, right = heads.double().chunk(2, dim=-1)
+    turned = torch.cat((-right, left), dim=-1) * angles.double().sin().unsqueeze(1)
+    expected = heads.double() * angles.double().cos().unsqueeze(1) + turned
+    kernel.rotate(heads, angles.cos(), angles.sin(), back=False)
+    return torch.allclose(heads.double(), expected, rtol=tolerance, atol=tolerance)
 
 
 def _is_right(kernel: RowsKernel, dtype: "torch.dtype", tolerance: float) -> bool:

@@ -1,5 +1,5 @@
-// What is done to rows between the products: softmax cross-entropy of logits, and dropout. One pass over memory
-// each: a row of logits stays in the cache from its largest value to its gradient.
+// What is done to rows between the products: softmax cross-entropy of logits, dropout, and rotary positions. One
+// pass over memory each: a row of logits stays in the cache from its largest value to its gradient.
 //
 // Values are float32 or bfloat16, arithmetic is float32, and each result is rounded once. Each output is computed
 // in the same order whatever the threads. A NaN or an infinite logit comes out as a loss of NaN, or infinite where
@@ -135,6 +135,31 @@ void drop(const void* from, void* to, index_t count, const std::uint32_t* keys, 
   }
 }
 
+// ----------------------------------------------------------------------------------------------- positions
+
+// Heads (tokens, heads, size), tokens `step` apart, turned in place by the angles of cosine and sine (tokens, size),
+// whose halves are alike; `sign` -1 turns them back.
+template <typename T>
+void rotate(T* states, index_t tokens, index_t step, index_t heads, index_t size, const float* cosine,
+            const float* sine, float sign, int threads) {
+  constexpr index_t some = 16;
+  in_parallel(divide_up(tokens, some), threads, [&](index_t part) {
+    for (index_t token = part * some; token < std::min(tokens, part * some + some); ++token) {
+      for (index_t i = 0; i < size / 2; i += Lanes::count) {
+        const Lanes c = Lanes::load(cosine + token * size + i);
+        const Lanes s = Lanes::load(sine + token * size + i) * Lanes::all(sign);
+        for (index_t head = 0; head < heads; ++head) {
+          T* left = states + token * step + head * size + i;
+          T* right = left + size / 2;
+          const Lanes x = Lanes::load(left), y = Lanes::load(right);
+          (x * c - y * s).store(left);
+          (y * c + x * s).store(right);
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 
 // Arrays are contiguous; `brain`: bfloat16, else float32.
@@ -157,3 +182,16 @@ extern "C" void journeyman_drop(const void* from, void* to, int brain, index_t c
     drop<float>(from, to, count, keys, threshold, scale, adds != 0, threads);
   }
 }
+
+// In place; heads lie side by side and tokens `step` apart, half of a head's size is a multiple of what
+// `journeyman_lanes` says.
+extern "C" void journeyman_rotate(void* states, int brain, index_t tokens, index_t step, index_t heads, index_t size,
+                                  const float* cosine, const float* sine, float sign, int threads) {
+  if (brain) {
+    rotate(static_cast<Brain*>(states), tokens, step, heads, size, cosine, sine, sign, threads);
+  } else {
+    rotate(static_cast<float*>(states), tokens, step, heads, size, cosine, sine, sign, threads);
+  }
+}
+
+extern "C" int journeyman_lanes() { return static_cast<int>(Lanes::count); }

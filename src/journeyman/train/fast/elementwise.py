@@ -151,8 +151,8 @@ class Elementwise:
 
         self.rms_norm = ready(rms_norm)
         self.rms_norm_backward = ready(rms_norm_backward)
-        self.rotate = ready(rotate)
-        self.rotate_backward = ready(rotate_backward)
+        self._rotate = ready(rotate)
+        self._rotate_backward = ready(rotate_backward)
         self.gated = ready(gated) if compiled else in_blocks(gated)
         self.gated_backward = ready(gated_backward) if compiled else in_blocks(gated_backward)
         self.added = ready(added)
@@ -161,6 +161,22 @@ class Elementwise:
         self.rescaled = ready(rescaled)
         self.row_rescaled = ready(row_rescaled)
         self.rows = rows
+
+    def rotated(self, states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """See `rotate`; the states are used up."""
+        if self.rows is None or not self.rows.rotates(states):
+            found: Tensor = self._rotate(states, cosine, sine)
+            return found
+        self.rows.rotate(states, cosine, sine, back=False)
+        return states
+
+    def rotated_back(self, gradient: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """See `rotate_backward`; the gradient is used up."""
+        if self.rows is None or not self.rows.rotates(gradient):
+            found: Tensor = self._rotate_backward(gradient, cosine, sine)
+            return found
+        self.rows.rotate(gradient, cosine, sine, back=True)
+        return gradient
 
     def dropped(self, states: Tensor, seed: int, share: float) -> Tensor:
         """See the function: by the kernel or without, the bits are equal."""

@@ -199,15 +199,15 @@ class Layer:
             query = self._normed(query.float(), self._query_norm)
             key = self._normed(key.float(), self._key_norm)
         return Heads(
-            self._do.rotate(query, run.cosine, run.sine),
-            self._do.rotate(key, run.cosine, run.sine),
+            self._do.rotated(query, run.cosine, run.sine),
+            self._do.rotated(key, run.cosine, run.sine),
             value,
         )
 
     def _joined(self, gradients: Heads, kept: Kept, run: Run) -> Tensor:
         """The gradients of the heads as one gradient of the joint product, (T, all)."""
-        query = self._do.rotate_backward(gradients.query, run.cosine, run.sine)
-        key = self._do.rotate_backward(gradients.key, run.cosine, run.sine)
+        query = self._do.rotated_back(gradients.query, run.cosine, run.sine)
+        key = self._do.rotated_back(gradients.key, run.cosine, run.sine)
         if kept.joint is not None:
             assert self._query_norm is not None
             assert self._key_norm is not None
