@@ -94,8 +94,9 @@ def peak_rss_bytes() -> int:
 
 def stepped(trainer: object, asked: dict[str, list[list[int]]]) -> dict[str, float]:
     """All rows in micro-batches; the loss is the mean over all trained tokens."""
+    # As its preparation of a dataset folds a completion mask in; its collator knows labels alone.
     rows = [
-        {"input_ids": ids, "completion_mask": mask}
+        {"input_ids": ids, "labels": [x if one else -100 for x, one in zip(ids, mask, strict=True)]}
         for ids, mask in zip(asked["ids"], asked["trained"], strict=True)
     ]
     count = trainer.args.per_device_train_batch_size
@@ -106,7 +107,7 @@ def stepped(trainer: object, asked: dict[str, list[list[int]]]) -> dict[str, flo
         begin = time.perf_counter()
         loss = trainer.training_step(trainer.model_wrapped, batch)
         seconds += time.perf_counter() - begin
-        trained = sum(sum(row["completion_mask"][1:]) for row in given)
+        trained = sum(label != -100 for row in given for label in row["labels"][1:])
         losses, tokens = losses + float(loss) * trained, tokens + trained
     trainer.model.zero_grad(set_to_none=True)
     return {"seconds": seconds, "loss": losses / tokens, "peak_rss_bytes": peak_rss_bytes()}
