@@ -95,20 +95,20 @@ inline void add_products(const std::int16_t* two, __m256i left, __m256i right, _
       : [two] "m"(*reinterpret_cast<const std::int16_t(*)[2]>(two)), [left] "x"(left), [right] "x"(right));
 }
 
-// sums (tile_rows, tile_columns) = or += activations (rows of most_block) by packed weights, over `units` of 16.
-template <bool first>
-void multiply_tile(const std::int16_t* activations, const std::int32_t*, const float* scales,
-                   const std::int16_t* weights, index_t units, float* sums) {
+// to (tile_rows, tile_columns) = activations (rows of most_block) by packed weights, over `units` of 16, with `from`
+// added where there is one. Inlined it would have fewer registers.
+[[gnu::noinline]] void multiply_tile(const std::int16_t* activations, const std::int32_t*, const float* scales,
+                          const std::int16_t* weights, index_t units, const float* from, float* to) {
   const std::int16_t* next_rows = activations + tile_rows * most_block;
   // Every loop over rows is unrolled: only then do the sums live in registers.
   __m256i sum[tile_rows][2];
 #pragma GCC unroll 4
   for (index_t row = 0; row < tile_rows; ++row) sum[row][0] = sum[row][1] = _mm256_setzero_si256();
   for (index_t at = 0; at < units; ++at, activations += unit, weights += unit * tile_columns) {
-    // The next tile's rows follow these: four rows of 1 KiB in 32 units are two cache lines each.
-    const char* next = reinterpret_cast<const char*>(next_rows) + at * 128;
-    _mm_prefetch(next, _MM_HINT_T0);
-    _mm_prefetch(next + 64, _MM_HINT_T0);
+    // The next tile's rows follow these. Two units read a cache line of each of the four.
+    const std::int16_t* next = next_rows + at % 2 * 2 * most_block + at / 2 * 32;
+    _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(next + most_block), _MM_HINT_T0);
 #pragma GCC unroll 8
     for (index_t pair = 0; pair < 8; ++pair) {
       const __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + pair * 32));
@@ -124,9 +124,9 @@ void multiply_tile(const std::int16_t* activations, const std::int32_t*, const f
     const __m256 scale = _mm256_set1_ps(scales[row]);
 #pragma GCC unroll 2
     for (index_t half = 0; half < 2; ++half) {
-      float* to = sums + row * tile_columns + half * 8;
-      const __m256 value = _mm256_cvtepi32_ps(sum[row][half]);
-      _mm256_store_ps(to, first ? _mm256_mul_ps(value, scale) : _mm256_fmadd_ps(value, scale, _mm256_load_ps(to)));
+      const index_t at = row * tile_columns + half * 8;
+      const __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[row][half]), scale);
+      _mm256_store_ps(to + at, from == nullptr ? value : _mm256_add_ps(value, _mm256_load_ps(from + at)));
     }
   }
 }

@@ -105,10 +105,10 @@ inline void add_products(const std::int8_t* four, const __m512i (&weight)[regist
 #endif
 }
 
-// sums (tile_rows, tile_columns) = or += activations (rows of most_block) by packed weights, over `units` of 16.
-template <bool first>
-void multiply_tile(const std::int8_t* activations, const std::int32_t* starts, const float* scales,
-                   const std::uint8_t* weights, index_t units, float* sums) {
+// to (tile_rows, tile_columns) = activations (rows of most_block) by packed weights, over `units` of 16, with `from`
+// added where there is one. Inlined it would have fewer registers.
+[[gnu::noinline]] void multiply_tile(const std::int8_t* activations, const std::int32_t* starts, const float* scales,
+                          const std::uint8_t* weights, index_t units, const float* from, float* to) {
   // Every loop over rows is unrolled: only then do the sums live in registers.
   __m512i sum[tile_rows][registers];
 #pragma GCC unroll 6
@@ -128,9 +128,9 @@ void multiply_tile(const std::int8_t* activations, const std::int32_t* starts, c
     const __m512 scale = _mm512_set1_ps(scales[row]);
 #pragma GCC unroll 4
     for (index_t i = 0; i < registers; ++i) {
-      float* to = sums + row * tile_columns + i * 16;
-      const __m512 value = _mm512_cvtepi32_ps(sum[row][i]);
-      _mm512_store_ps(to, first ? _mm512_mul_ps(value, scale) : _mm512_fmadd_ps(value, scale, _mm512_load_ps(to)));
+      const index_t at = row * tile_columns + i * 16;
+      const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[row][i]), scale);
+      _mm512_store_ps(to + at, from == nullptr ? value : _mm512_add_ps(value, _mm512_load_ps(from + at)));
     }
   }
 }

@@ -36,32 +36,40 @@ void write_row(const Product& product, const float* sums, index_t column, index_
   }
 }
 
+// The outputs of one tile, of which `rows` rows are there.
 template <typename T>
-void write_out(const Product& product, const Part& part, index_t first_row, const float* sums) {
-  const index_t padded = round_up(part.rows, tile_rows);
-  for (index_t row = 0; row < part.rows; ++row) {
-    T* out = static_cast<T*>(product.out) + (first_row + part.row + row) * product.columns;
-    for (index_t tile = 0; tile < part.tiles; ++tile) {
-      const index_t left = part.column + tile * tile_columns, count = std::min(tile_columns, product.columns - left);
-      write_row(product, sums + (tile * padded + row) * tile_columns, left, count, out + left);
-    }
+void write_tile(const Product& product, const float* sums, index_t row, index_t rows, index_t column) {
+  const index_t count = std::min(tile_columns, product.columns - column);
+  for (index_t i = 0; i < rows; ++i, sums += tile_columns) {
+    write_row(product, sums, column, count, static_cast<T*>(product.out) + (row + i) * product.columns + column);
   }
 }
 
-void multiply(const Product& product, const Blocks& blocks, const Quantised& from, const Part& part, float* sums) {
+// Sums over all blocks but the last wait for it; with it they become outputs while they are in the cache.
+void multiply(const Product& product, const Blocks& blocks, const Quantised& from, const Part& part,
+              index_t first_row) {
   const index_t rows = round_up(part.rows, tile_rows);
   const auto weights = allocate<PackedWeight>(part.tiles * tile_columns * most_block);
+  const auto waiting = allocate<float>(blocks.count > 1 ? part.tiles * tile_columns * rows : 0);
+  const auto write = product.narrow_out ? write_tile<Brain> : write_tile<float>;
+  alignas(64) float whole[tile_rows * tile_columns];
   for (index_t block = 0; block < blocks.count; ++block) {
     const index_t start = block * blocks.length, length = std::min(blocks.length, product.reduction - start);
+    const bool is_last = block + 1 == blocks.count;
     pack(product, part.column, part.tiles, start, length, weights.get());
     for (index_t group = 0; group < rows; group += group_rows) {
       for (index_t tile = 0; tile < part.tiles; ++tile) {
         const PackedWeight* packed = weights.get() + tile * tile_columns * most_block;
         for (index_t row = group; row < std::min(rows, group + group_rows); row += tile_rows) {
           const index_t number = from.number(block, part.row + row);
-          const auto kernel = block == 0 ? multiply_tile<true> : multiply_tile<false>;
-          kernel(from.values.get() + number * most_block, from.starts.get() + number, from.scales.get() + number,
-                 packed, divide_up(length, unit), sums + (tile * rows + row) * tile_columns);
+          float* sums = waiting.get() + (tile * rows + row) * tile_columns;
+          multiply_tile(from.values.get() + number * most_block, from.starts.get() + number,
+                        from.scales.get() + number, packed, divide_up(length, unit), block == 0 ? nullptr : sums,
+                        is_last ? whole : sums);
+          if (is_last) {
+            write(product, whole, first_row + part.row + row, std::min(tile_rows, part.rows - row),
+                  part.column + tile * tile_columns);
+          }
         }
       }
     }
@@ -83,10 +91,7 @@ void multiply_chunk(const Product& product, index_t first_row, index_t rows, int
     if (row >= rows) return;
     const index_t width = std::min(strip_columns, product.columns - column);
     const Part part{row, std::min(height, rows - row), column, divide_up(width, tile_columns)};
-    const auto sums = allocate<float>(part.tiles * tile_columns * round_up(part.rows, tile_rows));
-    multiply(product, blocks, from, part, sums.get());
-    const auto written = product.narrow_out ? write_out<Brain> : write_out<float>;
-    written(product, part, first_row, sums.get());
+    multiply(product, blocks, from, part, first_row);
   });
 }
 
