@@ -7,13 +7,13 @@ tokens, so all cost the same); its trainer's own overhead and validations are le
 favours it. One precision after the
 other has the same rows, order, seeds and steps. The final loss is given twice: as the run measured
 it, in its own arithmetic, and of the same adapter by the fast engine in FP32.
-`bf16-rounded` is for processors without BF16 units: weights and activations are rounded to BF16 as
-such units would have them, and multiplied in FP32, so its losses count and its time does not; the
-shares inside attention stay in FP32.
+`bf16-rounded` and `int8-rounded` are for processors without BF16 and VNNI units: weights and
+activations are rounded as such units would have them, and multiplied in FP32, so the losses count
+and the time does not; the shares inside attention stay in FP32.
 
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 3
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 1 \
-        --precisions fp32,int8,bf16-rounded --no-seed-recipe
+        --precisions fp32,bf16-rounded,int8-rounded --no-seed-recipe
 
 The last line is one JSON document.
 """
@@ -30,9 +30,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
 import torch
 from log_rows import token_rows
+from rounding import ROUNDED
 from workers import WorkerEnded, own_recipe, started
 
 from journeyman.events import Event, Note
@@ -47,8 +47,6 @@ from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.prefixes import division
 from journeyman.train.rows import read_rows
 from journeyman.train.stage import train
-
-ROUNDED = "bf16-rounded"
 
 
 @dataclass(frozen=True)
@@ -73,21 +71,11 @@ def say(event: Event) -> None:
         print(event.text, file=sys.stderr, flush=True)
 
 
-def round_to_bf16() -> None:
-    """From now on the engine's arithmetic is that of BF16 units, computed without them."""
-    found = msgspec.structs.replace(
-        arithmetic_of("bf16", say), forward="bf16 widened", backward="bf16 widened",
-        activations=torch.bfloat16,
-    )  # fmt: skip
-    if found.attention is None:
-        raise SystemExit("error: without the attention kernel BF16 takes a hundred times as long")
-    engines.arithmetic_of = lambda *_, **__: found  # type: ignore[assignment]
-
-
 def run(precision: str, arguments: argparse.Namespace) -> Measured:
     """Train in this process."""
-    if precision == ROUNDED:
-        round_to_bf16()
+    if precision in ROUNDED:
+        found = ROUNDED[precision](say)
+        engines.arithmetic_of = lambda *_, **__: found  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainSettings(
             base=arguments.base,
@@ -95,7 +83,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
             output_dir=Path(folder) / "run",
             epochs=arguments.epochs,
             lr=arguments.lr,
-            precision="bf16" if precision == ROUNDED else precision,  # type: ignore[arg-type]
+            precision=precision.removesuffix("-rounded"),  # type: ignore[arg-type]
         )
         chat = load_chat(find_base(arguments.base))
         start = time.perf_counter()

@@ -1,0 +1,102 @@
+"""Arithmetic of units that this processor lacks: rounded as they would round, multiplied in FP32.
+
+The losses count, the time does not. Real units may add up in another order, which this does not
+show; what the kernels of this project compute in FP32 anyway is computed by them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import torch
+from torch import Tensor
+
+from journeyman.events import Reporter, ignore
+from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.fast.products import Arithmetic
+
+# Of the integer kernel's form for VNNI: source/product.h.
+_LARGEST, _BLOCK, _UNIT = 127, 256, 16
+
+
+def bf16_rounded(report: Reporter = ignore) -> Arithmetic:
+    """Weights and activations in BF16."""
+    found = msgspec.structs.replace(
+        arithmetic_of("bf16", report),
+        forward="bf16 widened",
+        backward="bf16 widened",
+        activations=torch.bfloat16,
+    )
+    if found.attention is None:
+        raise SystemExit("error: without the attention kernel BF16 takes a hundred times as long")
+    return found
+
+
+def int8_rounded(report: Reporter = ignore) -> Arithmetic:
+    """INT8 products as AVX-512 VNNI has them, activations and the output layer in BF16."""
+    wide = bf16_rounded(report)
+    return _ByVnni(
+        forward="int8 kernel",
+        backward="int8 kernel",
+        activations=torch.bfloat16,
+        kernel=_VnniProduct(),  # type: ignore[arg-type]
+        adapters=wide.adapters,
+        attention=wide.attention,
+        rows=wide.rows,
+    )
+
+
+ROUNDED: dict[str, Callable[[Reporter], Arithmetic]] = {
+    "bf16-rounded": bf16_rounded,
+    "int8-rounded": int8_rounded,
+}
+
+
+class _ByVnni(Arithmetic, frozen=True):
+    """Its output layer is BF16, and that is widened here."""
+
+    @property
+    def of_the_head(self) -> Arithmetic:
+        return Arithmetic("bf16 widened", "bf16 widened", torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class _VnniProduct:
+    """What `IntegerProduct` gives in its form for VNNI, up to the order of float32 sums."""
+
+    largest: int = _LARGEST
+    block: int = _BLOCK
+
+    def forward(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        scale: Tensor,
+        out: Tensor | None = None,
+        *,
+        bias: Tensor | None = None,
+        accumulate: bool = False,
+    ) -> Tensor:
+        """See `IntegerProduct.forward`."""
+        found = (_rounded(x.to(torch.float32, copy=True)) @ weight.float().t()).mul_(scale)
+        if bias is not None:
+            found.add_(bias)
+        if out is None:
+            return found.to(x.dtype)
+        return out.copy_(found.add_(out) if accumulate else found)
+
+    def backward(self, dy: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        """See `IntegerProduct.backward`."""
+        return (_rounded(dy.float() * scale) @ weight.float()).to(dy.dtype)
+
+
+def _rounded(rows: Tensor) -> Tensor:
+    """In whole steps of a 127th of the largest of each row and block, in place: (T, K) float32."""
+    count = -(-rows.shape[1] // _BLOCK)
+    length = -(-rows.shape[1] // count)
+    length += -length % _UNIT
+    for block in torch.split(rows, length, dim=1):
+        step = block.abs().amax(dim=1, keepdim=True).div_(_LARGEST)
+        step.clamp_(min=torch.finfo(torch.float32).tiny)
+        block.div_(step).round_().mul_(step)
+    return rows
