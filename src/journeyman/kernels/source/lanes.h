@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "blocks.h"
 
@@ -18,6 +19,14 @@ namespace {
 struct Brain {
   std::uint16_t bits;
 };
+
+inline float widened(float x) { return x; }
+inline float widened(Brain x) {
+  const std::uint32_t bits = std::uint32_t{x.bits} << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof wide);
+  return wide;
+}
 
 #if defined(JOURNEYMAN_AVX512)
 

@@ -10,36 +10,21 @@
 #include <limits>
 
 #include "chance.h"
+#include "edges.h"
 #include "team.h"
 
 namespace {
 
-inline float wide(float x) { return x; }
-inline float wide(Brain x) {
-  const std::uint32_t bits = std::uint32_t{x.bits} << 16;
-  float found;
-  std::memcpy(&found, &bits, sizeof(found));
-  return found;
-}
-
-// The first `kept` lanes from memory, `beyond` after them: nothing is read behind the end.
-template <typename T>
-Lanes load_some(const T* from, index_t kept, float beyond) {
-  T few[Lanes::count] = {};
-  std::copy_n(from, kept, few);
-  return Lanes::load(few).first(kept, Lanes::all(beyond));
-}
-
-template <typename T>
-void store_some(Lanes x, T* to, index_t kept) {
-  T few[Lanes::count];
-  x.store(few);
-  std::copy_n(few, kept, to);
-}
-
 // ------------------------------------------------------------------------------------------ cross-entropy
 
 constexpr float nothing = -std::numeric_limits<float>::infinity();
+
+// The last `left` logits of a row, and nothing after them.
+template <typename T>
+Lanes load_logits(const T* from, index_t left) {
+  return load_some(from, left).first(left, Lanes::all(nothing));
+}
+
 // Values summed in float32 before their sum goes on in double.
 constexpr index_t summed_values = 4096;
 
@@ -48,7 +33,7 @@ float largest_logit(const T* row, index_t classes) {
   Lanes most = Lanes::all(nothing);
   index_t i = 0;
   for (; i + Lanes::count <= classes; i += Lanes::count) most = Lanes::larger(most, Lanes::load(row + i));
-  if (i < classes) most = Lanes::larger(most, load_some(row + i, classes - i, nothing));
+  if (i < classes) most = Lanes::larger(most, load_logits(row + i, classes - i));
   return largest_of(most);
 }
 
@@ -61,7 +46,7 @@ double sum_of_exponentials(const T* row, index_t classes, float largest) {
     Lanes sum = Lanes::all(0.0f);
     index_t i = first;
     for (; i + Lanes::count <= end; i += Lanes::count) sum = sum + exponential(Lanes::load(row + i) - most);
-    if (i < end) sum = sum + exponential(load_some(row + i, end - i, nothing) - most);
+    if (i < end) sum = sum + exponential(load_logits(row + i, end - i) - most);
     total += sum_of(sum);
   }
   return total;
@@ -71,13 +56,13 @@ double sum_of_exponentials(const T* row, index_t classes, float largest) {
 template <typename T>
 void to_gradient(T* row, index_t classes, index_t target, float largest, double sum) {
   const Lanes most = Lanes::all(largest), inverse = Lanes::all(static_cast<float>(1 / sum));
-  const Lanes right = exponential(Lanes::all(wide(row[target])) - most) * inverse - Lanes::all(1.0f);
+  const Lanes right = exponential(Lanes::all(widened(row[target])) - most) * inverse - Lanes::all(1.0f);
   index_t i = 0;
   for (; i + Lanes::count <= classes; i += Lanes::count) {
     (exponential(Lanes::load(row + i) - most) * inverse).store(row + i);
   }
   if (i < classes) {
-    store_some(exponential(load_some(row + i, classes - i, nothing) - most) * inverse, row + i, classes - i);
+    store_some(exponential(load_logits(row + i, classes - i) - most) * inverse, row + i, classes - i);
   }
   store_some(right, row + target, 1);
 }
@@ -90,7 +75,7 @@ void cross_entropy(T* logits, index_t rows, index_t classes, const index_t* targ
     T* row = logits + i * classes;
     const float largest = largest_logit(row, classes);
     const double sum = sum_of_exponentials(row, classes, largest);
-    losses[i] = std::log(sum) - (static_cast<double>(wide(row[targets[i]])) - largest);
+    losses[i] = std::log(sum) - (static_cast<double>(widened(row[targets[i]])) - largest);
     if (with_gradient) to_gradient(row, classes, targets[i], largest, sum);
   });
 }
@@ -117,8 +102,8 @@ void drop(const T* from, T* to, index_t count, const std::uint32_t* keys, std::u
       result(Lanes::load(from + i), adds ? Lanes::load(to + i) : Lanes::all(0.0f), i).store(to + i);
     }
     if (i < end) {
-      const Lanes there = adds ? load_some(to + i, end - i, 0.0f) : Lanes::all(0.0f);
-      store_some(result(load_some(from + i, end - i, 0.0f), there, i), to + i, end - i);
+      const Lanes there = adds ? load_some(to + i, end - i) : Lanes::all(0.0f);
+      store_some(result(load_some(from + i, end - i), there, i), to + i, end - i);
     }
   });
 }

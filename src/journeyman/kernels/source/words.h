@@ -13,14 +13,6 @@
 
 namespace {
 
-inline float widened(float x) { return x; }
-inline float widened(Brain x) {
-  const std::uint32_t bits = std::uint32_t{x.bits} << 16;
-  float wide;
-  std::memcpy(&wide, &bits, sizeof wide);
-  return wide;
-}
-
 // ---------------------------------------------------------------------------------------------- one float32
 
 // By which words elements are multiplied, and between the products stored.
