@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from journeyman.kernels.rows import RowsKernel
 
-# Some hundred rows of the largest vocabularies: with fewer, laying the weights out for the product costs
-# as much as a quarter of multiplying by them (docs/experiments.md).
+# Some hundred rows of the largest vocabularies: with fewer, laying the weights out for the product
+# costs as much as a quarter of multiplying by them (docs/experiments.md).
 CHUNK_BYTES = 160 * 1024 * 1024
 
 
