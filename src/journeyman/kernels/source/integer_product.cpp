@@ -62,7 +62,7 @@ void multiply(const Product& product, const Blocks& blocks, const Quantised& fro
         const PackedWeight* packed = weights.get() + tile * tile_columns * most_block;
         for (index_t row = group; row < std::min(rows, group + group_rows); row += tile_rows) {
           const index_t number = from.number(block, part.row + row);
-          float* sums = waiting.get() + (tile * rows + row) * tile_columns;
+          float* sums = blocks.count > 1 ? waiting.get() + (tile * rows + row) * tile_columns : nullptr;
           multiply_tile(from.values.get() + number * most_block, from.starts.get() + number,
                         from.scales.get() + number, packed, divide_up(length, unit), block == 0 ? nullptr : sums,
                         is_last ? whole : sums);
