@@ -4,21 +4,12 @@
 // 128 * 32767 * 512 = 2,147,418,112 < 2^31.
 #pragma once
 
-#include <cstring>
-
-#include "product.h"
+#include "weights.h"
 
 namespace {
 
 // Packed weights of a tile: [pair of the reduction][column][2] int16, so that one register holds eight
 // columns' pairs; zeros where the matrix ends.
-
-inline __m128i load_bytes(const std::int8_t* from, index_t count) {
-  if (count >= 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  alignas(16) std::int8_t bytes[16] = {};
-  if (count > 0) std::memcpy(bytes, from, static_cast<std::size_t>(count));
-  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
-}
 
 inline void store_wide(std::int16_t* to, __m128i bytes) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_cvtepi8_epi16(bytes));

@@ -7,18 +7,11 @@
 
 #include <cstring>
 
-#include "product.h"
+#include "weights.h"
 
 namespace {
 
 // Packed weights of a tile: [four of the reduction][column][4], so that one register holds 16 columns' fours.
-
-inline __m128i load_bytes(const std::int8_t* from, index_t count) {
-  if (count >= 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  alignas(16) std::int8_t bytes[16] = {};
-  if (count > 0) std::memcpy(bytes, from, static_cast<std::size_t>(count));
-  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
-}
 
 inline void store_raised(std::uint8_t* to, __m128i bytes) {
   _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
