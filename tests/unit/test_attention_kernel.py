@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from journeyman.kernels.attention import AttentionKernel, Span, find_attention
+from journeyman.kernels.attention import AttentionKernel, Span, find_attention, is_right, loaded
 from journeyman.train.arithmetic import arithmetic_of
 from tests.attended_trees import (
     EDGES,
@@ -20,10 +20,16 @@ from tests.attended_trees import (
     assert_views_give_equal_bits,
     drawn,
 )
+from tests.emulated import emulated
 
 
-@pytest.fixture(scope="module")
-def kernel() -> AttentionKernel:
+@pytest.fixture(scope="module", params=["of this processor", "emulated AVX-512"])
+def kernel(request: pytest.FixtureRequest) -> AttentionKernel:
+    """With the emulated form go products of bfloat16 pairs."""
+    if request.param == "emulated AVX-512":
+        emulation = loaded(emulated("attention"))
+        assert emulation.width == 32
+        return emulation
     found = find_attention()
     if found is None:
         pytest.skip("no AVX2 and FMA, or no C++ compiler")
@@ -123,9 +129,14 @@ def test_a_gradient_of_another_kind_is_refused(kernel: AttentionKernel) -> None:
         kernel.backward(gradient, query, key, value, output, log_sum.bfloat16(), ROW)
 
 
-def test_bfloat16_activations_have_the_kernel_too(
-    kernel: AttentionKernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_kernel_passes_its_own_trial(kernel: AttentionKernel) -> None:
+    assert is_right(kernel)
+
+
+def test_bfloat16_activations_have_the_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = find_attention()
+    if kernel is None:
+        pytest.skip("no AVX2 and FMA, or no C++ compiler")
     monkeypatch.setattr(
         "journeyman.train.product_rates.processor_flags", lambda: frozenset({"avx512_bf16"})
     )

@@ -178,11 +178,12 @@ class AttentionKernel:
 def find_attention(report: Reporter = ignore) -> AttentionKernel | None:
     """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
     return found_kernel(
-        _NAME, _loaded, is_right, what="the attention kernel", needed=("avx2", "fma"), report=report
+        _NAME, loaded, is_right, what="the attention kernel", needed=("avx2", "fma"), report=report
     )
 
 
-def _loaded(library: ctypes.CDLL) -> AttentionKernel:
+def loaded(library: ctypes.CDLL) -> AttentionKernel:
+    """The kernel of a library that was built from `source/attention.cpp`."""
     pointer = ctypes.c_void_p
     for name, tensors in (("journeyman_attend", 2), ("journeyman_attend_backward", 6)):
         function = getattr(library, name)
