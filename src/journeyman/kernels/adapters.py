@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.errors import MachineError
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.chance import PART_VALUES, kept, keys_of, threshold_of
+from journeyman.kernels.chance import all_keys, kept, threshold_of
 from journeyman.kernels.finding import found_kernel
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ class AdapterKernel:
         if not self.takes(values) or values.stride(1) != 1:
             raise ValueError(f"a wide side cannot be {values.dtype} {tuple(values.shape)}")
         share, seed = drawn or (0.0, 0)
-        parts = range(-(-values.numel() // PART_VALUES)) if drawn else ()
-        keys = [key for part in parts for key in keys_of(seed, part)]
+        keys = all_keys(values.numel(), seed) if drawn else []
         held = (ctypes.c_uint32 * len(keys))(*keys)
         wide = _Wide(
             values.data_ptr(), int(values.dtype is torch.bfloat16), *values.shape,

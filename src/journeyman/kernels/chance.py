@@ -24,6 +24,11 @@ def keys_of(seed: int, part: int) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
+def all_keys(count: int, seed: int) -> list[int]:
+    """The keys of all parts of an array of so many values, two for each."""
+    return [key for part in range(-(-count // PART_VALUES)) for key in keys_of(seed, part)]
+
+
 def threshold_of(share: float) -> int:
     """The least draw of 32 bits that is kept: the share is exact to 2^-32."""
     return min(round(share * 2**32), 2**32 - 1)

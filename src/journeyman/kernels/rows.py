@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.chance import PART_VALUES, kept, keys_of, threshold_of
+from journeyman.kernels.chance import all_keys, kept, threshold_of
 from journeyman.kernels.finding import found_kernel
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class RowsKernel:
 
         self._require(given, found)
         count = given.numel()
-        keys = [key for part in range(-(-count // PART_VALUES)) for key in keys_of(seed, part)]
+        keys = all_keys(count, seed)
         self.library.journeyman_drop(
             given.data_ptr(), found.data_ptr(), _is_narrow(given), count,
             (ctypes.c_uint32 * len(keys))(*keys), threshold_of(share), 1 / (1 - share), int(adds),

@@ -19,7 +19,6 @@ namespace {
 
 constexpr index_t chunk_tokens = 96;    // tokens with a sum of their own; a multiple of tile_height
 constexpr index_t block_columns = 512;  // of the wide side: a chunk's block is 192 KiB, stays in L2
-constexpr index_t part_values = index_t{1} << 20;  // values with keys of their own, as in `kernels/chance.py`
 
 }  // namespace
 

@@ -57,6 +57,9 @@ inline Whole mixed(Whole x) {
   return x ^ x.shifted<16>();
 }
 
+// Values with keys of their own, as in `kernels/chance.py`.
+constexpr index_t part_values = index_t{1} << 20;
+
 // The draws of one part of an array.
 struct Chance {
   std::uint32_t first_key, second_key, threshold;

@@ -82,8 +82,8 @@ void cross_entropy(T* logits, index_t rows, index_t classes, const index_t* targ
 
 // ------------------------------------------------------------------------------------------------ dropout
 
-// Values with keys of their own, as in `kernels/chance.py`; threads share blocks of them.
-constexpr index_t part_values = index_t{1} << 20, block_values = index_t{1} << 14;
+// What a thread takes at once; parts are whole numbers of it.
+constexpr index_t block_values = index_t{1} << 14;
 
 // to[i] = scale * from[i] where that is kept, else zero; added to what is there where `adds`.
 template <typename T, bool adds>

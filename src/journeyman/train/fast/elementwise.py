@@ -1,7 +1,7 @@
 """What lies between the products: norms, positions, gates, dropout; forward and backward by hand.
 
 Each is a plain function of tensors that `torch.compile` fuses into one loop; without a C++ compiler
-the same function runs as it is. Dropout has a kernel of its own. T tokens stand in rows.
+the same function runs as it is. Dropout and positions have a kernel. T tokens stand in rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -142,7 +142,8 @@ def in_blocks(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 class Elementwise:
     """The functions above, each as it is or compiled. Calling one is the same either way.
 
-    rows: the kernel for losses and dropout, in place of the plain functions where it takes them.
+    rows: the kernel for losses, dropout and positions, in place of the plain functions where it
+    takes them.
     """
 
     def __init__(self, *, compiled: bool = False, rows: RowsKernel | None = None) -> None:
