@@ -24,6 +24,7 @@ from journeyman.events import Note
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
 from journeyman.runs import machine, versions
 from journeyman.train.fast.elementwise import Elementwise
+from journeyman.train.fast.int8_weights import Int8Weights
 from journeyman.train.fast.products import Int8Product
 from journeyman.train.product_rates import INT8_FLAGS, processor_has
 
@@ -63,7 +64,7 @@ def rates(
         "int8_backward": lambda: kernel.backward(dy, weight, scale),
     }
     if processor_has(INT8_FLAGS):
-        by_torch = Int8Product(weight, scale, None, Elementwise(compiled=True))
+        by_torch = Int8Product(Int8Weights(weight, scale), None, Elementwise(compiled=True))
         products["torch_int8_forward"] = lambda: by_torch.forward(x)
         products["torch_int8_backward"] = lambda: by_torch.input_gradient(dy)
     seconds: dict[str, list[float]] = {name: [] for name in products}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from journeyman.events import Reporter, ignore
 from journeyman.train.arithmetic import arithmetic_of
-from journeyman.train.fast.products import Arithmetic
+from journeyman.train.fast.products import Arithmetic, Method
 
 # Of the integer kernel's form for VNNI: source/product.h.
 _LARGEST, _BLOCK, _UNIT = 127, 256, 16
@@ -56,8 +56,8 @@ class _ByVnni(Arithmetic, frozen=True):
     """Its output layer is BF16, and that is widened here."""
 
     @property
-    def of_the_head(self) -> Arithmetic:
-        return Arithmetic("bf16 widened", "bf16 widened", torch.bfloat16)
+    def wide_method(self) -> Method:
+        return "bf16 widened"
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,30 @@ class _VnniProduct:
         out: Tensor | None = None,
         *,
         bias: Tensor | None = None,
+        input_scale: Tensor | None = None,
         accumulate: bool = False,
     ) -> Tensor:
         """See `IntegerProduct.forward`."""
-        found = (_rounded(x.to(torch.float32, copy=True)) @ weight.float().t()).mul_(scale)
+        found = (
+            _rounded(_scaled(x.to(torch.float32, copy=True), input_scale)) @ weight.float().t()
+        ).mul_(scale)
         if bias is not None:
             found.add_(bias)
         if out is None:
             return found.to(x.dtype)
         return out.copy_(found.add_(out) if accumulate else found)
 
-    def backward(self, dy: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    def backward(
+        self, dy: Tensor, weight: Tensor, scale: Tensor, *, input_scale: Tensor | None = None
+    ) -> Tensor:
         """See `IntegerProduct.backward`."""
-        return (_rounded(dy.float() * scale) @ weight.float()).to(dy.dtype)
+        found = _rounded(dy.float() * scale) @ weight.float()
+        return _scaled(found, input_scale).to(dy.dtype)
+
+
+def _scaled(wide: Tensor, scale: Tensor | None) -> Tensor:
+    """In place."""
+    return wide if scale is None else wide.mul_(scale)
 
 
 def _rounded(rows: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ The last line is one JSON document.
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -40,9 +41,10 @@ from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.runs import machine, versions
 from journeyman.settings import TrainSettings
-from journeyman.train import engines
+from journeyman.train import engines, exactness
 from journeyman.train.adapter_files import copy_into, read_weights
 from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.fast.products import Arithmetic
 from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.prefixes import division
 from journeyman.train.rows import read_rows
@@ -74,9 +76,11 @@ def say(event: Event) -> None:
 def run(precision: str, arguments: argparse.Namespace) -> Measured:
     """Train in this process."""
     if precision in ROUNDED:
-        found = ROUNDED[precision](say)
-        engines.arithmetic_of = lambda *_, **__: found  # type: ignore[assignment]
+        _compute_by(ROUNDED[precision](say))
     with tempfile.TemporaryDirectory() as folder:
+        if precision in ROUNDED:
+            # What is found out about units that are not here must not be taken for theirs.
+            os.environ["JOURNEYMAN_CACHE"] = str(Path(folder) / "cache")
         settings = TrainSettings(
             base=arguments.base,
             data_dir=arguments.data,
@@ -84,6 +88,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
             epochs=arguments.epochs,
             lr=arguments.lr,
             precision=precision.removesuffix("-rounded"),  # type: ignore[arg-type]
+            calibrate=arguments.calibrate,
         )
         chat = load_chat(find_base(arguments.base))
         start = time.perf_counter()
@@ -104,6 +109,12 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
             loss=round(trained.val_loss_final, 6),
             loss_by_fp32=round(loss_by_fp32(trained.final_model, arguments), 6),
         )
+
+
+def _compute_by(found: Arithmetic) -> None:
+    """In place of what a precision is on this machine."""
+    for module in (engines, exactness):
+        module.arithmetic_of = lambda *_, **__: found  # type: ignore[attr-defined]
 
 
 def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
@@ -158,6 +169,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=TrainSettings().lr)
     parser.add_argument("--precisions", default="auto")
     parser.add_argument("--seed-recipe", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--calibrate", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:

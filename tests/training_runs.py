@@ -1,6 +1,7 @@
 """Short training runs: settings that tests change by name, here or in a process of its own."""
 
 import dataclasses
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from journeyman.events import Event, Progress, Reporter
 from journeyman.settings import TrainSettings
 from journeyman.train.checkpoints import placed
 
@@ -45,6 +47,16 @@ def started(settings: TrainSettings) -> "subprocess.Popen[str]":
     )
     text = msgspec.json.encode(settings, enc_hook=str).decode()
     return subprocess.Popen([sys.executable, "-c", code, text], stdout=subprocess.PIPE, text=True)
+
+
+def stop_after(step: int) -> Reporter:
+    """A reporter that asks for a stop, as the user would, in the first micro-batch after a step."""
+
+    def report(event: Event) -> None:
+        if isinstance(event, Progress) and event.detail.startswith(f"step {step + 1}/"):
+            signal.raise_signal(signal.SIGTERM)
+
+    return report
 
 
 def wait_for_step(process: "subprocess.Popen[str]", output_dir: Path, step: int) -> None:

@@ -161,6 +161,8 @@ class TrainSettings:
     """Where memory does not suffice, go on with smaller micro-batches; each step keeps its rows."""
     precision: Precision = "auto"
     """Arithmetic of the frozen products; mixed is bf16 forward and int8 backward, auto the quickest that is exact enough here."""
+    calibrate: bool = True
+    """fast engine, int8: let some rows of the training set show what its products lose, smooth them, and keep those wide that lose too much."""
     engine: Engine = "auto"
     """Who computes: fast for the Llama family, hf for every architecture; auto takes fast where it can."""
     device: Device = "cpu"

@@ -8,14 +8,21 @@ import msgspec
 import pytest
 
 from journeyman.errors import IntegrityError, Interrupted, MachineError, UsageError
-from journeyman.events import Caution, Event, Note, Progress, Reporter
+from journeyman.events import Caution, Event, Note, Progress
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
 from journeyman.train.outputs import Trained
 from journeyman.train.stage import train
 from journeyman.train.state import State
 from tests.small_models import small_dataset, small_model
-from tests.training_runs import drawn_steps, names, short_run, started, wait_for_step
+from tests.training_runs import (
+    drawn_steps,
+    names,
+    short_run,
+    started,
+    stop_after,
+    wait_for_step,
+)
 
 STEPS = 12
 
@@ -56,19 +63,9 @@ def _assert_equal(one: Trained, other: Trained) -> None:
     assert one.val_loss_final == other.val_loss_final
 
 
-def _stop_after(step: int) -> Reporter:
-    """A reporter that asks for a stop, as the user would, in the first micro-batch after a step."""
-
-    def report(event: Event) -> None:
-        if isinstance(event, Progress) and event.detail.startswith(f"step {step + 1}/"):
-            signal.raise_signal(signal.SIGTERM)
-
-    return report
-
-
 def _stopped(settings: TrainSettings, step: int) -> Interrupted:
     with pytest.raises(Interrupted) as caught:
-        train(settings, _stop_after(step))
+        train(settings, stop_after(step))
     return caught.value
 
 

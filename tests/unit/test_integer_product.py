@@ -56,6 +56,27 @@ def test_both_products_agree_with_torch_in_every_shape(
         assert relative_error(kernel.forward(x, weight, scale), y) < bound
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_scale_of_the_inputs_goes_in_before_they_are_rounded(
+    kernel: IntegerProduct, dtype: torch.dtype
+) -> None:
+    chance = torch.Generator().manual_seed(6)
+    weight, scale = random_weight(90, 530, chance)
+    outliers = torch.ones(530)
+    outliers[::97] = 60.0
+    x = (torch.randn(40, 530, generator=chance) * outliers).to(dtype)
+    dy = torch.randn(40, 90, generator=chance).to(dtype)
+    wide = weight.double() * scale.double()[:, None] / outliers
+    # Both are rounded once more where they are BF16.
+    bound = tolerance(kernel) + (2**-8 if dtype is torch.bfloat16 else 0)
+    y = kernel.forward(x, weight, scale, input_scale=1 / outliers)
+    assert relative_error(y, x.double() @ wide.T) < bound
+    dx = kernel.backward(dy, weight, scale, input_scale=1 / outliers)
+    assert relative_error(dx, dy.double() @ wide) < bound
+    with pytest.raises(ValueError, match="input_scale"):
+        kernel.forward(x, weight, scale, input_scale=scale)
+
+
 @pytest.mark.parametrize("byte", [-128, -127, 127])
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 @pytest.mark.parametrize("reduction", [510, 511, 512, 513, 4099])

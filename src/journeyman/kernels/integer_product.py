@@ -64,17 +64,20 @@ class IntegerProduct:
         out: "torch.Tensor | None" = None,
         *,
         bias: "torch.Tensor | None" = None,
+        input_scale: "torch.Tensor | None" = None,
         accumulate: bool = False,
     ) -> "torch.Tensor":
         """x (weight * scale)^T + bias: (T, N) of x's dtype, written into `out` where one is given.
 
         x: (T, K) float32 or bfloat16. weight: (N, K) int8, contiguous. scale, bias: (N,) float32.
+        input_scale: (K,) float32, folded into x before it is quantised.
         out: float32 or bfloat16, contiguous; with `accumulate` the product is added to it, and
         rounded only then.
         """
         out = _out(out, x, weight.shape[0], accumulate)
-        _check(x, weight, scale, bias, reduction=weight.shape[-1])
-        self._run(x, weight, out, (None, scale, bias), reduce_rows=False, accumulate=accumulate)
+        _check(x, weight, scale, bias, input_scale, reduction=weight.shape[-1])
+        vectors = (input_scale, scale, bias)
+        self._run(x, weight, out, vectors, reduce_rows=False, accumulate=accumulate)
         return out
 
     def backward(
@@ -84,16 +87,18 @@ class IntegerProduct:
         scale: "torch.Tensor",
         out: "torch.Tensor | None" = None,
         *,
+        input_scale: "torch.Tensor | None" = None,
         accumulate: bool = False,
     ) -> "torch.Tensor":
-        """dy (weight * scale): (T, K) of dy's dtype, from the same bytes of the weight.
+        """dy (weight * scale) * input_scale: (T, K) of dy's dtype, by the same bytes of the weight.
 
         dy: (T, N) float32 or bfloat16; the scales are folded into it before it is quantised.
-        out: as in `forward`.
+        out, input_scale: as in `forward`.
         """
         out = _out(out, dy, weight.shape[-1], accumulate)
-        _check(dy, weight, scale, None, reduction=weight.shape[0])
-        self._run(dy, weight, out, (scale, None, None), reduce_rows=True, accumulate=accumulate)
+        _check(dy, weight, scale, None, input_scale, reduction=weight.shape[0])
+        vectors = (scale, input_scale, None)
+        self._run(dy, weight, out, vectors, reduce_rows=True, accumulate=accumulate)
         return out
 
     def _run(
@@ -191,6 +196,7 @@ def _check(
     weight: "torch.Tensor",
     scale: "torch.Tensor",
     bias: "torch.Tensor | None",
+    input_scale: "torch.Tensor | None",
     *,
     reduction: int,
 ) -> None:
@@ -202,6 +208,8 @@ def _check(
     _require("scale", scale, wide, (weight.shape[0],))
     if bias is not None:
         _require("bias", bias, wide, (weight.shape[0],))
+    if input_scale is not None:
+        _require("input_scale", input_scale, wide, (weight.shape[-1],))
     # Copying it for every product would cost what the kernel saves.
     if not weight.is_contiguous():
         raise ValueError(f"`weight` must be contiguous, not of strides {weight.stride()}")

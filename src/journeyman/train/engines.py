@@ -1,6 +1,6 @@
 """The engine of a run: which one, and how it shall compute."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +12,9 @@ from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.devices import CPU
 from journeyman.train.engine import TrainingEngine
+
+if TYPE_CHECKING:
+    from journeyman.train.fast.narrowing import Narrowing
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -27,9 +30,16 @@ def spares_memory(config: Any, settings: TrainSettings) -> bool:
 
 
 def open_engine(
-    base: BaseModel, settings: TrainSettings, report: Reporter = ignore
+    base: BaseModel,
+    settings: TrainSettings,
+    report: Reporter = ignore,
+    *,
+    narrowing: "Narrowing | None" = None,
 ) -> TrainingEngine:
-    """The engine of resolved settings, with the base's weights in memory."""
+    """The engine of resolved settings, with the base's weights in memory.
+
+    narrowing: of the fast engine's int8 products (`exactness.narrowing_of`).
+    """
     if settings.engine == "hf":
         from journeyman.train.hf_engine import HfEngine
 
@@ -38,13 +48,16 @@ def open_engine(
     from journeyman.train.fast.decoder import Plan
     from journeyman.train.fast.engine import open_fast_engine
     from journeyman.train.fast.memory import fitting_run
+    from journeyman.train.fast.narrowing import AS_IT_IS
     from journeyman.train.fast.shape import shape_of
 
+    narrowing = narrowing or AS_IT_IS
     arithmetic = arithmetic_of(settings.precision, report, device=settings.device)
     shape = shape_of(read_config(base.folder))
-    keeping = fitting_run(shape, arithmetic, settings, report)
+    keeping = fitting_run(shape, arithmetic, settings, report, wide_bytes=narrowing.wide_bytes)
     plan = Plan(
         arithmetic,
+        narrowing=narrowing,
         compiled=bool(settings.compiled),
         keeping=keeping,
         device=torch.device(settings.device),

@@ -35,7 +35,7 @@ def follow_job(job: Job, base: BaseModel, group: Group) -> None:
         using_threads(settings.threads),
         freed_memory_kept(spares_memory(read_config(base.folder), settings)),
     ):
-        engine = open_engine(base, settings, ignore)
+        engine = open_engine(base, settings, ignore, narrowing=job.narrowing)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         fitter = Fitter(engine, allowed=settings.fit, adopted=lambda _: None, report=ignore)
         state = share_start(group, None, optimizer, {})

@@ -36,6 +36,7 @@ _FROM_SETTINGS = (
 )
 
 
+_NARROWING = "narrowing"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # Other shapes: the tensors of a checkpoint would not fit.
 _NEVER_ACCEPTED = ("lora_r", "lora_targets")
@@ -65,8 +66,14 @@ class Identity(Struct, frozen=True):
     settings: dict[str, object]
 
 
-def identity_of(settings: TrainSettings, base: BaseModel, *, engine: str) -> Identity:
-    """The identity of a run whose settings are resolved (no `auto`, no None accumulation)."""
+def identity_of(
+    settings: TrainSettings, base: BaseModel, *, engine: str, narrowing_id: str = ""
+) -> Identity:
+    """The identity of a run whose settings are resolved (no `auto`, no None accumulation).
+
+    narrowing_id: of what a calibration found; empty without one.
+    """
+    from_settings = {name: _plain(getattr(settings, name)) for name in _FROM_SETTINGS}
     return Identity(
         base_name=base.name,
         base_sha256=base.sha256,
@@ -75,7 +82,8 @@ def identity_of(settings: TrainSettings, base: BaseModel, *, engine: str) -> Ide
         train_sha256=sha256_of(settings.data_dir / "train.jsonl"),
         val_sha256=sha256_of(settings.data_dir / "val.jsonl"),
         engine=engine,
-        settings={name: _plain(getattr(settings, name)) for name in _FROM_SETTINGS},
+        # Absent and not empty: so are runs from before there were calibrations.
+        settings=from_settings | ({_NARROWING: narrowing_id} if narrowing_id else {}),
     )
 
 
@@ -147,7 +155,7 @@ def _ways_out(refused: Sequence[Change]) -> str:
 
 def require_known(accepted: Sequence[str]) -> None:
     """Refuse names that no run differs in. Raises UsageError."""
-    known = {*(set(Identity.__struct_fields__) - {"settings"}), *_FROM_SETTINGS}
+    known = {*(set(Identity.__struct_fields__) - {"settings"}), *_FROM_SETTINGS, _NARROWING}
     possible = sorted(known - set(_NEVER_ACCEPTED))
     wrong = [name for name in accepted if name not in possible]
     if wrong:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
@@ -29,16 +30,23 @@ from journeyman.train.spikes import spike_caution
 from journeyman.train.state import State, after_micro_batches, after_step, after_validation
 from journeyman.train.stopping import Stopped, StopRequest
 
+if TYPE_CHECKING:
+    from journeyman.train.fast.narrowing import Narrowing
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What stays the same from the first step to the last; settings are resolved."""
+    """What stays the same from the first step to the last; settings are resolved.
+
+    narrowing: of int8 products, where they were calibrated.
+    """
 
     settings: TrainSettings
     rows: Sequence[TokenRow]
     val_rows: Sequence[TokenRow]
     steps: Sequence[Step]
     validated_steps: frozenset[int]
+    narrowing: "Narrowing | None" = None
     hours: Hours | None = None
     limit_tokens_per_s: float | None = None
 

@@ -23,6 +23,8 @@ from journeyman.train.state import State
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from journeyman.train.fast.narrowing import Narrowing
+
 PREFIX = "replay-step-"
 NOTE = "replay.json"
 
@@ -75,13 +77,17 @@ def write_replay(
     rows: Sequence[TokenRow],
     parameters: Mapping[str, "Tensor"],
     settings: TrainSettings,
+    narrowing: "Narrowing | None" = None,
 ) -> Path:
     """Write the bundle of the step beside the checkpoints; gives its folder."""
     from journeyman.train.adapter_files import write_adapter
+    from journeyman.train.fast.narrowing_files import FILE, write_narrowing
 
     path = settings.output_dir / f"{PREFIX}{error.step.number}"
     with atomic_folder(path, replace=True) as folder:
         write_adapter(folder, parameters, settings)
+        if narrowing is not None and narrowing.id:
+            write_narrowing(folder / FILE, narrowing)
         write_json(folder / NOTE, msgspec.to_builtins(_replay(error, rows, settings), enc_hook=str))
     return path
 

@@ -15,6 +15,7 @@ from journeyman.model.base import find_base
 from journeyman.train.adapter_files import copy_into, read_weights
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.engines import open_engine
+from journeyman.train.fast.narrowing_files import FILE, read_narrowing
 from journeyman.train.replay import Replay, read_replay
 from journeyman.train.session import arithmetic
 from journeyman.train.threads import using_threads
@@ -75,7 +76,9 @@ def rerun(folder: Path, report: Reporter) -> Reran:
         now = arithmetic(device=replay.settings.device)
         if now != replay.arithmetic:
             report(Caution(f"computed with {replay.arithmetic} then, with {now} now"))
-        engine = open_engine(base, replay.settings, report)
+        kept = folder / FILE
+        narrowing = read_narrowing(kept)[0] if kept.is_file() else None
+        engine = open_engine(base, replay.settings, report, narrowing=narrowing)
         copy_into(engine.parameters(), read_weights(folder))
         return _computed(replay, engine, report)
 

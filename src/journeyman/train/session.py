@@ -60,7 +60,7 @@ def run_job(
     ):
         if settings.device == CPU:
             report(Note(f"threads: {threads}"))
-        engine = open_engine(base, settings, report)
+        engine = open_engine(base, settings, report, narrowing=job.narrowing)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         fitter = Fitter(
             engine,
@@ -177,7 +177,9 @@ def _fitted(trainer: Trainer, recorder: Recorder) -> State:
 def _leave_replay(error: NotFinite, trainer: Trainer) -> None:
     job = trainer.job
     try:
-        path = write_replay(error, job.rows, trainer.engine.parameters(), job.settings)
+        path = write_replay(
+            error, job.rows, trainer.engine.parameters(), job.settings, job.narrowing
+        )
     except (OSError, MachineError) as failure:
         trainer.report(Caution(f"the step could not be kept for a replay: {failure}"))
         return

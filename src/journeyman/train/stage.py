@@ -22,6 +22,7 @@ from journeyman.train.earlier import (
     require_steps_left,
     starting_point,
 )
+from journeyman.train.exactness import narrowing_of
 from journeyman.train.identity import Identity, identity_of, require_same
 from journeyman.train.log_file import LogFile
 from journeyman.train.outputs import Trained, write_config
@@ -41,6 +42,7 @@ from journeyman.train.rows import (
 from journeyman.train.schedule import warmup_steps
 
 if TYPE_CHECKING:
+    from journeyman.train.fast.narrowing import Narrowing
     from journeyman.train.loop import Job
 
 
@@ -87,13 +89,16 @@ def _followed(settings: TrainSettings, group: Group) -> Trained:
     base = find_base(settings.base, ignore)
     settings, data = _settled(settings, base, ignore)
     start = msgspec.json.decode(group.text_from_first(""), type=_Start)
+    # After process 0, which has left it in the cache.
+    narrowing = narrowing_of(settings, base, data.train.used, ignore)
     # Another machine may hold another file under the same name, or lack an instruction.
-    identity = identity_of(settings, base, engine=settings.engine)
+    identity = _identity(settings, base, narrowing)
     require_same(start.identity, identity, where="process 0")
     if not start.is_finished:
         from journeyman.train.following import follow_job
 
-        follow_job(_job(settings, data, _planned(settings, data, ignore)), base, group)
+        job = _job(settings, data, _planned(settings, data, ignore), narrowing=narrowing)
+        follow_job(job, base, group)
     return msgspec.json.decode(
         group.text_from_first(""), type=Trained, dec_hook=lambda kind, text: kind(text)
     )
@@ -106,7 +111,8 @@ def _done_or_trained(settings: TrainSettings, group: Group, report: Reporter) ->
     clear_debris(settings.output_dir)
     base = find_base(settings.base, report)
     settings, data = _settled(settings, base, report)
-    identity = identity_of(settings, base, engine=settings.engine)
+    narrowing = narrowing_of(settings, base, data.train.used, report)
+    identity = _identity(settings, base, narrowing)
     if settings.fresh and (aside := move_aside(settings.output_dir)):
         report(Note(f"the earlier run was moved to `{aside}`"))
     done = finished(settings, identity, report)
@@ -116,8 +122,19 @@ def _done_or_trained(settings: TrainSettings, group: Group, report: Reporter) ->
     if done is not None:
         return done
     return _trained(
-        settings, base, data, identity=identity, found=found, group=group, report=report
+        settings,
+        base,
+        data,
+        narrowing=narrowing,
+        identity=identity,
+        found=found,
+        group=group,
+        report=report,
     )
+
+
+def _identity(settings: TrainSettings, base: BaseModel, narrowing: "Narrowing") -> Identity:
+    return identity_of(settings, base, engine=settings.engine, narrowing_id=narrowing.id)
 
 
 def _settled(
@@ -211,6 +228,7 @@ def _trained(
     base: BaseModel,
     data: _Data,
     *,
+    narrowing: "Narrowing",
     identity: Identity,
     found: Found | None,
     group: Group,
@@ -233,13 +251,21 @@ def _trained(
             "train_rows": len(data.train.used),
             "val_rows": len(data.val.used),
             "plan": plan,
+            "wide_products": sorted(narrowing.wide),
             "left_out": {"train": data.train.left_out, "val": data.val.left_out},
         },
     )
     # Here and not above: a run that is refused or finished needs no torch.
     from journeyman.train.session import run_job
 
-    job = _job(settings, data, steps, hours=plan.hours if plan else None, limit=limit)
+    job = _job(
+        settings,
+        data,
+        steps,
+        narrowing=narrowing,
+        hours=plan.hours if plan else None,
+        limit=limit,
+    )
     return run_job(job, base, identity, found, group=group, report=report)
 
 
@@ -248,6 +274,7 @@ def _job(
     data: _Data,
     steps: tuple[Step, ...],
     *,
+    narrowing: "Narrowing",
     hours: Hours | None = None,
     limit: float | None = None,
 ) -> "Job":
@@ -259,6 +286,7 @@ def _job(
         val_rows=data.val.used,
         steps=steps,
         validated_steps=validated_steps(settings, steps),
+        narrowing=narrowing,
         hours=hours,
         limit_tokens_per_s=limit,
     )

@@ -6,14 +6,15 @@ from typing import Any
 import torch
 from msgspec import Struct
 from torch import Tensor
-from torch.nn import functional
 
 from journeyman.train.fast.adapters import Dropout
 from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.layer import Kept, Layer, Run
+from journeyman.train.fast.ends import Ends, output_layer
+from journeyman.train.fast.layer import Kept, Layer
 from journeyman.train.fast.memory import Keeping
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
 from journeyman.train.fast.packing import Pack
-from journeyman.train.fast.products import Arithmetic, Product, frozen_product
+from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import Shape
 from journeyman.train.fast.sources import PlacedWeights, WeightSource
 from journeyman.train.head_loss import completion_loss
@@ -28,6 +29,7 @@ class Plan(Struct, frozen=True):
     """
 
     arithmetic: Arithmetic
+    narrowing: Narrowing = AS_IT_IS
     compiled: bool = False
     recomputed_layers: int = 0
     keeping: Keeping | None = None
@@ -52,12 +54,15 @@ class Decoder:
         self._recomputed_layers = plan.recomputed_layers
         self._do = Elementwise(compiled=plan.compiled, rows=plan.arithmetic.rows)
         source = PlacedWeights(source, plan.device)
-        frequencies, self._position_scale = _frequencies(config)
-        self._frequencies = frequencies.to(plan.device)
-        self._embedding = source.tensor("model.embed_tokens.weight")
-        self._norm = source.tensor("model.norm.weight").float()
+        self._ends = Ends(config, shape, source, arithmetic=plan.arithmetic, elementwise=self._do)
         # Before the layers: its weights are the largest, and stand twice while they are made ready.
-        self._head = _head(source, shape, plan.arithmetic, self._do)
+        self._head = output_layer(
+            source,
+            shape,
+            arithmetic=plan.arithmetic,
+            elementwise=self._do,
+            narrowing=plan.narrowing,
+        )
         self._layers = [
             Layer(
                 number,
@@ -67,6 +72,7 @@ class Decoder:
                 arithmetic=plan.arithmetic,
                 scaling=scaling,
                 elementwise=self._do,
+                narrowing=plan.narrowing,
             )
             for number in range(shape.layers)
         ]
@@ -75,19 +81,19 @@ class Decoder:
 
     def loss(self, pack: Pack) -> float:
         """The summed loss in nats, without dropout and without gradients."""
-        run = self._run(pack, None)
-        states = self._embedded(pack)
+        run = self._ends.run(pack, None)
+        states = self._ends.embedded(pack)
         for layer in self._layers:
             states, _ = layer.forward(states, run)
-        hidden = self._hidden(states.index_select(0, pack.places))
+        hidden = self._ends.hidden(states.index_select(0, pack.places))
         return completion_loss(
             hidden, pack.targets, self._head, with_gradient=False, kernel=self._do.rows
         )[0]
 
     def backward(self, pack: Pack, *, weight: float, dropout: Dropout | None) -> float:
         """The summed loss in nats; `weight` times its gradient is added to the adapters' leaves."""
-        run = self._run(pack, dropout)
-        states = self._embedded(pack)
+        run = self._ends.run(pack, dropout)
+        states = self._ends.embedded(pack)
         kept: list[Kept | Tensor] = []
         recomputed = self._lowest + self._recomputed(pack.computed_tokens)
         for layer in self._layers:
@@ -112,36 +118,15 @@ class Decoder:
         """The loss, and its gradient by the last layer's states, (T, H) float32."""
         chosen = states.index_select(0, pack.places)
         loss, by_hidden = completion_loss(
-            self._hidden(chosen),
+            self._ends.hidden(chosen),
             pack.targets,
             self._head,
             with_gradient=True,
             kernel=self._do.rows,
         )
-        by_chosen = self._do.rms_norm_backward(
-            by_hidden.float().mul_(weight),
-            chosen,
-            self._norm,
-            self._shape.norm_epsilon,
-            torch.zeros_like(chosen),
-        )
+        by_chosen = self._ends.hidden_backward(by_hidden.float().mul_(weight), chosen)
         # Added and not copied: a shared token can stand at more than one place.
         return loss, added_at(torch.zeros_like(states), pack.places, by_chosen)
-
-    def _hidden(self, states: Tensor) -> Tensor:
-        found: Tensor = self._do.rms_norm(
-            states, self._norm, self._shape.norm_epsilon, self._plan.arithmetic.activations
-        )
-        return found
-
-    def _embedded(self, pack: Pack) -> Tensor:
-        return functional.embedding(pack.ids, self._embedding).float()
-
-    def _run(self, pack: Pack, dropout: Dropout | None) -> Run:
-        angles = pack.positions.float().unsqueeze(1) * self._frequencies
-        both = torch.cat((angles, angles), dim=1)
-        cosine, sine = both.cos() * self._position_scale, both.sin() * self._position_scale
-        return Run(cosine, sine, pack.spans, dropout, self._plan.arithmetic.attention)
 
     def _recomputed(self, tokens: int) -> int:
         keeping = self._plan.keeping
@@ -155,7 +140,7 @@ class Decoder:
     def stored_bytes(self) -> int:
         """Memory of the frozen weights."""
         layers = sum(layer.stored_bytes() for layer in self._layers)
-        return layers + self._embedding.nbytes + self._head.stored_bytes()
+        return layers + self._ends.stored_bytes() + self._head.stored_bytes()
 
 
 def added_at(onto: Tensor, places: Tensor, values: Tensor) -> Tensor:
@@ -167,24 +152,3 @@ def added_at(onto: Tensor, places: Tensor, values: Tensor) -> Tensor:
         return onto.index_add_(0, places, values)
     # A GPU adds by index in any order; by put it sorts first.
     return onto.index_put_((places,), values, accumulate=True)
-
-
-def _head(
-    source: WeightSource, shape: Shape, arithmetic: Arithmetic, elementwise: Elementwise
-) -> Product:
-    tied = shape.tied or "lm_head.weight" not in source
-    name = "model.embed_tokens.weight" if tied else "lm_head.weight"
-    return frozen_product([source.tensor(name)], None, arithmetic.of_the_head, elementwise)
-
-
-def _frequencies(config: Any) -> tuple[Tensor, float]:
-    """Angular frequencies of the rotary positions, (D/2,), and the scale of their sine and cosine.
-
-    transformers' own module computes them, with every kind of scaling of the family.
-    """
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    # On the processor for every device, so that all have equal ones.
-    with torch.device("cpu"):
-        rotary = LlamaRotaryEmbedding(config)
-    return rotary.inv_freq.float(), float(rotary.attention_scaling)

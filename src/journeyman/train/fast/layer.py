@@ -14,13 +14,15 @@ from journeyman.kernels.attention import AttentionKernel
 from journeyman.train.fast.adapters import AdaptedProduct, Dropout, Passed, leaves_of
 from journeyman.train.fast.attention import Attended, Heads, attend, attend_backward
 from journeyman.train.fast.elementwise import Elementwise
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing, product_name
 from journeyman.train.fast.packing import Span
 from journeyman.train.fast.products import Arithmetic, frozen_product
 from journeyman.train.fast.shape import Shape
 from journeyman.train.fast.sources import WeightSource
 from journeyman.train.seeds import derived_seed
 
-_INPUTS = ("query_key_value", "output", "gate_up", "down")
+GROUPS = ("query_key_value", "output", "gate_up", "down")
+"""The frozen products of a layer: what reads the same input is one."""
 
 
 class Run(Struct, frozen=True):
@@ -64,6 +66,7 @@ class Layer:
         arithmetic: Arithmetic,
         scaling: float,
         elementwise: Elementwise,
+        narrowing: Narrowing = AS_IT_IS,
     ) -> None:
         self.number = number
         self._shape = shape
@@ -74,20 +77,28 @@ class Layer:
         def norm(name: str) -> Tensor:
             return source.tensor(f"model.layers.{number}.{name}.weight").float()
 
-        def adapted(module: str, targets: Sequence[str], sizes: Sequence[int]) -> AdaptedProduct:
+        def adapted(group: str, targets: Sequence[str], sizes: Sequence[int]) -> AdaptedProduct:
+            module = attention if group in {"query_key_value", "output"} else mlp
             weights = [source.tensor(f"{module}.{target}.weight") for target in targets]
             bias = _bias(source, module, targets, sizes, weights[0].device)
-            product = frozen_product(weights, bias, arithmetic, elementwise)
+            name = product_name(number, group)
+            product = frozen_product(
+                weights,
+                bias,
+                narrowing.of(name, arithmetic),
+                elementwise,
+                largest_inputs=narrowing.largest_inputs.get(name),
+            )
             leaves = leaves_of(parameters, module, targets, sizes)
             return AdaptedProduct(product, leaves, scaling, elementwise, arithmetic.adapters)
 
-        keys = shape.key_size
+        keys, wide = shape.key_size, shape.intermediate
         self._joint = adapted(
-            attention, ("q_proj", "k_proj", "v_proj"), (shape.query_size, keys, keys)
+            "query_key_value", ("q_proj", "k_proj", "v_proj"), (shape.query_size, keys, keys)
         )
-        self._output = adapted(attention, ("o_proj",), (shape.hidden,))
-        self._gate_up = adapted(mlp, ("gate_proj", "up_proj"), (shape.intermediate,) * 2)
-        self._down = adapted(mlp, ("down_proj",), (shape.hidden,))
+        self._output = adapted("output", ("o_proj",), (shape.hidden,))
+        self._gate_up = adapted("gate_up", ("gate_proj", "up_proj"), (wide, wide))
+        self._down = adapted("down", ("down_proj",), (shape.hidden,))
         self._first_norm = norm("input_layernorm")
         self._second_norm = norm("post_attention_layernorm")
         has_norms = f"{attention}.q_norm.weight" in source
@@ -95,19 +106,24 @@ class Layer:
         self._key_norm = norm("self_attn.k_norm") if has_norms else None
 
     @property
+    def parts(self) -> dict[str, AdaptedProduct]:
+        """Its products by their names, in the order of `GROUPS`."""
+        parts = (self._joint, self._output, self._gate_up, self._down)
+        names = [product_name(self.number, group) for group in GROUPS]
+        return dict(zip(names, parts, strict=True))
+
+    @property
     def is_adapted(self) -> bool:
         """Whether any of its products has an adapter."""
-        parts = (self._joint, self._output, self._gate_up, self._down)
-        return any(part.is_adapted for part in parts)
+        return any(part.is_adapted for part in self.parts.values())
 
     def stored_bytes(self) -> int:
         """Memory of the frozen weights of its products."""
-        parts = (self._joint, self._output, self._gate_up, self._down)
-        return sum(part.product.stored_bytes() for part in parts)
+        return sum(part.product.stored_bytes() for part in self.parts.values())
 
     def forward(self, states: Tensor, run: Run) -> tuple[Tensor, Kept]:
         """(T, H) float32 to the same, and what the backward needs."""
-        drops = [run.dropout_of(self.number, group) for group in _INPUTS]
+        drops = [run.dropout_of(self.number, group) for group in GROUPS]
         joint, first = self._joint.forward(self._normed(states, self._first_norm), drops[0])
         heads = self._heads(joint, run)
         attended = attend(heads, run.spans, run.kernel)
@@ -130,7 +146,7 @@ class Layer:
         self, gradient: Tensor, kept: Kept, run: Run, *, wants_input: bool = True
     ) -> Tensor | None:
         """The gradient by the layer's input, where it is wanted; adapters' gradients add up."""
-        drops = [run.dropout_of(self.number, group) for group in _INPUTS]
+        drops = [run.dropout_of(self.number, group) for group in GROUPS]
         by_middle = self._backward_mlp(gradient, kept, drops)
         given = by_middle.to(self._dtype)
         output = kept.attended.output.flatten(1)

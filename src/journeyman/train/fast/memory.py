@@ -98,9 +98,17 @@ def _usable_bytes(settings: TrainSettings, room: Room) -> float:
 
 
 def keeping_of(
-    shape: Shape, arithmetic: Arithmetic, settings: TrainSettings, room: Room
+    shape: Shape,
+    arithmetic: Arithmetic,
+    settings: TrainSettings,
+    room: Room,
+    *,
+    wide_bytes: int = 0,
 ) -> Keeping:
-    """What can be kept, with `room` as it was before the weights were loaded."""
+    """What can be kept, with `room` as it was before the weights were loaded.
+
+    wide_bytes: what products take that are kept wide (`narrowing`).
+    """
     on_gpu = settings.device == CUDA
     held = 0 if on_gpu else rss_bytes() or 0
     usable = min(room.available_bytes, _usable_bytes(settings, room) - held)
@@ -113,7 +121,7 @@ def keeping_of(
         kept_bytes=kept_bytes_a_token(shape, arithmetic),
         bare_bytes=4.0 * shape.hidden,
         working_bytes=working,
-        room_bytes=usable - weight_bytes(shape, arithmetic) - _HEADROOM_BYTES,
+        room_bytes=usable - weight_bytes(shape, arithmetic) - wide_bytes - _HEADROOM_BYTES,
     )
 
 
@@ -147,13 +155,18 @@ def has_twice_the_room(config: Any, arithmetic: Arithmetic, settings: TrainSetti
 
 
 def fitting_run(
-    shape: Shape, arithmetic: Arithmetic, settings: TrainSettings, report: Reporter = ignore
+    shape: Shape,
+    arithmetic: Arithmetic,
+    settings: TrainSettings,
+    report: Reporter = ignore,
+    *,
+    wide_bytes: int = 0,
 ) -> Keeping:
     """What the run can keep, said where it is not all. MachineError where the least is too much."""
     room = room_on(settings.device)
-    keeping = keeping_of(shape, arithmetic, settings, room)
+    keeping = keeping_of(shape, arithmetic, settings, room, wide_bytes=wide_bytes)
     tokens = _most_tokens(settings)
-    need = _least_need(shape, arithmetic, keeping, tokens)
+    need = _least_need(shape, arithmetic, keeping, tokens) + wide_bytes
     if need > room.available_bytes:
         raise MachineError(
             f"training needs about {need / 2**30:.1f} GiB of memory, and "
@@ -197,12 +210,19 @@ def shortage(
     By the memory that can ever be had and not by what is free now, so that a run and its resumption
     come to the same.
     """
-    shape = shape_of(config)
-    keeping = keeping_of(shape, arithmetic, settings, room)
-    need = _least_need(shape, arithmetic, keeping, _most_tokens(settings)) + _PROGRAM_BYTES
-    if need <= _usable_bytes(settings, room):
+    spare = spare_bytes(config, arithmetic, settings, room)
+    if spare >= 0:
         return None
+    need = _usable_bytes(settings, room) - spare
     least = f"{arithmetic.forward} needs {need / 2**30:.1f} GiB at the least"
     if settings.memory_gib is not None:
         return f"{least}, and `--memory-gib` is {settings.memory_gib:g}"
     return f"{least}, and {room.limited_by} is {room.limit_bytes / 2**30:.1f} GiB"
+
+
+def spare_bytes(config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: Room) -> float:
+    """What a run does not need of the memory that can ever be had, every layer run twice."""
+    shape = shape_of(config)
+    keeping = keeping_of(shape, arithmetic, settings, room)
+    need = _least_need(shape, arithmetic, keeping, _most_tokens(settings)) + _PROGRAM_BYTES
+    return _usable_bytes(settings, room) - need

@@ -19,9 +19,12 @@ from journeyman.kernels.attention import AttentionKernel
 from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.kernels.rows import RowsKernel
 from journeyman.train.fast.elementwise import Elementwise
+from journeyman.train.fast.int8_weights import Int8Weights, quantised
 
 Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 widened", "int8 widened"]
+_OF_INT8: set[Method] = {"int8", "int8 kernel", "int8 widened"}
 _BY_BYTES: set[Method] = {"int8", "int8 kernel"}
+_LARGEST_BYTE = 127
 # A widened block stays in the cache of the last level while it is multiplied.
 _BLOCK_VALUES = 2 * 1024 * 1024
 
@@ -77,16 +80,23 @@ class WidenedProduct:
     BF16 is how most models are published, so their weights lose nothing.
     """
 
-    def __init__(self, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> None:
-        self._weight = weight
-        self._scale = scale
+    def __init__(self, weights: Tensor | Int8Weights, bias: Tensor | None) -> None:
+        self._weight: Tensor
+        self._scale: Tensor | None = None
+        self._inverse: Tensor | None = None
+        if isinstance(weights, Int8Weights):
+            self._weight, self._scale = weights.values, weights.scale
+            self._inverse = weights.inverse
+        else:
+            self._weight = weights
+        self._stored_bytes = weights.nbytes
         self._bias = None if bias is None else bias.float()
-        self.out_size = weight.shape[0]
-        self._step = max(1, _BLOCK_VALUES // weight.shape[1])
+        self.out_size = self._weight.shape[0]
+        self._step = max(1, _BLOCK_VALUES // self._weight.shape[1])
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
-        wide = states.float()
+        wide = states.float() if self._inverse is None else states.float() * self._inverse
         product = wide.new_empty((len(wide), self.out_size))
         scratch = self._scratch()
         for block in self._blocks():
@@ -106,11 +116,13 @@ class WidenedProduct:
         scratch = self._scratch()
         for block in self._blocks():
             product.addmm_(wide[:, block], self._widened(block, scratch))
+        if self._inverse is not None:
+            product.mul_(self._inverse)
         return product.to(gradient.dtype)
 
     def stored_bytes(self) -> int:
         """See Product."""
-        return self._weight.nbytes + (0 if self._scale is None else self._scale.nbytes)
+        return self._stored_bytes
 
     def _blocks(self) -> list[slice]:
         starts = range(0, self.out_size, self._step)
@@ -131,62 +143,73 @@ class Int8Product:
     `torch._int_mm` runs it through oneDNN; quick where the processor has VNNI or AMX.
     """
 
-    def __init__(
-        self, weight: Tensor, scale: Tensor, bias: Tensor | None, elementwise: Elementwise
-    ) -> None:
-        self._weight = weight
-        self._scale = scale
+    def __init__(self, weights: Int8Weights, bias: Tensor | None, elementwise: Elementwise) -> None:
+        self._weights = weights
         self._bias = bias
         self._do = elementwise
-        self.out_size = weight.shape[0]
+        self.out_size = len(weights.values)
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
-        rows, row_scale = self._do.quantised_rows(states)
-        product = torch._int_mm(rows, self._weight.t())
+        weights = self._weights
+        if weights.inverse is None:
+            rows, row_scale = self._do.quantised_rows(states)
+        else:
+            rows, row_scale = self._do.quantised_scaled_rows(states, weights.inverse)
+        product = torch._int_mm(rows, weights.values.t())
         dtype = states.dtype if onto is None else torch.float32
-        found: Tensor = self._do.rescaled(product, row_scale, self._scale, dtype)
+        found: Tensor = self._do.rescaled(product, row_scale, weights.scale, dtype)
         if self._bias is not None:
             found.add_(self._bias.to(dtype))
         return _onto(found, onto, states.dtype)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product. The scales of the channels go into the gradient before it is rounded."""
-        rows, row_scale = self._do.quantised_scaled_rows(gradient, self._scale)
-        product = torch._int_mm(rows, self._weight)
-        found: Tensor = self._do.row_rescaled(product, row_scale, gradient.dtype)
+        weights = self._weights
+        rows, row_scale = self._do.quantised_scaled_rows(gradient, weights.scale)
+        product = torch._int_mm(rows, weights.values)
+        if weights.inverse is not None:
+            found: Tensor = self._do.rescaled(product, row_scale, weights.inverse, gradient.dtype)
+        else:
+            found = self._do.row_rescaled(product, row_scale, gradient.dtype)
         return found
 
     def stored_bytes(self) -> int:
         """See Product."""
-        return self._weight.nbytes + self._scale.nbytes
+        return self._weights.nbytes
 
 
 class KernelProduct:
     """INT8 weights by the project's kernel: activations of 15 bits (AVX2) or 7 (AVX-512 VNNI)."""
 
-    def __init__(
-        self, weight: Tensor, scale: Tensor, bias: Tensor | None, kernel: IntegerProduct
-    ) -> None:
-        self._weight = weight
-        self._scale = scale
+    def __init__(self, weights: Int8Weights, bias: Tensor | None, kernel: IntegerProduct) -> None:
+        self._weights = weights
         self._bias = bias
         self._kernel = kernel
-        self.out_size = weight.shape[0]
+        self.out_size = len(weights.values)
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See Product."""
         return self._kernel.forward(
-            states, self._weight, self._scale, onto, bias=self._bias, accumulate=onto is not None
+            states,
+            self._weights.values,
+            self._weights.scale,
+            onto,
+            bias=self._bias,
+            input_scale=self._weights.inverse,
+            accumulate=onto is not None,
         )
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See Product."""
-        return self._kernel.backward(gradient, self._weight, self._scale)
+        weights = self._weights
+        return self._kernel.backward(
+            gradient, weights.values, weights.scale, input_scale=weights.inverse
+        )
 
     def stored_bytes(self) -> int:
         """See Product."""
-        return self._weight.nbytes + self._scale.nbytes
+        return self._weights.nbytes
 
 
 class MixedProduct:
@@ -226,47 +249,79 @@ class Arithmetic(Struct, frozen=True):
     """In place of torch for losses and dropout, where it takes the rows."""
 
     @property
+    def wide_method(self) -> Method:
+        """How products are multiplied that are not narrow."""
+        return "bf16" if self.activations is torch.bfloat16 else "fp32"
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether forward products have INT8 weights."""
+        return self.forward in _OF_INT8
+
+    @property
+    def has_narrow_inputs(self) -> bool:
+        """Whether INT8 products round what they read as coarsely as their weights."""
+        if self.forward == "int8 kernel":
+            return self.kernel is not None and self.kernel.largest <= _LARGEST_BYTE
+        return self.forward == "int8"
+
+    @property
     def of_the_head(self) -> "Arithmetic":
         """The output layer's own: 7 bits would round the long tail of its gradient away."""
-        narrow = {"int8"} if self.kernel is None or self.kernel.largest > 127 else _BY_BYTES
+        by_bytes = self.kernel is not None and self.kernel.largest <= _LARGEST_BYTE
+        narrow = _BY_BYTES if by_bytes else {"int8"}
         if not narrow & {self.forward, self.backward}:
             return self
-        wide: Method = "bf16" if self.activations is torch.bfloat16 else "fp32"
-        return Arithmetic(wide, wide, self.activations)
+        return Arithmetic(self.wide_method, self.wide_method, self.activations)
 
 
 def frozen_product(
-    parts: Sequence[Tensor], bias: Tensor | None, arithmetic: Arithmetic, elementwise: Elementwise
+    parts: Sequence[Tensor],
+    bias: Tensor | None,
+    arithmetic: Arithmetic,
+    elementwise: Elementwise,
+    *,
+    largest_inputs: Tensor | None = None,
 ) -> Product:
-    """One product of some weights stacked along their outputs, e.g. query, key and value."""
-    forward = _product(parts, bias, arithmetic.forward, arithmetic.kernel, elementwise)
+    """One product of some weights stacked along their outputs, e.g. query, key and value.
+
+    largest_inputs: (K,) magnitudes by which an INT8 product is smoothed.
+    """
+
+    def made(method: Method, added: Tensor | None) -> Product:
+        if method not in _OF_INT8:
+            return _wide_product(parts, added, method)
+        weights = quantised(parts, largest_inputs)
+        return _int8_product(weights, added, method, arithmetic.kernel, elementwise)
+
+    forward = made(arithmetic.forward, bias)
     if arithmetic.backward == arithmetic.forward:
         return forward
-    backward = _product(parts, None, arithmetic.backward, arithmetic.kernel, elementwise)
-    return MixedProduct(forward, backward)
+    return MixedProduct(forward, made(arithmetic.backward, None))
 
 
-def _product(
-    parts: Sequence[Tensor],
+def _wide_product(parts: Sequence[Tensor], bias: Tensor | None, method: Method) -> Product:
+    if method in ("fp32", "bf16"):
+        dtype = torch.float32 if method == "fp32" else torch.bfloat16
+        return WideProduct(_stacked([part.to(dtype) for part in parts]), bias)
+    if method == "bf16 widened":
+        return WidenedProduct(_stacked([part.to(torch.bfloat16) for part in parts]), bias)
+    return WidenedProduct(_stacked([part.to(torch.bfloat16) for part in parts]), bias)
+
+
+def _int8_product(
+    weights: Int8Weights,
     bias: Tensor | None,
     method: Method,
     kernel: IntegerProduct | None,
     elementwise: Elementwise,
 ) -> Product:
-    if method in ("fp32", "bf16"):
-        dtype = torch.float32 if method == "fp32" else torch.bfloat16
-        return WideProduct(_stacked([part.to(dtype) for part in parts]), bias)
-    if method == "bf16 widened":
-        return WidenedProduct(_stacked([part.to(torch.bfloat16) for part in parts]), None, bias)
-    quantised = [quantised_channels(part) for part in parts]
-    weight = _stacked([weight for weight, _ in quantised])
-    scale = _stacked([scale for _, scale in quantised])
     if method == "int8 widened":
-        return WidenedProduct(weight, scale, bias)
+        return WidenedProduct(weights, bias)
     if method == "int8 kernel":
         assert kernel is not None
-        return KernelProduct(weight, scale, bias, kernel)
-    return Int8Product(weight, scale, bias, elementwise)
+        return KernelProduct(weights, bias, kernel)
+    return Int8Product(weights, bias, elementwise)
 
 
 def _onto(product: Tensor, onto: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -276,18 +331,3 @@ def _onto(product: Tensor, onto: Tensor | None, dtype: torch.dtype) -> Tensor:
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:
     return parts[0].contiguous() if len(parts) == 1 else torch.cat(list(parts))
-
-
-def quantised_channels(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 (N, K) and the float32 scale of each output channel, (N,): weight ~ int8 * scale."""
-    lowest, highest = torch.aminmax(weight, dim=1)
-    largest = torch.maximum(-lowest, highest).float()
-    # NaN and infinity stay in the scale: int8 has none, and a damaged weight must not pass.
-    scale = torch.where(largest == 0, torch.ones_like(largest), largest) / 127
-    quantised = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
-    step = max(1, _BLOCK_VALUES // weight.shape[1])
-    for start in range(0, len(weight), step):
-        block = slice(start, start + step)
-        rounded = (weight[block].float() / scale[block, None]).round_()
-        quantised[block] = rounded.nan_to_num_(0.0)
-    return quantised, scale

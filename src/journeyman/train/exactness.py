@@ -1,0 +1,216 @@
+"""Whether INT8 is exact enough for this model, and what is done where it is not.
+
+Some rows of the training set go through the model once, wide and narrow (`fast.calibration`).
+Products whose inputs are rounded coarsely are smoothed by what they read; where the answers still
+diverge by more than the bound, the products that are furthest off stay wide until they do not.
+What was found is kept in the cache, so that a run that is resumed goes on as it began.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.errors import IntegrityError
+from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
+from journeyman.files import content_id
+from journeyman.records import BaseModel
+from journeyman.runs import cache_folder, versions
+from journeyman.settings import TrainSettings
+from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.rows import TokenRow
+
+if TYPE_CHECKING:
+    from journeyman.train.fast.calibration import Calibration, Compared, Cost
+    from journeyman.train.fast.narrowing import Narrowing
+    from journeyman.train.fast.products import Arithmetic
+
+BOUND = 0.005
+"""The most that the answers may diverge, as a share of the wide model's loss."""
+# Goes up with what decides, so that an earlier decision is not taken for a new one.
+_VERSION = "1"
+# Minutes on two cores for the largest models, seconds for small ones.
+_MOST_TOKENS, _LEAST_TOKENS, _OPERATIONS = 2048, 512, 4e13
+# Of all products, the shares that are kept wide in turn until the bound holds.
+_SHARES_WIDE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+_TASK = "calibrating int8"
+
+
+class Found(Struct, frozen=True):
+    """What a calibration found. divergence: as a share of the loss; plain: before any was wide."""
+
+    divergence: float
+    plain: float
+    trained_tokens: int
+    wide: tuple[str, ...]
+    wide_bytes: int
+    seconds: float
+
+
+def narrowing_of(
+    settings: TrainSettings, base: BaseModel, rows: Sequence[TokenRow], report: Reporter
+) -> "Narrowing":
+    """How the products of a run with resolved settings are made narrow.
+
+    rows: of the training split. Raises IntegrityError for damaged weights.
+    """
+    from journeyman.train.fast.narrowing import AS_IT_IS
+    from journeyman.train.fast.narrowing_files import write_narrowing
+
+    if settings.engine != "fast" or settings.precision != "int8" or not settings.calibrate:
+        return AS_IT_IS
+    arithmetic = arithmetic_of(settings.precision, device=settings.device)
+    few = spread(rows, _tokens_for(base))
+    path = cache_folder() / "calibrations" / f"{_key(settings, base, few, arithmetic)}.safetensors"
+    kept = _kept(path, report)
+    if kept is None:
+        kept = _calibrated(settings, base, few, arithmetic, report)
+        if not math.isfinite(kept[1].divergence):
+            # The base itself gives no numbers: the run's first loss says so.
+            return AS_IT_IS
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_narrowing(path, kept[0], note=msgspec.json.encode(kept[1]).decode())
+    narrowing, found = kept
+    _tell(found, smoothed=bool(narrowing.largest_inputs), report=report)
+    return narrowing
+
+
+def _tokens_for(base: BaseModel) -> int:
+    """How many tokens, each multiplied by the wide model and by the narrow one."""
+    from journeyman.model.configs import read_config
+    from journeyman.train.fast.shape import shape_of
+
+    shape = shape_of(read_config(base.folder))
+    parameters = shape.layers * shape.layer_parameters + shape.vocabulary * shape.hidden
+    return int(min(_MOST_TOKENS, max(_LEAST_TOKENS, _OPERATIONS / (4 * parameters))))
+
+
+def spread(rows: Sequence[TokenRow], tokens: int) -> list[TokenRow]:
+    """Rows from all over the split, of about so many tokens in all; at least one."""
+    count = round(len(rows) * tokens / sum(len(row.ids) for row in rows))
+    count = min(len(rows), max(1, count))
+    return [rows[(2 * number + 1) * len(rows) // (2 * count)] for number in range(count)]
+
+
+def _key(
+    settings: TrainSettings,
+    base: BaseModel,
+    rows: Sequence[TokenRow],
+    arithmetic: "Arithmetic",
+) -> str:
+    kernel = arithmetic.kernel
+    form = "" if kernel is None else f"{kernel.largest} {kernel.block}"
+    memory = f"{settings.memory_gib} {settings.micro_batch_tokens} {settings.max_tokens}"
+    facts = (_VERSION, base.sha256, arithmetic.forward, str(arithmetic.activations), form, memory)
+    content = [str(row.ids) + str(row.trained) for row in rows]
+    return content_id(*facts, versions().get("torch", ""), *content)
+
+
+def _calibrated(
+    settings: TrainSettings,
+    base: BaseModel,
+    rows: Sequence[TokenRow],
+    arithmetic: "Arithmetic",
+    report: Reporter,
+) -> "tuple[Narrowing, Found]":
+    import torch
+
+    from journeyman.model.configs import read_config
+    from journeyman.train.fast.calibration import Calibration
+    from journeyman.train.fast.packing import pack
+    from journeyman.train.fast.sources import FolderWeights
+    from journeyman.train.threads import using_threads
+
+    started = time.perf_counter()
+    with torch.inference_mode(), using_threads(settings.threads):
+        calibration = Calibration(
+            read_config(base.folder),
+            FolderWeights(base.folder),
+            arithmetic,
+            pack(rows),
+            at_layer=lambda at, layers: report(Progress(_TASK, at, layers, "layers")),
+        )
+        compared = calibration.compared()
+        narrowing, cost = _within_bound(calibration, compared, _spare_bytes(settings, base))
+    report(ProgressEnded(_TASK))
+    return narrowing, Found(
+        divergence=cost.share,
+        plain=compared.cost.share,
+        trained_tokens=cost.trained_tokens,
+        wide=tuple(sorted(narrowing.wide)),
+        wide_bytes=narrowing.wide_bytes,
+        seconds=round(time.perf_counter() - started, 1),
+    )
+
+
+def _spare_bytes(settings: TrainSettings, base: BaseModel) -> float:
+    """Memory for wide products: by what the machine can ever have, so that it stays the same."""
+    from journeyman.model.configs import read_config
+    from journeyman.train.fast.memory import spare_bytes
+    from journeyman.train.plan.resources import memory_room
+
+    arithmetic = arithmetic_of(settings.precision, device=settings.device)
+    return spare_bytes(read_config(base.folder), arithmetic, settings, memory_room())
+
+
+def _within_bound(
+    calibration: "Calibration", compared: "Compared", spare_bytes: float
+) -> "tuple[Narrowing, Cost]":
+    """The fewest products wide with which the bound holds, as far as the memory allows."""
+    from journeyman.train.fast.narrowing import Narrowing
+
+    narrowing, cost = Narrowing(largest_inputs=compared.largest_inputs), compared.cost
+    furthest = sorted(compared.errors, key=lambda name: (-compared.errors[name], name))
+    for share in _SHARES_WIDE:
+        if cost.share <= BOUND or not math.isfinite(cost.share):
+            break
+        wide = frozenset(furthest[: max(1, round(share * len(furthest)))])
+        extra = sum(compared.wide_bytes[name] for name in wide)
+        if extra > spare_bytes:
+            break
+        narrowing = Narrowing(wide, compared.largest_inputs, extra)
+        cost = calibration.cost(narrowing)
+    return narrowing, cost
+
+
+def _tell(found: Found, *, smoothed: bool, report: Reporter) -> None:
+    how = ", smoothed by what they read" if smoothed else ""
+    report(
+        Note(
+            f"int8 products{how}: the base's answers diverge by {found.divergence:.2%} of its loss "
+            f"(bound {BOUND:.1%}; {found.trained_tokens} tokens)"
+        )
+    )
+    if found.wide:
+        report(
+            Note(
+                f"{len(found.wide)} products are wide forward, for with all of them int8 it was "
+                f"{found.plain:.2%}: {', '.join(found.wide[:6])}"
+                + (" and more" if len(found.wide) > 6 else "")
+            )
+        )
+    if found.divergence > BOUND:
+        report(
+            Caution(
+                "int8 is less exact on this model than it should be, and the memory has no room "
+                "for more wide products",
+                hint="use `--precision bf16`, or give the run more memory",
+            )
+        )
+
+
+def _kept(path: Path, report: Reporter) -> "tuple[Narrowing, Found] | None":
+    from journeyman.train.fast.narrowing_files import read_narrowing
+
+    if not path.is_file():
+        return None
+    try:
+        narrowing, note = read_narrowing(path)
+        return narrowing, msgspec.json.decode(note, type=Found)
+    except (IntegrityError, msgspec.DecodeError):
+        report(Note(f"`{path}` cannot be read; int8 is calibrated again"))
+        return None

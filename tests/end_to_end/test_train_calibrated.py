@@ -1,0 +1,109 @@
+"""Runs in INT8 whose products were calibrated: what is kept, said and the same after a stop."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from journeyman.errors import IntegrityError, Interrupted, UsageError
+from journeyman.events import Event, Note
+from journeyman.settings import TrainSettings
+from journeyman.train import engines, exactness
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.outputs import Trained
+from journeyman.train.rerun import rerun
+from journeyman.train.stage import train
+from tests.small_models import small_dataset, small_model
+from tests.training_runs import names, short_run, stop_after
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_model(tmp_path_factory.mktemp("base") / "base", "llama")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """INT8 as torch multiplies it, on every machine; nothing is in the cache."""
+    coarse = Arithmetic("int8", "int8", torch.float32)
+    for module in (exactness, engines):
+        monkeypatch.setattr(module, "arithmetic_of", lambda *_, **__: coarse)
+    monkeypatch.setenv("JOURNEYMAN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "calibrations"
+
+
+def run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
+    given = {"precision": "int8", "engine": "fast", "compiled": False} | changes
+    return short_run(base, data, output_dir, **given)
+
+
+def weights(trained: Trained) -> bytes:
+    return (trained.final_model / "adapter_model.safetensors").read_bytes()
+
+
+def test_a_stopped_run_goes_on_with_the_products_it_began_with(
+    base: Path, data: Path, tmp_path: Path, cache: Path
+) -> None:
+    events: list[Event] = []
+    whole = train(run(base, data, tmp_path / "whole"), events.append)
+    text = " ".join(x.text for x in events if isinstance(x, Note))
+    assert "smoothed by what they read" in text
+    assert names(cache)
+    with pytest.raises(Interrupted):
+        train(run(base, data, tmp_path / "one"), stop_after(3))
+    # Found anew, it is the same.
+    shutil.rmtree(cache)
+    assert weights(train(run(base, data, tmp_path / "one"))) == weights(whole)
+    plain = train(run(base, data, tmp_path / "plain", calibrate=False))
+    assert weights(plain) != weights(whole)
+
+
+def test_a_run_does_not_go_on_with_other_products_unasked(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        train(run(base, data, tmp_path / "one", calibrate=False), stop_after(3))
+    with pytest.raises(UsageError, match="`narrowing`"):
+        train(run(base, data, tmp_path / "one"))
+    accepted = train(run(base, data, tmp_path / "one", accept_change=("narrowing",)))
+    assert accepted.final_model.is_dir()
+
+
+def test_what_is_wide_stands_in_the_config(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exactness, "BOUND", 1e-12)
+    train(run(base, data, tmp_path / "one"))
+    config = json.loads((tmp_path / "one" / "training_config.json").read_text())
+    assert "0.down" in config["wide_products"]
+
+
+def test_a_base_without_numbers_is_left_to_the_run_to_tell(
+    data: Path, tmp_path: Path, cache: Path
+) -> None:
+    broken = small_model(tmp_path / "broken", "llama")
+    (path,) = broken.glob("*.safetensors")
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.down_proj.weight"][3, 4] = float("nan")
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(IntegrityError, match="not finite"):
+        train(run(broken, data, tmp_path / "one"))
+    assert not cache.exists()
+
+
+def test_a_step_is_replayed_with_the_products_of_its_run(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(IntegrityError, match="not finite"):
+        train(run(base, data, tmp_path / "one", lr=1e30))
+    (folder,) = (tmp_path / "one").glob("replay-step-*")
+    assert "narrowing.safetensors" in names(folder)
+    assert not rerun(folder, lambda _: None).is_finite

@@ -1,0 +1,139 @@
+"""What a calibration finds: against transformers' model with the weights that INT8 leaves."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from journeyman.kernels.integer_product import IntegerProduct
+from journeyman.model.configs import read_config
+from journeyman.records import BaseModel
+from journeyman.train.fast.calibration import Calibration
+from journeyman.train.fast.int8_weights import quantised
+from journeyman.train.fast.narrowing import HEAD, Narrowing
+from journeyman.train.fast.narrowing_files import read_narrowing, write_narrowing
+from journeyman.train.fast.packing import pack
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.fast.sources import FolderWeights
+from journeyman.train.rows import TokenRow
+from tests.small_models import VARIANT_VOCABULARY, small_variant
+
+WEIGHTS_ALONE = Arithmetic("int8 widened", "int8 widened", torch.float32)
+BOTH_SIDES = Arithmetic("int8", "int8", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    """Its second layer reads outliers, as those of real models do."""
+    found = small_variant(tmp_path_factory.mktemp("bases"), "qwen2")
+    (path,) = found.folder.glob("*.safetensors")
+    tensors = load_file(path)
+    tensors["model.layers.1.input_layernorm.weight"][5] = 30.0
+    save_file(tensors, path, metadata={"format": "pt"})
+    return found
+
+
+def rows() -> list[TokenRow]:
+    chance = torch.Generator().manual_seed(0)
+    drawn = [
+        torch.randint(5, VARIANT_VOCABULARY, (n,), generator=chance).tolist() for n in (60, 40)
+    ]
+    return [TokenRow(str(len(ids)), tuple(ids), (True,) * len(ids)) for ids in drawn]
+
+
+def calibration(base: BaseModel, arithmetic: Arithmetic) -> Calibration:
+    source = FolderWeights(base.folder)
+    return Calibration(read_config(base.folder), source, arithmetic, pack(rows()))
+
+
+def _logits(base: BaseModel, *, is_rounded: bool) -> torch.Tensor:
+    """Of every token but each row's last, by transformers."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+    for name, weight in model.named_parameters():
+        if is_rounded and name.endswith("proj.weight"):
+            narrow = quantised([weight.data])
+            weight.data = narrow.values.float() * narrow.scale[:, None]
+    with torch.no_grad():
+        found = [model(torch.tensor([row.ids])).logits[0, :-1] for row in pack_order()]
+    return torch.cat(found).double()
+
+
+def pack_order() -> list[TokenRow]:
+    return sorted(rows(), key=lambda row: row.ids)
+
+
+def test_loss_and_divergence_are_those_of_transformers(base: BaseModel) -> None:
+    head = Narrowing(wide=frozenset({HEAD}))
+    asked = calibration(base, WEIGHTS_ALONE)
+    with torch.inference_mode():
+        asked.compared()
+        cost = asked.cost(head)
+    wide, narrow = (_logits(base, is_rounded=x).log_softmax(1) for x in (False, True))
+    targets = torch.tensor([token for row in pack_order() for token in row.ids[1:]])
+    loss = torch.nn.functional.nll_loss(wide, targets)
+    divergence = (wide.exp() * (wide - narrow)).sum(1).mean()
+    assert cost.trained_tokens == len(targets)
+    assert cost.loss == pytest.approx(float(loss), rel=1e-5)
+    assert cost.divergence == pytest.approx(float(divergence), rel=2e-3)
+    assert cost.share == cost.divergence / cost.loss
+
+
+def test_wide_products_cost_nothing_and_each_costs_its_part(base: BaseModel) -> None:
+    asked = calibration(base, BOTH_SIDES)
+    with torch.inference_mode():
+        found = asked.compared()
+        everything = asked.cost(Narrowing(wide=frozenset(found.errors)))
+        but_one = asked.cost(Narrowing(wide=frozenset(found.errors) - {"1.query_key_value"}))
+        plain = asked.cost(Narrowing())
+    assert set(found.errors) == {
+        HEAD,
+        *(
+            f"{n}.{part}"
+            for n in (0, 1)
+            for part in ("query_key_value", "output", "gate_up", "down")
+        ),
+    }
+    assert everything.divergence == 0
+    assert 0 < but_one.divergence < plain.divergence
+    assert found.cost.loss == plain.loss == everything.loss
+
+
+def test_an_outlier_is_seen_and_smoothed(base: BaseModel) -> None:
+    asked = calibration(base, BOTH_SIDES)
+    with torch.inference_mode():
+        found = asked.compared()
+        plain = asked.cost(Narrowing())
+        smoothed = asked.cost(Narrowing(largest_inputs=found.largest_inputs))
+    assert found.largest_inputs["1.query_key_value"].argmax() == 5
+    assert smoothed.divergence == pytest.approx(found.cost.divergence, rel=1e-4)
+    assert smoothed.divergence < 0.7 * plain.divergence
+
+
+def test_only_coarse_inputs_are_smoothed(base: BaseModel) -> None:
+    """15 bits of an activation lose less than smoothing takes from the weights."""
+    fine = Arithmetic(
+        "int8 kernel",
+        "int8 kernel",
+        torch.float32,
+        kernel=IntegerProduct(None, 32767, 512),  # type: ignore[arg-type]
+    )
+    assert not fine.has_narrow_inputs
+    assert BOTH_SIDES.has_narrow_inputs
+    with torch.inference_mode():
+        assert not calibration(base, WEIGHTS_ALONE).compared().largest_inputs
+
+
+def test_a_narrowing_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
+    written = Narrowing(
+        frozenset({"3.down", HEAD}), {"0.output": torch.tensor([1.5, 0.25])}, wide_bytes=77
+    )
+    write_narrowing(tmp_path / "one.safetensors", written, note="said")
+    found, note = read_narrowing(tmp_path / "one.safetensors")
+    assert (found.wide, found.wide_bytes, note) == (written.wide, 77, "said")
+    assert torch.equal(found.largest_inputs["0.output"], written.largest_inputs["0.output"])
+    assert found.id == written.id != Narrowing().id == ""
+    others = [Narrowing(frozenset({"3.down"}), written.largest_inputs), Narrowing(written.wide)]
+    assert len({written.id, *(other.id for other in others)}) == 3

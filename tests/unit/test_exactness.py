@@ -1,0 +1,138 @@
+"""What INT8 may cost: kept within a bound by wide products, decided once, said."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from journeyman.errors import JourneymanError
+from journeyman.events import Caution, Event, Note
+from journeyman.records import BaseModel
+from journeyman.settings import TrainSettings
+from journeyman.train import exactness
+from journeyman.train.exactness import BOUND, narrowing_of, spread
+from journeyman.train.fast import calibration
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.rows import TokenRow
+from tests.small_models import VARIANT_VOCABULARY, small_variant
+
+SETTINGS = TrainSettings(engine="fast", precision="int8", threads=1)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return small_variant(tmp_path_factory.mktemp("bases"), "llama")
+
+
+@pytest.fixture(autouse=True)
+def _by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """INT8 as torch multiplies it, on every machine; nothing is in the cache."""
+    coarse = Arithmetic("int8", "int8", torch.float32)
+    monkeypatch.setattr(exactness, "arithmetic_of", lambda *_, **__: coarse)
+    monkeypatch.setenv("JOURNEYMAN_CACHE", str(tmp_path / "cache"))
+
+
+def rows(count: int = 6, length: int = 50) -> list[TokenRow]:
+    chance = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, VARIANT_VOCABULARY, (count, length), generator=chance).tolist()
+    return [TokenRow(str(at), tuple(one), (True,) * length) for at, one in enumerate(ids)]
+
+
+def told(settings: TrainSettings, base: BaseModel, events: list[Event]) -> str:
+    narrowing_of(settings, base, rows(), events.append)
+    return " ".join(x.text for x in events if isinstance(x, Note | Caution))
+
+
+def test_inputs_are_smoothed_and_nothing_is_wide_within_the_bound(base: BaseModel) -> None:
+    events: list[Event] = []
+    found = narrowing_of(SETTINGS, base, rows(), events.append)
+    assert not found.wide
+    assert found.wide_bytes == 0
+    assert set(found.largest_inputs) == {
+        f"{n}.{part}" for n in (0, 1) for part in ("query_key_value", "output", "gate_up", "down")
+    }
+    (note,) = (x.text for x in events if isinstance(x, Note))
+    assert f"bound {BOUND:.1%}" in note
+
+
+def test_products_stay_wide_until_the_bound_holds(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loose: list[Event] = []
+    plain = narrowing_of(SETTINGS, base, rows(), loose.append)
+    monkeypatch.setattr(exactness, "BOUND", 1e-12)
+    monkeypatch.setattr(exactness, "_VERSION", "another")
+    events: list[Event] = []
+    found = narrowing_of(SETTINGS, base, rows(), events.append)
+    # The output layer is never INT8 here, and is not off.
+    assert found.wide >= set(found.largest_inputs)
+    # FP32 beside INT8 for the gradient: 4 bytes a weight of two layers, and the output layer's.
+    assert found.wide_bytes == 4 * (
+        2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 112) + 64 * VARIANT_VOCABULARY
+    )
+    text = " ".join(x.text for x in events if isinstance(x, Note))
+    assert "products are wide forward" in text
+    assert "by 0.00% of its loss" in text
+    assert found.id != plain.id
+
+
+def test_without_room_for_wide_products_it_says_so(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exactness, "BOUND", 1e-12)
+    monkeypatch.setattr("journeyman.train.fast.memory.spare_bytes", lambda *_: 1000)
+    events: list[Event] = []
+    assert "less exact" in told(SETTINGS, base, events)
+    assert any(isinstance(x, Caution) for x in events)
+
+
+def test_what_was_found_is_kept_until_it_is_damaged(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = narrowing_of(SETTINGS, base, rows(), lambda _: None)
+    made = []
+    original = calibration.Calibration.compared
+
+    def counted(self: calibration.Calibration) -> calibration.Compared:
+        made.append(1)
+        return original(self)
+
+    monkeypatch.setattr(calibration.Calibration, "compared", counted)
+    assert narrowing_of(SETTINGS, base, rows(), lambda _: None).id == first.id
+    assert not made
+    (path,) = (tmp_path / "cache" / "calibrations").iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    assert "calibrated again" in told(SETTINGS, base, [])
+    assert narrowing_of(SETTINGS, base, rows(), lambda _: None).id == first.id
+    assert len(made) == 1
+    # Other rows are another calibration.
+    narrowing_of(SETTINGS, base, rows(7), lambda _: None)
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bf16"}, {"calibrate": False}, {"engine": "hf", "precision": "fp32"}]
+)
+def test_other_runs_are_left_as_they_are(base: BaseModel, changes: dict[str, str]) -> None:
+    settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    found = narrowing_of(settings, base, rows(), lambda _: pytest.fail("said something"))
+    assert found.id == ""
+
+
+def test_damaged_weights_are_an_error_of_the_users_own_kind(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "config.json").write_bytes((base.folder / "config.json").read_bytes())
+    lacking = BaseModel("x", empty, "c" * 64, "d" * 64, "folder")
+    with pytest.raises(JourneymanError, match="has no weight"):
+        narrowing_of(SETTINGS, lacking, rows(), lambda _: None)
+
+
+def test_rows_are_spread_over_the_split() -> None:
+    every = rows(count=100, length=10)
+    assert [row.id for row in spread(every, 40)] == ["12", "37", "62", "87"]
+    assert [row.id for row in spread(every, 1)] == ["50"]
+    assert spread(every, 10**6) == every
