@@ -111,6 +111,28 @@ def test_two_processes_have_the_losses_of_one(alone: Path, together: Path) -> No
     ]
 
 
+def test_two_processes_agree_on_the_products_of_int8(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNEYMAN_CACHE", str(tmp_path / "cache"))
+    found = []
+    for processes in (1, 2):
+        one = settings(base, data, tmp_path / str(processes))
+        flags = [*command(one, processes=processes), "--precision", "int8"]
+        done = subprocess.run(
+            [sys.executable, "-m", "journeyman", "train", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        assert done.stdout.count("the base's answers diverge") == 1
+        found.append(losses_of(one.output_dir))
+    # A value at the edge of two steps of 8 bits may be rounded otherwise.
+    assert found[1] == pytest.approx(found[0], rel=2e-3)
+
+
 def test_only_the_first_process_writes(alone: Path, together: Path) -> None:
     assert names(together) == names(alone)
     assert drawn_steps(together, "train/loss") == list(range(1, STEPS + 1))

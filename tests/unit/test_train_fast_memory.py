@@ -140,3 +140,19 @@ def test_memory_is_spared_where_twice_the_tokens_would_fit(
 
     assert spared(4096 + 64)
     assert not spared(4096 - 64)
+
+
+def test_wide_products_count_as_weights() -> None:
+    shape, settings = shape_of(CODER_7B), TrainSettings(memory_gib=20)
+    kernel = Arithmetic("int8 widened", "int8 widened", torch.float32)
+    plain = keeping_of(shape, kernel, settings, room(64))
+    some = keeping_of(shape, kernel, settings, room(64), wide_bytes=3 * GIB)
+    assert plain.room_bytes - some.room_bytes == pytest.approx(3 * GIB, abs=2**24)
+    beside = memory.footprint_of(CODER_7B, kernel, settings, room(64), wide_bytes=3 * GIB)
+    assert beside.weight_bytes == weight_bytes(shape, kernel) + 3 * GIB
+    spare = memory.spare_bytes(CODER_7B, kernel, settings, room(64))
+    assert 0 < spare < 12 * GIB
+    tight = TrainSettings(memory_gib=20 - spare / GIB - 0.1)
+    assert "int8 widened needs" in (memory.shortage(CODER_7B, kernel, tight, room(64)) or "")
+    with pytest.raises(MachineError, match="--memory-gib"):
+        fitting_run(shape, kernel, TrainSettings(memory_gib=12), wide_bytes=8 * GIB)

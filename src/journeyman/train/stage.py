@@ -199,6 +199,8 @@ def _forecast(
     base: BaseModel,
     data: _Data,
     steps: tuple[Step, ...],
+    *,
+    narrowing: "Narrowing",
     report: Reporter,
 ) -> tuple[Plan | None, float | None]:
     """What the steps that are left will take, told, and the most tokens a second; None: unknown.
@@ -214,7 +216,13 @@ def _forecast(
     from journeyman.train.plan.stage import forecast
     from journeyman.train.threads import using_threads
 
-    run = Run(settings=settings, train=data.train, val=data.val, steps=steps)
+    run = Run(
+        settings=settings,
+        train=data.train,
+        val=data.val,
+        steps=steps,
+        wide_bytes=narrowing.wide_bytes,
+    )
     described = of_folder(base.name, base.folder)
     with using_threads(settings.threads):
         plan = forecast(run, described, report, probe_short=False)
@@ -242,7 +250,7 @@ def _trained(
         _report_shares(steps, data, group, report)
     else:
         left = steps[found.state.step :] if found else steps
-        plan, limit = _forecast(settings, base, data, left, report)
+        plan, limit = _forecast(settings, base, data, left, narrowing=narrowing, report=report)
     write_config(
         settings,
         identity,

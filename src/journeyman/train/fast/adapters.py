@@ -110,24 +110,42 @@ class AdaptedProduct:
         if passed.reduced is None:
             return found
         kernel = self._kernel_for(states)
+        if kernel is None:
+            return self._backward_by_torch(gradient, states, passed.reduced, dropout, found)
         by_reduced = torch.empty_like(passed.reduced)
         parts = zip(self._leaves, self._parts(passed.reduced), self._parts(by_reduced), strict=True)
         for leaf, reduced, by_part in parts:
-            wanted, onto = gradient[:, leaf.columns], _gradient_of(leaf.second)
-            if kernel is not None:
-                kernel.by_second(
-                    wanted, leaf.second, reduced, self._scaling, by_reduced=by_part, onto=onto
-                )
-                continue
-            onto.add_((wanted.t() @ reduced).mul_(self._scaling))
-            torch.mm(wanted, leaf.second.to(wanted.dtype), out=by_part).mul_(self._scaling)
+            kernel.by_second(
+                gradient[:, leaf.columns],
+                leaf.second,
+                reduced,
+                self._scaling,
+                by_reduced=by_part,
+                onto=_gradient_of(leaf.second),
+            )
         firsts = self._firsts(by_reduced.dtype)
-        if kernel is not None:
-            self._add_firsts(kernel.by_first(states, firsts, by_reduced, _drawn(dropout), found))
-            return found
+        self._add_firsts(kernel.by_first(states, firsts, by_reduced, _drawn(dropout), found))
+        return found
+
+    def _backward_by_torch(
+        self,
+        gradient: Tensor,
+        states: Tensor,
+        reduced: Tensor,
+        dropout: Dropout | None,
+        found: Tensor | None,
+    ) -> Tensor | None:
+        """The leaves' gradients, and `found` with the adapters' part of it."""
+        by_reduced = torch.empty_like(reduced)
+        parts = zip(self._leaves, self._parts(reduced), self._parts(by_reduced), strict=True)
+        for leaf, part, by_part in parts:
+            wanted = gradient[:, leaf.columns]
+            _gradient_of(leaf.second).add_((wanted.t() @ part).mul_(self._scaling))
+            torch.mm(wanted, leaf.second.to(wanted.dtype), out=by_part).mul_(self._scaling)
         self._add_firsts(by_reduced.t() @ self._dropped(states, dropout))
         if found is None:
             return None
+        firsts = self._firsts(by_reduced.dtype)
         if dropout is None:
             return found.addmm_(by_reduced, firsts)
         return self._do.dropped_onto(found, by_reduced @ firsts, dropout.seed, dropout.share)

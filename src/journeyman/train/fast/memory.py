@@ -137,12 +137,17 @@ class Footprint(Struct, frozen=True):
 
 
 def footprint_of(
-    config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: Room
+    config: Any,
+    arithmetic: Arithmetic,
+    settings: TrainSettings,
+    room: Room,
+    *,
+    wide_bytes: int = 0,
 ) -> Footprint:
     """The footprint of a model of the family, with `room` as it was before the weights."""
     shape = shape_of(config)
-    keeping = keeping_of(shape, arithmetic, settings, room)
-    return Footprint(weight_bytes(shape, arithmetic), keeping, room)
+    keeping = keeping_of(shape, arithmetic, settings, room, wide_bytes=wide_bytes)
+    return Footprint(weight_bytes(shape, arithmetic) + wide_bytes, keeping, room)
 
 
 def has_twice_the_room(config: Any, arithmetic: Arithmetic, settings: TrainSettings) -> bool:

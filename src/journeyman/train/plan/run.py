@@ -21,7 +21,8 @@ _TURN_TOKENS = 2
 class Run:
     """What `train` would do. `exact` is False where tokens were estimated from characters.
 
-    `steps` are those that are left, one at least.
+    `steps` are those that are left, one at least. wide_bytes: memory of products that a
+    calibration keeps wide, known when the run begins.
     """
 
     settings: TrainSettings
@@ -29,6 +30,7 @@ class Run:
     val: Rows
     steps: Sequence[Step]
     exact: bool = True
+    wide_bytes: int = 0
 
     @property
     def validations(self) -> int:
