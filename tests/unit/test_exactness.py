@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from journeyman.errors import JourneymanError
+from journeyman.errors import JourneymanError, MachineError
 from journeyman.events import Caution, Event, Note
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
@@ -109,6 +109,14 @@ def test_what_was_found_is_kept_until_it_is_damaged(
     # Other rows are another calibration.
     narrowing_of(SETTINGS, base, rows(7), lambda _: None)
     assert len(made) == 2
+
+
+def test_a_run_that_does_not_fit_is_refused_before_it_is_calibrated(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "Calibration", lambda *_, **__: pytest.fail("calibrated"))
+    with pytest.raises(MachineError, match="--memory-gib"):
+        narrowing_of(dataclasses.replace(SETTINGS, memory_gib=0.5), base, rows(), lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,8 @@ def narrowing_of(
 ) -> "Narrowing":
     """How the products of a run with resolved settings are made narrow.
 
-    rows: of the training split. Raises IntegrityError for damaged weights.
+    rows: of the training split. Raises IntegrityError for damaged weights, MachineError where the
+    run does not fit.
     """
     from journeyman.train.fast.narrowing import AS_IT_IS
     from journeyman.train.fast.narrowing_files import write_narrowing
@@ -121,21 +122,28 @@ def _calibrated(
 
     from journeyman.model.configs import read_config
     from journeyman.train.fast.calibration import Calibration
+    from journeyman.train.fast.memory import fitting_run, spare_bytes
     from journeyman.train.fast.packing import pack
+    from journeyman.train.fast.shape import shape_of
     from journeyman.train.fast.sources import FolderWeights
+    from journeyman.train.plan.resources import memory_room
     from journeyman.train.threads import using_threads
 
+    config = read_config(base.folder)
+    # A run that does not fit is refused before minutes are spent on it.
+    fitting_run(shape_of(config), arithmetic, settings)
     started = time.perf_counter()
     with torch.inference_mode(), using_threads(settings.threads):
         calibration = Calibration(
-            read_config(base.folder),
+            config,
             FolderWeights(base.folder),
             arithmetic,
             pack(rows),
             at_layer=lambda at, layers: report(Progress(_TASK, at, layers, "layers")),
         )
         compared = calibration.compared()
-        narrowing, cost = _within_bound(calibration, compared, _spare_bytes(settings, base))
+        spare = spare_bytes(config, arithmetic, settings, memory_room())
+        narrowing, cost = _within_bound(calibration, compared, spare)
     report(ProgressEnded(_TASK))
     return narrowing, Found(
         divergence=cost.share,
@@ -145,16 +153,6 @@ def _calibrated(
         wide_bytes=narrowing.wide_bytes,
         seconds=round(time.perf_counter() - started, 1),
     )
-
-
-def _spare_bytes(settings: TrainSettings, base: BaseModel) -> float:
-    """Memory for wide products: by what the machine can ever have, so that it stays the same."""
-    from journeyman.model.configs import read_config
-    from journeyman.train.fast.memory import spare_bytes
-    from journeyman.train.plan.resources import memory_room
-
-    arithmetic = arithmetic_of(settings.precision, device=settings.device)
-    return spare_bytes(read_config(base.folder), arithmetic, settings, memory_room())
 
 
 def _within_bound(
