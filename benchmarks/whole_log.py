@@ -9,7 +9,8 @@ other has the same rows, order, seeds and steps. The final loss is given twice: 
 it, in its own arithmetic, and of the same adapter by the fast engine in FP32.
 `bf16-rounded` and `int8-rounded` are for processors without BF16 and VNNI units: weights and
 activations are rounded as such units would have them, and multiplied in FP32, so the losses count
-and the time does not; the shares inside attention stay in FP32.
+and the time does not; the shares inside attention stay in FP32. INT8 is calibrated as in a run;
+`--no-calibrate` leaves its products as they are.
 
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 3
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 1 \
