@@ -142,7 +142,7 @@ def test_memory_is_spared_where_twice_the_tokens_would_fit(
     assert not spared(4096 - 64)
 
 
-def test_wide_products_count_as_weights() -> None:
+def test_wide_products_count_as_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     shape, settings = shape_of(CODER_7B), TrainSettings(memory_gib=20)
     kernel = Arithmetic("int8 widened", "int8 widened", torch.float32)
     plain = keeping_of(shape, kernel, settings, room(64))
@@ -154,5 +154,7 @@ def test_wide_products_count_as_weights() -> None:
     assert 0 < spare < 12 * GIB
     tight = TrainSettings(memory_gib=20 - spare / GIB - 0.1)
     assert "int8 widened needs" in (memory.shortage(CODER_7B, kernel, tight, room(64)) or "")
+    monkeypatch.setattr(memory, "room_on", lambda _: room(64))
+    fitting_run(shape, kernel, TrainSettings(memory_gib=12))
     with pytest.raises(MachineError, match="--memory-gib"):
         fitting_run(shape, kernel, TrainSettings(memory_gib=12), wide_bytes=8 * GIB)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.devices import CUDA, room_on
 from journeyman.train.fast.memory import Footprint
@@ -43,14 +44,13 @@ def saved_bytes_guess(shape: Shape, element_bytes: int) -> float:
     return element_bytes * (widths + 4.0 * shape.hidden)
 
 
-def footprint_of(config: Any, run: Run) -> Footprint | None:
+def footprint_of(config: Any, settings: TrainSettings, *, wide_bytes: int = 0) -> Footprint | None:
     """The fast engine's own account of a run; None for the other engine."""
-    settings = run.settings
     if settings.engine != "fast":
         return None
     arithmetic = arithmetic_of(settings.precision, device=settings.device)
     room = room_on(settings.device)
-    return fast_footprint_of(config, arithmetic, settings, room, wide_bytes=run.wide_bytes)
+    return fast_footprint_of(config, arithmetic, settings, room, wide_bytes=wide_bytes)
 
 
 def memory_of(
