@@ -34,7 +34,7 @@ BOUND = 0.005
 # Goes up with what decides, so that an earlier decision is not taken for a new one.
 _VERSION = "1"
 # Minutes on two cores for the largest models, seconds for small ones.
-_MOST_TOKENS, _LEAST_TOKENS, _OPERATIONS = 2048, 512, 4e13
+_MOST_TOKENS, _LEAST_TOKENS, _OPERATIONS = 2048, 512, 2e13
 # Of all products, the shares that are kept wide in turn until the bound holds.
 _SHARES_WIDE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 _TASK = "calibrating int8"
