@@ -36,12 +36,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     coarse = Arithmetic("int8", "int8", torch.float32)
     for module in (exactness, engines):
         monkeypatch.setattr(module, "arithmetic_of", lambda *_, **__: coarse)
-    monkeypatch.setenv("JOURNEYMAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(exactness, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache" / "calibrations"
 
 
 def run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
-    given = {"precision": "int8", "engine": "fast", "compiled": False} | changes
+    given = {"precision": "int8", "engine": "fast", "compiled": False, "epochs": 1.0} | changes
     return short_run(base, data, output_dir, **given)
 
 
@@ -58,7 +58,7 @@ def test_a_stopped_run_goes_on_with_the_products_it_began_with(
     assert "smoothed by what they read" in text
     assert names(cache)
     with pytest.raises(Interrupted):
-        train(run(base, data, tmp_path / "one"), stop_after(3))
+        train(run(base, data, tmp_path / "one"), stop_after(1))
     # Found anew, it is the same.
     shutil.rmtree(cache)
     assert weights(train(run(base, data, tmp_path / "one"))) == weights(whole)
@@ -70,7 +70,7 @@ def test_a_run_does_not_go_on_with_other_products_unasked(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted):
-        train(run(base, data, tmp_path / "one", calibrate=False), stop_after(3))
+        train(run(base, data, tmp_path / "one", calibrate=False), stop_after(1))
     with pytest.raises(UsageError, match="`narrowing`"):
         train(run(base, data, tmp_path / "one"))
     accepted = train(run(base, data, tmp_path / "one", accept_change=("narrowing",)))

@@ -112,9 +112,8 @@ def test_two_processes_have_the_losses_of_one(alone: Path, together: Path) -> No
 
 
 def test_two_processes_agree_on_the_products_of_int8(
-    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, data: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("JOURNEYMAN_CACHE", str(tmp_path / "cache"))
     found = []
     for processes in (1, 2):
         one = settings(base, data, tmp_path / str(processes))

@@ -30,7 +30,7 @@ def _by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """INT8 as torch multiplies it, on every machine; nothing is in the cache."""
     coarse = Arithmetic("int8", "int8", torch.float32)
     monkeypatch.setattr(exactness, "arithmetic_of", lambda *_, **__: coarse)
-    monkeypatch.setenv("JOURNEYMAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(exactness, "cache_folder", lambda: tmp_path / "cache")
 
 
 def rows(count: int = 6, length: int = 50) -> list[TokenRow]:

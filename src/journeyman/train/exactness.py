@@ -65,7 +65,7 @@ def narrowing_of(
     if settings.engine != "fast" or settings.precision != "int8" or not settings.calibrate:
         return AS_IT_IS
     arithmetic = arithmetic_of(settings.precision, device=settings.device)
-    few = spread(rows, _tokens_for(base))
+    few = spread(rows, _tokens_for(base, arithmetic))
     path = cache_folder() / "calibrations" / f"{_key(settings, base, few, arithmetic)}.safetensors"
     kept = _kept(path, report)
     if kept is None:
@@ -80,8 +80,13 @@ def narrowing_of(
     return narrowing
 
 
-def _tokens_for(base: BaseModel) -> int:
-    """How many tokens, each multiplied by the wide model and by the narrow one."""
+def _tokens_for(base: BaseModel, arithmetic: "Arithmetic") -> int:
+    """How many tokens, each multiplied by the wide model and by the narrow one.
+
+    The largest inputs want many; where nothing is smoothed by them, the least show the divergence.
+    """
+    if not arithmetic.has_narrow_inputs:
+        return _LEAST_TOKENS
     from journeyman.model.configs import read_config
     from journeyman.train.fast.shape import shape_of
 
