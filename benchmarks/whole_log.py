@@ -22,7 +22,6 @@ The last line is one JSON document.
 import argparse
 import contextlib
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -81,7 +80,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         if precision in ROUNDED:
             # What is found out about units that are not here must not be taken for theirs.
-            os.environ["JOURNEYMAN_CACHE"] = str(Path(folder) / "cache")
+            exactness.cache_folder = lambda: Path(folder) / "cache"  # type: ignore[attr-defined]
         settings = TrainSettings(
             base=arguments.base,
             data_dir=arguments.data,

@@ -16,18 +16,8 @@ from journeyman.train.fast.products import Arithmetic
 from journeyman.train.outputs import Trained
 from journeyman.train.rerun import rerun
 from journeyman.train.stage import train
-from tests.small_models import small_dataset, small_model
+from tests.small_models import small_model
 from tests.training_runs import names, short_run, stop_after
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_model(tmp_path_factory.mktemp("base") / "base", "llama")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
 
 
 @pytest.fixture(autouse=True)

@@ -20,21 +20,10 @@ from journeyman.train.outputs import Trained
 from journeyman.train.stage import train
 from journeyman.train.status import new_status, read_status, write_status
 from tests.killed_runs import counted_kills
-from tests.small_models import small_dataset, small_model
 from tests.training_runs import names, short_run
 
 STEPS = 6
 COMPARED = ("adapter_model.safetensors", "optimizer.safetensors")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_model(tmp_path_factory.mktemp("base") / "base", "llama")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
 
 
 @pytest.fixture(scope="module")

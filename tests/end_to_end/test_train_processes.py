@@ -17,7 +17,6 @@ from journeyman.train.outputs import Trained
 from journeyman.train.places import layout
 from journeyman.train.stage import train
 from journeyman.train.state import State
-from tests.small_models import small_dataset, small_model
 from tests.training_runs import drawn_steps, names, short_run
 
 # 10 rows by 4 are 3 steps an epoch, of 4, 4 and 2 micro-batches of one row.
@@ -27,16 +26,6 @@ SHAPE = {"epochs": 2.0, "batch_size": 1, "accumulation": 4, "micro_batch_tokens"
 TOLERANCE = 1e-5
 """Relative, of a loss. Sums of float32 in another order differ by some 1e-7 of their terms; Adam's
 first steps divide by the gradient's own size, which makes a few 1e-7 of a loss of that."""
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_model(tmp_path_factory.mktemp("base") / "base", "llama")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
 
 
 def settings(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:

@@ -14,7 +14,7 @@ from journeyman.settings import TrainSettings
 from journeyman.train.outputs import Trained
 from journeyman.train.stage import train
 from journeyman.train.state import State
-from tests.small_models import small_dataset, small_model
+from tests.small_models import small_model
 from tests.training_runs import (
     drawn_steps,
     names,
@@ -25,16 +25,6 @@ from tests.training_runs import (
 )
 
 STEPS = 12
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_model(tmp_path_factory.mktemp("base") / "base", "llama")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ What was found is kept in the cache, so that a run that is resumed goes on as it
 """
 
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,17 +37,16 @@ _MOST_TOKENS, _LEAST_TOKENS, _OPERATIONS = 2048, 512, 2e13
 # Of all products, the shares that are kept wide in turn until the bound holds.
 _SHARES_WIDE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 _TASK = "calibrating int8"
+# Of the wide products, how many are told by name.
+_NAMED = 6
 
 
 class Found(Struct, frozen=True):
-    """What a calibration found. divergence: as a share of the loss; plain: before any was wide."""
+    """What a calibration found. Divergences are shares of the loss; plain: before any was wide."""
 
     divergence: float
     plain: float
     trained_tokens: int
-    wide: tuple[str, ...]
-    wide_bytes: int
-    seconds: float
 
 
 def narrowing_of(
@@ -75,9 +73,8 @@ def narrowing_of(
             return AS_IT_IS
         path.parent.mkdir(parents=True, exist_ok=True)
         write_narrowing(path, kept[0], note=msgspec.json.encode(kept[1]).decode())
-    narrowing, found = kept
-    _tell(found, smoothed=bool(narrowing.largest_inputs), report=report)
-    return narrowing
+    _tell(*kept, report)
+    return kept[0]
 
 
 def _tokens_for(base: BaseModel, arithmetic: "Arithmetic") -> int:
@@ -137,7 +134,6 @@ def _calibrated(
     config = read_config(base.folder)
     # A run that does not fit is refused before minutes are spent on it.
     fitting_run(shape_of(config), arithmetic, settings)
-    started = time.perf_counter()
     with torch.inference_mode(), using_threads(settings.threads):
         calibration = Calibration(
             config,
@@ -154,9 +150,6 @@ def _calibrated(
         divergence=cost.share,
         plain=compared.cost.share,
         trained_tokens=cost.trained_tokens,
-        wide=tuple(sorted(narrowing.wide)),
-        wide_bytes=narrowing.wide_bytes,
-        seconds=round(time.perf_counter() - started, 1),
     )
 
 
@@ -180,20 +173,21 @@ def _within_bound(
     return narrowing, cost
 
 
-def _tell(found: Found, *, smoothed: bool, report: Reporter) -> None:
-    how = ", smoothed by what they read" if smoothed else ""
+def _tell(narrowing: "Narrowing", found: Found, report: Reporter) -> None:
+    how = ", smoothed by what they read" if narrowing.largest_inputs else ""
     report(
         Note(
             f"int8 products{how}: the base's answers diverge by {found.divergence:.2%} of its loss "
             f"(bound {BOUND:.1%}; {found.trained_tokens} tokens)"
         )
     )
-    if found.wide:
+    wide = sorted(narrowing.wide)
+    if wide:
         report(
             Note(
-                f"{len(found.wide)} products are wide forward, for with all of them int8 it was "
-                f"{found.plain:.2%}: {', '.join(found.wide[:6])}"
-                + (" and more" if len(found.wide) > 6 else "")
+                f"{len(wide)} products are wide forward, for with all of them int8 it was "
+                f"{found.plain:.2%}: {', '.join(wide[:_NAMED])}"
+                + (" and more" if len(wide) > _NAMED else "")
             )
         )
     if found.divergence > BOUND:

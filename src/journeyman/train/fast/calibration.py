@@ -7,7 +7,7 @@ KL(wide || narrow) in nats a trained token. By that much the loss rises on text 
 answers as it should, and unlike a difference of losses it cannot vanish by chance.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -150,23 +150,19 @@ class Calibration:
 
     def _cost(self, wide_head: Product, narrow_head: Product, found: Tensor) -> Cost:
         assert self._expected is not None
-        targets = self._pack.targets
-        loss = divergence = 0.0
-        for part in _parts(len(targets), CHUNK_BYTES // (4 * self._shape.vocabulary)):
-            expected = wide_head.forward(self._expected[part]).float().log_softmax(1)
-            logarithms = narrow_head.forward(found[part]).float().log_softmax(1)
-            loss -= float(expected.gather(1, targets[part].unsqueeze(1)).sum())
+        count, loss, divergence = len(found), 0.0, 0.0
+        rows = max(1, CHUNK_BYTES // (4 * self._shape.vocabulary))
+        chunks = (torch.split(x, rows) for x in (self._expected, found, self._pack.targets))
+        for wide, narrow, targets in zip(*chunks, strict=True):
+            expected = wide_head.forward(wide).float().log_softmax(1)
+            logarithms = narrow_head.forward(narrow).float().log_softmax(1)
+            loss -= float(expected.gather(1, targets.unsqueeze(1)).sum())
             apart = logarithms.sub_(expected)
             # Sums of p d alone would be small differences of large ones: with q = p exp(d), the
             # terms p (exp(d) - 1 - d) have the same sum, and none is negative.
             terms = apart.expm1().sub_(apart).mul_(expected.exp_())
             divergence += float(terms.sum(dtype=torch.float64))
-        return Cost(len(targets), loss / len(targets), divergence / len(targets))
-
-
-def _parts(count: int, most: int) -> Iterator[slice]:
-    step = max(1, most)
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+        return Cost(count, loss / count, divergence / count)
 
 
 class _Watched:

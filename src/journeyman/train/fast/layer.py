@@ -77,8 +77,9 @@ class Layer:
         def norm(name: str) -> Tensor:
             return source.tensor(f"model.layers.{number}.{name}.weight").float()
 
-        def adapted(group: str, targets: Sequence[str], sizes: Sequence[int]) -> AdaptedProduct:
-            module = attention if group in {"query_key_value", "output"} else mlp
+        def adapted(
+            module: str, group: str, targets: Sequence[str], sizes: Sequence[int]
+        ) -> AdaptedProduct:
             weights = [source.tensor(f"{module}.{target}.weight") for target in targets]
             bias = _bias(source, module, targets, sizes, weights[0].device)
             name = product_name(number, group)
@@ -94,11 +95,14 @@ class Layer:
 
         keys, wide = shape.key_size, shape.intermediate
         self._joint = adapted(
-            "query_key_value", ("q_proj", "k_proj", "v_proj"), (shape.query_size, keys, keys)
+            attention,
+            "query_key_value",
+            ("q_proj", "k_proj", "v_proj"),
+            (shape.query_size, keys, keys),
         )
-        self._output = adapted("output", ("o_proj",), (shape.hidden,))
-        self._gate_up = adapted("gate_up", ("gate_proj", "up_proj"), (wide, wide))
-        self._down = adapted("down", ("down_proj",), (shape.hidden,))
+        self._output = adapted(attention, "output", ("o_proj",), (shape.hidden,))
+        self._gate_up = adapted(mlp, "gate_up", ("gate_proj", "up_proj"), (wide, wide))
+        self._down = adapted(mlp, "down", ("down_proj",), (shape.hidden,))
         self._first_norm = norm("input_layernorm")
         self._second_norm = norm("post_attention_layernorm")
         has_norms = f"{attention}.q_norm.weight" in source

@@ -18,7 +18,7 @@ class Narrowing(Struct, frozen=True):
     """By the names of products; what is not named is made narrow as it is.
 
     wide: those whose forward loses too much. largest_inputs: magnitudes, (K,) float32, by which
-    inputs are evened out (`products.smoothing`). wide_bytes: memory that the wide ones take more.
+    inputs are evened out (`int8_weights`). wide_bytes: memory that the wide ones take more.
     """
 
     wide: frozenset[str] = frozenset()

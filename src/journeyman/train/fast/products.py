@@ -23,7 +23,6 @@ from journeyman.train.fast.int8_weights import Int8Weights, quantised
 
 Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 widened", "int8 widened"]
 _OF_INT8: set[Method] = {"int8", "int8 kernel", "int8 widened"}
-_BY_BYTES: set[Method] = {"int8", "int8 kernel"}
 _LARGEST_BYTE = 127
 # A widened block stays in the cache of the last level while it is multiplied.
 _BLOCK_VALUES = 2 * 1024 * 1024
@@ -254,23 +253,19 @@ class Arithmetic(Struct, frozen=True):
         return "bf16" if self.activations is torch.bfloat16 else "fp32"
 
     @property
-    def is_int8(self) -> bool:
-        """Whether forward products have INT8 weights."""
-        return self.forward in _OF_INT8
-
-    @property
     def has_narrow_inputs(self) -> bool:
         """Whether INT8 products round what they read as coarsely as their weights."""
-        if self.forward == "int8 kernel":
+        return self._reads_bytes(self.forward)
+
+    def _reads_bytes(self, method: Method) -> bool:
+        if method == "int8 kernel":
             return self.kernel is not None and self.kernel.largest <= _LARGEST_BYTE
-        return self.forward == "int8"
+        return method == "int8"
 
     @property
     def of_the_head(self) -> "Arithmetic":
         """The output layer's own: 7 bits would round the long tail of its gradient away."""
-        by_bytes = self.kernel is not None and self.kernel.largest <= _LARGEST_BYTE
-        narrow = _BY_BYTES if by_bytes else {"int8"}
-        if not narrow & {self.forward, self.backward}:
+        if not any(self._reads_bytes(method) for method in (self.forward, self.backward)):
             return self
         return Arithmetic(self.wide_method, self.wide_method, self.activations)
 
@@ -304,8 +299,6 @@ def _wide_product(parts: Sequence[Tensor], bias: Tensor | None, method: Method) 
     if method in ("fp32", "bf16"):
         dtype = torch.float32 if method == "fp32" else torch.bfloat16
         return WideProduct(_stacked([part.to(dtype) for part in parts]), bias)
-    if method == "bf16 widened":
-        return WidenedProduct(_stacked([part.to(torch.bfloat16) for part in parts]), bias)
     return WidenedProduct(_stacked([part.to(torch.bfloat16) for part in parts]), bias)
 
 
