@@ -24,8 +24,8 @@ from journeyman.events import Note
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
 from journeyman.runs import machine, versions
 from journeyman.train.fast.elementwise import Elementwise
+from journeyman.train.fast.int8_products import Int8Product
 from journeyman.train.fast.int8_weights import Int8Weights
-from journeyman.train.fast.products import Int8Product
 from journeyman.train.product_rates import INT8_FLAGS, processor_has
 
 # Tokens, inputs and outputs: a 7B model's attention and MLP; SmolLM2-135M's, and its output layer.

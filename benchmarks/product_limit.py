@@ -7,6 +7,7 @@ multiplies in, TRL against BF16's where the processor has it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from journeyman.train.fast.shape import Shape
 from journeyman.train.product_rates import Rates
@@ -47,7 +48,7 @@ class ProductLimit:
 
 def best_of(one: Rates, other: Rates) -> Rates:
     """The higher rate of each arithmetic: what the machine was seen to do."""
-    found = {}
+    found: dict[str, Any] = {}
     for name in Rates.__struct_fields__:
         measured = [x for x in (getattr(one, name), getattr(other, name)) if x is not None]
         found[name] = max(measured, default=None)

@@ -4,6 +4,7 @@ Forward and backward of the fast engine on a few layers of SmolLM2-135M's shape 
 the two packs take turns in one process. Loss and gradients are compared as well as the time.
 
     venv/bin/python benchmarks/shared_prefix.py [--rows N] [--prefix N] [--own N] [--layers N]
+        [--precision fp32|bf16|int8]
 
 The last line is one JSON document.
 """
@@ -19,10 +20,10 @@ import torch
 from journeyman.runs import machine
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
+from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.fast.decoder import Decoder, Plan
 from journeyman.train.fast.engine import adapter_leaves
 from journeyman.train.fast.packing import Pack, pack
-from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import shape_of
 from journeyman.train.fast.sources import RandomWeights
 from journeyman.train.plan.described import known_shape
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--prefix", type=int, default=4000)
     parser.add_argument("--own", type=int, default=500)
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "int8"))
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
     config = known_shape("HuggingFaceTB/SmolLM2-135M-Instruct").config
@@ -54,13 +56,13 @@ def main() -> None:
     config.layer_types = None
     shape = shape_of(config)
     settings = TrainSettings(lora_dropout=0.0)
-    leaves = adapter_leaves(shape, settings)
+    plan = Plan(arithmetic_of(arguments.precision))
+    leaves = adapter_leaves(shape, settings, plan.device)
     initialise(leaves, seed=1)
     torch.set_grad_enabled(False)
     for name, leaf in leaves.items():
         if "lora_B" in name:
             leaf.add_(0.05)
-    plan = Plan(Arithmetic("fp32", "fp32", torch.float32))
     decoder = Decoder(config, shape, RandomWeights(shape), leaves, plan=plan, scaling=4.0)
     rows = rows_of(arguments.rows, arguments.prefix, arguments.own, shape.vocabulary)
     packs = {"shared": pack(rows), "apart": pack(rows, least_shared_tokens=2**31)}
@@ -86,6 +88,7 @@ def main() -> None:
         "prefix": arguments.prefix,
         "own": arguments.own,
         "layers": arguments.layers,
+        "precision": arguments.precision,
         "tokens": {name: one.computed_tokens for name, one in packs.items()},
         "seconds": {name: [round(one, 2) for one in found] for name, found in seconds.items()},
         "share_median": round(statistics.median(shares), 3),

@@ -43,7 +43,7 @@ from journeyman.runs import machine, versions
 from journeyman.settings import TrainSettings
 from journeyman.train import engines, exactness
 from journeyman.train.adapter_files import copy_into, read_weights
-from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.fast.products import Arithmetic
 from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.prefixes import division
@@ -114,12 +114,12 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
 def _compute_by(found: Arithmetic) -> None:
     """In place of what a precision is on this machine."""
     for module in (engines, exactness):
-        module.arithmetic_of = lambda *_, **__: found  # type: ignore[attr-defined]
+        module.arithmetic_for = lambda *_, **__: found  # type: ignore[attr-defined]
 
 
 def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     """The loss of an adapter over the validation split, all products in FP32."""
-    engines.arithmetic_of = arithmetic_of
+    engines.arithmetic_for = arithmetic_for  # type: ignore[attr-defined]
     base = find_base(arguments.base)
     rows = read_rows(arguments.data / "val.jsonl", load_chat(base), max_tokens=2048).used
     settings = TrainSettings(accumulation=8, engine="fast", precision="fp32", compiled=False)

@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """INT8 as torch multiplies it, on every machine; nothing is in the cache."""
     coarse = Arithmetic("int8", "int8", torch.float32)
     for module in (exactness, engines):
-        monkeypatch.setattr(module, "arithmetic_of", lambda *_, **__: coarse)
+        monkeypatch.setattr(module, "arithmetic_for", lambda *_, **__: coarse)
     monkeypatch.setattr(exactness, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache" / "calibrations"
 
@@ -73,7 +73,7 @@ def test_what_is_wide_stands_in_the_config(
     monkeypatch.setattr(exactness, "BOUND", 1e-12)
     train(run(base, data, tmp_path / "one"))
     config = json.loads((tmp_path / "one" / "training_config.json").read_text())
-    assert "0.down" in config["wide_products"]
+    assert "0.down" in config["calibrated_wide"]
 
 
 def test_a_base_without_numbers_is_left_to_the_run_to_tell(

@@ -11,10 +11,11 @@ from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.train.fast.calibration import Calibration
 from journeyman.train.fast.int8_weights import quantised
-from journeyman.train.fast.narrowing import HEAD, Narrowing
+from journeyman.train.fast.narrowing import Narrowing
 from journeyman.train.fast.narrowing_files import read_narrowing, write_narrowing
 from journeyman.train.fast.packing import pack
 from journeyman.train.fast.products import Arithmetic
+from journeyman.train.fast.shape import HEAD
 from journeyman.train.fast.sources import FolderWeights
 from journeyman.train.rows import TokenRow
 from tests.small_models import VARIANT_VOCABULARY, small_variant

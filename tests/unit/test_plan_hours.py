@@ -1,5 +1,6 @@
 """`journeyman.train.plan.hours`, `work` and `pace`: from a few micro-batches to a whole run."""
 
+import msgspec
 import pytest
 
 from journeyman.settings import TrainSettings
@@ -62,6 +63,17 @@ def test_a_linear_machine_is_forecast_exactly() -> None:
     assert costs.backward.seconds(SHAPE, work) == pytest.approx(expected, rel=1e-9)
     assert costs.forward.seconds(SHAPE, work) == pytest.approx(0.3 * expected, rel=1e-9)
     assert costs.update_s == pytest.approx(0.008 * 30 / 8)
+
+
+def test_products_kept_wide_cost_every_token_more() -> None:
+    plain = measured_from(2e-6, 1e-4, 0.02)
+    some = msgspec.structs.replace(plain, wide_s=5e-5)
+    work = Work(150, 15000, 140, 70)
+    for kind in ("backward", "forward"):
+        seconds, more = (
+            getattr(costs_of(one, SHAPE), kind).seconds(SHAPE, work) for one in (plain, some)
+        )
+        assert more == pytest.approx(seconds + 150 * 5e-5)
 
 
 def hours(run: Run, slowdown: float = 1.0) -> Hours:

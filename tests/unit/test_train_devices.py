@@ -93,7 +93,11 @@ def test_what_a_gpu_does_not_do_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_another_architecture_is_not_for_the_gpu() -> None:
     with pytest.raises(UsageError, match="`--device cuda` is the fast engine's"):
-        choose(TrainSettings(device="cuda"), AutoConfig.for_model("gpt2"), rates=Rates(fp32=1e9))
+        choose(
+            TrainSettings(device="cuda"),
+            AutoConfig.for_model("gpt2"),
+            rates_of=lambda *_: Rates(fp32=1e9),
+        )
 
 
 def test_no_tensor_is_made_on_the_default_device_by_accident() -> None:

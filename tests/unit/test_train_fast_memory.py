@@ -45,7 +45,7 @@ def room(gib: float) -> Room:
     ],
 )
 def test_auto_takes_the_widest_that_fits(config: object, gib: float, expected: str) -> None:
-    found = choose(TrainSettings(), config, rates=PLAIN, room=room(gib))
+    found = choose(TrainSettings(), config, rates_of=lambda *_: PLAIN, room=room(gib))
     assert (found.engine, found.precision) == ("fast", expected)
     if expected != "fp32":
         assert "fp32 needs" in found.reasons[1]
@@ -54,7 +54,7 @@ def test_auto_takes_the_widest_that_fits(config: object, gib: float, expected: s
 
 def test_a_limit_of_the_users_own_counts_like_the_machines() -> None:
     settings = TrainSettings(memory_gib=20)
-    found = choose(settings, CODER_7B, rates=PLAIN, room=room(110))
+    found = choose(settings, CODER_7B, rates_of=lambda *_: PLAIN, room=room(110))
     assert found.precision == "bf16"
     assert "`--memory-gib` is 20" in found.reasons[1]
     with pytest.raises(MachineError, match="--memory-gib"):
@@ -62,11 +62,11 @@ def test_a_limit_of_the_users_own_counts_like_the_machines() -> None:
 
 
 def test_bf16_without_such_units_is_held_narrow_and_said() -> None:
-    found = choose(TrainSettings(precision="bf16"), CODER_7B, rates=PLAIN)
+    found = choose(TrainSettings(precision="bf16"), CODER_7B, rates_of=lambda *_: PLAIN)
     assert found.precision == "bf16"
     assert "held in bf16 and widened to fp32" in found.reasons[1]
     with pytest.raises(MachineError, match="mixed was asked for"):
-        choose(TrainSettings(precision="mixed"), CODER_7B, rates=PLAIN)
+        choose(TrainSettings(precision="mixed"), CODER_7B, rates_of=lambda *_: PLAIN)
 
 
 def test_the_probe_multiplies_as_the_run_does() -> None:

@@ -2,23 +2,19 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from journeyman.errors import MachineError, UsageError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.model.machine import BF16_FLAGS, choose_precision
-from journeyman.settings import Device, Engine, Precision, TrainSettings
+from journeyman.settings import Device, Engine, Precision, ProductGroup, TrainSettings
 from journeyman.train.devices import found_device, gpu_compiles, gpu_precision
-from journeyman.train.product_rates import (
-    INT8_FLAGS,
-    Rates,
-    has_quick_kernel,
-    measured_rates,
-    processor_has,
-)
+from journeyman.train.model_rates import ModelRates, Quickest, RatesOf, model_rates
+from journeyman.train.product_rates import INT8_FLAGS, LARGE, measured_rates, processor_has
 
 if TYPE_CHECKING:
     from journeyman.kernels.integer_product import IntegerProduct
@@ -32,19 +28,21 @@ _NARROWER: dict[Precision, tuple[Precision, ...]] = {
     "bf16": ("int8",),
     "int8": (),
 }
-# Narrower numbers must pay: below this ratio the wider arithmetic is taken.
-WORTH = 1.15
 # Operations of a run. Compiling takes about a minute of two cores and saves a fifth of the rest.
 WORTH_COMPILING = 5e13
 
 
 class Choice(Struct, frozen=True):
-    """An engine, a precision, where it computes, and the reasons."""
+    """An engine, a precision, where it computes, and the reasons.
+
+    wide_products: the groups (`fast.shape`) whose products are wide though the precision is narrow.
+    """
 
     engine: Engine
     precision: Precision
     reasons: tuple[str, ...]
     device: Device = "cpu"
+    wide_products: tuple[ProductGroup, ...] = ()
 
 
 def choose(
@@ -52,12 +50,12 @@ def choose(
     config: Any,
     report: Reporter = ignore,
     *,
-    rates: Rates | None = None,
+    rates_of: RatesOf = measured_rates,
     room: "Room | None" = None,
 ) -> Choice:
     """Engine and precision of a run. Raises UsageError, MachineError for what was asked in vain.
 
-    rates, room: of this machine, found here where they are not given.
+    room: of this machine, found here where it is not given.
     """
     from journeyman.train.fast.shape import reason_against
 
@@ -78,13 +76,21 @@ def choose(
     if device == "cuda":
         precision, why = gpu_precision(settings.precision)
         return Choice("fast", precision, (engine_why, where, why), device)
-    rates = rates or measured_rates(report)
+    rates = model_rates(config, report, rates_of)
     if settings.precision == "auto":
-        precision, why = _fitting(settings, config, rates, room)
+        found = _fitting(settings, config, rates, room)
     else:
-        precision, why = _asked(settings.precision, rates)
-    reasons = (engine_why, why) if settings.device == "cpu" else (engine_why, where, why)
-    return Choice("fast", precision, reasons)
+        found = _asked(settings, rates)
+    reasons = [engine_why, found.reason]
+    if settings.device != "cpu":
+        reasons.insert(1, where)
+    if found.wide:
+        reasons.append(f"these products are wide all the same: {', '.join(found.wide)}")
+    elif settings.wide_products:
+        reasons.append(
+            f"`--wide-products` changes nothing: no product is narrow in {found.precision}"
+        )
+    return Choice("fast", found.precision, tuple(reasons), wide_products=found.wide)
 
 
 def _of_hf(settings: TrainSettings, why: str) -> Choice:
@@ -98,68 +104,73 @@ def _of_hf(settings: TrainSettings, why: str) -> Choice:
     return Choice("hf", found.name, (why, f"precision: {found.reason}"))
 
 
-def _asked(precision: Precision, rates: Rates) -> tuple[Precision, str]:
-    """The precision that was asked for and how it is had."""
-    told = _told(rates)
-    if precision == "mixed" and rates.bf16 is None:
+def _asked(settings: TrainSettings, rates: ModelRates) -> Quickest:
+    """The precision that was asked for and how it is had; no product is wide unasked."""
+    precision = settings.precision
+    if precision == "mixed" and not rates.has_bf16:
         raise MachineError(
             f"mixed was asked for, and {_NO_BF16}",
             hint="use `--precision fp32` or `--precision int8`: here they are many times faster",
         )
-    return precision, f"precision: {precision} was asked for{_held(precision, rates)} ({told})"
+    held = _held(precision, rates)
+    reason = f"precision: {precision} was asked for{held} ({rates.told()})"
+    return Quickest(precision, _asked_wide(settings, precision), reason)
 
 
-def _held(precision: Precision, rates: Rates) -> str:
-    if precision != "bf16" or rates.bf16 is not None:
+def _asked_wide(settings: TrainSettings, precision: Precision) -> tuple[ProductGroup, ...]:
+    return settings.wide_products if precision in ("int8", "mixed") else ()
+
+
+def _held(precision: Precision, rates: ModelRates) -> str:
+    if precision != "bf16" or rates.has_bf16:
         return ""
     return f"; weights are held in bf16 and widened to fp32 for each product, for {_NO_BF16}"
 
 
-def _quickest(rates: Rates) -> tuple[Precision, str]:
-    """The quickest precision and why."""
-    told = _told(rates)
-    narrow = max(rates.int8 or 0.0, rates.kernel or 0.0)
-    wide, name = max((rates.fp32, "fp32"), (rates.bf16 or 0.0, "bf16"))
-    if narrow > WORTH * wide:
-        return "int8", f"precision: int8, the quickest here ({told})"
-    if name == "bf16" and wide > WORTH * rates.fp32:
-        return "bf16", f"precision: bf16, the quickest here ({told})"
-    return "fp32", f"precision: fp32, and nothing narrower is much quicker here ({told})"
-
-
 def _fitting(
-    settings: TrainSettings, config: Any, rates: Rates, room: "Room | None"
-) -> tuple[Precision, str]:
+    settings: TrainSettings, config: Any, rates: ModelRates, room: "Room | None"
+) -> Quickest:
     """The quickest precision, or the widest below it whose weights the memory can hold."""
     from journeyman.train.fast.memory import shortage
     from journeyman.train.plan.resources import memory_room
 
     room = room or memory_room()
-    quickest, why = _quickest(rates)
-    short = shortage(config, arithmetic_of(quickest), settings, room)
-    if short is None or not _NARROWER[quickest]:
-        return quickest, why
-    for precision in _NARROWER[quickest]:
-        if shortage(config, arithmetic_of(precision), settings, room) is None:
-            break
-    return precision, f"precision: {precision}, for {short}{_held(precision, rates)}"
+
+    def lacks(precision: Precision, wide: Sequence[str]) -> str | None:
+        return shortage(config, arithmetic_of(precision, wide=wide), settings, room)
+
+    found = rates.quickest()
+    asked = _asked_wide(settings, found.precision)
+    # In the order of the shape, each once.
+    both = tuple(group for group in rates.rates if group in {*found.wide, *asked})
+    short = lacks(found.precision, both)
+    if short is None:
+        return replace(found, wide=both)
+    narrower = _NARROWER[found.precision]
+    if not narrower or (both != asked and lacks(found.precision, asked) is None):
+        return replace(found, wide=asked)
+    # The last one, where none fits: opening the engine says by how much.
+    fitting = (x for x in narrower if lacks(x, _asked_wide(settings, x)) is None)
+    precision = next(fitting, narrower[-1])
+    why = f"precision: {precision}, for {short}{_held(precision, rates)}"
+    return Quickest(precision, _asked_wide(settings, precision), why)
 
 
-def _told(rates: Rates) -> str:
-    named = {
-        "fp32": rates.fp32,
-        "bf16": rates.bf16,
-        "int8": rates.int8,
-        "int8 by the kernel": rates.kernel,
-    }
-    parts = [f"{name} {rate / 1e9:.0f}" for name, rate in named.items() if rate]
-    return ", ".join(parts) + " GOP/s a core"
+def arithmetic_for(settings: TrainSettings, report: Reporter = ignore) -> "Arithmetic":
+    """The fast engine's arithmetic for resolved settings, on this machine."""
+    return arithmetic_of(
+        settings.precision, report, device=settings.device, wide=settings.wide_products
+    )
 
 
 def arithmetic_of(
-    precision: Precision, report: Reporter = ignore, *, device: Device = "cpu"
+    precision: Precision,
+    report: Reporter = ignore,
+    *,
+    device: Device = "cpu",
+    wide: Sequence[str] = (),
 ) -> "Arithmetic":
-    """The fast engine's arithmetic for a resolved precision, on this machine."""
+    """The same for a resolved precision. wide: groups of products that are wide in any."""
     from journeyman.kernels.adapters import find_adapters
     from journeyman.kernels.attention import find_attention
     from journeyman.kernels.rows import find_rows
@@ -167,8 +178,9 @@ def arithmetic_of(
     found = _products(precision, report, device)
     if device == "cuda":
         return found
-    return msgspec.structs.replace(
+    return replace(
         found,
+        wide=frozenset(wide),
         adapters=find_adapters(report),
         attention=find_attention(report),
         rows=find_rows(report),
@@ -202,7 +214,7 @@ def _integer_kernel(report: Reporter) -> "IntegerProduct | None":
     """The project's own kernel, where torch is not quicker and one can be had."""
     from journeyman.kernels.integer_product import find_kernel
 
-    by_torch = processor_has(INT8_FLAGS) and not has_quick_kernel(measured_rates(report))
+    by_torch = processor_has(INT8_FLAGS) and not measured_rates(LARGE, report).has_quick_kernel
     return None if by_torch else find_kernel(report)
 
 

@@ -9,7 +9,7 @@ from journeyman.kernels.rows import find_rows
 from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.devices import CPU
 from journeyman.train.engine import TrainingEngine
 
@@ -25,7 +25,7 @@ def spares_memory(config: Any, settings: TrainSettings) -> bool:
         return False
     from journeyman.train.fast.memory import has_twice_the_room
 
-    arithmetic = arithmetic_of(settings.precision, device=settings.device)
+    arithmetic = arithmetic_for(settings)
     return has_twice_the_room(config, arithmetic, settings)
 
 
@@ -52,7 +52,7 @@ def open_engine(
     from journeyman.train.fast.shape import shape_of
 
     narrowing = narrowing or AS_IT_IS
-    arithmetic = arithmetic_of(settings.precision, report, device=settings.device)
+    arithmetic = arithmetic_for(settings, report)
     shape = shape_of(read_config(base.folder))
     keeping = fitting_run(shape, arithmetic, settings, report, wide_bytes=narrowing.wide_bytes)
     plan = Plan(

@@ -20,7 +20,7 @@ from journeyman.files import content_id
 from journeyman.records import BaseModel
 from journeyman.runs import cache_folder, versions
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.rows import TokenRow
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BOUND = 0.005
 """The most that the answers may diverge, as a share of the wide model's loss."""
 # Goes up with what decides, so that an earlier decision is not taken for a new one.
-_VERSION = "1"
+_VERSION = "2"
 # Minutes on two cores for the largest models, seconds for small ones.
 _MOST_TOKENS, _LEAST_TOKENS, _OPERATIONS = 2048, 512, 2e13
 # Of all products, the shares that are kept wide in turn until the bound holds.
@@ -62,7 +62,7 @@ def narrowing_of(
 
     if settings.engine != "fast" or settings.precision != "int8" or not settings.calibrate:
         return AS_IT_IS
-    arithmetic = arithmetic_of(settings.precision, device=settings.device)
+    arithmetic = arithmetic_for(settings)
     few = spread(rows, _tokens_for(base, arithmetic))
     path = cache_folder() / "calibrations" / f"{_key(settings, base, few, arithmetic)}.safetensors"
     kept = _kept(path, report)
@@ -108,7 +108,9 @@ def _key(
     kernel = arithmetic.kernel
     form = "" if kernel is None else f"{kernel.largest} {kernel.block}"
     memory = f"{settings.memory_gib} {settings.micro_batch_tokens} {settings.max_tokens}"
-    facts = (_VERSION, base.sha256, arithmetic.forward, str(arithmetic.activations), form, memory)
+    wide = " ".join(sorted(arithmetic.wide))
+    method = f"{arithmetic.forward} {arithmetic.activations}"
+    facts = (_VERSION, base.sha256, method, wide, form, memory)
     content = [str(row.ids) + str(row.trained) for row in rows]
     return content_id(*facts, versions().get("torch", ""), *content)
 
@@ -160,7 +162,9 @@ def _within_bound(
     from journeyman.train.fast.narrowing import Narrowing
 
     narrowing, cost = Narrowing(largest_inputs=compared.largest_inputs), compared.cost
-    furthest = sorted(compared.errors, key=lambda name: (-compared.errors[name], name))
+    # Those of a group that is wide anyway are not off at all.
+    errors = {name: error for name, error in compared.errors.items() if error}
+    furthest = sorted(errors, key=lambda name: (-errors[name], name))
     for share in _SHARES_WIDE:
         if cost.share <= BOUND or not math.isfinite(cost.share):
             break

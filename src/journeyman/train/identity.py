@@ -36,6 +36,7 @@ _FROM_SETTINGS = (
 )
 
 
+_WIDE = "wide_products"
 _NARROWING = "narrowing"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # Other shapes: the tensors of a checkpoint would not fit.
@@ -74,6 +75,8 @@ def identity_of(
     narrowing_id: of what a calibration found; empty without one.
     """
     from_settings = {name: _plain(getattr(settings, name)) for name in _FROM_SETTINGS}
+    # Absent and not empty: so are runs from before there were any.
+    sometimes = {_WIDE: _plain(settings.wide_products), _NARROWING: narrowing_id}
     return Identity(
         base_name=base.name,
         base_sha256=base.sha256,
@@ -82,8 +85,7 @@ def identity_of(
         train_sha256=sha256_of(settings.data_dir / "train.jsonl"),
         val_sha256=sha256_of(settings.data_dir / "val.jsonl"),
         engine=engine,
-        # Absent and not empty: so are runs from before there were calibrations.
-        settings=from_settings | ({_NARROWING: narrowing_id} if narrowing_id else {}),
+        settings=from_settings | {name: value for name, value in sometimes.items() if value},
     )
 
 
@@ -155,7 +157,7 @@ def _ways_out(refused: Sequence[Change]) -> str:
 
 def require_known(accepted: Sequence[str]) -> None:
     """Refuse names that no run differs in. Raises UsageError."""
-    known = {*(set(Identity.__struct_fields__) - {"settings"}), *_FROM_SETTINGS, _NARROWING}
+    known = {*(set(Identity.__struct_fields__) - {"settings"}), *_FROM_SETTINGS, _WIDE, _NARROWING}
     possible = sorted(known - set(_NEVER_ACCEPTED))
     wrong = [name for name in accepted if name not in possible]
     if wrong:

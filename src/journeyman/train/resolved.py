@@ -117,4 +117,5 @@ def resolved(settings: TrainSettings, config: Any, report: Reporter) -> TrainSet
         engine=choice.engine,
         precision=choice.precision,
         device=choice.device,
+        wide_products=choice.wide_products,
     )

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.errors import JourneymanError
-from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
+from journeyman.events import Note, Reporter, StageStarted, ignore
 from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.runs import owned
@@ -31,24 +31,13 @@ from journeyman.train.plan.lines import told
 from journeyman.train.plan.records import Hours, Plan
 from journeyman.train.prefixes import division
 from journeyman.train.processes import Group, joined, require_one
+from journeyman.train.read_splits import Splits, read_splits
 from journeyman.train.resolved import require_usable, resolved
-from journeyman.train.rows import (
-    Rows,
-    note_other_template,
-    read_rows,
-    report_left_out,
-    require_rows,
-)
 from journeyman.train.schedule import warmup_steps
 
 if TYPE_CHECKING:
     from journeyman.train.fast.narrowing import Narrowing
     from journeyman.train.loop import Job
-
-
-class _Data(Struct, frozen=True):
-    train: Rows
-    val: Rows
 
 
 def train(settings: TrainSettings, report: Reporter = ignore) -> Trained:
@@ -87,9 +76,9 @@ def _followed(settings: TrainSettings, group: Group) -> Trained:
     from journeyman.model.base import find_base
 
     base = find_base(settings.base, ignore)
-    settings, data = _settled(settings, base, ignore)
+    # First, for process 0 leaves the machine's rates and what it calibrated in the cache.
     start = msgspec.json.decode(group.text_from_first(""), type=_Start)
-    # After process 0, which has left it in the cache.
+    settings, data = _settled(settings, base, ignore)
     narrowing = narrowing_of(settings, base, data.train.used, ignore)
     # Another machine may hold another file under the same name, or lack an instruction.
     identity = _identity(settings, base, narrowing)
@@ -139,38 +128,17 @@ def _identity(settings: TrainSettings, base: BaseModel, narrowing: "Narrowing") 
 
 def _settled(
     settings: TrainSettings, base: BaseModel, report: Reporter
-) -> tuple[TrainSettings, _Data]:
+) -> tuple[TrainSettings, Splits]:
     """The rows, and the settings with every open choice made."""
     config = read_config(base.folder)
     settings = resolved(settings, config, report)
-    data = _read_data(settings, base, report)
+    data = read_splits(settings, base, report)
     tokens = tokens_of_run([len(row.ids) for row in data.train.used], settings)
     compiled = compiles(settings, config, tokens=tokens, report=report)
     return replace(settings, compiled=compiled), data
 
 
-def _read_data(settings: TrainSettings, base: BaseModel, report: Reporter) -> _Data:
-    from journeyman.model.chat import load_chat
-
-    note_other_template(settings.data_dir, base, report)
-    chat = load_chat(base)
-    rows = []
-    for name in ("train.jsonl", "val.jsonl"):
-        path = settings.data_dir / name
-        rows.append(read_rows(path, chat, max_tokens=settings.max_tokens))
-        report_left_out(rows[-1], path, report)
-    require_rows(rows[0], settings.data_dir / "train.jsonl")
-    if not rows[1].used:
-        report(
-            Caution(
-                "there is no validation row, so nothing will show whether training helps",
-                hint="give prepare more interactions, or a larger --val-share",
-            )
-        )
-    return _Data(*rows)
-
-
-def _planned(settings: TrainSettings, data: _Data, report: Reporter) -> tuple[Step, ...]:
+def _planned(settings: TrainSettings, data: Splits, report: Reporter) -> tuple[Step, ...]:
     assert settings.accumulation is not None  # resolved
     rows = data.train.used
     steps = plan_steps(
@@ -197,7 +165,7 @@ def _planned(settings: TrainSettings, data: _Data, report: Reporter) -> tuple[St
 def _forecast(
     settings: TrainSettings,
     base: BaseModel,
-    data: _Data,
+    data: Splits,
     steps: tuple[Step, ...],
     *,
     narrowing: "Narrowing",
@@ -221,7 +189,7 @@ def _forecast(
         train=data.train,
         val=data.val,
         steps=steps,
-        wide_bytes=narrowing.wide_bytes,
+        narrowing=narrowing,
     )
     described = of_folder(base.name, base.folder)
     with using_threads(settings.threads):
@@ -234,7 +202,7 @@ def _forecast(
 def _trained(
     settings: TrainSettings,
     base: BaseModel,
-    data: _Data,
+    data: Splits,
     *,
     narrowing: "Narrowing",
     identity: Identity,
@@ -259,7 +227,7 @@ def _trained(
             "train_rows": len(data.train.used),
             "val_rows": len(data.val.used),
             "plan": plan,
-            "wide_products": sorted(narrowing.wide),
+            "calibrated_wide": sorted(narrowing.wide),
             "left_out": {"train": data.train.left_out, "val": data.val.left_out},
         },
     )
@@ -279,7 +247,7 @@ def _trained(
 
 def _job(
     settings: TrainSettings,
-    data: _Data,
+    data: Splits,
     steps: tuple[Step, ...],
     *,
     narrowing: "Narrowing",
@@ -300,7 +268,7 @@ def _job(
     )
 
 
-def _report_shares(steps: tuple[Step, ...], data: _Data, group: Group, report: Reporter) -> None:
+def _report_shares(steps: tuple[Step, ...], data: Splits, group: Group, report: Reporter) -> None:
     from journeyman.train.sharing import busy_share
 
     lengths = [len(row.ids) for row in data.train.used]

@@ -18,10 +18,10 @@ from torch import Tensor
 from journeyman.train.fast.elementwise import Elementwise
 from journeyman.train.fast.ends import Ends, output_layer
 from journeyman.train.fast.layer import Layer
-from journeyman.train.fast.narrowing import AS_IT_IS, HEAD, Narrowing
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing, group_of
 from journeyman.train.fast.packing import Pack
 from journeyman.train.fast.products import Arithmetic, Product
-from journeyman.train.fast.shape import shape_of
+from journeyman.train.fast.shape import HEAD, shape_of
 from journeyman.train.fast.sources import WeightSource
 from journeyman.train.head_loss import CHUNK_BYTES
 
@@ -100,8 +100,9 @@ class Calibration:
             for name, part in layer.parts.items():
                 part.product = watched[name] = _Watched(part.product)
             expected, _ = layer.forward(expected, self._run)
-            if self._narrow.has_narrow_inputs:
-                largest.update({name: watched[name].largest_inputs() for name in watched})
+            for name, product in watched.items():
+                if self._narrow.of(group_of(name)).has_narrow_inputs:
+                    largest[name] = product.largest_inputs()
             narrow = self._layer(number, self._narrow, Narrowing(largest_inputs=largest))
             compare({name: part.product for name, part in narrow.parts.items()})
             found, _ = narrow.forward(found, self._run)

@@ -9,10 +9,10 @@ from torch.nn import functional
 from journeyman.train.fast.adapters import Dropout
 from journeyman.train.fast.elementwise import Elementwise
 from journeyman.train.fast.layer import Run
-from journeyman.train.fast.narrowing import AS_IT_IS, HEAD, Narrowing
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
 from journeyman.train.fast.packing import Pack
 from journeyman.train.fast.products import Arithmetic, Product, frozen_product
-from journeyman.train.fast.shape import Shape
+from journeyman.train.fast.shape import HEAD, Shape
 from journeyman.train.fast.sources import WeightSource
 
 
@@ -80,7 +80,7 @@ def output_layer(
     return frozen_product(
         [source.tensor(name)],
         None,
-        narrowing.of(HEAD, arithmetic.of_the_head),
+        narrowing.of(HEAD, arithmetic),
         elementwise,
     )
 

@@ -17,12 +17,9 @@ from journeyman.train.fast.elementwise import Elementwise
 from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing, product_name
 from journeyman.train.fast.packing import Span
 from journeyman.train.fast.products import Arithmetic, frozen_product
-from journeyman.train.fast.shape import Shape
+from journeyman.train.fast.shape import GROUPS, Shape
 from journeyman.train.fast.sources import WeightSource
 from journeyman.train.seeds import derived_seed
-
-GROUPS = ("query_key_value", "output", "gate_up", "down")
-"""The frozen products of a layer: what reads the same input is one."""
 
 
 class Run(Struct, frozen=True):

@@ -78,9 +78,11 @@ def weight_bytes(shape: Shape, arithmetic: Arithmetic) -> float:
         forward = WEIGHT_BYTES[one.forward]
         return forward if one.forward == one.backward else forward + WEIGHT_BYTES[one.backward]
 
-    table = shape.vocabulary * shape.hidden
-    layers = shape.layers * shape.layer_parameters * bytes_each(arithmetic)
-    return layers + table * (2 + bytes_each(arithmetic.of_the_head))
+    products = sum(
+        parameters * bytes_each(arithmetic.of(group))
+        for group, parameters in shape.group_parameters.items()
+    )
+    return products + 2 * shape.vocabulary * shape.hidden
 
 
 def kept_bytes_a_token(shape: Shape, arithmetic: Arithmetic) -> float:

@@ -8,10 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 from torch import Tensor
 
+from journeyman.settings import ProductGroup
 from journeyman.train.fast.products import Arithmetic
-
-HEAD = "head"
-"""The name of the output layer among the products."""
+from journeyman.train.fast.shape import GROUPS, HEAD
 
 
 class Narrowing(Struct, frozen=True):
@@ -27,9 +26,10 @@ class Narrowing(Struct, frozen=True):
 
     def of(self, product: str, arithmetic: Arithmetic) -> Arithmetic:
         """The arithmetic of one product. Narrow gradients change next to nothing, and stay."""
+        found = arithmetic.of(group_of(product))
         if product not in self.wide:
-            return arithmetic
-        return replace(arithmetic, forward=arithmetic.wide_method)
+            return found
+        return replace(found, forward=found.wide_method)
 
     @property
     def id(self) -> str:
@@ -46,5 +46,11 @@ AS_IT_IS = Narrowing()
 
 
 def product_name(layer: int, group: str) -> str:
-    """What one frozen product is called, e.g. `3.down`."""
+    """What one frozen product of a layer is called, e.g. `3.down`; the output layer is `HEAD`."""
     return f"{layer}.{group}"
+
+
+def group_of(product: str) -> ProductGroup:
+    """The group of a product by its name."""
+    name = product.rpartition(".")[2]
+    return next(group for group in (*GROUPS, HEAD) if group == name)

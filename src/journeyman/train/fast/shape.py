@@ -4,11 +4,17 @@ from typing import Any
 
 from msgspec import Struct
 
+from journeyman.settings import ProductGroup
+
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 # Their frequencies depend on the length of the row, so that two rows would need two tables.
 _UNEVEN_ROPE = ("dynamic", "longrope")
 ATTENTION_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP_TARGETS = ("gate_proj", "up_proj", "down_proj")
+GROUPS: tuple[ProductGroup, ...] = ("query_key_value", "output", "gate_up", "down")
+"""The frozen products of a layer: what reads the same input is one."""
+HEAD: ProductGroup = "head"
+"""The output layer among the products."""
 
 
 class Shape(Struct, frozen=True):
@@ -36,10 +42,29 @@ class Shape(Struct, frozen=True):
         return self.groups * self.head_size
 
     @property
+    def product_sizes(self) -> dict[ProductGroup, tuple[int, int]]:
+        """(inputs, outputs) of a product of each of `GROUPS`, and of the output layer."""
+        return {
+            "query_key_value": (self.hidden, self.query_size + 2 * self.key_size),
+            "output": (self.query_size, self.hidden),
+            "gate_up": (self.hidden, 2 * self.intermediate),
+            "down": (self.intermediate, self.hidden),
+            HEAD: (self.hidden, self.vocabulary),
+        }
+
+    @property
+    def group_parameters(self) -> dict[ProductGroup, int]:
+        """Frozen weights of all products of each group in the whole model."""
+        return {
+            group: inputs * outputs * (1 if group == HEAD else self.layers)
+            for group, (inputs, outputs) in self.product_sizes.items()
+        }
+
+    @property
     def layer_parameters(self) -> int:
         """Frozen weights of the products of one layer."""
-        attention = self.hidden * (2 * self.query_size + 2 * self.key_size)
-        return attention + 3 * self.hidden * self.intermediate
+        sizes = self.product_sizes
+        return sum(inputs * outputs for inputs, outputs in (sizes[group] for group in GROUPS))
 
 
 def shape_of(config: Any) -> Shape:

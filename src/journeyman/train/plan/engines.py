@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.fast.decoder import Plan as FastPlan
 from journeyman.train.fast.engine import FastEngine
@@ -27,7 +27,7 @@ def product_dtype(settings: TrainSettings) -> torch.dtype:
     """
     if settings.engine != "fast":
         return DTYPES[settings.precision]
-    method = arithmetic_of(settings.precision).forward
+    method = arithmetic_for(settings).forward
     return torch.bfloat16 if method == "bf16" else torch.float32
 
 
@@ -51,7 +51,7 @@ def random_fast_engine(config: Any, settings: TrainSettings, layers: int) -> Tra
     """The engine of the Llama family, in the arithmetic of resolved settings."""
     small = cut_down(config, layers=layers, vocabulary=VOCABULARY)
     weights = RandomWeights(fast_shape_of(small), biases=small.model_type == "qwen2")
-    plan = FastPlan(arithmetic_of(settings.precision), compiled=bool(settings.compiled))
+    plan = FastPlan(arithmetic_for(settings), compiled=bool(settings.compiled))
     return FastEngine(small, weights, settings, plan=plan)
 
 

@@ -38,16 +38,21 @@ class Line(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """Seconds of one micro-batch: all layers, the fixed part, and the output layer by token."""
+    """Seconds of one micro-batch: all layers, the fixed part, and the output layer by token.
+
+    wide_s: of a computed token, by products that are kept wide in some layers.
+    """
 
     layer: Line
     fixed_s: float
     head_s: float
+    wide_s: float = 0.0
 
     def seconds(self, shape: Shape, work: Work) -> float:
         """Of one micro-batch on the whole model."""
         layers_s = shape.layers * self.layer.at(layer_operations(shape, work))
-        return self.fixed_s + layers_s + self.head_s * work.trained
+        by_token_s = self.head_s * work.trained + self.wide_s * work.computed
+        return self.fixed_s + layers_s + by_token_s
 
 
 class Costs(Struct, frozen=True):
@@ -112,7 +117,7 @@ def _cost(
             layer_s = max(0.1 * deep_s, deep_s - probed_head_s) / measured.deep
         points.append((layer_operations(shape, one.work), layer_s))
         rests.append(max(0.0, deep_s - measured.deep * layer_s - probed_head_s))
-    return Cost(fitted(points), sum(rests) / len(rests), head_s)
+    return Cost(fitted(points), sum(rests) / len(rests), head_s, measured.wide_s)
 
 
 class Writing(Struct, frozen=True):

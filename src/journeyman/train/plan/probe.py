@@ -18,7 +18,7 @@ from torch import Tensor
 
 from journeyman.kernels.rows import find_rows
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.head_loss import CHUNK_BYTES, Head, PlainHead, completion_loss
 from journeyman.train.optimizer import Optimizer
@@ -31,6 +31,8 @@ from journeyman.train.rows import TokenRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from journeyman.train.fast.narrowing import Narrowing
 
 _WEIGHTS_LIMIT_BYTES = 1_300_000_000
 _HEAD_LIMIT_BYTES = 300_000_000
@@ -55,7 +57,8 @@ class Measured(Struct, frozen=True):
     """What was found. `shallow` and `deep` are numbers of layers, equal where one alone fits.
 
     head seconds are for one trained token; `optimizer_s` for one update of `deep` layers;
-    `saved_bytes` what one layer keeps of one token for the backward pass.
+    `saved_bytes` what one layer keeps of one token for the backward pass; `wide_s` what a token
+    costs more forward where a calibration keeps products wide.
     """
 
     shallow: int
@@ -67,6 +70,7 @@ class Measured(Struct, frozen=True):
     saved_bytes: float
     slowdown: float
     seconds: float
+    wide_s: float = 0.0
 
 
 class Depths(Struct, frozen=True):
@@ -90,14 +94,16 @@ def depths_for(shape: Shape, *, element_bytes: int, rate: float, tokens: int) ->
     return Depths(min(2, deep - 1) if deep > 1 else 1, deep, most_tokens)
 
 
-def _random_head(settings: TrainSettings, weight: Tensor) -> Head:
+def _random_head(settings: TrainSettings, weight: Tensor, narrowing: "Narrowing | None") -> Head:
     """The output layer as the engine has it."""
     if settings.engine != "fast":
         return PlainHead(weight)
     from journeyman.train.fast.elementwise import Elementwise
+    from journeyman.train.fast.narrowing import AS_IT_IS
     from journeyman.train.fast.products import frozen_product
+    from journeyman.train.fast.shape import HEAD
 
-    arithmetic = arithmetic_of(settings.precision).of_the_head
+    arithmetic = (narrowing or AS_IT_IS).of(HEAD, arithmetic_for(settings))
     return frozen_product([weight], None, arithmetic, Elementwise())
 
 
@@ -109,6 +115,7 @@ def measure(
     *,
     depths: Depths,
     padded: bool,
+    narrowing: "Narrowing | None" = None,
     build: Build = random_engine,
     clock: Clock = time.perf_counter,
 ) -> Measured:
@@ -119,7 +126,7 @@ def measure(
     engines = {number: build(config, settings, number) for number in numbers}
     rounds = _rounds(engines, cut, clock)
     deep = engines[depths.deep]
-    head_s, head_forward_s = _head(shape, settings, clock)
+    head_s, head_forward_s = _head(shape, settings, narrowing, clock)
     return Measured(
         shallow=depths.shallow,
         deep=depths.deep,
@@ -141,8 +148,19 @@ def measure(
         slowdown=statistics.fmean(
             statistics.median(times) / min(times) for times in rounds.values()
         ),
+        wide_s=_wide_s(config, settings, narrowing, clock),
         seconds=time.perf_counter() - started,
     )
+
+
+def _wide_s(
+    config: Any, settings: TrainSettings, narrowing: "Narrowing | None", clock: Clock
+) -> float:
+    if narrowing is None or not narrowing.wide:
+        return 0.0
+    from journeyman.train.plan.widening import widening_s
+
+    return widening_s(config, settings, narrowing, clock=clock)
 
 
 def _pair(depths: Depths) -> tuple[int, int]:
@@ -205,7 +223,9 @@ def _forward(engine: TrainingEngine, rows: Sequence[TokenRow]) -> "Callable[[], 
     return lambda: engine.loss(rows)
 
 
-def _head(shape: Shape, settings: TrainSettings, clock: Clock) -> tuple[float, float]:
+def _head(
+    shape: Shape, settings: TrainSettings, narrowing: "Narrowing | None", clock: Clock
+) -> tuple[float, float]:
     """Seconds of the output layer and loss for one trained token: with gradient, and without.
 
     A large vocabulary is cut, and the chunks with it, so that they hold as many rows.
@@ -218,7 +238,7 @@ def _head(shape: Shape, settings: TrainSettings, clock: Clock) -> tuple[float, f
     hidden = torch.randn(_HEAD_ROWS, shape.hidden).to(dtype)
     targets = torch.arange(_HEAD_ROWS).remainder(vocabulary)
     chunk_bytes = int(CHUNK_BYTES / scale)
-    head, kernel = _random_head(settings, weight), find_rows()
+    head, kernel = _random_head(settings, weight, narrowing), find_rows()
 
     def timed(*, with_gradient: bool) -> float:
         seconds = best_s(

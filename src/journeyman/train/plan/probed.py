@@ -119,6 +119,7 @@ def probe(
             batches,
             depths=depths,
             padded=is_padded(run.settings),
+            narrowing=run.narrowing,
             clock=clock,
         )
     report(Progress(TASK, 2, 3, detail="disk"))

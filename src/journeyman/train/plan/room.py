@@ -3,7 +3,7 @@
 from typing import Any
 
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.devices import CUDA, room_on
 from journeyman.train.fast.memory import Footprint
 from journeyman.train.fast.memory import footprint_of as fast_footprint_of
@@ -48,7 +48,7 @@ def footprint_of(config: Any, settings: TrainSettings, *, wide_bytes: int = 0) -
     """The fast engine's own account of a run; None for the other engine."""
     if settings.engine != "fast":
         return None
-    arithmetic = arithmetic_of(settings.precision, device=settings.device)
+    arithmetic = arithmetic_for(settings)
     room = room_on(settings.device)
     return fast_footprint_of(config, arithmetic, settings, room, wide_bytes=wide_bytes)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from journeyman.data.examples import read_examples
 from journeyman.settings import TrainSettings
@@ -10,6 +11,9 @@ from journeyman.train.batches import Step, plan_steps, validated_steps
 from journeyman.train.plan.work import Work, work_of
 from journeyman.train.prefixes import division
 from journeyman.train.rows import LeftOut, Rows, TokenRow
+
+if TYPE_CHECKING:
+    from journeyman.train.fast.narrowing import Narrowing
 
 CHARACTERS_A_TOKEN = 4.45
 """Mean of the answers of a real log (238 rows, prose and code) by SmolLM2's tokenizer."""
@@ -21,8 +25,8 @@ _TURN_TOKENS = 2
 class Run:
     """What `train` would do. `exact` is False where tokens were estimated from characters.
 
-    `steps` are those that are left, one at least. wide_bytes: memory of products that a
-    calibration keeps wide, known when the run begins.
+    `steps` are those that are left, one at least. narrowing: what a calibration found out about
+    the products, known when the run begins.
     """
 
     settings: TrainSettings
@@ -30,7 +34,7 @@ class Run:
     val: Rows
     steps: Sequence[Step]
     exact: bool = True
-    wide_bytes: int = 0
+    narrowing: "Narrowing | None" = None
 
     @property
     def validations(self) -> int:

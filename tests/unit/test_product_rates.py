@@ -1,0 +1,150 @@
+"""Rates of products: each size for itself, measured once; and the precision that they speak for."""
+
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig
+
+from journeyman.events import Event, Note, ignore
+from journeyman.settings import ProductGroup, TrainSettings
+from journeyman.train import product_rates
+from journeyman.train.arithmetic import Choice, choose
+from journeyman.train.fast.shape import HEAD, shape_of
+from journeyman.train.model_rates import ModelRates, model_rates
+from journeyman.train.plan.described import known_shape
+from journeyman.train.plan.resources import Room
+from journeyman.train.product_rates import LARGE, Rates, measured_rates
+
+CONFIG = LlamaConfig(
+    vocab_size=1000,
+    hidden_size=64,
+    intermediate_size=256,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+)
+SIZES: dict[ProductGroup, tuple[int, int]] = {
+    "query_key_value": (64, 128),
+    "output": (64, 64),
+    "gate_up": (64, 512),
+    "down": (256, 64),
+    HEAD: (64, 1000),
+}
+GOOD = Rates(fp32=50e9, kernel=100e9)
+POOR = Rates(fp32=50e9, kernel=55e9)
+GIB = 2**30
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(product_rates, "cache_folder", lambda: tmp_path)
+    return tmp_path / "rates"
+
+
+def chosen(rates: dict[tuple[int, int], Rates], *, gib: float = 64, **changes: object) -> Choice:
+    """What is chosen where a size has these rates, and all others are good."""
+    room = Room(int(gib * GIB), int(gib * GIB), "the machine's memory")
+    settings = TrainSettings(**changes)  # type: ignore[arg-type]
+    return choose(settings, CONFIG, rates_of=lambda size, _: rates.get(size, GOOD), room=room)
+
+
+def test_every_arithmetic_of_this_processor_is_timed_both_ways(cache: Path) -> None:
+    found = measured_rates((48, 80))
+    for name in Rates.__struct_fields__:
+        rate = getattr(found, name)
+        assert rate is None or 1e6 < rate < 1e14
+    assert found.wide == (found.bf16 or found.fp32)
+
+
+def test_a_size_is_measured_once_and_those_above_the_largest_count_as_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def measured(size: tuple[int, int], *_: object, **__: object) -> Rates:
+        asked.append(size)
+        return GOOD
+
+    monkeypatch.setattr(product_rates, "measured_now", measured)
+    for size in ((64, 80), (64, 80), (80, 64), (9000, 80_000), LARGE, (64, 80)):
+        assert measured_rates(size) == GOOD
+    assert asked == [(64, 80), (80, 64), LARGE]
+    (newest, *_) = cache.iterdir()
+    newest.write_bytes(b"{")
+    events: list[Event] = []
+    for size in asked[:]:
+        measured_rates(size, events.append)
+    assert len(asked) == 4
+    assert ["measured again" in x.text for x in events if isinstance(x, Note)] == [True]
+
+
+def test_the_kernel_is_quick_where_torch_gains_little_over_it() -> None:
+    assert Rates(fp32=1, kernel=2).has_quick_kernel
+    assert Rates(fp32=1, int8=2, kernel=1.8).has_quick_kernel
+    assert not Rates(fp32=1, int8=4, kernel=1.8).has_quick_kernel
+    assert Rates(fp32=1, int8=4, kernel=1.8).narrow == pytest.approx(3.4)
+    assert not Rates(fp32=1, int8=4).has_quick_kernel
+
+
+def test_products_that_gain_nothing_by_int8_stay_wide() -> None:
+    found = chosen({SIZES["output"]: POOR, SIZES["down"]: POOR})
+    assert (found.precision, found.wide_products) == ("int8", ("output", "down"))
+    assert found.reasons[-1].endswith("output, down")
+    assert chosen({}).wide_products == ()
+    assert "wide" not in " ".join(chosen({}).reasons)
+
+
+def test_the_rates_told_are_those_of_all_products_together() -> None:
+    fast = Rates(fp32=100e9, kernel=200e9)
+    rates = model_rates(CONFIG, ignore, lambda size, _: fast if size == SIZES[HEAD] else GOOD)
+    layers = 3 * sum(a * b for group, (a, b) in SIZES.items() if group != HEAD)
+    head = 64 * 1000
+    assert rates.parameters == {
+        group: a * b * (1 if group == HEAD else 3) for group, (a, b) in SIZES.items()
+    }
+    expected = (layers + head) / (layers / 50e9 + head / 100e9)
+    assert f"fp32 {expected / 1e9:.0f}, int8 by the kernel {2 * expected / 1e9:.0f} GOP" in (
+        rates.told()
+    )
+
+
+def test_where_all_but_little_gains_nothing_no_product_is_int8() -> None:
+    found = chosen({size: POOR for group, size in SIZES.items() if group != "output"})
+    assert (found.precision, found.wide_products) == ("fp32", ())
+
+
+def test_bf16_is_what_int8_must_beat_where_there_is_bf16() -> None:
+    units = Rates(fp32=50e9, bf16=120e9, int8=130e9, kernel=125e9)
+    assert chosen(dict.fromkeys(SIZES.values(), units)).precision == "bf16"
+    quick = Rates(fp32=50e9, bf16=120e9, int8=300e9, kernel=280e9)
+    rates = ModelRates(dict.fromkeys(SIZES, quick), dict.fromkeys(SIZES, 1000), (HEAD,))
+    # The output layer is wide there in any case, and not for its rate.
+    assert rates.quickest().wide == rates.wide_groups() == ()
+    assert rates.quickest().precision == "int8"
+    one_poor = ModelRates({**rates.rates, "down": units}, rates.parameters, (HEAD,))
+    assert one_poor.quickest().wide == ("down",)
+
+
+def test_what_was_asked_for_is_narrow_but_for_the_products_named() -> None:
+    everything_poor = dict.fromkeys(SIZES.values(), POOR)
+    assert chosen(everything_poor, precision="int8").wide_products == ()
+    found = chosen(everything_poor, precision="int8", wide_products=("down",))
+    assert found.wide_products == ("down",)
+    by_itself = chosen({SIZES["output"]: POOR}, wide_products=("down", "output"))
+    assert by_itself.wide_products == ("output", "down")
+    useless = chosen({}, precision="fp32", wide_products=("down",))
+    assert useless.wide_products == ()
+    assert "changes nothing" in useless.reasons[-1]
+
+
+@pytest.mark.parametrize(("gib", "expected"), [(64, ("down",)), (13, ())])
+def test_memory_goes_before_what_is_a_little_quicker(gib: float, expected: tuple[str, ...]) -> None:
+    config = known_shape("Qwen/Qwen2.5-Coder-7B-Instruct").config
+    down = shape_of(config).product_sizes["down"]
+    found = choose(
+        TrainSettings(),
+        config,
+        rates_of=lambda size, _: POOR if size == down else GOOD,
+        room=Room(int(gib * GIB), int(gib * GIB), "the machine's memory"),
+    )
+    assert (found.precision, found.wide_products) == ("int8", expected)

@@ -1,0 +1,131 @@
+"""Groups of products that stay wide: what they give, hold, cost and are forecast to cost."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from journeyman.model.configs import read_config
+from journeyman.records import BaseModel
+from journeyman.settings import TrainSettings
+from journeyman.train.adapter_files import initialise
+from journeyman.train.fast.calibration import Calibration
+from journeyman.train.fast.decoder import Plan
+from journeyman.train.fast.engine import open_fast_engine
+from journeyman.train.fast.memory import weight_bytes
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
+from journeyman.train.fast.packing import pack
+from journeyman.train.fast.products import Arithmetic
+from journeyman.train.fast.shape import GROUPS, HEAD, shape_of
+from journeyman.train.fast.sources import FolderWeights
+from journeyman.train.plan import widening
+from journeyman.train.rows import TokenRow
+from tests.small_models import VARIANT_VOCABULARY, small_variant
+
+FP32 = Arithmetic("fp32", "fp32", torch.float32)
+INT8 = Arithmetic("int8", "int8", torch.float32)
+EVERY_GROUP = (*GROUPS, HEAD)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return small_variant(tmp_path_factory.mktemp("bases"), "qwen2")
+
+
+def rows() -> list[TokenRow]:
+    chance = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, VARIANT_VOCABULARY, (40,), generator=chance).tolist()
+    return [TokenRow("one", tuple(ids), (False,) * 10 + (True,) * 30)]
+
+
+def wide(*groups: str) -> Arithmetic:
+    return msgspec.structs.replace(INT8, wide=frozenset(groups))
+
+
+def passed(base: BaseModel, arithmetic: Arithmetic) -> tuple[float, dict[str, torch.Tensor], int]:
+    """Loss, gradients and bytes of the weights."""
+    settings = TrainSettings(lora_dropout=0.0)
+    engine = open_fast_engine(base, settings, plan=Plan(arithmetic))
+    initialise(engine.parameters(), seed=1)
+    loss = engine.backward(rows(), weight=1.0, seed=0).loss_sum
+    gradients = {name: x.grad for name, x in engine.parameters().items() if x.grad is not None}
+    return loss, gradients, engine.stored_bytes()
+
+
+def test_with_all_groups_wide_not_a_bit_is_narrow(base: BaseModel) -> None:
+    expected, found = passed(base, FP32), passed(base, wide(*EVERY_GROUP))
+    assert found[0] == expected[0] != passed(base, INT8)[0]
+    for name, gradient in expected[1].items():
+        assert torch.equal(found[1][name], gradient)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_group_alone_changes_the_result(base: BaseModel, group: str) -> None:
+    # The output layer is never INT8 with 8-bit activations.
+    others = [one for one in GROUPS if one != group]
+    assert passed(base, wide(*others))[0] not in (passed(base, FP32)[0], passed(base, INT8)[0])
+
+
+@pytest.mark.parametrize("groups", [(), ("down",), ("query_key_value", HEAD), EVERY_GROUP])
+def test_what_is_held_is_what_was_forecast(base: BaseModel, groups: tuple[str, ...]) -> None:
+    shape = shape_of(read_config(base.folder))
+    stored = passed(base, wide(*groups))[2]
+    # The forecast takes the embedding for BF16, and this one is FP32; scales are a little more.
+    embedding = 2 * shape.vocabulary * shape.hidden
+    scales = 4 * shape.layers * sum(shape.product_sizes[x][1] for x in GROUPS if x not in groups)
+    assert stored == weight_bytes(shape, wide(*groups)) + embedding + scales
+
+
+def test_a_calibration_leaves_wide_groups_alone(base: BaseModel) -> None:
+    source, config = FolderWeights(base.folder), read_config(base.folder)
+    with torch.inference_mode():
+        found = Calibration(config, source, wide("down"), pack(rows())).compared()
+    layers = range(config.num_hidden_layers)
+    assert all(found.errors[f"{n}.down"] == 0 for n in layers)
+    assert all(found.errors[f"{n}.output"] > 0 for n in layers)
+    smoothed = {name.partition(".")[2] for name in found.largest_inputs}
+    assert smoothed == set(GROUPS) - {"down"}
+
+
+def test_products_kept_wide_are_forecast_by_what_they_take_more(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the clock is another: a wide product takes 3 s of 400 rows, a narrow one 1 s."""
+    config = read_config(base.folder)
+    settings = TrainSettings(engine="fast", precision="int8")
+    monkeypatch.setattr(widening, "arithmetic_for", lambda _: INT8)
+
+    def best_s(act: Callable[[], object], *_: object, **__: object) -> float:
+        product = act.__closure__[0].cell_contents  # type: ignore[index]
+        act()
+        return 3.0 if type(product).__name__ == "WideProduct" else 1.0
+
+    monkeypatch.setattr(widening, "best_s", best_s)
+    narrowing = Narrowing(wide=frozenset({"0.down", "1.down", "1.gate_up", HEAD}))
+    assert widening.widening_s(config, settings, narrowing) == pytest.approx(3 * 2.0 / 400)
+    # A product that is cut by half takes twice what its half takes.
+    inputs, outputs = shape_of(config).product_sizes["gate_up"]
+    monkeypatch.setattr(widening, "_LIMIT_BYTES", 4 * inputs * outputs // 2)
+    one = Narrowing(wide=frozenset({"1.gate_up"}))
+    assert widening.widening_s(config, settings, one) == pytest.approx(2 * 2.0 / 400)
+    assert widening.widening_s(config, settings, AS_IT_IS) == 0.0
+
+
+def test_a_run_without_wide_products_has_the_identity_of_earlier_ones(tmp_path: Path) -> None:
+    from journeyman.train.identity import differences, identity_of, require_known
+
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.jsonl").write_text(name)
+    base = BaseModel("org/base", Path("base"), "a" * 64, "b" * 64, "folder")
+
+    def identity(*groups: str) -> object:
+        settings = TrainSettings(data_dir=tmp_path, accumulation=8, wide_products=groups)  # type: ignore[arg-type]
+        return identity_of(settings, base, engine="fast")
+
+    assert "wide_products" not in identity().settings  # type: ignore[attr-defined]
+    (change,) = differences(identity("down", "head"), identity("down"))  # type: ignore[arg-type]
+    assert change.field == "wide_products"
+    assert identity("head", "down") == identity("down", "head")
+    require_known(("wide_products",))
