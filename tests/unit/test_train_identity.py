@@ -8,8 +8,14 @@ import pytest
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.records import BaseModel
-from journeyman.settings import TrainSettings
-from journeyman.train.identity import Identity, differences, identity_of, require_same
+from journeyman.settings import ProductGroup, TrainSettings
+from journeyman.train.identity import (
+    Identity,
+    differences,
+    identity_of,
+    require_known,
+    require_same,
+)
 
 BASE = BaseModel("org/base", Path("base"), "a" * 64, "b" * 64, "folder")
 
@@ -65,6 +71,19 @@ def test_order_of_the_targets_does_not_count(settings: TrainSettings) -> None:
     one = dataclasses.replace(settings, lora_targets=("q_proj", "v_proj"))
     two = dataclasses.replace(settings, lora_targets=("v_proj", "q_proj"))
     assert differences(_identity(one), _identity(two)) == []
+
+
+def test_wide_products_count_and_a_run_without_any_is_as_earlier_ones(
+    settings: TrainSettings,
+) -> None:
+    def identity(*groups: ProductGroup) -> Identity:
+        return _identity(dataclasses.replace(settings, wide_products=groups))
+
+    assert "wide_products" not in identity().settings
+    (change,) = differences(identity("down", "head"), identity("down"))
+    assert change.field == "wide_products"
+    assert identity("head", "down") == identity("down", "head")
+    require_known(("wide_products",))
 
 
 def test_changed_data_counts(settings: TrainSettings) -> None:

@@ -1,7 +1,6 @@
 """Groups of products that stay wide: what they give, hold, cost and are forecast to cost."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,12 +14,12 @@ from journeyman.train.fast.calibration import Calibration
 from journeyman.train.fast.decoder import Plan
 from journeyman.train.fast.engine import open_fast_engine
 from journeyman.train.fast.memory import weight_bytes
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing, group_of
 from journeyman.train.fast.packing import pack
 from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import GROUPS, HEAD, shape_of
 from journeyman.train.fast.sources import FolderWeights
-from journeyman.train.plan import widening
+from journeyman.train.plan import apart
 from journeyman.train.rows import TokenRow
 from tests.small_models import VARIANT_VOCABULARY, small_variant
 
@@ -85,7 +84,7 @@ def test_a_calibration_leaves_wide_groups_alone(base: BaseModel) -> None:
     layers = range(config.num_hidden_layers)
     assert all(found.errors[f"{n}.down"] == 0 for n in layers)
     assert all(found.errors[f"{n}.output"] > 0 for n in layers)
-    smoothed = {name.partition(".")[2] for name in found.largest_inputs}
+    smoothed = {group_of(name) for name in found.largest_inputs}
     assert smoothed == set(GROUPS) - {"down"}
 
 
@@ -95,37 +94,19 @@ def test_products_kept_wide_are_forecast_by_what_they_take_more(
     """Only the clock is another: a wide product takes 3 s of 400 rows, a narrow one 1 s."""
     config = read_config(base.folder)
     settings = TrainSettings(engine="fast", precision="int8")
-    monkeypatch.setattr(widening, "arithmetic_for", lambda _: INT8)
+    monkeypatch.setattr(apart, "arithmetic_for", lambda _: INT8)
 
     def best_s(act: Callable[[], object], *_: object, **__: object) -> float:
         product = act.__closure__[0].cell_contents  # type: ignore[index]
         act()
         return 3.0 if type(product).__name__ == "WideProduct" else 1.0
 
-    monkeypatch.setattr(widening, "best_s", best_s)
+    monkeypatch.setattr(apart, "best_s", best_s)
     narrowing = Narrowing(wide=frozenset({"0.down", "1.down", "1.gate_up", HEAD}))
-    assert widening.widening_s(config, settings, narrowing) == pytest.approx(3 * 2.0 / 400)
+    assert apart.widening_s(config, settings, narrowing) == pytest.approx(3 * 2.0 / 400)
     # A product that is cut by half takes twice what its half takes.
     inputs, outputs = shape_of(config).product_sizes["gate_up"]
-    monkeypatch.setattr(widening, "_LIMIT_BYTES", 4 * inputs * outputs // 2)
+    monkeypatch.setattr(apart, "_LIMIT_BYTES", 4 * inputs * outputs // 2)
     one = Narrowing(wide=frozenset({"1.gate_up"}))
-    assert widening.widening_s(config, settings, one) == pytest.approx(2 * 2.0 / 400)
-    assert widening.widening_s(config, settings, AS_IT_IS) == 0.0
-
-
-def test_a_run_without_wide_products_has_the_identity_of_earlier_ones(tmp_path: Path) -> None:
-    from journeyman.train.identity import differences, identity_of, require_known
-
-    for name in ("train", "val"):
-        (tmp_path / f"{name}.jsonl").write_text(name)
-    base = BaseModel("org/base", Path("base"), "a" * 64, "b" * 64, "folder")
-
-    def identity(*groups: str) -> object:
-        settings = TrainSettings(data_dir=tmp_path, accumulation=8, wide_products=groups)  # type: ignore[arg-type]
-        return identity_of(settings, base, engine="fast")
-
-    assert "wide_products" not in identity().settings  # type: ignore[attr-defined]
-    (change,) = differences(identity("down", "head"), identity("down"))  # type: ignore[arg-type]
-    assert change.field == "wide_products"
-    assert identity("head", "down") == identity("down", "head")
-    require_known(("wide_products",))
+    assert apart.widening_s(config, settings, one) == pytest.approx(2 * 2.0 / 400)
+    assert apart.widening_s(config, settings, AS_IT_IS) == 0.0

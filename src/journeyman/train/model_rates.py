@@ -12,8 +12,8 @@ from journeyman.train.product_rates import Rates, measured_rates
 
 RatesOf = Callable[[tuple[int, int], Reporter], Rates]
 """The rates of a product of (inputs, outputs)."""
-WORTH = 1.15
-"""Narrower numbers must pay: below this ratio the wider arithmetic is taken."""
+# Narrower numbers must pay: below this ratio the wider arithmetic is taken.
+_WORTH = 1.15
 
 
 class Quickest(Struct, frozen=True):
@@ -44,19 +44,19 @@ class ModelRates(Struct, frozen=True):
         return tuple(
             group
             for group, rates in self.rates.items()
-            if group not in self.never_int8 and rates.narrow <= WORTH * rates.wide
+            if group not in self.never_int8 and rates.narrow <= _WORTH * rates.wide
         )
 
     def quickest(self) -> Quickest:
         """The quickest precision: INT8, with the groups that gain nothing by it wide, or BF16."""
         told = self.told()
         fp32, bf16 = self._mean(lambda x: x.fp32), self._mean(lambda x: x.bf16)
-        wide, name = max((fp32 or 0.0, "fp32"), (bf16 or 0.0, "bf16"))
+        wide, name = max((fp32, "fp32"), (bf16, "bf16"))
         groups = self.wide_groups()
-        int8 = self._mean(lambda x: x.narrow, wide=(*groups, *self.never_int8)) or 0.0
-        if int8 > WORTH * wide:
+        int8 = self._mean(lambda x: x.narrow, wide=(*groups, *self.never_int8))
+        if int8 > _WORTH * wide:
             return Quickest("int8", groups, f"precision: int8, the quickest here ({told})")
-        if name == "bf16" and wide > WORTH * (fp32 or 0.0):
+        if name == "bf16" and wide > _WORTH * fp32:
             return Quickest("bf16", (), f"precision: bf16, the quickest here ({told})")
         reason = f"precision: fp32, and nothing narrower is much quicker here ({told})"
         return Quickest("fp32", (), reason)
@@ -74,14 +74,14 @@ class ModelRates(Struct, frozen=True):
 
     def _mean(
         self, rate_of: Callable[[Rates], float | None], *, wide: tuple[ProductGroup, ...] = ()
-    ) -> float | None:
-        """Operations a second of all products; None where one of them cannot be made so."""
+    ) -> float:
+        """Operations a second of all products; 0 where one of them cannot be made so."""
         seconds = 0.0
         for group, parameters in self.parameters.items():
             rates = self.rates[group]
             rate = rates.wide if group in wide else rate_of(rates)
             if not rate:
-                return None
+                return 0.0
             seconds += parameters / rate
         return sum(self.parameters.values()) / seconds
 

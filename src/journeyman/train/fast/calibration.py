@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from msgspec import Struct
-from msgspec.structs import replace
 from torch import Tensor
 
 from journeyman.train.fast.elementwise import Elementwise
@@ -74,7 +73,7 @@ class Calibration:
         self._shape = shape_of(config)
         self._source = source
         self._narrow = narrow
-        self._wide = replace(narrow, forward=narrow.wide_method, backward=narrow.wide_method)
+        self._wide = narrow.widened
         self._pack = pack
         self._at_layer = at_layer
         self._do = Elementwise(rows=narrow.rows)

@@ -91,9 +91,13 @@ class Arithmetic(Struct, frozen=True):
 
         The output layer never reads 7 bits: they would round the long tail of its gradient away.
         """
-        if group in self.wide or (group == HEAD and self._any_reads_bytes):
-            return replace(self, forward=self.wide_method, backward=self.wide_method)
-        return self
+        is_wide = group in self.wide or (group == HEAD and self._any_reads_bytes)
+        return self.widened if is_wide else self
+
+    @property
+    def widened(self) -> "Arithmetic":
+        """The same with wide products, both ways."""
+        return replace(self, forward=self.wide_method, backward=self.wide_method)
 
     @property
     def wide_method(self) -> Method:

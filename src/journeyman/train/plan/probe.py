@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from msgspec import Struct
-from torch import Tensor
 
-from journeyman.kernels.rows import find_rows
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.engine import TrainingEngine
-from journeyman.train.head_loss import CHUNK_BYTES, Head, PlainHead, completion_loss
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
 from journeyman.train.optimizer import Optimizer
-from journeyman.train.plan.engines import VOCABULARY, Build, product_dtype, random_engine
+from journeyman.train.plan.apart import output_layer_s, widening_s
+from journeyman.train.plan.engines import VOCABULARY, Build, random_engine
 from journeyman.train.plan.rates import Clock, best_s
 from journeyman.train.plan.resources import peak_growth_bytes
 from journeyman.train.plan.shape import Shape
@@ -32,15 +30,11 @@ from journeyman.train.rows import TokenRow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from journeyman.train.fast.narrowing import Narrowing
-
 _WEIGHTS_LIMIT_BYTES = 1_300_000_000
-_HEAD_LIMIT_BYTES = 300_000_000
 _MOST_LAYERS = 10
 _PASS_S = 2.5
 _ROUNDS_S = 14.0
 _MOST_ROUNDS = 5
-_HEAD_ROWS = 400
 
 
 class Observed(Struct, frozen=True):
@@ -94,19 +88,6 @@ def depths_for(shape: Shape, *, element_bytes: int, rate: float, tokens: int) ->
     return Depths(min(2, deep - 1) if deep > 1 else 1, deep, most_tokens)
 
 
-def _random_head(settings: TrainSettings, weight: Tensor, narrowing: "Narrowing | None") -> Head:
-    """The output layer as the engine has it."""
-    if settings.engine != "fast":
-        return PlainHead(weight)
-    from journeyman.train.fast.elementwise import Elementwise
-    from journeyman.train.fast.narrowing import AS_IT_IS
-    from journeyman.train.fast.products import frozen_product
-    from journeyman.train.fast.shape import HEAD
-
-    arithmetic = (narrowing or AS_IT_IS).of(HEAD, arithmetic_for(settings))
-    return frozen_product([weight], None, arithmetic, Elementwise())
-
-
 def measure(
     config: Any,
     shape: Shape,
@@ -115,7 +96,7 @@ def measure(
     *,
     depths: Depths,
     padded: bool,
-    narrowing: "Narrowing | None" = None,
+    narrowing: Narrowing = AS_IT_IS,
     build: Build = random_engine,
     clock: Clock = time.perf_counter,
 ) -> Measured:
@@ -126,7 +107,7 @@ def measure(
     engines = {number: build(config, settings, number) for number in numbers}
     rounds = _rounds(engines, cut, clock)
     deep = engines[depths.deep]
-    head_s, head_forward_s = _head(shape, settings, narrowing, clock)
+    head_s, head_forward_s = output_layer_s(shape, settings, narrowing, clock=clock)
     return Measured(
         shallow=depths.shallow,
         deep=depths.deep,
@@ -148,19 +129,9 @@ def measure(
         slowdown=statistics.fmean(
             statistics.median(times) / min(times) for times in rounds.values()
         ),
-        wide_s=_wide_s(config, settings, narrowing, clock),
+        wide_s=widening_s(config, settings, narrowing, clock=clock),
         seconds=time.perf_counter() - started,
     )
-
-
-def _wide_s(
-    config: Any, settings: TrainSettings, narrowing: "Narrowing | None", clock: Clock
-) -> float:
-    if narrowing is None or not narrowing.wide:
-        return 0.0
-    from journeyman.train.plan.widening import widening_s
-
-    return widening_s(config, settings, narrowing, clock=clock)
 
 
 def _pair(depths: Depths) -> tuple[int, int]:
@@ -221,41 +192,6 @@ def _backward(engine: TrainingEngine, rows: Sequence[TokenRow]) -> "Callable[[],
 
 def _forward(engine: TrainingEngine, rows: Sequence[TokenRow]) -> "Callable[[], object]":
     return lambda: engine.loss(rows)
-
-
-def _head(
-    shape: Shape, settings: TrainSettings, narrowing: "Narrowing | None", clock: Clock
-) -> tuple[float, float]:
-    """Seconds of the output layer and loss for one trained token: with gradient, and without.
-
-    A large vocabulary is cut, and the chunks with it, so that they hold as many rows.
-    """
-    dtype = product_dtype(settings)
-    element_bytes = dtype.itemsize
-    vocabulary = min(shape.vocabulary, _HEAD_LIMIT_BYTES // (shape.hidden * element_bytes))
-    scale = shape.vocabulary / vocabulary
-    weight = torch.randn(vocabulary, shape.hidden).mul_(0.02).to(dtype)
-    hidden = torch.randn(_HEAD_ROWS, shape.hidden).to(dtype)
-    targets = torch.arange(_HEAD_ROWS).remainder(vocabulary)
-    chunk_bytes = int(CHUNK_BYTES / scale)
-    head, kernel = _random_head(settings, weight, narrowing), find_rows()
-
-    def timed(*, with_gradient: bool) -> float:
-        seconds = best_s(
-            lambda: completion_loss(
-                hidden,
-                targets,
-                head,
-                with_gradient=with_gradient,
-                chunk_bytes=chunk_bytes,
-                kernel=kernel,
-            ),
-            2,
-            clock=clock,
-        )
-        return seconds * scale / _HEAD_ROWS
-
-    return timed(with_gradient=True), timed(with_gradient=False)
 
 
 def _optimizer_s(engine: TrainingEngine, settings: TrainSettings, clock: Clock) -> float:

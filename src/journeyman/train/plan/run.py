@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from journeyman.data.examples import read_examples
 from journeyman.settings import TrainSettings
 from journeyman.train.batches import Step, plan_steps, validated_steps
+from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
 from journeyman.train.plan.work import Work, work_of
 from journeyman.train.prefixes import division
 from journeyman.train.rows import LeftOut, Rows, TokenRow
-
-if TYPE_CHECKING:
-    from journeyman.train.fast.narrowing import Narrowing
 
 CHARACTERS_A_TOKEN = 4.45
 """Mean of the answers of a real log (238 rows, prose and code) by SmolLM2's tokenizer."""
@@ -34,7 +31,7 @@ class Run:
     val: Rows
     steps: Sequence[Step]
     exact: bool = True
-    narrowing: "Narrowing | None" = None
+    narrowing: Narrowing = AS_IT_IS
 
     @property
     def validations(self) -> int:

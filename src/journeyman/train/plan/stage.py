@@ -84,8 +84,7 @@ def forecast(
     settings = run.settings
     shape = shape_of(base.config, settings.lora_targets)
     # Before the probe, whose own memory must not count.
-    wide_bytes = run.narrowing.wide_bytes if run.narrowing else 0
-    footprint = footprint_of(base.config, settings, wide_bytes=wide_bytes)
+    footprint = footprint_of(base.config, settings, wide_bytes=run.narrowing.wide_bytes)
     probed = probe(
         run,
         base,
