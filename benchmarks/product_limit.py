@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from journeyman.train.fast.shape import Shape
+from journeyman.train.fast.shape import DecoderShape
 from journeyman.train.product_rates import Rates
 from journeyman.train.rows import TokenRow
 
@@ -18,7 +18,7 @@ from journeyman.train.rows import TokenRow
 class ProductLimit:
     """For rows on a model of one shape. rates: of one large product, measured in the same run."""
 
-    shape: Shape
+    shape: DecoderShape
     trained_share: float
     rates: Rates
 

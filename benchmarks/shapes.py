@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
-from journeyman.train.fast.shape import Shape, shape_of
+from journeyman.train.fast.shape import DecoderShape, shape_of
 from journeyman.train.fast.sources import RandomWeights
 from journeyman.train.plan.described import known_shape
 
@@ -64,12 +64,12 @@ def folder_name(name: str, layers: int | None) -> str:
     return name.rsplit("/", 1)[-1] + (f"-{layers}-layers" if layers else "")
 
 
-def type_name(shape: Shape) -> str:
+def type_name(shape: DecoderShape) -> str:
     """The class that transformers loads."""
     return {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama"}[shape.family] + "ForCausalLM"
 
 
-def _files(shape: Shape) -> list[tuple[str, list[str]]]:
+def _files(shape: DecoderShape) -> list[tuple[str, list[str]]]:
     ends = ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]
     files = [(f"{one.split('.')[-2]}.safetensors", [one]) for one in ends]
     for number in range(shape.layers):

@@ -23,7 +23,7 @@ from journeyman.runs import machine
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
 from journeyman.train.arithmetic import arithmetic_of
-from journeyman.train.fast.decoder import Decoder, Plan
+from journeyman.train.fast.decoder import Decoder, DecoderPlan
 from journeyman.train.fast.engine import adapter_leaves
 from journeyman.train.fast.packing import Pack, pack
 from journeyman.train.fast.shape import shape_of
@@ -63,7 +63,7 @@ def main() -> None:
     shape = shape_of(config)
     settings = TrainSettings(lora_dropout=0.0)
     again = arguments.layers if arguments.recompute else 0
-    plan = Plan(arithmetic_of(arguments.precision), recomputed_layers=again)
+    plan = DecoderPlan(arithmetic_of(arguments.precision), recomputed_layers=again)
     leaves = adapter_leaves(shape, settings, plan.device)
     initialise(leaves, seed=1)
     torch.set_grad_enabled(False)

@@ -13,7 +13,7 @@ from workers import trl_has_bf16
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.fast.memory import footprint_of
-from journeyman.train.fast.shape import Shape, shape_of
+from journeyman.train.fast.shape import DecoderShape, shape_of
 from journeyman.train.plan.resources import memory_room
 from journeyman.train.rows import TokenRow
 
@@ -55,7 +55,7 @@ def _need(name: str, config: Any, rows: Sequence[TokenRow]) -> tuple[float, floa
     return program + weights, _step_bytes(shape, PADDED_TOKENS if kind == "seed" else 2 * longest)
 
 
-def _step_bytes(shape: Shape, tokens: int) -> float:
+def _step_bytes(shape: DecoderShape, tokens: int) -> float:
     """Activations of all layers and the logits of every position, in FP32."""
     layer = 8 * shape.hidden + 2 * (shape.query_size + shape.key_size) + 4 * shape.intermediate
     return 4.0 * tokens * (shape.layers * layer + _LOGITS * shape.vocabulary)

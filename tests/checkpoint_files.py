@@ -12,7 +12,7 @@ from journeyman.train.checkpoints import placed
 from journeyman.train.engine import Tally
 from journeyman.train.identity import Identity
 from journeyman.train.saving import Tensors, save_checkpoint
-from journeyman.train.state import InStep, State, Taken
+from journeyman.train.state import FinishedStep, InStep, State
 
 IDENTITY = Identity("base", "a" * 64, "b" * 64, "e" * 64, "c" * 64, "d" * 64, "hf", {"lr": 2e-4})
 FILES = (
@@ -29,7 +29,7 @@ KINDS = ("flip", "cut", "insert", "zero", "delete", "swap", "empty")
 
 def a_state(steps: int, micro_batch: int = 0) -> State:
     """After so many steps, and micro-batches of the next."""
-    taken = tuple(Taken(n, 0, 1.0 / n, 2e-4, 0.5, 10, 11, 0.1) for n in range(1, steps + 1))
+    taken = tuple(FinishedStep(n, 0, 1.0 / n, 2e-4, 0.5, 10, 11, 0.1) for n in range(1, steps + 1))
     in_step = InStep(micro_batch, Tally(1.5, 3, 4, 5), 0.25) if micro_batch else None
     return State(IDENTITY, "torch, 1 thread", taken, in_step=in_step)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.evaluate.idleness import Usage
+from journeyman.evaluate.idleness import ProcessorUsage
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,8 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's counters as they are when only we use the processor."""
     seconds = itertools.count()
 
-    def reading() -> Usage:
+    def reading() -> ProcessorUsage:
         now = float(next(seconds))
-        return Usage(at_s=now, all_s=now, own_s=now)
+        return ProcessorUsage(at_s=now, all_s=now, own_s=now)
 
     monkeypatch.setattr("journeyman.evaluate.answers.usage", reading)

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from journeyman.collect.formats.format import Item, LeftOut
+from journeyman.collect.formats.format import Item, SkippedLogRow
 from journeyman.collect.formats.known import format_named
 from journeyman.files import LineFault
 from journeyman.records import Interaction
@@ -64,7 +64,7 @@ def only_item(folder: Path, name: str, line: str) -> Item:
 
 def reason_of(item: Item) -> str:
     """Why a row gives no interaction."""
-    assert isinstance(item, LineFault | LeftOut)
+    assert isinstance(item, LineFault | SkippedLogRow)
     return item.reason
 
 

@@ -3,17 +3,17 @@
 import msgspec
 
 from journeyman.prepare.records import (
-    Baseline,
-    Checked,
     DuplicateGroup,
     Duplicates,
+    FileCheck,
     Flow,
     Lengths,
+    LoggedBaseline,
     ProducerReport,
     Report,
     RoleReport,
+    RuleExample,
     RuleReport,
-    Seen,
     Source,
     SplitReport,
     Totals,
@@ -23,7 +23,7 @@ from journeyman.prepare.rules import KNOWN
 
 def rule_report(**changes: object) -> RuleReport:
     """A rule that found three cut-off answers of which two are masked."""
-    seen = Seen(7, "id7", "no end of a sentence", "It ends in the", "It ends in the")
+    seen = RuleExample(7, "id7", "no end of a sentence", "It ends in the", "It ends in the")
     rule = RuleReport(
         "cut-off", "warning", "the answer ends in the middle", "mask", 3, 0, 2, 1, 0, 0,
         ("id7", "id8", "id9"), (seen,),
@@ -72,8 +72,8 @@ def small_report(**changes: object) -> Report:
         usable=5,
         permitted=0,
         both=0,
-        baseline=Baseline(8, 10, 8, 20.1, 18.0),
-        checks=(Checked("no group in two splits", True, "6 groups"),),
+        baseline=LoggedBaseline(8, 10, 8, 20.1, 18.0),
+        checks=(FileCheck("no group in two splits", True, "6 groups"),),
         settings={"seed": "42"},
         unknown=("Answers of `other` were not counted: no vocabulary.",),
     )

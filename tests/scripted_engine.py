@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from journeyman.data.groups import group_of
-from journeyman.engines.memory import Memory
+from journeyman.engines.memory import ProcessMemory
 from journeyman.evaluate.records import Arm
 from journeyman.files import content_id, write_records
 from journeyman.records import Answer, Check, Example, Message, Tool
@@ -61,8 +61,8 @@ class ScriptedEngine:
     def peak_memory_bytes(self) -> int | None:
         return 2**30
 
-    def memory(self) -> Memory | None:
-        return Memory(peak_bytes=2**30, anonymous_bytes=2**29)
+    def memory(self) -> ProcessMemory | None:
+        return ProcessMemory(peak_bytes=2**30, anonymous_bytes=2**29)
 
     def __enter__(self) -> Self:
         self.open = True

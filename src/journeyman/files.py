@@ -27,7 +27,7 @@ NESTING_LIMIT = 64
 T = TypeVar("T")
 
 
-class Row(Struct, frozen=True):
+class NumberedLine(Struct, frozen=True):
     """A line that was read: its number from 1, and its decoded bytes."""
 
     line: int
@@ -60,7 +60,7 @@ def content_id(*parts: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_lines(path: Path) -> Iterator[Row | LineFault]:
+def read_lines(path: Path) -> Iterator[NumberedLine | LineFault]:
     """The lines of a UTF-8 JSONL file, one at a time, blank ones left out, faults as data.
 
     A byte order mark is dropped; CRLF counts as LF. Memory stays below one line of the limit.
@@ -79,7 +79,7 @@ def read_lines(path: Path) -> Iterator[Row | LineFault]:
         yield from _split(stream)
 
 
-def _split(stream: IO[bytes]) -> Iterator[Row | LineFault]:
+def _split(stream: IO[bytes]) -> Iterator[NumberedLine | LineFault]:
     number = 0
     while piece := stream.readline(LINE_LIMIT_BYTES + 1):
         number += 1
@@ -94,7 +94,7 @@ def _split(stream: IO[bytes]) -> Iterator[Row | LineFault]:
         yield checked_row(number, text, complete=piece.endswith(b"\n"))
 
 
-def checked_row(number: int, text: bytes, *, complete: bool = True) -> Row | LineFault:
+def checked_row(number: int, text: bytes, *, complete: bool = True) -> NumberedLine | LineFault:
     """A row whose bytes are UTF-8 without NUL and not nested beyond the limit, or its fault."""
     try:
         text.decode("utf-8")
@@ -106,7 +106,7 @@ def checked_row(number: int, text: bytes, *, complete: bool = True) -> Row | Lin
         return LineFault(number, "half-written: the file ends in the middle of this line")
     if text.count(b"[") + text.count(b"{") > NESTING_LIMIT and _depth(text) > NESTING_LIMIT:
         return LineFault(number, f"nested deeper than {NESTING_LIMIT} levels")
-    return Row(number, text)
+    return NumberedLine(number, text)
 
 
 def _depth(text: bytes) -> int:

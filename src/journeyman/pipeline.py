@@ -34,7 +34,7 @@ DEMO_BASE = "smollm2-135m"
 PAGE = "evaluation.html"
 
 
-class Step(Struct, frozen=True):
+class PipelineStage(Struct, frozen=True):
     """One stage of a run: what it reads, what it writes (files or folders), and the call itself.
 
     `owns` are the paths that stand in the way of doing it anew with other settings.
@@ -79,7 +79,7 @@ def demo(settings: DemoSettings, report: Reporter = ignore) -> Path:
     return settings.folder
 
 
-def carry_out(folder: Path, steps: Sequence[Step], report: Reporter) -> None:
+def carry_out(folder: Path, steps: Sequence[PipelineStage], report: Reporter) -> None:
     """Run the steps that are not fresh, in order, and record each when it is done."""
     for step in steps:
         reason = stale_because(folder, step)
@@ -92,7 +92,7 @@ def carry_out(folder: Path, steps: Sequence[Step], report: Reporter) -> None:
     report(Note(f"look at `{folder / PAGE}`; everything is in `{folder}`"))
 
 
-def _move_aside(folder: Path, step: Step, reason: str, report: Reporter) -> None:
+def _move_aside(folder: Path, step: PipelineStage, reason: str, report: Reporter) -> None:
     """Keep what an earlier, finished run of this step made; an unfinished one is gone on with."""
     record = folder / "stages" / f"{step.name}.json"
     if not record.exists():
@@ -108,7 +108,7 @@ def _move_aside(folder: Path, step: Step, reason: str, report: Reporter) -> None
     record.unlink()
 
 
-def steps(settings: RunSettings, report: Reporter) -> list[Step]:
+def steps(settings: RunSettings, report: Reporter) -> list[PipelineStage]:
     """The stages of one run, in order, each with the settings that follow from the run's own."""
     folder = settings.folder
     dataset, adapter = folder / "dataset", folder / "adapter"
@@ -121,7 +121,7 @@ def steps(settings: RunSettings, report: Reporter) -> list[Step]:
     ]
 
 
-def _collect(stage: CollectPythonSettings, report: Reporter) -> Step:
+def _collect(stage: CollectPythonSettings, report: Reporter) -> PipelineStage:
     def act() -> object:
         from journeyman.collect.python_package import collect_python
 
@@ -130,7 +130,7 @@ def _collect(stage: CollectPythonSettings, report: Reporter) -> Step:
     return _step("collect", stage, (), (stage.output,), act)
 
 
-def _prepare(settings: RunSettings, dataset: Path, report: Reporter) -> Step:
+def _prepare(settings: RunSettings, dataset: Path, report: Reporter) -> PipelineStage:
     stage = PrepareSettings(
         input=settings.input,
         output_dir=dataset,
@@ -147,7 +147,7 @@ def _prepare(settings: RunSettings, dataset: Path, report: Reporter) -> Step:
     return _step("prepare", stage, (settings.input,), (dataset,), act)
 
 
-def _train(settings: RunSettings, dataset: Path, adapter: Path, report: Reporter) -> Step:
+def _train(settings: RunSettings, dataset: Path, adapter: Path, report: Reporter) -> PipelineStage:
     preset: Mapping[str, Any] = RECOMMENDED if settings.preset == "recommended" else {}
     stage = replace(
         TrainSettings(**preset),
@@ -170,7 +170,7 @@ def _train(settings: RunSettings, dataset: Path, adapter: Path, report: Reporter
 
 def _convert(
     settings: RunSettings, dataset: Path, adapter: Path, model: Path, report: Reporter
-) -> Step:
+) -> PipelineStage:
     stage = ConvertSettings(model=adapter, output=model, base=settings.base, data_dir=dataset)
 
     def act() -> object:
@@ -188,7 +188,7 @@ def _convert(
 
 def _evaluate(
     settings: RunSettings, test_data: Path, model: Path, result: Path, report: Reporter
-) -> Step:
+) -> PipelineStage:
     stage = EvaluateSettings(
         model=model,
         test_data=test_data,
@@ -215,14 +215,14 @@ def _step(
     act: Callable[[], object],
     *,
     owns: tuple[Path, ...] = (),
-) -> Step:
+) -> PipelineStage:
     fields = asdict(settings)  # type: ignore[call-overload]
     # As they come back from a manifest: a tuple is a list there, and must not count as changed.
     stored = msgspec.json.decode(msgspec.json.encode(fields, enc_hook=str))
-    return Step(name, stored, reads, writes, act, owns)
+    return PipelineStage(name, stored, reads, writes, act, owns)
 
 
-def stale_because(folder: Path, step: Step) -> str:
+def stale_because(folder: Path, step: PipelineStage) -> str:
     """Why a step must run, in a few words; empty where it is fresh."""
     manifest = read_manifest(folder / "stages", name=f"{step.name}.json")
     if manifest is None:
@@ -240,7 +240,7 @@ def stale_because(folder: Path, step: Step) -> str:
     return ""
 
 
-def _record(folder: Path, step: Step) -> None:
+def _record(folder: Path, step: PipelineStage) -> None:
     (folder / "stages").mkdir(exist_ok=True)
     write_manifest(
         folder / "stages",

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from journeyman.convert.merge import merge
-from journeyman.convert.parity import Wanted, parity_prompts, require_parity
+from journeyman.convert.parity import ParityThresholds, parity_prompts, require_parity
 from journeyman.engines.torch_engine import TorchEngine
 from journeyman.errors import DataRefused, IntegrityError
 from journeyman.events import Caution, Event
@@ -154,7 +154,7 @@ def test_parity_holds_for_a_right_merge(tmp_path: Path) -> None:
     adapted = TorchEngine(find_base(str(base)), adapter=adapter)
     served = Twin(merged_folder(adapter, base, tmp_path / "merged"))
     prompts = parity_prompts(small_dataset(tmp_path / "data"))
-    parity = require_parity(adapted, served, prompts, Wanted(3, 8))
+    parity = require_parity(adapted, served, prompts, ParityThresholds(3, 8))
     assert (parity.equal, parity.tokens) == (3, 8)
 
 
@@ -165,7 +165,7 @@ def test_parity_finds_a_merge_with_another_scale(tmp_path: Path) -> None:
     served = Twin(merged_folder(wrong, base, tmp_path / "merged"))
     adapted = TorchEngine(find_base(str(base)), adapter=adapter)
     with pytest.raises(IntegrityError, match="does not say what the adapter says: on `") as raised:
-        require_parity(adapted, served, [PROMPT], Wanted(1, 16))
+        require_parity(adapted, served, [PROMPT], ParityThresholds(1, 16))
     assert "they part at token" in raised.value.message
 
 
@@ -178,14 +178,16 @@ def test_parity_finds_a_served_template_that_differs(tmp_path: Path) -> None:
     with pytest.raises(
         IntegrityError, match=r"is not the same tokens in training and in llama.cpp"
     ):
-        require_parity(adapted, served, [PROMPT], Wanted(1, 4))
+        require_parity(adapted, served, [PROMPT], ParityThresholds(1, 4))
 
 
 def test_too_few_prompts_that_fit_are_no_proof(tmp_path: Path) -> None:
     base = small_model(tmp_path / "base", "llama")
     adapted, served = TorchEngine(find_base(str(base))), Twin(base)
     with pytest.raises(IntegrityError, match="only 1 of 2 prompts could be compared"):
-        require_parity(adapted, served, [PROMPT, (Message("user", "x " * 5000),)], Wanted(2, 2))
+        require_parity(
+            adapted, served, [PROMPT, (Message("user", "x " * 5000),)], ParityThresholds(2, 2)
+        )
 
 
 def test_prompts_come_from_validation_rows_first_and_never_twice(tmp_path: Path) -> None:

@@ -17,16 +17,16 @@ from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
 from journeyman.train.arithmetic import arithmetic_of
 from journeyman.train.engine import TrainingEngine
-from journeyman.train.fast.decoder import Plan
+from journeyman.train.fast.decoder import DecoderPlan
 from journeyman.train.fast.engine import open_fast_engine
-from journeyman.train.fast.memory import Keeping
+from journeyman.train.fast.memory import ActivationBudget
 from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import ATTENTION_TARGETS, MLP_TARGETS
 from journeyman.train.hf_engine import HfEngine
 from journeyman.train.rows import TokenRow
 from tests.small_models import VARIANT_VOCABULARY, VARIANTS, small_variant
 
-FP32 = Plan(Arithmetic("fp32", "fp32", torch.float32))
+FP32 = DecoderPlan(Arithmetic("fp32", "fp32", torch.float32))
 ALL_TARGETS = (*ATTENTION_TARGETS, *MLP_TARGETS)
 # Float32 sums in another order; gradients are compared as whole tensors.
 LOSS_TOLERANCE = 1e-5
@@ -70,7 +70,7 @@ def _started(engine: TrainingEngine) -> TrainingEngine:
     return engine
 
 
-def _fast(base: BaseModel, settings: TrainSettings, plan: Plan = FP32) -> TrainingEngine:
+def _fast(base: BaseModel, settings: TrainSettings, plan: DecoderPlan = FP32) -> TrainingEngine:
     return _started(open_fast_engine(base, settings, plan=plan))
 
 
@@ -124,7 +124,9 @@ def test_every_set_of_targets_has_the_same_gradients(
 
 def test_layers_that_run_again_change_no_bit(folder: Path) -> None:
     base, settings = small_variant(folder, "qwen3"), _settings(dropout=0.3)
-    none_fits = Keeping(layers=2, kept_bytes=2, bare_bytes=1, working_bytes=0, room_bytes=0)
+    none_fits = ActivationBudget(
+        layers=2, kept_bytes=2, bare_bytes=1, working_bytes=0, room_bytes=0
+    )
     found = []
     for changes in ({}, {"recomputed_layers": 1}, {"keeping": none_fits}):
         engine = _fast(base, settings, msgspec.structs.replace(FP32, **changes))
@@ -137,7 +139,7 @@ def test_layers_that_run_again_change_no_bit(folder: Path) -> None:
 
 def test_weights_held_in_bf16_lose_nothing_that_the_files_have(folder: Path) -> None:
     narrow = _in_bf16(small_variant(folder, "qwen2"), folder / "bf16")
-    widened = Plan(Arithmetic("bf16 widened", "bf16 widened", torch.float32))
+    widened = DecoderPlan(Arithmetic("bf16 widened", "bf16 widened", torch.float32))
     engines = [_fast(narrow, _settings(), plan) for plan in (FP32, widened)]
     losses = [engine.backward(_rows(), weight=0.1, seed=0).loss for engine in engines]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
@@ -178,13 +180,13 @@ def test_the_kernel_for_losses_and_dropout_gives_the_same(folder: Path) -> None:
         pytest.skip("the kernel needs AVX2 and a C++ compiler")
     base, settings = small_variant(folder, "llama"), _settings(dropout=0.3)
     arithmetic = msgspec.structs.replace(FP32.arithmetic, rows=kernel)
-    _require_equal(_fast(base, settings, Plan(arithmetic)), _fast(base, settings), 1e-5)
+    _require_equal(_fast(base, settings, DecoderPlan(arithmetic)), _fast(base, settings), 1e-5)
 
 
 def test_compiled_loops_give_the_same(folder: Path) -> None:
     base, settings = small_variant(folder, "qwen2"), _settings(dropout=0.2)
     plain = _fast(base, settings)
-    compiled = _fast(base, settings, Plan(FP32.arithmetic, compiled=True))
+    compiled = _fast(base, settings, DecoderPlan(FP32.arithmetic, compiled=True))
     _require_equal(compiled, plain, GRADIENT_TOLERANCE)
 
 
@@ -197,7 +199,7 @@ def test_the_kernels_of_a_run_give_what_torch_gives(
     arithmetic = arithmetic_of("fp32")
     if arithmetic.adapters is None or arithmetic.attention is None:
         pytest.skip("the kernels need AVX2 and a C++ compiler")
-    plain, quick = _fast(base, settings), _fast(base, settings, Plan(arithmetic))
+    plain, quick = _fast(base, settings), _fast(base, settings, DecoderPlan(arithmetic))
     _require_equal(quick, plain, GRADIENT_TOLERANCE)
 
 
@@ -228,7 +230,7 @@ def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic, adap
             pytest.skip("the kernel needs AVX2 and a C++ compiler")
         arithmetic = msgspec.structs.replace(arithmetic, kernel=kernel)
     base, settings = small_variant(folder, "qwen2"), _settings()
-    narrow, wide = _fast(base, settings, Plan(arithmetic)), _fast(base, settings)
+    narrow, wide = _fast(base, settings, DecoderPlan(arithmetic)), _fast(base, settings)
     one = narrow.backward(_rows(), weight=0.1, seed=0)
     other = wide.backward(_rows(), weight=0.1, seed=0)
     assert one.loss == pytest.approx(other.loss, rel=1e-4)

@@ -111,13 +111,13 @@ def test_a_harness_whose_file_of_tests_holds_none(tmp_path: Path) -> None:
 def test_a_machine_that_was_training_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from journeyman.evaluate.idleness import Usage
+    from journeyman.evaluate.idleness import ProcessorUsage
 
     readings = iter(range(10**6))
 
-    def busy() -> Usage:
+    def busy() -> ProcessorUsage:
         now = float(next(readings))
-        return Usage(at_s=now, all_s=1.6 * now, own_s=now)
+        return ProcessorUsage(at_s=now, all_s=1.6 * now, own_s=now)
 
     monkeypatch.setattr("journeyman.evaluate.answers.usage", busy)
     result = evaluate(

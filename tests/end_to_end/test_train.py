@@ -11,7 +11,7 @@ from journeyman.errors import UsageError
 from journeyman.events import Event, Note, Progress
 from journeyman.model.adapter import read_adapter, require_fit
 from journeyman.model.base import find_base
-from journeyman.train.outputs import Trained
+from journeyman.train.outputs import TrainingResult
 from journeyman.train.stage import train
 from tests.small_models import small_dataset, small_model
 from tests.training_runs import drawn_steps, names, short_run
@@ -45,11 +45,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def run(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     return train(short_run(base, data, tmp_path_factory.mktemp("run") / "out"))
 
 
-def test_loss_falls_on_rows_that_were_not_trained_on(run: Trained) -> None:
+def test_loss_falls_on_rows_that_were_not_trained_on(run: TrainingResult) -> None:
     assert run.val_loss_base is not None
     assert run.val_loss_final is not None
     assert run.val_loss_final < run.val_loss_base - 0.3
@@ -57,7 +57,7 @@ def test_loss_falls_on_rows_that_were_not_trained_on(run: Trained) -> None:
     assert run.steps == 9
 
 
-def test_every_folder_holds_exactly_its_files(run: Trained) -> None:
+def test_every_folder_holds_exactly_its_files(run: TrainingResult) -> None:
     output_dir = run.final_model.parent
     assert names(output_dir) == {
         ".lock",
@@ -78,7 +78,7 @@ def test_every_folder_holds_exactly_its_files(run: Trained) -> None:
     assert events.name.startswith("events.out.tfevents.")
 
 
-def test_curves_show_every_step_and_validation(run: Trained) -> None:
+def test_curves_show_every_step_and_validation(run: TrainingResult) -> None:
     output_dir = run.final_model.parent
     each_step = ("loss", "lr", "gradient_norm", "tokens_per_s", "rss_gib")
     for curve in each_step:
@@ -86,7 +86,7 @@ def test_curves_show_every_step_and_validation(run: Trained) -> None:
     assert drawn_steps(output_dir, "val/loss") == [0, 3, 6, 9]
 
 
-def test_the_log_in_the_folder_tells_the_whole_run(run: Trained) -> None:
+def test_the_log_in_the_folder_tells_the_whole_run(run: TrainingResult) -> None:
     log = (run.final_model.parent / "train.log").read_text()
     for said in ("== train:", "threads: 1", "validation loss after step 9", "9 steps, "):
         assert log.count(said) == 1
@@ -104,7 +104,7 @@ def test_a_rate_at_which_nothing_is_learned_is_named_in_log_and_result(
     assert train(settings) == result
 
 
-def test_training_config_holds_the_resolved_settings(run: Trained) -> None:
+def test_training_config_holds_the_resolved_settings(run: TrainingResult) -> None:
     config = json.loads((run.final_model.parent / "training_config.json").read_text())
     assert config["settings"]["precision"] in {"fp32", "bf16", "int8"}
     assert config["settings"]["accumulation"] == 2
@@ -113,7 +113,7 @@ def test_training_config_holds_the_resolved_settings(run: Trained) -> None:
     assert config["machine"]
 
 
-def test_the_adapter_fits_its_base_and_names_it_as_written(run: Trained, base: Path) -> None:
+def test_the_adapter_fits_its_base_and_names_it_as_written(run: TrainingResult, base: Path) -> None:
     adapter = read_adapter(run.final_model)
     assert adapter.base_name == str(base)
     assert (adapter.rank, adapter.alpha) == (8, 32)
@@ -121,14 +121,16 @@ def test_the_adapter_fits_its_base_and_names_it_as_written(run: Trained, base: P
 
 
 def test_same_seed_gives_the_same_bits(
-    run: Trained, base: Path, data: Path, tmp_path: Path
+    run: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     again = train(short_run(base, data, tmp_path / "again"))
     files = [one.final_model / "adapter_model.safetensors" for one in (run, again)]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_finished_run_says_so_and_changes_nothing(run: Trained, base: Path, data: Path) -> None:
+def test_a_finished_run_says_so_and_changes_nothing(
+    run: TrainingResult, base: Path, data: Path
+) -> None:
     before = (run.final_model / "manifest.json").read_bytes()
     events: list[Event] = []
     again = train(short_run(base, data, run.final_model.parent), events.append)

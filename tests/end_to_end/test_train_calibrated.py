@@ -13,7 +13,7 @@ from journeyman.events import Event, Note
 from journeyman.settings import TrainSettings
 from journeyman.train import engines, exactness
 from journeyman.train.fast.products import Arithmetic
-from journeyman.train.outputs import Trained
+from journeyman.train.outputs import TrainingResult
 from journeyman.train.rerun import rerun
 from journeyman.train.stage import train
 from tests.small_models import small_model
@@ -35,7 +35,7 @@ def run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSet
     return short_run(base, data, output_dir, **given)
 
 
-def weights(trained: Trained) -> bytes:
+def weights(trained: TrainingResult) -> bytes:
     return (trained.final_model / "adapter_model.safetensors").read_bytes()
 
 

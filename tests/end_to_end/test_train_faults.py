@@ -16,7 +16,7 @@ from journeyman.settings import TrainSettings
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.fast.engine import FastEngine
 from journeyman.train.hf_engine import HfEngine
-from journeyman.train.outputs import Trained
+from journeyman.train.outputs import TrainingResult
 from journeyman.train.stage import train
 from journeyman.train.status import new_status, read_status, write_status
 from tests.killed_runs import counted_kills
@@ -27,7 +27,7 @@ COMPARED = ("adapter_model.safetensors", "optimizer.safetensors")
 
 
 @pytest.fixture(scope="module")
-def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """The run that nothing interrupts; 10 rows by 4 are 3 steps an epoch."""
     return train(_settings(base, data, tmp_path_factory.mktemp("whole")))
 
@@ -38,7 +38,7 @@ def _settings(base: Path, data: Path, output_dir: Path, **changes: object) -> Tr
     return short_run(base, data, output_dir, **{"epochs": 2.0} | one_by_one | changes)
 
 
-def _assert_equal(one: Trained, other: Trained) -> None:
+def _assert_equal(one: TrainingResult, other: TrainingResult) -> None:
     for name in COMPARED:
         files = [x.final_model.parent / f"checkpoint-{STEPS}" / name for x in (one, other)]
         assert files[0].read_bytes() == files[1].read_bytes()
@@ -59,7 +59,7 @@ def _every(count: int) -> Reporter:
 
 
 def test_stopped_again_and_again_inside_of_steps_the_result_is_the_same(
-    whole: Trained, base: Path, data: Path, tmp_path: Path
+    whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     """Fault 7: a stop every 3 micro-batches of 1 row; steps have 4, 4 and 2 of them."""
     settings = _settings(base, data, tmp_path)
@@ -94,7 +94,7 @@ class _Disk:
 
 
 def test_a_save_that_fails_is_said_and_tried_again_and_the_run_goes_on(
-    whole: Trained, base: Path, data: Path, tmp_path: Path
+    whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     """Faults 10 and 11: the disk is full at steps 2 and 3."""
     disk = _Disk(2, 4)
@@ -111,7 +111,7 @@ def test_a_save_that_fails_is_said_and_tried_again_and_the_run_goes_on(
 
 
 def test_a_result_that_cannot_be_written_ends_with_4_and_loses_nothing(
-    whole: Trained, base: Path, data: Path, tmp_path: Path
+    whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     settings = _settings(base, data, tmp_path)
     disk = _Disk(4, 99)
@@ -227,7 +227,7 @@ def test_after_a_kill_for_memory_the_next_start_says_so_and_with_fit_is_smaller(
     assert any("micro-batches in 2 parts" in text for text in said)
 
 
-def test_the_status_of_a_finished_run_is_whole(whole: Trained) -> None:
+def test_the_status_of_a_finished_run_is_whole(whole: TrainingResult) -> None:
     status = read_status(whole.final_model.parent)
     assert status is not None
     assert (status.state, status.step, status.steps) == ("finished", STEPS, STEPS)

@@ -13,7 +13,7 @@ import pytest
 
 from journeyman.settings import TrainSettings
 from journeyman.train.launching import launch
-from journeyman.train.outputs import Trained
+from journeyman.train.outputs import TrainingResult
 from journeyman.train.places import layout
 from journeyman.train.stage import train
 from journeyman.train.state import State
@@ -73,7 +73,7 @@ def status_of(output_dir: Path) -> dict[str, object]:
 def alone(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the run of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    trained: Trained = train(settings(base, data, folder))
+    trained: TrainingResult = train(settings(base, data, folder))
     assert trained.steps == STEPS
     return folder
 

@@ -11,7 +11,7 @@ from journeyman.errors import IntegrityError, Interrupted, MachineError, UsageEr
 from journeyman.events import Caution, Event, Note, Progress
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
-from journeyman.train.outputs import Trained
+from journeyman.train.outputs import TrainingResult
 from journeyman.train.stage import train
 from journeyman.train.state import State
 from tests.small_models import small_model
@@ -28,7 +28,7 @@ STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """The run that nothing interrupts; 10 rows by 4 are 3 steps an epoch."""
     return train(_settings(base, data, tmp_path_factory.mktemp("whole")))
 
@@ -42,7 +42,7 @@ def _state(output_dir: Path) -> State:
     return msgspec.json.decode(path.read_bytes(), type=State)
 
 
-def _assert_equal(one: Trained, other: Trained) -> None:
+def _assert_equal(one: TrainingResult, other: TrainingResult) -> None:
     """Adapter, moments and every loss, bit for bit."""
     left, right = one.final_model.parent, other.final_model.parent
     for name in ("adapter_model.safetensors", "optimizer.safetensors"):
@@ -60,7 +60,7 @@ def _stopped(settings: TrainSettings, step: int) -> Interrupted:
 
 
 def test_sigterm_ends_with_75_and_the_same_command_goes_on(
-    whole: Trained, base: Path, data: Path, tmp_path: Path
+    whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     settings = _settings(base, data, tmp_path, save_steps=5)
     process = started(settings)
@@ -75,7 +75,7 @@ def test_sigterm_ends_with_75_and_the_same_command_goes_on(
 
 @pytest.mark.parametrize("step", [1, 3, 7])
 def test_stopped_after_any_step_the_result_is_the_same(
-    whole: Trained, base: Path, data: Path, tmp_path: Path, step: int
+    whole: TrainingResult, base: Path, data: Path, tmp_path: Path, step: int
 ) -> None:
     settings = _settings(base, data, tmp_path)
     error = _stopped(settings, step)
@@ -111,7 +111,7 @@ def test_curves_of_a_resumed_run_have_no_step_twice(base: Path, data: Path, tmp_
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_result_is_the_same(
-    whole: Trained, base: Path, data: Path, tmp_path: Path
+    whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     settings = _settings(base, data, tmp_path)
     _stopped(settings, 4)
@@ -153,7 +153,7 @@ def test_another_thread_count_is_allowed_and_said(base: Path, data: Path, tmp_pa
 
 
 def test_a_named_checkpoint_elsewhere_is_gone_on_from(
-    whole: Trained, base: Path, data: Path, tmp_path: Path
+    whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     _stopped(_settings(base, data, tmp_path / "one"), 4)
     named = tmp_path / "one" / "checkpoint-4"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from journeyman.evaluate.conclusion import concluded
 from journeyman.evaluate.page import page
-from journeyman.evaluate.records import Evaluation, Score, Tried
+from journeyman.evaluate.records import CheckTrust, Evaluation, Score
 from journeyman.evaluate.remaking import findings_of
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.quantisation import divergence_suite, parsed
@@ -214,9 +214,9 @@ def test_canaries_that_contradict_themselves_are_noticed(whole: tuple[Path, byte
     assert found is not None
     one, other, _ = (task.id for task in found.tasks)
     tried = (
-        Tried(one, Score("S4", passed=False, code="assert")),
-        Tried(other, RIGHT, "reference fails"),
-        Tried("unknown", RIGHT, mutants=5, refused=3),
+        CheckTrust(one, Score("S4", passed=False, code="assert")),
+        CheckTrust(other, RIGHT, "reference fails"),
+        CheckTrust("unknown", RIGHT, mutants=5, refused=3),
     )
     suites = tuple(
         replace(s, canaries=tried) if s.name == "humaneval" else s for s in stored.suites

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from journeyman.convert.records import Converted
+from journeyman.convert.records import ConversionResult
 from journeyman.convert.stage import compare, convert
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.gguf_header import GgufHeader, read_gguf_header
@@ -51,12 +51,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> ConvertSettings:
 
 
 @pytest.fixture(scope="module")
-def converted(settings: ConvertSettings) -> Converted:
+def converted(settings: ConvertSettings) -> ConversionResult:
     return convert(settings)
 
 
 def test_an_adapter_becomes_a_checked_and_quantised_gguf(
-    settings: ConvertSettings, converted: Converted
+    settings: ConvertSettings, converted: ConversionResult
 ) -> None:
     folder = settings.output.parent
     assert (converted.parity.equal, converted.parity.tokens) == (3, 16)
@@ -71,13 +71,15 @@ def test_an_adapter_becomes_a_checked_and_quantised_gguf(
     assert manifest.outputs["tuned.gguf"] == converted.gguf.sha256
 
 
-def test_a_second_run_finds_its_work_done(settings: ConvertSettings, converted: Converted) -> None:
+def test_a_second_run_finds_its_work_done(
+    settings: ConvertSettings, converted: ConversionResult
+) -> None:
     again = convert(settings)
     assert (again.outcome, again.gguf) == ("fresh", converted.gguf)
 
 
 def test_another_adapter_does_not_replace_it(
-    settings: ConvertSettings, converted: Converted, tmp_path: Path
+    settings: ConvertSettings, converted: ConversionResult, tmp_path: Path
 ) -> None:
     other = small_adapter(tmp_path / "other", "smollm2-135m", seed=2)
     with pytest.raises(UsageError, match=r"tuned\.gguf` .*already there"):
@@ -85,7 +87,7 @@ def test_another_adapter_does_not_replace_it(
 
 
 def test_a_gguf_merged_with_another_scale_is_found_out(
-    settings: ConvertSettings, converted: Converted, tmp_path: Path
+    settings: ConvertSettings, converted: ConversionResult, tmp_path: Path
 ) -> None:
     adapter = shutil.copytree(settings.model, tmp_path / "adapter")
     config = json.loads((adapter / "adapter_config.json").read_text())

@@ -2,7 +2,13 @@
 
 import pytest
 
-from journeyman.data.answers import RULES, Whole, answer_key, differs_from_sent, role_by_words
+from journeyman.data.answers import (
+    RULES,
+    AnswerStatistics,
+    answer_key,
+    differs_from_sent,
+    role_by_words,
+)
 from journeyman.records import Interaction, Message
 
 
@@ -10,8 +16,8 @@ def _row(line: int, task: str, answer: str | None, agent: str = "coder") -> Inte
     return Interaction(str(line), line, task, agent, answer, "success", producer="p")
 
 
-def _whole(*rows: tuple[str, str | None]) -> Whole:
-    whole = Whole()
+def _whole(*rows: tuple[str, str | None]) -> AnswerStatistics:
+    whole = AnswerStatistics()
     for line, (group, answer) in enumerate(rows, start=1):
         whole.add(line, group, answer_key(answer), "p")
     return whole

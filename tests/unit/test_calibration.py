@@ -11,7 +11,7 @@ from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.train.fast.calibration import Calibration
 from journeyman.train.fast.int8_weights import quantised
-from journeyman.train.fast.narrowing import Narrowing
+from journeyman.train.fast.narrowing import Int8Plan
 from journeyman.train.fast.narrowing_files import read_narrowing, write_narrowing
 from journeyman.train.fast.packing import pack
 from journeyman.train.fast.products import Arithmetic
@@ -67,7 +67,7 @@ def pack_order() -> list[TokenRow]:
 
 
 def test_loss_and_divergence_are_those_of_transformers(base: BaseModel) -> None:
-    head = Narrowing(wide=frozenset({HEAD}))
+    head = Int8Plan(wide=frozenset({HEAD}))
     asked = calibration(base, WEIGHTS_ALONE)
     with torch.inference_mode():
         asked.compared()
@@ -86,9 +86,9 @@ def test_wide_products_cost_nothing_and_each_costs_its_part(base: BaseModel) -> 
     asked = calibration(base, BOTH_SIDES)
     with torch.inference_mode():
         found = asked.compared()
-        everything = asked.cost(Narrowing(wide=frozenset(found.errors)))
-        but_one = asked.cost(Narrowing(wide=frozenset(found.errors) - {"1.query_key_value"}))
-        plain = asked.cost(Narrowing())
+        everything = asked.cost(Int8Plan(wide=frozenset(found.errors)))
+        but_one = asked.cost(Int8Plan(wide=frozenset(found.errors) - {"1.query_key_value"}))
+        plain = asked.cost(Int8Plan())
     assert set(found.errors) == {
         HEAD,
         *(
@@ -106,8 +106,8 @@ def test_an_outlier_is_seen_and_smoothed(base: BaseModel) -> None:
     asked = calibration(base, BOTH_SIDES)
     with torch.inference_mode():
         found = asked.compared()
-        plain = asked.cost(Narrowing())
-        smoothed = asked.cost(Narrowing(largest_inputs=found.largest_inputs))
+        plain = asked.cost(Int8Plan())
+        smoothed = asked.cost(Int8Plan(largest_inputs=found.largest_inputs))
     assert found.largest_inputs["1.query_key_value"].argmax() == 5
     assert smoothed.divergence == pytest.approx(found.cost.divergence, rel=1e-4)
     assert smoothed.divergence < 0.7 * plain.divergence
@@ -128,13 +128,13 @@ def test_only_coarse_inputs_are_smoothed(base: BaseModel) -> None:
 
 
 def test_a_narrowing_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
-    written = Narrowing(
+    written = Int8Plan(
         frozenset({"3.down", HEAD}), {"0.output": torch.tensor([1.5, 0.25])}, wide_bytes=77
     )
     write_narrowing(tmp_path / "one.safetensors", written, note="said")
     found, note = read_narrowing(tmp_path / "one.safetensors")
     assert (found.wide, found.wide_bytes, note) == (written.wide, 77, "said")
     assert torch.equal(found.largest_inputs["0.output"], written.largest_inputs["0.output"])
-    assert found.id == written.id != Narrowing().id == ""
-    others = [Narrowing(frozenset({"3.down"}), written.largest_inputs), Narrowing(written.wide)]
+    assert found.id == written.id != Int8Plan().id == ""
+    others = [Int8Plan(frozenset({"3.down"}), written.largest_inputs), Int8Plan(written.wide)]
     assert len({written.id, *(other.id for other in others)}) == 3

@@ -3,7 +3,7 @@
 import ast
 
 from journeyman.evaluate.canaries import enough, try_canaries
-from journeyman.evaluate.scored import Task
+from journeyman.evaluate.scored import EvaluationTask
 from journeyman.evaluate.stubs import stub_of
 from journeyman.events import ignore
 from journeyman.records import Check, Message
@@ -15,8 +15,8 @@ DOUBLES = Check("assert", "assert double(2) == 4", 1, entry_point="double")
 CALLABLE = Check("assert", "assert callable(double)", 1, entry_point="double")
 
 
-def task(name: str, check: Check, reference: str = RIGHT) -> Task:
-    return Task(name, name, "coder", None, (Message("user", name),), (check,), reference)
+def task(name: str, check: Check, reference: str = RIGHT) -> EvaluationTask:
+    return EvaluationTask(name, name, "coder", None, (Message("user", name),), (check,), reference)
 
 
 def in_sandbox(code: str, check: Check) -> CheckResult:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from journeyman.data import answers, characters, code_blocks, licences, personal, secrets, wording
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.data.groups import group_of
 from journeyman.data.interactions import read_interactions
 from journeyman.data.near_duplicates import NearDuplicates, prompt_text
@@ -26,7 +26,7 @@ def rows() -> list[Interaction]:
     return found
 
 
-def _hits(rows: list[Interaction], rules: tuple[Rule, ...], name: str) -> int:
+def _hits(rows: list[Interaction], rules: tuple[RowRule, ...], name: str) -> int:
     look = next(rule.look for rule in rules if rule.id == name)
     return sum(look(row) is not None for row in rows)
 
@@ -54,7 +54,7 @@ def _hits(rows: list[Interaction], rules: tuple[Rule, ...], name: str) -> int:
     ],
 )
 def test_each_rule_matches_so_many_rows(
-    rows: list[Interaction], rules: tuple[Rule, ...], name: str, count: int
+    rows: list[Interaction], rules: tuple[RowRule, ...], name: str, count: int
 ) -> None:
     assert _hits(rows, rules, name) == count
 
@@ -82,8 +82,10 @@ def test_no_prompt_is_trained_as_it_was_sent(rows: list[Interaction]) -> None:
     assert [differs(row) for row in rows] == [("system", "user")] * 302
 
 
-def _whole(rows: list[Interaction], group: Callable[[Interaction], str]) -> answers.Whole:
-    whole = answers.Whole()
+def _whole(
+    rows: list[Interaction], group: Callable[[Interaction], str]
+) -> answers.AnswerStatistics:
+    whole = answers.AnswerStatistics()
     for row in rows:
         key = answers.answer_key(row.answer)
         whole.add(row.line, group(row), key, row.producer or "")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats.format import LeftOut
+from journeyman.collect.formats.format import SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall
 from tests.log_files import interactions_of, log_file, only_item, reason_of, turns_of
@@ -72,7 +72,7 @@ def test_what_cannot_be_written_as_text_is_left_out(
 ) -> None:
     row = {"messages": [{"role": "user", "content": content}, _said("x")]}
     item = only_item(tmp_path, "openai-chat", json.dumps(row))
-    assert isinstance(item, LeftOut)
+    assert isinstance(item, SkippedLogRow)
     assert reason in item.reason
 
 
@@ -141,7 +141,7 @@ def test_a_picture_in_a_block_leaves_the_call_out(tmp_path: Path) -> None:
         "response": {"content": [], "stop_reason": "end_turn"},
     }
     item = only_item(tmp_path, "anthropic-messages", json.dumps(row))
-    assert isinstance(item, LeftOut)
+    assert isinstance(item, SkippedLogRow)
     assert item.reason == "content of type `image` is no text"
 
 

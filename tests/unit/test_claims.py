@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from journeyman.evaluate.claims import claims
 from journeyman.evaluate.costs import Latency
 from journeyman.evaluate.records import Rung, Suite, SuiteName
-from journeyman.evaluate.suite_records import Divergence, Likelihood, SuiteArm
+from journeyman.evaluate.suite_records import Likelihood, QuantisationDivergence, SuiteArm
 from journeyman.stats import Mean, wilson
 from tests.unit.test_verdict import GOOD, pair, result
 
@@ -22,8 +22,8 @@ RAN = {
     "quantisation": Suite(
         name="quantisation",
         title="",
-        divergence=Divergence("f", "ab", "q", "Q4_K_M", "text", 508, 0.01, 0.001, 0.1, 0.9, 0.93,
-                              0.01, 9.0, 9.1, 0.05, 0.9, "OK"),
+        divergence=QuantisationDivergence("f", "ab", "q", "Q4_K_M", "text", 508, 0.01, 0.001, 0.1,
+                                         0.9, 0.93, 0.01, 9.0, 9.1, 0.05, 0.9, "OK"),
     ),
 }  # fmt: skip
 UNKNOWN = {

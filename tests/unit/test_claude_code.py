@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from journeyman.collect.formats.format import LeftOut
+from journeyman.collect.formats.format import SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall
 from tests.log_files import interactions_of, items_of, log_file, turns_of
@@ -41,7 +41,7 @@ def test_a_sidechain_is_a_branch_of_its_own(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     items = items_of(log_file("claude-code.jsonl", tmp_path), "claude-code")
-    reasons = Counter(item.reason for item in items if isinstance(item, LeftOut))
+    reasons = Counter(item.reason for item in items if isinstance(item, SkippedLogRow))
     assert reasons["an answer that the user interrupted"] == 1
     assert reasons["a message of the program's, not of the model's"] == 1
     assert reasons["an event of type `summary`, no turn"] == 1

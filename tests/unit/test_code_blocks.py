@@ -3,7 +3,7 @@
 import pytest
 
 from journeyman.data.code_blocks import NOTES, RULES, languages, python_blocks
-from journeyman.data.fences import Block, fenced_blocks, without_thinking
+from journeyman.data.fences import FencedBlock, fenced_blocks, without_thinking
 from journeyman.records import Interaction
 
 
@@ -15,9 +15,9 @@ def _found(answer: str) -> dict[str, str]:
 def test_blocks_are_read_with_label_and_end() -> None:
     text = "a\n```Python title=x\nx = 1\n```\n~~~\ny\n~~~~\n- ```js\n  z\n"
     assert fenced_blocks(text) == (
-        Block("python", "x = 1\n"),
-        Block("", "y\n"),
-        Block("js", "  z\n\n", unclosed=True),
+        FencedBlock("python", "x = 1\n"),
+        FencedBlock("", "y\n"),
+        FencedBlock("js", "  z\n\n", unclosed=True),
     )
 
 
@@ -26,7 +26,7 @@ def test_inline_code_opens_no_block() -> None:
 
 
 def test_a_longer_fence_holds_a_shorter_one() -> None:
-    assert fenced_blocks("````md\n```py\nx\n```\n````\n") == (Block("md", "```py\nx\n```\n"),)
+    assert fenced_blocks("````md\n```py\nx\n```\n````\n") == (FencedBlock("md", "```py\nx\n```\n"),)
 
 
 def test_thinking_is_taken_out_and_swallows_the_rest_when_it_never_ends() -> None:

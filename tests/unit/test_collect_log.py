@@ -7,7 +7,7 @@ import pytest
 
 from journeyman.cli import run
 from journeyman.collect.formats.known import FORMATS
-from journeyman.collect.log import CollectedLog, collect_log
+from journeyman.collect.log import LogCollection, collect_log
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import DataRefused, IntegrityError, UsageError
 from journeyman.events import Caution, Event, Progress, Reporter, ignore
@@ -21,7 +21,7 @@ OTHER = json.dumps({"prompt": "Say no.", "completion": "No."})
 
 def collected(
     folder: Path, *paths: Path, report: Reporter = ignore, **changes: object
-) -> CollectedLog:
+) -> LogCollection:
     settings = CollectLogSettings(output=folder / "out" / "ours.jsonl", **changes)  # type: ignore[arg-type]
     return collect_log(paths, settings, report)
 
@@ -32,7 +32,7 @@ def written(folder: Path, *lines: str, name: str = "log.jsonl") -> Path:
     return path
 
 
-def total(found: CollectedLog) -> int:
+def total(found: LogCollection) -> int:
     return found.kept + found.duplicates + sum(found.left_out.values()) + found.faulty
 
 

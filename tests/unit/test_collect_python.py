@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.collect.modules import read_package
-from journeyman.collect.python_package import Collected, collect_python
+from journeyman.collect.python_package import FunctionCollection, collect_python
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import DataRefused, UsageError
 from journeyman.events import Caution, Event
@@ -141,7 +141,7 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _collected(
     output: Path, *, verify: bool = False, show: bool = False
-) -> tuple[Collected, dict[str, Interaction]]:
+) -> tuple[FunctionCollection, dict[str, Interaction]]:
     settings = CollectPythonSettings(output=output, verify=verify, show_examples=show)
     collected = collect_python(["shapes"], settings)
     rows = [row for row in read_interactions(output) if not isinstance(row, LineFault)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.collect.formats import rows
-from journeyman.collect.formats.format import LeftOut
+from journeyman.collect.formats.format import SkippedLogRow
 from journeyman.errors import UsageError
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall
@@ -75,7 +75,7 @@ def test_a_completion_of_two_turns_is_left_out(tmp_path: Path) -> None:
     turn = {"role": "assistant", "content": "a"}
     row = {"prompt": "p", "completion": [turn, turn]}
     item = only_item(tmp_path, "prompt-completion", json.dumps(row))
-    assert isinstance(item, LeftOut)
+    assert isinstance(item, SkippedLogRow)
     assert reason_of(item) == "its completion has 2 turns, not one"
 
 

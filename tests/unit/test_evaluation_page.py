@@ -9,12 +9,12 @@ from journeyman.evaluate.records import (
     ArmResult,
     Environment,
     Evaluation,
+    EvaluationPlan,
+    EvaluationTask,
     Leak,
-    Plan,
     Rung,
     Score,
     ScoredItem,
-    Task,
     Verdict,
 )
 from journeyman.records import Answer, Message
@@ -47,11 +47,11 @@ def hostile_evaluation() -> Evaluation:
     arm = Arm("tuned", HOSTILE, "llama.cpp", "ab", HOSTILE, HOSTILE, HOSTILE)
     return Evaluation(
         verdict=Verdict("INVALID", HOSTILE, (), (HOSTILE,), (HOSTILE,), (HOSTILE,)),
-        plan=Plan(HOSTILE, "cd", 1, 1, 1, 0, 8, None, 1, None),
+        plan=EvaluationPlan(HOSTILE, "cd", 1, 1, 1, 0, 8, None, 1, None),
         environment=Environment(HOSTILE, {HOSTILE: HOSTILE}, None, "none", "now"),
         leak=Leak(),
         arms=(ArmResult(arm, 1, (rung,), Latency(1, 0), None, None, {}),),
-        tasks=(Task("t", "c", HOSTILE, HOSTILE, (Message("user", HOSTILE),)),),
+        tasks=(EvaluationTask("t", "c", HOSTILE, HOSTILE, (Message("user", HOSTILE),)),),
         items=(item,),
     )
 

@@ -92,7 +92,7 @@ def test_what_was_found_is_kept_until_it_is_damaged(
     made = []
     original = calibration.Calibration.compared
 
-    def counted(self: calibration.Calibration) -> calibration.Compared:
+    def counted(self: calibration.Calibration) -> calibration.ProductDivergences:
         made.append(1)
         return original(self)
 

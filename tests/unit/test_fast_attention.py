@@ -6,11 +6,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from journeyman.train.fast import attention
-from journeyman.train.fast.attention import Attended, Heads, attend, attend_backward
-from journeyman.train.fast.packing import Span
+from journeyman.train.fast.attention import AttentionOutput, Heads, attend, attend_backward
+from journeyman.train.fast.packing import TokenSpan
 
 # A root with two children, the first of which has a child; and a row alone.
-SPANS = (Span(0, 5, 16), Span(5, 9, 12), Span(9, 12, 12), Span(12, 16, 16), Span(16, 19, 19))
+SPANS = (
+    TokenSpan(0, 5, 16),
+    TokenSpan(5, 9, 12),
+    TokenSpan(9, 12, 12),
+    TokenSpan(12, 16, 16),
+    TokenSpan(16, 19, 19),
+)
 T, HEADS, GROUPS, SIZE = 19, 4, 2, 16
 
 
@@ -70,7 +76,7 @@ def test_gradients_are_those_of_autograd(plain: bool, monkeypatch: pytest.Monkey
 
 
 def test_equal_inputs_give_equal_bits() -> None:
-    def once() -> tuple[Attended, Heads]:
+    def once() -> tuple[AttentionOutput, Heads]:
         heads = _heads()
         attended = attend(heads, SPANS)
         return attended, attend_backward(attended.output, heads, attended, SPANS)

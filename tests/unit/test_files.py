@@ -10,7 +10,7 @@ from journeyman.errors import MachineError, UsageError
 from journeyman.files import (
     LINE_LIMIT_BYTES,
     LineFault,
-    Row,
+    NumberedLine,
     atomic_file,
     atomic_folder,
     content_id,
@@ -22,7 +22,7 @@ from journeyman.files import (
 from journeyman.records import Message
 
 
-def lines_of(path: Path, data: bytes) -> list[Row | LineFault]:
+def lines_of(path: Path, data: bytes) -> list[NumberedLine | LineFault]:
     path.write_bytes(data)
     return list(read_lines(path))
 
@@ -41,12 +41,12 @@ def fill_half(path: Path) -> None:
 
 def test_blank_lines_crlf_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
     found = lines_of(tmp_path / "log", b'\xef\xbb\xbf{"a":1}\r\n\r\n  \n{"b":2}')
-    assert found == [Row(1, b'{"a":1}'), Row(4, b'{"b":2}')]
+    assert found == [NumberedLine(1, b'{"a":1}'), NumberedLine(4, b'{"b":2}')]
 
 
 def test_a_unicode_line_separator_does_not_end_a_line(tmp_path: Path) -> None:
     data = '{"a":"x\u2028y\u0085z"}\n'.encode()
-    assert lines_of(tmp_path / "log", data) == [Row(1, data.strip())]
+    assert lines_of(tmp_path / "log", data) == [NumberedLine(1, data.strip())]
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_a_bad_line_is_a_fault_and_the_next_line_is_read(
     tmp_path: Path, data: bytes, reason: str
 ) -> None:
     found = lines_of(tmp_path / "log", b'{"first":1}\n' + data)
-    assert found == [Row(1, b'{"first":1}'), LineFault(2, reason)]
+    assert found == [NumberedLine(1, b'{"first":1}'), LineFault(2, reason)]
 
 
 def test_brackets_in_strings_are_not_nesting(tmp_path: Path) -> None:
     data = b'{"a": "' + b"[" * 500 + b'\\""}'
-    assert lines_of(tmp_path / "log", data + b"\n") == [Row(1, data)]
+    assert lines_of(tmp_path / "log", data + b"\n") == [NumberedLine(1, data)]
 
 
 def test_a_line_over_the_limit_is_passed_over_and_the_next_one_read(tmp_path: Path) -> None:
     found = lines_of(tmp_path / "log", b"x" * (3 * LINE_LIMIT_BYTES) + b'\n{"a":1}\n')
-    assert found == [LineFault(1, "longer than 4 MiB"), Row(2, b'{"a":1}')]
+    assert found == [LineFault(1, "longer than 4 MiB"), NumberedLine(2, b'{"a":1}')]
 
 
 def test_utf16_is_refused_by_name(tmp_path: Path) -> None:

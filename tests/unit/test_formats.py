@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.collect.formats.detect import detect
-from journeyman.collect.formats.format import LeftOut
+from journeyman.collect.formats.format import SkippedLogRow
 from journeyman.collect.formats.known import FORMATS, format_named
 from journeyman.data.interactions import read_interactions, write_interactions
 from journeyman.data.prompts import ROLE_PROMPTS
@@ -72,7 +72,7 @@ def test_a_broken_row_is_a_fault_of_its_line(name: str, line: str, tmp_path: Pat
     path.write_text(f"{good}\n{line}\n{good}\n", encoding="utf-8")
     about = [item for item in items_of(path, FILES[name]) if item.line == 2]
     if FILES[name] == "otel-genai" and line in ('{"messages": 3}', "{}"):
-        assert isinstance(about[0], LeftOut)
+        assert isinstance(about[0], SkippedLogRow)
     else:
         assert isinstance(about[0], LineFault)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.engines.memory import memory_of
-from journeyman.evaluate.idleness import Usage, mean_load, other_load, usage
+from journeyman.evaluate.idleness import ProcessorUsage, mean_load, other_load, usage
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -35,14 +35,14 @@ def test_children_and_their_children_are_ours_and_strangers_are_not(tmp_path: Pa
 
 def test_a_system_without_counters_knows_nothing(tmp_path: Path) -> None:
     assert usage(proc=tmp_path) is None
-    assert other_load(None, Usage(1, 1, 1)) is None
+    assert other_load(None, ProcessorUsage(1, 1, 1)) is None
     assert mean_load([(None, 1.0), (2.0, None)]) is None
 
 
 def test_what_is_left_after_our_own_is_others() -> None:
-    before, after = Usage(10.0, 100.0, 50.0), Usage(12.0, 105.0, 54.0)
+    before, after = ProcessorUsage(10.0, 100.0, 50.0), ProcessorUsage(12.0, 105.0, 54.0)
     assert other_load(before, after) == 0.5  # 5 s in all, 4 s ours, over 2 s
-    assert other_load(before, Usage(12.0, 104.0, 54.1)) == 0.0
+    assert other_load(before, ProcessorUsage(12.0, 104.0, 54.1)) == 0.0
 
 
 def test_long_requests_weigh_more() -> None:

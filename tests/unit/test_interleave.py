@@ -3,14 +3,17 @@
 from statistics import fmean
 
 from journeyman.evaluate.interleave import blocks, warm_blocks
-from journeyman.evaluate.records import Arm, Task
+from journeyman.evaluate.records import Arm, EvaluationTask
 from journeyman.records import Message
 
 BASE, TUNED = Arm("base", "b", "llama.cpp", "1"), Arm("tuned", "t", "llama.cpp", "2")
 
 
-def tasks(count: int) -> list[Task]:
-    return [Task(str(n), str(n), "coder", None, (Message("user", str(n)),)) for n in range(count)]
+def tasks(count: int) -> list[EvaluationTask]:
+    return [
+        EvaluationTask(str(n), str(n), "coder", None, (Message("user", str(n)),))
+        for n in range(count)
+    ]
 
 
 def places(arm: Arm) -> list[int]:

@@ -5,7 +5,7 @@ import pytest
 from journeyman.evaluate.canaries import try_canaries
 from journeyman.evaluate.extract import extract
 from journeyman.evaluate.judged_tests import judged, with_imports
-from journeyman.evaluate.scored import Score, Task
+from journeyman.evaluate.scored import EvaluationTask, Score
 from journeyman.events import ignore
 from journeyman.records import Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check
@@ -74,9 +74,11 @@ def test_imports_of_what_is_not_there_are_taken_for_the_implementation(
 
 
 def test_a_tester_task_whose_own_tests_prove_nothing_is_excluded() -> None:
-    def task(name: str, tests: str) -> Task:
+    def task(name: str, tests: str) -> EvaluationTask:
         answer = f"```python\n{tests}\n```"
-        return Task(name, name, "tester", None, (Message("user", name),), (REFERENCE,), answer)
+        return EvaluationTask(
+            name, name, "tester", None, (Message("user", name),), (REFERENCE,), answer
+        )
 
     weak = IMPORT + "def test_a():\n    assert callable(larger)\n"
     found = try_canaries([task("sound", GOOD), task("weak", weak)], in_sandbox, ignore)

@@ -5,7 +5,7 @@ import pytest
 from journeyman.evaluate.extract import extract
 from journeyman.evaluate.form import asked_names, form
 from journeyman.evaluate.ladder import finished, score, served
-from journeyman.evaluate.records import Item, ScoredItem, Task
+from journeyman.evaluate.records import EvaluationTask, Item, ScoredItem
 from journeyman.evaluate.timing import decode_rate
 from journeyman.records import Answer, Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check
@@ -16,8 +16,8 @@ PROSE = "This is a whole answer that ends where it should, in plain words.\n"
 CHECK = Check("doctest", ">>> double(2)\n4\n", 1, entry_point="double")
 
 
-def task(prompt: str = "Double a number.", agent: str = "coder", *checks: Check) -> Task:
-    return Task("t", "c", agent, None, (Message("user", prompt),), tuple(checks))
+def task(prompt: str = "Double a number.", agent: str = "coder", *checks: Check) -> EvaluationTask:
+    return EvaluationTask("t", "c", agent, None, (Message("user", prompt),), tuple(checks))
 
 
 def code_of(rung: str, item: ScoredItem) -> str:

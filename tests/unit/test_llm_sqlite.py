@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats.format import LeftOut
+from journeyman.collect.formats.format import SkippedLogRow
 from journeyman.collect.formats.sqlite_file import opened, tables_of
 from journeyman.data.interactions import read_interactions, write_interactions
 from journeyman.errors import DataRefused, UsageError
@@ -48,9 +48,11 @@ def test_fragments_are_part_of_what_was_sent(tmp_path: Path) -> None:
 
 def test_a_call_in_both_tables_counts_once(tmp_path: Path) -> None:
     items = items_of(log_file("llm-turns.sql", tmp_path), "llm-sqlite")
-    left_out = [item.reason for item in items if isinstance(item, LeftOut)]
+    left_out = [item.reason for item in items if isinstance(item, SkippedLogRow)]
     assert (len(items), left_out) == (5, ["it stands in `turns` too"])
-    assert [one.answer for one in items if not isinstance(one, LeftOut | LineFault)][-1] == "Yes."
+    assert [one.answer for one in items if not isinstance(one, SkippedLogRow | LineFault)][
+        -1
+    ] == "Yes."
 
 
 def test_a_call_with_an_attachment_and_all_after_it_are_left_out(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ def test_a_call_with_an_attachment_and_all_after_it_are_left_out(tmp_path: Path)
         " ('r7', 'm', 'And this?', 'A dog.', 'c4', '2026-03-01T09:05:00');"
     )
     items = items_of(database(tmp_path, OLD + more), "llm-sqlite")
-    reasons = [item.reason for item in items if isinstance(item, LeftOut)]
+    reasons = [item.reason for item in items if isinstance(item, SkippedLogRow)]
     assert reasons == [
         "a call with an attachment",
         "the call before it in its conversation is unreadable",

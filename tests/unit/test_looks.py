@@ -5,19 +5,22 @@ from pathlib import Path
 
 from journeyman.evaluate.fixed_plan import fixed, plan_sha256, prompts_sha256, write_plan
 from journeyman.evaluate.looks import look_key, look_number, looks_folder, record_look
-from journeyman.evaluate.records import Arm, Plan, Task
+from journeyman.evaluate.records import Arm, EvaluationPlan, EvaluationTask
 from journeyman.records import Message
 
 SHA = "ab" * 32
-PLAN = Plan("test.jsonl", SHA, 4, 4, 4, 0, 512, None, 42, None)
+PLAN = EvaluationPlan("test.jsonl", SHA, 4, 4, 4, 0, 512, None, 42, None)
 
 
 def arm(sha256: str) -> Arm:
     return Arm("tuned", "t.gguf", "llama.cpp", sha256)
 
 
-def tasks(count: int) -> list[Task]:
-    return [Task(str(n), str(n), "coder", None, (Message("user", str(n)),)) for n in range(count)]
+def tasks(count: int) -> list[EvaluationTask]:
+    return [
+        EvaluationTask(str(n), str(n), "coder", None, (Message("user", str(n)),))
+        for n in range(count)
+    ]
 
 
 def look(sha256: str) -> int:
@@ -39,7 +42,7 @@ def test_the_same_measurement_again_is_the_same_look() -> None:
 
 def test_another_longest_answer_is_another_look() -> None:
     look("1")
-    longer = Plan("test.jsonl", SHA, 4, 4, 4, 0, 1024, None, 42, None)
+    longer = EvaluationPlan("test.jsonl", SHA, 4, 4, 4, 0, 1024, None, 42, None)
     assert look_number(SHA, look_key(longer, [arm("1")])) == 2
 
 
@@ -82,7 +85,7 @@ def test_a_plan_has_a_hash_that_any_change_changes(tmp_path: Path) -> None:
     sha256 = write_plan(tmp_path / "r.json", PLAN)
     assert (tmp_path / "r.plan.json").is_file()
     assert sha256 == plan_sha256(PLAN)
-    other = Plan("test.jsonl", SHA, 4, 4, 4, 0, 513, None, 42, None)
+    other = EvaluationPlan("test.jsonl", SHA, 4, 4, 4, 0, 513, None, 42, None)
     assert plan_sha256(other) != sha256
 
 

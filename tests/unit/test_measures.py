@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from journeyman.evaluate.measures import clusters_passing, paired, rungs, strictly_less
-from journeyman.evaluate.records import ArmId, Score, ScoredItem, Task
+from journeyman.evaluate.records import ArmId, EvaluationTask, Score, ScoredItem
 from journeyman.evaluate.timing import latency
 from journeyman.evaluate.words import percent
 from journeyman.records import Answer, Check, Message
@@ -13,9 +13,9 @@ from tests.scripted_engine import said
 CHECK = Check("doctest", ">>> 1\n1\n", 1)
 
 
-def task(name: str, *, cluster: str = "", agent: str = "coder", checks: int = 1) -> Task:
+def task(name: str, *, cluster: str = "", agent: str = "coder", checks: int = 1) -> EvaluationTask:
     messages = (Message("user", name),)
-    return Task(name, cluster or name, agent, None, messages, (CHECK,) * checks)
+    return EvaluationTask(name, cluster or name, agent, None, messages, (CHECK,) * checks)
 
 
 def item(name: str, passed: bool | None, *, arm: ArmId = "tuned") -> ScoredItem:

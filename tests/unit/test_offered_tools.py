@@ -15,7 +15,7 @@ from journeyman.files import LineFault
 from journeyman.model.chat import Chat
 from journeyman.model.template import CHATML, render, shows
 from journeyman.model.turns import as_tool
-from journeyman.prepare.example_rows import Plain, Rendering, rendered
+from journeyman.prepare.example_rows import Rendering, RowToRender, rendered
 from journeyman.prepare.rendering import Renderer
 from journeyman.prepare.stage import prepare
 from journeyman.records import Example, Interaction, Message, Tool, ToolCall
@@ -103,7 +103,7 @@ def test_tools_on_offer_pass_through_our_own_log_into_the_dataset(
 
 def made(row: Interaction) -> Example:
     how = Rendering(Renderer(CHATML, {}, "ChatML"), "logged", redacts=True)
-    plain = Plain(msgspec.msgpack.encode(row), row.line, "g", ("secret",), masked=False)
+    plain = RowToRender(msgspec.msgpack.encode(row), row.line, "g", ("secret",), masked=False)
     return msgspec.json.decode(rendered(plain, how).data, type=Example)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats.format import LeftOut
+from journeyman.collect.formats.format import SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall
 from tests.log_files import interactions_of, items_of, log_file, only_item, reason_of, turns_of
@@ -88,7 +88,7 @@ def test_json_in_an_events_content_is_read(tmp_path: Path) -> None:
 
 def test_spans_that_are_no_calls_are_left_out(tmp_path: Path) -> None:
     items = items_of(log_file("otel-genai.jsonl", tmp_path), "otel-genai")
-    assert [item.reason for item in items if isinstance(item, LeftOut)] == [
+    assert [item.reason for item in items if isinstance(item, SkippedLogRow)] == [
         "a span without `gen_ai.` attributes",
         "a call whose content was not recorded",
         "a span of `execute_tool`, no call of a model",

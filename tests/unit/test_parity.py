@@ -5,7 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from journeyman.convert.parity import NEAR_TIE_MARGIN, Wanted, find_divergence, require_parity
+from journeyman.convert.parity import (
+    NEAR_TIE_MARGIN,
+    ParityThresholds,
+    find_divergence,
+    require_parity,
+)
 from journeyman.convert.records import Parity
 from journeyman.engines.torch_engine import Greedy
 from journeyman.errors import IntegrityError
@@ -94,7 +99,7 @@ def compare(differs: str, *, margin: float, prompts: int = 2) -> Parity:
     ours = dict.fromkeys("abcdefgh", "same")
     theirs = {one: "some" if one in differs else "same" for one in "abcdefgh"}
     adapted = Ours(ours, margin)
-    return require_parity(adapted, Theirs(theirs), PROMPTS, Wanted(prompts, 4))  # type: ignore[arg-type]
+    return require_parity(adapted, Theirs(theirs), PROMPTS, ParityThresholds(prompts, 4))  # type: ignore[arg-type]
 
 
 def test_a_near_tie_is_replaced_by_the_next_prompt_and_kept_on_record() -> None:

@@ -8,22 +8,22 @@ import pytest
 
 from journeyman.settings import TrainSettings
 from journeyman.train.plan.findings import findings_of
-from journeyman.train.plan.records import Disk, Memory, Plan, Steps, Tokens
+from journeyman.train.plan.records import DiskForecast, Forecast, MemoryForecast, Steps, Tokens
 from journeyman.train.plan.same_base import of_dataset, same_name
 from journeyman.train.plan.serving import serving_of
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.shape import ModelShape
 from journeyman.train.rows import TokenRow
 
 GIB = 2**30
 
 
-def sound_plan() -> Plan:
+def sound_plan() -> Forecast:
     tokens = Tokens(
         rows=238, val_rows=29, left_out=0, exact=True, longest=640, real=100, computed=105,
         trained=80, trained_an_epoch=80, real_share=100 / 105, seed_computed=400,
         seed_real_share=0.25, operation_share=0.2,
     )  # fmt: skip
-    return Plan(
+    return Forecast(
         base="b",
         parameters=1000,
         adapter_parameters=100,
@@ -31,8 +31,10 @@ def sound_plan() -> Plan:
         precision="fp32",
         tokens=tokens,
         steps=Steps(steps=112, rows_a_step=8, warmup=11, checkpoints=112, validations=4),
-        memory=Memory(GIB, GIB, 0, GIB, GIB, 4 * GIB, 20 * GIB, 24 * GIB, "the machine's memory"),
-        disk=Disk(0, 0, GIB, GIB, 0, 50 * GIB),
+        memory=MemoryForecast(
+            GIB, GIB, 0, GIB, GIB, 4 * GIB, 20 * GIB, 24 * GIB, "the machine's memory"
+        ),
+        disk=DiskForecast(0, 0, GIB, GIB, 0, 50 * GIB),
         findings=(),
     )
 
@@ -45,7 +47,7 @@ SOUND = TrainSettings(
 )
 
 
-def ids(plan: Plan, settings: TrainSettings = SOUND) -> dict[str, str]:
+def ids(plan: Forecast, settings: TrainSettings = SOUND) -> dict[str, str]:
     return {one.id: one.level for one in findings_of(plan, settings)}
 
 
@@ -117,8 +119,8 @@ def test_a_full_disk_is_seen_before_the_run(written_gib: int, expected: dict[str
     assert ids(msgspec.structs.replace(plan, disk=disk)) == expected
 
 
-def seven_billion() -> Shape:
-    return Shape(7_615_616_512, 28, 233_057_280, 3584, 152_064, 3584, 18944, False, ())
+def seven_billion() -> ModelShape:
+    return ModelShape(7_615_616_512, 28, 233_057_280, 3584, 152_064, 3584, 18944, False, ())
 
 
 def test_seven_billion_weights_cannot_answer_in_12_s_on_a_desktop() -> None:

@@ -6,22 +6,22 @@ import pytest
 from journeyman.settings import TrainSettings
 from journeyman.train.pace import Pace
 from journeyman.train.plan.engines import VOCABULARY
-from journeyman.train.plan.hours import Writing, costs_of, fitted, hours_of
-from journeyman.train.plan.probe import Measured, Observed, depths_for
-from journeyman.train.plan.records import Hours
-from journeyman.train.plan.run import Run, changed, run_of
-from journeyman.train.plan.shape import Shape
-from journeyman.train.plan.work import Work, layer_operations, seed_work, work_of
+from journeyman.train.plan.hours import DiskTraffic, costs_of, fitted, hours_of
+from journeyman.train.plan.probe import DepthTimes, ProbeResult, depths_for
+from journeyman.train.plan.records import TimeForecast
+from journeyman.train.plan.run import IntendedRun, changed, run_of
+from journeyman.train.plan.shape import ModelShape
+from journeyman.train.plan.work import MicroBatchWork, layer_operations, seed_work, work_of
 from journeyman.train.rows import Rows, TokenRow
 
-SHAPE = Shape(1000, 30, 100, 8, 49152, 8, 32, True, (("q_proj", 8, 8),))
+SHAPE = ModelShape(1000, 30, 100, 8, 49152, 8, 32, True, (("q_proj", 8, 8),))
 
 
 def row(tokens: int, trained: int = 1) -> TokenRow:
     return TokenRow(str(tokens), (1,) * tokens, (False,) * (tokens - trained) + (True,) * trained)
 
 
-def some_run(**changes: object) -> Run:
+def some_run(**changes: object) -> IntendedRun:
     settings = TrainSettings(batch_size=2, accumulation=2, epochs=2.0, **changes)  # type: ignore[arg-type]
     train = Rows(tuple(row(10 * (n + 1), 5) for n in range(8)), ())
     return run_of(settings, train, Rows((row(50, 5), row(60, 5)), ()))
@@ -29,12 +29,16 @@ def some_run(**changes: object) -> Run:
 
 def test_padding_counts_as_computed_and_packing_does_not() -> None:
     rows = [row(10, 4), row(30, 6)]
-    assert work_of(rows, padded=True) == Work(computed=60, squares=1800, real=40, trained=10)
-    assert work_of(rows, padded=False) == Work(computed=40, squares=1000, real=40, trained=10)
+    assert work_of(rows, padded=True) == MicroBatchWork(
+        computed=60, squares=1800, real=40, trained=10
+    )
+    assert work_of(rows, padded=False) == MicroBatchWork(
+        computed=40, squares=1000, real=40, trained=10
+    )
 
 
 def test_the_seed_recipe_pads_every_row_to_2048() -> None:
-    assert seed_work([row(512), row(512)]) == Work(4096, 2 * 2048**2, 1024, 4096)
+    assert seed_work([row(512), row(512)]) == MicroBatchWork(4096, 2 * 2048**2, 1024, 4096)
 
 
 def test_a_line_is_found_again_and_never_falls_below_zero() -> None:
@@ -45,20 +49,20 @@ def test_a_line_is_found_again_and_never_falls_below_zero() -> None:
     assert fitted([(4.0, 2.0)]).at(8.0) == 4.0
 
 
-def measured_from(layer_s_per_operation: float, head_s: float, fixed_s: float) -> Measured:
+def measured_from(layer_s_per_operation: float, head_s: float, fixed_s: float) -> ProbeResult:
     """What a machine would show on which every cost is exactly linear."""
     batches = []
-    for work in (Work(100, 6000, 100, 50), Work(200, 30000, 190, 90)):
+    for work in (MicroBatchWork(100, 6000, 100, 50), MicroBatchWork(200, 30000, 190, 90)):
         layer_s = 1e-3 + layer_s_per_operation * layer_operations(SHAPE, work)
         rest_s = fixed_s + head_s * work.trained * VOCABULARY / SHAPE.vocabulary
         times = [layers * layer_s + rest_s for layers in (2, 8)]
-        batches.append(Observed(work, *times, *(0.3 * one for one in times)))
-    return Measured(2, 8, tuple(batches), head_s, 0.3 * head_s, 0.008, 1.0, 1.0, 1.0)
+        batches.append(DepthTimes(work, *times, *(0.3 * one for one in times)))
+    return ProbeResult(2, 8, tuple(batches), head_s, 0.3 * head_s, 0.008, 1.0, 1.0, 1.0)
 
 
 def test_a_linear_machine_is_forecast_exactly() -> None:
     costs = costs_of(measured_from(2e-6, 1e-4, 0.02), SHAPE)
-    work = Work(150, 15000, 140, 70)
+    work = MicroBatchWork(150, 15000, 140, 70)
     expected = 30 * (1e-3 + 2e-6 * layer_operations(SHAPE, work)) + 1e-4 * 70 + 0.02
     assert costs.backward.seconds(SHAPE, work) == pytest.approx(expected, rel=1e-9)
     assert costs.forward.seconds(SHAPE, work) == pytest.approx(0.3 * expected, rel=1e-9)
@@ -68,7 +72,7 @@ def test_a_linear_machine_is_forecast_exactly() -> None:
 def test_products_kept_wide_cost_every_token_more() -> None:
     plain = measured_from(2e-6, 1e-4, 0.02)
     some = msgspec.structs.replace(plain, wide_s=5e-5)
-    work = Work(150, 15000, 140, 70)
+    work = MicroBatchWork(150, 15000, 140, 70)
     for kind in ("backward", "forward"):
         seconds, more = (
             getattr(costs_of(one, SHAPE), kind).seconds(SHAPE, work) for one in (plain, some)
@@ -76,9 +80,9 @@ def test_products_kept_wide_cost_every_token_more() -> None:
         assert more == pytest.approx(seconds + 150 * 5e-5)
 
 
-def hours(run: Run, slowdown: float = 1.0) -> Hours:
+def hours(run: IntendedRun, slowdown: float = 1.0) -> TimeForecast:
     costs = costs_of(measured_from(2e-6, 1e-4, 0.02), SHAPE)
-    writing = Writing(1_000_000, 4000, 1e8, 1e10)
+    writing = DiskTraffic(1_000_000, 4000, 1e8, 1e10)
     return hours_of(run, SHAPE, costs, writing=writing, slowdown=slowdown, padded=True)
 
 
@@ -113,11 +117,11 @@ def test_a_shorter_limit_leaves_longer_rows_out() -> None:
 
 
 def test_a_seven_billion_layer_is_probed_alone_and_small_layers_together() -> None:
-    large = Shape(7_615_616_512, 28, 233_057_280, 3584, 152_064, 3584, 18944, False, ())
+    large = ModelShape(7_615_616_512, 28, 233_057_280, 3584, 152_064, 3584, 18944, False, ())
     found = depths_for(large, element_bytes=4, rate=1e11, tokens=1000)
     assert (found.shallow, found.deep) == (1, 1)
     assert found.most_tokens < 300
-    small = Shape(134_515_008, 30, 3_538_944, 576, 49152, 576, 1536, True, ())
+    small = ModelShape(134_515_008, 30, 3_538_944, 576, 49152, 576, 1536, True, ())
     found = depths_for(small, element_bytes=4, rate=1e11, tokens=1000)
     assert (found.shallow, found.deep, found.most_tokens) == (2, 10, 1000)
 

@@ -12,7 +12,7 @@ import pytest
 from journeyman.data.examples import read_examples
 from journeyman.errors import DataRefused, IntegrityError, MachineError, UsageError
 from journeyman.events import Caution, Event, Note, Table
-from journeyman.prepare.records import Prepared
+from journeyman.prepare.records import PreparedDataset
 from journeyman.prepare.stage import prepare
 from journeyman.records import Example
 from journeyman.runs import damaged_outputs, read_manifest
@@ -29,7 +29,7 @@ def settings_for(folder: Path, policy: Policy = "salvage", **changes: object) ->
 
 def prepared_from(
     folder: Path, rows: list[dict[str, object]], policy: Policy = "salvage"
-) -> Prepared:
+) -> PreparedDataset:
     write_log(folder / "log.jsonl", rows)
     return prepare(settings_for(folder, policy))
 
@@ -38,7 +38,7 @@ def every_example(folder: Path) -> list[Example]:
     return [row for name in SPLITS for row in read_examples(folder / f"{name}.jsonl")]
 
 
-def cautions(prepared: Prepared) -> str:
+def cautions(prepared: PreparedDataset) -> str:
     return "\n".join(f"{caution.text} | {caution.hint}" for caution in prepared.cautions)
 
 

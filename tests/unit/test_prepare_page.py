@@ -11,7 +11,7 @@ import pytest
 from journeyman.prepare.command import command_of
 from journeyman.prepare.page import page
 from journeyman.prepare.page_actions import actions, sentence, what_came_out
-from journeyman.prepare.records import Checked, Flow, Report, Seen, Totals
+from journeyman.prepare.records import FileCheck, Flow, Report, RuleExample, Totals
 from journeyman.settings import PrepareSettings
 from tests.reports import rule_report, rules_with, small_report
 
@@ -99,7 +99,7 @@ def test_nothing_unseen_and_nothing_that_cannot_be_written_is_left() -> None:
 
 
 def test_a_very_long_line_is_shown_by_its_ends_with_what_is_missing_said() -> None:
-    seen = Seen(1, "id", "", "begin" + "x" * 10_000 + "the end", "")
+    seen = RuleExample(1, "id", "", "begin" + "x" * 10_000 + "the end", "")
     text = page(small_report(rules=rules_with(rule_report(id="refusal", examples=(seen,)))))
     assert "begin" in text
     assert "the end" in text
@@ -145,7 +145,7 @@ def test_a_clean_log_asks_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"checks": (Checked("no group twice", False, "`g` is"),)}, "no group twice: no, `g` is"),
+        ({"checks": (FileCheck("no group twice", False, "`g` is"),)}, "no group twice: no, `g` is"),
         (
             {"rules": rules_with(rule_report(kept=2))},
             "end in the middle, and the model will learn to stop there",
@@ -164,7 +164,7 @@ def test_what_must_be_acted_on_is_said_first(changes: dict[str, Any], words: str
 
 
 def test_a_failed_check_comes_before_everything_else() -> None:
-    report = small_report(checks=(Checked("no group in two splits", False, "2 groups"),))
+    report = small_report(checks=(FileCheck("no group in two splits", False, "2 groups"),))
     assert actions(report)[0].text.startswith("no group in two splits")
     assert "FAILS" in page(report)
 
@@ -189,21 +189,21 @@ def test_the_place_of_a_cut_is_marked_and_that_its_end_is_not_trained() -> None:
 
 
 def test_of_a_long_cut_off_answer_the_end_is_shown() -> None:
-    seen = Seen(7, "id7", "", "begin " + "line\n" * 500 + "and then the", "")
+    seen = RuleExample(7, "id7", "", "begin " + "line\n" * 500 + "and then the", "")
     text = Parsed(page(small_report(rules=rules_with(rule_report(examples=(seen,)))))).text
     assert "line and then the ✂" in text
     assert "begin" not in text
 
 
 def test_what_was_hidden_is_marked_on_both_sides() -> None:
-    seen = Seen(2, "id2", "a key", "key = 'sk-1…' # here", "key = '[SECRET]' # here")
+    seen = RuleExample(2, "id2", "a key", "key = 'sk-1…' # here", "key = '[SECRET]' # here")
     text = page(small_report(rules=rules_with(rule_report(id="secret", examples=(seen,)))))
     assert "<pre>key = &#x27;<del>sk-1…</del>&#x27; # here</pre>" in text
     assert "<ins>[SECRET]</ins>" in text
 
 
 def test_a_row_that_is_not_in_the_dataset_says_so() -> None:
-    seen = Seen(2, "id2", "a stand-in", "Mock response", "")
+    seen = RuleExample(2, "id2", "a stand-in", "Mock response", "")
     text = page(small_report(rules=rules_with(rule_report(id="mock", examples=(seen,)))))
     assert "not in the dataset" in text
 

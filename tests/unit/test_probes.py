@@ -4,7 +4,7 @@ import pytest
 
 from journeyman.evaluate.scored import Item
 from journeyman.evaluate.suites.probes import Probe, probe_tasks, probes, score_probe
-from journeyman.evaluate.suites.rules import KINDS, Rule, broken_rule
+from journeyman.evaluate.suites.rules import KINDS, ProbeRule, broken_rule
 from journeyman.records import Answer
 
 
@@ -47,15 +47,15 @@ def test_an_answer_to_a_probe_fails_with_its_reason(answer: Answer, code: str) -
 @pytest.mark.parametrize(
     ("rule", "text", "holds"),
     [
-        (Rule("language", text="de"), "Das ist ein Satz und nicht mehr.", True),
-        (Rule("language", text="de"), "This is a sentence.", False),
-        (Rule("language", text="en"), "xyzzy", False),
-        (Rule("json_list", text="number", least=1), "[true]", False),
-        (Rule("json_keys", texts=("a",)), '{"a": 1, "b": 2}', False),
-        (Rule("parses"), "def f(:", False),
-        (Rule("words", least=2, most=2), "don't panic", True),
-        (Rule("lower_case"), "123", False),
+        (ProbeRule("language", text="de"), "Das ist ein Satz und nicht mehr.", True),
+        (ProbeRule("language", text="de"), "This is a sentence.", False),
+        (ProbeRule("language", text="en"), "xyzzy", False),
+        (ProbeRule("json_list", text="number", least=1), "[true]", False),
+        (ProbeRule("json_keys", texts=("a",)), '{"a": 1, "b": 2}', False),
+        (ProbeRule("parses"), "def f(:", False),
+        (ProbeRule("words", least=2, most=2), "don't panic", True),
+        (ProbeRule("lower_case"), "123", False),
     ],
 )
-def test_rules_judge_the_text_alone(rule: Rule, text: str, holds: bool) -> None:
+def test_rules_judge_the_text_alone(rule: ProbeRule, text: str, holds: bool) -> None:
     assert (broken_rule((rule,), text) is None) is holds

@@ -8,11 +8,11 @@ from transformers import LlamaConfig
 from journeyman.events import Event, Note, ignore
 from journeyman.settings import ProductGroup, TrainSettings
 from journeyman.train import product_rates
-from journeyman.train.arithmetic import Choice, choose
+from journeyman.train.arithmetic import EngineChoice, choose
 from journeyman.train.fast.shape import HEAD, shape_of
 from journeyman.train.model_rates import ModelRates, model_rates
 from journeyman.train.plan.described import known_shape
-from journeyman.train.plan.resources import Room
+from journeyman.train.plan.resources import MemoryRoom
 from journeyman.train.product_rates import LARGE, Rates, measured_rates
 
 CONFIG = LlamaConfig(
@@ -41,9 +41,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "rates"
 
 
-def chosen(rates: dict[tuple[int, int], Rates], *, gib: float = 64, **changes: object) -> Choice:
+def chosen(
+    rates: dict[tuple[int, int], Rates], *, gib: float = 64, **changes: object
+) -> EngineChoice:
     """What is chosen where a size has these rates, and all others are good."""
-    room = Room(int(gib * GIB), int(gib * GIB), "the machine's memory")
+    room = MemoryRoom(int(gib * GIB), int(gib * GIB), "the machine's memory")
     settings = TrainSettings(**changes)  # type: ignore[arg-type]
     return choose(settings, CONFIG, rates_of=lambda size, _: rates.get(size, GOOD), room=room)
 
@@ -145,6 +147,6 @@ def test_memory_goes_before_what_is_a_little_quicker(gib: float, expected: tuple
         TrainSettings(),
         config,
         rates_of=lambda size, _: POOR if size == down else GOOD,
-        room=Room(int(gib * GIB), int(gib * GIB), "the machine's memory"),
+        room=MemoryRoom(int(gib * GIB), int(gib * GIB), "the machine's memory"),
     )
     assert (found.precision, found.wide_products) == ("int8", expected)

@@ -13,7 +13,7 @@ import pytest
 from journeyman.sandbox import Profile
 from journeyman.sandbox.attacks import ALL
 from journeyman.sandbox.attacks.attack import Attack
-from journeyman.sandbox.bait import Bait
+from journeyman.sandbox.bait import Decoys
 from journeyman.sandbox.selftest import AttackResult, SelfTest, carried_out
 from tests.sandboxes import Starter, as_plain_user, outcomes, sandbox
 
@@ -72,7 +72,7 @@ def test_an_attack_that_succeeds_is_not_held() -> None:
     assert (result.held, result.outcome) == (False, "mismatch")
 
 
-REACHED: dict[str, Callable[[Bait], object]] = {
+REACHED: dict[str, Callable[[Decoys], object]] = {
     "a file is written": lambda bait: bait.secret.write_text("x"),
     "a file is made": lambda bait: (bait.folder / "new").touch(),
     "a mode is changed": lambda bait: bait.secret.chmod(0o600),
@@ -85,15 +85,15 @@ REACHED: dict[str, Callable[[Bait], object]] = {
 
 
 @pytest.mark.parametrize("act", REACHED.values(), ids=REACHED)
-def test_the_bait_sees_what_was_done_to_it(act: Callable[[Bait], object]) -> None:
-    with Bait(None) as bait:
+def test_the_bait_sees_what_was_done_to_it(act: Callable[[Decoys], object]) -> None:
+    with Decoys(None) as bait:
         assert bait.changes() == []
         act(bait)
         assert len(bait.changes()) >= 1
 
 
 def test_the_bait_sees_a_stray_file_a_listener_and_a_process(tmp_path: Path) -> None:
-    with Bait(None) as bait, socket.socket() as server:
+    with Decoys(None) as bait, socket.socket() as server:
         stray = Path("/tmp") / bait.token
         stray.touch()
         server.bind(("127.0.0.1", bait.listen_port))

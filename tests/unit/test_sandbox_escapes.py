@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.sandbox import Profile
-from journeyman.sandbox.checks import Job, run_checks
+from journeyman.sandbox.checks import CheckJob, run_checks
 from tests.sandboxes import DOUBLES, RIGHT, alive, check, sandbox
 
 
@@ -32,7 +32,7 @@ def test_a_killed_launcher_takes_the_sandbox_with_it(profile: Profile) -> None:
 
 def test_runs_at_the_same_time_do_not_meet() -> None:
     code = "import os\nassert not os.listdir('/work')\nopen('/work/x', 'w').close()\n" + RIGHT
-    results = run_checks(sandbox(), [Job(code, DOUBLES)] * 20, workers=20)
+    results = run_checks(sandbox(), [CheckJob(code, DOUBLES)] * 20, workers=20)
     assert [result.passed for result in results] == [True] * 20
 
 

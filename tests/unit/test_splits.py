@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.data.splits import Counts, Member, Splits, asked_counts, split_groups
+from journeyman.data.splits import GroupSplit, Member, SplitCounts, asked_counts, split_groups
 from journeyman.data.subset_sum import choose, choose_two
 from journeyman.errors import UsageError
 
@@ -35,7 +35,7 @@ def reachable(sizes: list[int]) -> set[tuple[int, int]]:
 
 
 def test_298_rows_are_split_as_the_readme_says() -> None:
-    assert asked_counts(298, 0.8, 0.1) == Counts(238, 29, 31)
+    assert asked_counts(298, 0.8, 0.1) == SplitCounts(238, 29, 31)
 
 
 @pytest.mark.parametrize(("train", "val"), [(0.8, 0.3), (-0.1, 0.5), (0.5, -0.1)])
@@ -89,19 +89,19 @@ def test_agents_are_shared_out_in_proportion() -> None:
 
 def test_counts_that_cannot_be_made_are_made_as_nearly_as_can_be() -> None:
     # 10 rows in two groups of 5: test and val cannot both hold one, and train must hold some.
-    found = split_groups(members_of([5, 5]), Counts(8, 1, 1), seed=42)
+    found = split_groups(members_of([5, 5]), SplitCounts(8, 1, 1), seed=42)
     assert sorted([found.counts.train, found.counts.val, found.counts.test]) == [0, 5, 5]
     assert found.counts.train == 5
 
 
 def test_no_split_stays_empty_where_there_are_groups_for_all() -> None:
-    found = split_groups(members_of([4, 4, 4]), Counts(10, 1, 1), seed=42)
-    assert found.counts == Counts(4, 4, 4)
+    found = split_groups(members_of([4, 4, 4]), SplitCounts(10, 1, 1), seed=42)
+    assert found.counts == SplitCounts(4, 4, 4)
 
 
 def test_a_thousand_groups_of_five_are_split_exactly() -> None:
     # 5,000 rows: 500 and 500 are multiples of 5, whatever the agents' quotas are.
-    found = split_groups(members_of([5] * 1000), Counts(4000, 500, 500), seed=42)
+    found = split_groups(members_of([5] * 1000), SplitCounts(4000, 500, 500), seed=42)
     assert found.counts == found.asked
 
 
@@ -150,15 +150,15 @@ def test_old_groups_move_only_where_the_counts_force_it(
     assert not changed or distance(second.counts, asked) < distance(unmoved(first, asked), asked)
 
 
-def distance(got: Counts, asked: Counts) -> tuple[int, int]:
+def distance(got: SplitCounts, asked: SplitCounts) -> tuple[int, int]:
     pairs = ((got.train, asked.train), (got.val, asked.val), (got.test, asked.test))
     return sum(a > 0 and not g for g, a in pairs), sum(abs(g - a) for g, a in pairs)
 
 
-def unmoved(first: Splits, asked: Counts) -> Counts:
+def unmoved(first: GroupSplit, asked: SplitCounts) -> SplitCounts:
     """The counts where every new row goes to train."""
     counts = first.counts
-    return Counts(
+    return SplitCounts(
         asked.train + asked.val + asked.test - counts.val - counts.test, counts.val, counts.test
     )
 
@@ -170,10 +170,10 @@ def test_a_row_more_moves_no_old_group() -> None:
     more = [*before, Member("new", "coder")]
     second = split_groups(more, asked_counts(299, 0.8, 0.1), 42, first.of_group)
     assert second.moved == ()
-    assert second.counts == Counts(239, 29, 31)
+    assert second.counts == SplitCounts(239, 29, 31)
     # 300 rows ask for 240, 30 and 30: one row must leave the test.
     third = split_groups(
         [*more, Member("newer", "coder")], asked_counts(300, 0.8, 0.1), 42, second.of_group
     )
-    assert third.counts == Counts(240, 30, 30)
+    assert third.counts == SplitCounts(240, 30, 30)
     assert len(third.moved) == 1

@@ -1,16 +1,16 @@
 """What a run's losses say: named where they go wrong, nothing where they go well."""
 
 from journeyman.events import Caution, Event
-from journeyman.train.advice import Adviser, advice_on, best_validation
+from journeyman.train.advice import LossWarnings, advice_on, best_validation
 from journeyman.train.identity import Identity
-from journeyman.train.state import State, Taken, Validation
+from journeyman.train.state import FinishedStep, State, Validation
 
 IDENTITY = Identity("base", "a", "b", "e", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})
 
 
 def state_of(losses: list[float], validations: dict[int, float], *, epoch_steps: int) -> State:
     taken = tuple(
-        Taken(number + 1, number // epoch_steps, loss, 1e-4, 1.0, 100, 120, 1.0)
+        FinishedStep(number + 1, number // epoch_steps, loss, 1e-4, 1.0, 100, 120, 1.0)
         for number, loss in enumerate(losses)
     )
     return State(IDENTITY, "one thread", taken, tuple(Validation(*x) for x in validations.items()))
@@ -69,7 +69,7 @@ def test_the_best_validation_is_the_earliest_of_the_lowest() -> None:
 
 def test_a_finding_is_said_once_while_it_lasts() -> None:
     events: list[Event] = []
-    adviser = Adviser(events.append)
+    adviser = LossWarnings(events.append)
     validations = {0: 1.6, 2: 1.4, 4: 1.5, 6: 1.6, 8: 1.3, 10: 1.5}
     for count in range(1, len(validations) + 1):
         part = dict(list(validations.items())[:count])

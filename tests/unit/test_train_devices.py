@@ -16,7 +16,7 @@ from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
 from journeyman.train.arithmetic import choose
 from journeyman.train.devices import found_device
-from journeyman.train.fast.decoder import Plan, added_at
+from journeyman.train.fast.decoder import DecoderPlan, added_at
 from journeyman.train.fast.engine import FastEngine
 from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import shape_of
@@ -51,7 +51,7 @@ class Held:
         return name in self._chance
 
 
-def trained(source: Held, plan: Plan, dropout: float) -> tuple[float, Mapping[str, Tensor]]:
+def trained(source: Held, plan: DecoderPlan, dropout: float) -> tuple[float, Mapping[str, Tensor]]:
     """Two updates and a look: the loss, and the adapter."""
     settings = TrainSettings(lora_dropout=dropout, lora_targets=("q_proj", "up_proj", "down_proj"))
     engine = FastEngine(CONFIG, source, settings, plan=plan)
@@ -102,10 +102,10 @@ def test_another_architecture_is_not_for_the_gpu() -> None:
 
 def test_no_tensor_is_made_on_the_default_device_by_accident() -> None:
     source = Held()
-    expected = trained(source, Plan(WIDE), dropout=0.2)
+    expected = trained(source, DecoderPlan(WIDE), dropout=0.2)
     # A tensor that is made without naming a device has no values here.
     with torch.device("meta"):
-        found = trained(source, Plan(WIDE), dropout=0.2)
+        found = trained(source, DecoderPlan(WIDE), dropout=0.2)
     assert found[0] == expected[0]
     for name, tensor in expected[1].items():
         assert torch.equal(found[1][name], tensor)
@@ -133,7 +133,7 @@ _TRANSFERS = (torch.ops.aten.copy_, torch.ops.aten._to_copy, torch.ops.aten.to)
 @pytest.mark.parametrize("arithmetic", [WIDE, BF16], ids=["fp32", "bf16"])
 def test_all_of_a_step_stands_on_the_device_of_the_plan(arithmetic: Arithmetic) -> None:
     # The only device beside the processor that every machine has; it has shapes and no values.
-    elsewhere = Plan(arithmetic, recomputed_layers=1, device=torch.device("meta"))
+    elsewhere = DecoderPlan(arithmetic, recomputed_layers=1, device=torch.device("meta"))
     with OneDevice():  # type: ignore[no-untyped-call]
         _, parameters = trained(Held(), elsewhere, dropout=0.2)
         with pytest.raises(AssertionError, match="was given tensors on"):
@@ -155,8 +155,8 @@ def test_rows_add_up_at_their_places_either_way() -> None:
 @pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
 def test_a_gpu_gives_what_the_processor_gives() -> None:
     source = Held()
-    loss, parameters = trained(source, Plan(WIDE), dropout=0.2)
-    on_gpu, there = trained(source, Plan(WIDE, device=torch.device("cuda")), dropout=0.2)
+    loss, parameters = trained(source, DecoderPlan(WIDE), dropout=0.2)
+    on_gpu, there = trained(source, DecoderPlan(WIDE, device=torch.device("cuda")), dropout=0.2)
     assert on_gpu == pytest.approx(loss, rel=1e-5)
     for name, tensor in parameters.items():
         distance = (there[name].cpu() - tensor).norm() / tensor.norm()

@@ -12,13 +12,13 @@ from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import choose
 from journeyman.train.fast import memory
 from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.memory import Keeping, fitting_run, keeping_of, weight_bytes
+from journeyman.train.fast.memory import ActivationBudget, fitting_run, keeping_of, weight_bytes
 from journeyman.train.fast.products import Arithmetic, frozen_product
 from journeyman.train.fast.shape import shape_of
 from journeyman.train.fast.sources import FolderWeights
 from journeyman.train.plan.described import known_shape
 from journeyman.train.plan.engines import product_dtype
-from journeyman.train.plan.resources import Room
+from journeyman.train.plan.resources import MemoryRoom
 from journeyman.train.product_rates import Rates
 from tests.small_models import small_variant
 
@@ -31,8 +31,8 @@ WIDE = Arithmetic("fp32", "fp32", torch.float32)
 WIDENED = Arithmetic("bf16 widened", "bf16 widened", torch.float32)
 
 
-def room(gib: float) -> Room:
-    return Room(int(gib * GIB), int(gib * GIB), "the machine's memory")
+def room(gib: float) -> MemoryRoom:
+    return MemoryRoom(int(gib * GIB), int(gib * GIB), "the machine's memory")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,9 @@ def test_no_more_is_kept_than_there_is_room_for(tokens: int) -> None:
 
 
 def test_layers_run_again_one_by_one_as_micro_batches_grow() -> None:
-    keeping = Keeping(layers=4, kept_bytes=10, bare_bytes=1, working_bytes=0, room_bytes=40 * 100)
+    keeping = ActivationBudget(
+        layers=4, kept_bytes=10, bare_bytes=1, working_bytes=0, room_bytes=40 * 100
+    )
     # 110 tokens: 4 layers of 1,100 bytes are 400 too many; one saves 990 but keeps 1,100 for a
     # while, so two run again: 2 * 1,100 + 2 * 110 + 1,100 = 3,520.
     assert [keeping.recomputed_layers(tokens) for tokens in (100, 110, 1000)] == [0, 2, 4]
@@ -128,13 +130,13 @@ def test_memory_is_spared_where_twice_the_tokens_would_fit(
 ) -> None:
     shape = shape_of(CODER_HALF_B)
     settings = TrainSettings(micro_batch_tokens=2048, max_tokens=1024)
-    plenty = Room(2**50, 2**40, "the machine's memory")
+    plenty = MemoryRoom(2**50, 2**40, "the machine's memory")
     keeping = keeping_of(shape, WIDE, settings, plenty)
     a_token = keeping.layers * keeping.kept_bytes + keeping.working_bytes
 
     def spared(tokens: int) -> bool:
         beside = plenty.available_bytes - keeping.room_bytes
-        room = Room(2**50, int(beside + tokens * a_token), "the machine's memory")
+        room = MemoryRoom(2**50, int(beside + tokens * a_token), "the machine's memory")
         monkeypatch.setattr(memory, "room_on", lambda _: room)
         return memory.has_twice_the_room(CODER_HALF_B, WIDE, settings)
 

@@ -12,9 +12,9 @@ import pytest
 
 from journeyman.errors import Interrupted
 from journeyman.train.launching import launch
-from journeyman.train.places import Layout, Place
+from journeyman.train.places import Place, ProcessLayout
 
-TWO = Layout(tuple(Place(tuple(sorted(os.sched_getaffinity(0))), 1) for _ in range(2)), "")
+TWO = ProcessLayout(tuple(Place(tuple(sorted(os.sched_getaffinity(0))), 1) for _ in range(2)), "")
 SAYS = (
     "import os, pathlib, sys, time, signal\n"
     "def say(name, text=''): pathlib.Path(sys.argv[1], name).write_text(text)\n"
@@ -42,7 +42,7 @@ def test_each_process_knows_its_number_and_stays_on_its_processors(tmp_path: Pat
     cpu = min(os.sched_getaffinity(0))
     places = (Place((cpu,), 1), Place(TWO.places[0].cpus, 2))
     before = os.sched_getaffinity(0)
-    assert launch(python(code, tmp_path), Layout(places, "")) == 0
+    assert launch(python(code, tmp_path), ProcessLayout(places, "")) == 0
     assert (tmp_path / "0").read_text() == f"[{cpu}] 2"
     assert (tmp_path / "1").read_text() == f"{list(places[1].cpus)} 2"
     assert os.sched_getaffinity(0) == before

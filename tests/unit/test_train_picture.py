@@ -7,7 +7,7 @@ from matplotlib.image import imread
 
 from journeyman.train.identity import Identity
 from journeyman.train.picture import draw_losses, smoothed
-from journeyman.train.state import State, Taken, Validation
+from journeyman.train.state import FinishedStep, State, Validation
 
 IDENTITY = Identity("base", "a", "b", "e", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})
 
@@ -16,7 +16,7 @@ IDENTITY = Identity("base", "a", "b", "e", "c", "d", "hf", {"lr": 2e-4, "epochs"
 def test_a_picture_is_drawn_however_far_the_run_came(
     tmp_path: Path, taken: int, validated: int
 ) -> None:
-    steps = tuple(Taken(n + 1, n // 10, 1.5, 1e-4, 1.0, 9, 9, 1.0) for n in range(taken))
+    steps = tuple(FinishedStep(n + 1, n // 10, 1.5, 1e-4, 1.0, 9, 9, 1.0) for n in range(taken))
     validations = tuple(Validation(10 * n, 1.2 + n / 10) for n in range(validated))
     path = tmp_path / "losses.png"
     draw_losses(path, State(IDENTITY, "", steps, validations), steps=30)

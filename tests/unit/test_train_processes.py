@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.train.processes import RENDEZVOUS, Alone
+from journeyman.train.processes import RENDEZVOUS, SingleProcess
 
 ACTS = """
 import json, os, signal, sys, torch
@@ -93,7 +93,7 @@ def test_no_thread_of_the_group_outlives_the_run(said: list[list[str]]) -> None:
 
 
 def test_a_run_of_one_process_is_a_group_that_changes_nothing() -> None:
-    group = Alone()
+    group = SingleProcess()
     assert (group.rank, group.size) == (0, 1)
     assert group.sum_numbers((1.5, 2.0)) == [1.5, 2.0]
     assert group.any_stop(True)

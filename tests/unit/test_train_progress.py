@@ -3,11 +3,11 @@
 from msgspec.structs import replace
 
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step
+from journeyman.train.batches import OptimiserStep
 from journeyman.train.plan.limit import limit_tokens_per_s
 from journeyman.train.plan.records import Machine
-from journeyman.train.plan.run import Run
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.run import IntendedRun
+from journeyman.train.plan.shape import ModelShape
 from journeyman.train.progress import detail_of
 from journeyman.train.rows import Rows, TokenRow
 from journeyman.train.status import new_status
@@ -26,9 +26,14 @@ def test_what_is_known_stands_in_the_line() -> None:
 
 
 def test_the_limit_is_the_rate_of_products_over_the_operations_of_a_token() -> None:
-    shape = Shape(1000, 2, 100, 8, 50, 10, 32, True, ())
+    shape = ModelShape(1000, 2, 100, 8, 50, 10, 32, True, ())
     rows = Rows((TokenRow("a", tuple(range(10)), (False,) * 6 + (True,) * 4),), ())
-    run = Run(settings=TrainSettings(), train=rows, val=Rows((), ()), steps=(Step(1, 0, ((0,),)),))
+    run = IntendedRun(
+        settings=TrainSettings(),
+        train=rows,
+        val=Rows((), ()),
+        steps=(OptimiserStep(1, 0, ((0,),)),),
+    )
     # Two layers: 4 x 100 x 10 + 7 x 10 x 10^2 = 11,000 each; the head: 4 x 50 x 8 x 4 = 6,400.
     # 28,400 operations for 10 tokens, at 28,400,000 a second.
     machine = Machine(1, 28.4e6, 1e9, 1e9, 1.0, 1.0)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from journeyman.events import Caution, Event
-from journeyman.train.fit import Fit, next_smaller, split
-from journeyman.train.fitting import Fitter, OutOfMemory, is_out_of_memory
+from journeyman.train.fit import MemoryReduction, next_smaller, split
+from journeyman.train.fitting import OutOfMemory, OutOfMemoryHandler, is_out_of_memory
 from journeyman.train.heartbeat import heartbeat
 from journeyman.train.outages import outage, read_start, write_start
 from journeyman.train.spikes import is_spike
@@ -109,18 +109,18 @@ def _died(folder: Path, *, share: float) -> None:
 def test_a_kill_for_memory_is_known_by_the_kernels_own_count(tmp_path: Path) -> None:
     """Fault 16."""
     _died(tmp_path, share=0.1)
-    write_start(tmp_path, Fit(1), proc=_proc(tmp_path / "proc", 3))
+    write_start(tmp_path, MemoryReduction(1), proc=_proc(tmp_path / "proc", 3))
     found = outage(tmp_path, proc=_proc(tmp_path / "proc", 4))
     assert found is not None
     assert found.for_memory
     assert "step 5, micro-batch 3" in found.caution().text
     assert "--fit" in found.caution().hint
-    assert read_start(tmp_path).fit == Fit(1)
+    assert read_start(tmp_path).fit == MemoryReduction(1)
 
 
 def test_a_kill_that_the_kernel_did_not_count_was_not_for_memory(tmp_path: Path) -> None:
     _died(tmp_path, share=0.9)
-    write_start(tmp_path, Fit(), proc=_proc(tmp_path / "proc", 3))
+    write_start(tmp_path, MemoryReduction(), proc=_proc(tmp_path / "proc", 3))
     found = outage(tmp_path, proc=_proc(tmp_path / "proc", 3))
     assert found is not None
     assert not found.for_memory
@@ -131,7 +131,7 @@ def test_after_another_boot_the_numbers_decide(
     tmp_path: Path, share: float, expected: bool
 ) -> None:
     _died(tmp_path, share=share)
-    write_start(tmp_path, Fit(), proc=_proc(tmp_path / "proc", 3))
+    write_start(tmp_path, MemoryReduction(), proc=_proc(tmp_path / "proc", 3))
     found = outage(tmp_path, proc=_proc(tmp_path / "proc", 0, boot="b2"))
     assert found is not None
     assert found.for_memory is expected
@@ -146,9 +146,9 @@ def test_a_process_that_said_how_it_ended_was_not_killed(tmp_path: Path) -> None
 
 
 def test_micro_batches_are_halved_and_every_row_stays_in_its_step() -> None:
-    assert split(BATCHES, Fit()) == BATCHES
-    assert split(BATCHES, Fit(1)) == ((0, 1), (2, 3), (4,), (5,), (6,))
-    assert split(BATCHES, Fit(2)) == ((0,), (1,), (2,), (3,), (4,), (5,), (6,))
+    assert split(BATCHES, MemoryReduction()) == BATCHES
+    assert split(BATCHES, MemoryReduction(1)) == ((0, 1), (2, 3), (4,), (5,), (6,))
+    assert split(BATCHES, MemoryReduction(2)) == ((0,), (1,), (2,), (3,), (4,), (5,), (6,))
 
 
 class _Engine:
@@ -171,12 +171,18 @@ def _hungry(rows: int) -> Callable[[State], State]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "fit"), [(4, Fit()), (2, Fit(1)), (1, Fit(2)), (0, Fit(2, recompute=True))]
+    ("rows", "fit"),
+    [
+        (4, MemoryReduction()),
+        (2, MemoryReduction(1)),
+        (1, MemoryReduction(2)),
+        (0, MemoryReduction(2, recompute=True)),
+    ],
 )
-def test_with_fit_a_step_gets_smaller_until_it_fits(rows: int, fit: Fit) -> None:
+def test_with_fit_a_step_gets_smaller_until_it_fits(rows: int, fit: MemoryReduction) -> None:
     """Fault 16: a real allocation that fails; recomputation comes last."""
-    engine, adopted = _Engine(), list[Fit]()
-    fitter = Fitter(engine, allowed=True, adopted=adopted.append, report=lambda _: None)
+    engine, adopted = _Engine(), list[MemoryReduction]()
+    fitter = OutOfMemoryHandler(engine, allowed=True, adopted=adopted.append, report=lambda _: None)
     work = _hungry(rows) if rows else _needs_recompute(engine)
     state = fitter.run(work, a_state(3, 1), BATCHES)
     assert state.fit == fit
@@ -197,7 +203,9 @@ def _needs_recompute(engine: _Engine) -> Callable[[State], State]:
 
 
 def test_without_fit_the_answer_is_75_with_numbers() -> None:
-    fitter = Fitter(_Engine(), allowed=False, adopted=lambda _: None, report=lambda _: None)
+    fitter = OutOfMemoryHandler(
+        _Engine(), allowed=False, adopted=lambda _: None, report=lambda _: None
+    )
     with pytest.raises(OutOfMemory, match=r"of [0-9.]+ GiB were in use") as caught:
         fitter.run(_hungry(2), a_state(3), BATCHES)
     assert caught.value.exit_code == 75
@@ -205,8 +213,10 @@ def test_without_fit_the_answer_is_75_with_numbers() -> None:
 
 
 def test_where_nothing_smaller_is_left_the_hint_is_another() -> None:
-    assert next_smaller(((1,), (2,)), Fit(3), object()) is None
-    fitter = Fitter(object(), allowed=True, adopted=lambda _: None, report=lambda _: None)
+    assert next_smaller(((1,), (2,)), MemoryReduction(3), object()) is None
+    fitter = OutOfMemoryHandler(
+        object(), allowed=True, adopted=lambda _: None, report=lambda _: None
+    )
     with pytest.raises(OutOfMemory) as caught:
         fitter.run(_needs_recompute(_Engine()), a_state(3), BATCHES)
     assert "--max-tokens" in caught.value.hint

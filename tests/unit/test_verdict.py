@@ -5,11 +5,19 @@ from msgspec.structs import replace
 
 from journeyman.evaluate import criteria
 from journeyman.evaluate.costs import Latency
-from journeyman.evaluate.evidence import Evidence
-from journeyman.evaluate.records import Arm, ArmResult, Leak, Paired, Plan, Rung, Verdict
+from journeyman.evaluate.evidence import SuccessCount
+from journeyman.evaluate.records import (
+    Arm,
+    ArmResult,
+    EvaluationPlan,
+    Leak,
+    PairedOutcomes,
+    Rung,
+    Verdict,
+)
 from journeyman.evaluate.validity import gates
 from journeyman.evaluate.verdict import is_smallest, judge
-from journeyman.stats import Difference, Mean, tango_interval, wilson
+from journeyman.stats import Mean, PairedDifference, tango_interval, wilson
 
 GIB = 2**30
 ARM = Arm("tuned", "t.gguf", "llama.cpp", "ab", "t.gguf", "base", "Q4_K_M")
@@ -30,15 +38,15 @@ def result(
     return ArmResult(arm, 200, (rung,), times, memory, 1.0, {})
 
 
-def pair(fixed: int, broken: int, n: int = 200) -> Paired:
+def pair(fixed: int, broken: int, n: int = 200) -> PairedOutcomes:
     both = (n - fixed - broken) // 2
     ends = tango_interval(fixed, broken, n, confidence=0.9)
-    return Paired("S4", n, both, fixed, broken, n - both - fixed - broken,
+    return PairedOutcomes("S4", n, both, fixed, broken, n - both - fixed - broken,
                   tango_interval(fixed, broken, n), ends.low, ends.high, 1.0)  # fmt: skip
 
 
-PLAN = Plan("test.jsonl", "cd", 200, 200, 200, 200, 512, None, 42, None)
-GOOD = Evidence(
+PLAN = EvaluationPlan("test.jsonl", "cd", 200, 200, 200, 200, 512, None, 42, None)
+GOOD = SuccessCount(
     plan=PLAN,
     leak=Leak(of=200, files=("train.jsonl",)),
     tuned=result(),
@@ -50,7 +58,7 @@ GOOD = Evidence(
 )
 
 
-def judged(evidence: Evidence) -> Verdict:
+def judged(evidence: SuccessCount) -> Verdict:
     """The verdict with the gates of what the evidence holds."""
     arms = [result for result in (evidence.base, evidence.tuned) if result is not None]
     return judge(replace(evidence, validity=gates(evidence.plan, evidence.leak, arms, (), ())))
@@ -205,7 +213,9 @@ def test_a_leak_says_how_many() -> None:
         (None, "keep the base model: whether"),
     ],
 )
-def test_the_headline_says_plainly_to_keep_the_base(pairs: Paired | None, words: str) -> None:
+def test_the_headline_says_plainly_to_keep_the_base(
+    pairs: PairedOutcomes | None, words: str
+) -> None:
     assert words in judge(replace(GOOD, primary=pairs)).headline
 
 
@@ -221,5 +231,5 @@ def test_quantisations_of_four_bits_and_fewer() -> None:
 
 def test_difference_of_pairs_is_two_sided_and_wider() -> None:
     found = pair(6, 0, 31)
-    assert isinstance(found.difference, Difference)
+    assert isinstance(found.difference, PairedDifference)
     assert found.difference.low < found.lower

@@ -11,10 +11,10 @@ from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.adapter_files import initialise
 from journeyman.train.fast.calibration import Calibration
-from journeyman.train.fast.decoder import Plan
+from journeyman.train.fast.decoder import DecoderPlan
 from journeyman.train.fast.engine import open_fast_engine
 from journeyman.train.fast.memory import weight_bytes
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing, group_of
+from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan, group_of
 from journeyman.train.fast.packing import pack
 from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import GROUPS, HEAD, shape_of
@@ -46,7 +46,7 @@ def wide(*groups: str) -> Arithmetic:
 def passed(base: BaseModel, arithmetic: Arithmetic) -> tuple[float, dict[str, torch.Tensor], int]:
     """Loss, gradients and bytes of the weights."""
     settings = TrainSettings(lora_dropout=0.0)
-    engine = open_fast_engine(base, settings, plan=Plan(arithmetic))
+    engine = open_fast_engine(base, settings, plan=DecoderPlan(arithmetic))
     initialise(engine.parameters(), seed=1)
     loss = engine.backward(rows(), weight=1.0, seed=0).loss_sum
     gradients = {name: x.grad for name, x in engine.parameters().items() if x.grad is not None}
@@ -102,11 +102,11 @@ def test_products_kept_wide_are_forecast_by_what_they_take_more(
         return 3.0 if type(product).__name__ == "WideProduct" else 1.0
 
     monkeypatch.setattr(apart, "best_s", best_s)
-    narrowing = Narrowing(wide=frozenset({"0.down", "1.down", "1.gate_up", HEAD}))
+    narrowing = Int8Plan(wide=frozenset({"0.down", "1.down", "1.gate_up", HEAD}))
     assert apart.widening_s(config, settings, narrowing) == pytest.approx(3 * 2.0 / 400)
     # A product that is cut by half takes twice what its half takes.
     inputs, outputs = shape_of(config).product_sizes["gate_up"]
     monkeypatch.setattr(apart, "_LIMIT_BYTES", 4 * inputs * outputs // 2)
-    one = Narrowing(wide=frozenset({"1.gate_up"}))
+    one = Int8Plan(wide=frozenset({"1.gate_up"}))
     assert apart.widening_s(config, settings, one) == pytest.approx(2 * 2.0 / 400)
     assert apart.widening_s(config, settings, AS_IT_IS) == 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from journeyman.cli.watch_view import one_line, view
 from journeyman.console import Console
 from journeyman.errors import Interrupted, JourneymanError, MachineError, UsageError
-from journeyman.train.watching import Sight, look
+from journeyman.train.watching import RunObservation, look
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_LINES = 30.0
@@ -39,7 +39,7 @@ def watch(folder: Path, console: Console, *, pause: Callable[[float], None] = ti
     _end(sight, folder)
 
 
-def _end(sight: Sight, folder: Path) -> None:
+def _end(sight: RunObservation, folder: Path) -> None:
     """As the run ended, so ends whoever waited for it."""
     state = sight.status.state if sight.status else None
     kind: type[JourneymanError]
@@ -63,7 +63,7 @@ class _Lines:
         self._shown_at = 0.0
         self._log: tuple[str, ...] = ()
 
-    def show(self, sight: Sight) -> None:
+    def show(self, sight: RunObservation) -> None:
         """The status where a step or the state of the run changed, and the log's findings."""
         for line in _new(self._log, sight.log):
             if line.partition("  ")[2].startswith(_FINDINGS):

@@ -13,14 +13,14 @@ from rich.text import Text
 
 from journeyman.lines import duration
 from journeyman.train.status import Status
-from journeyman.train.watching import Sight
+from journeyman.train.watching import RunObservation
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 40
 _STYLES = {"stalled": "bold yellow", "suspended": "bold yellow", "dead": "bold red"}
 
 
-def view(folder: Path, sight: Sight) -> RenderableType:
+def view(folder: Path, sight: RunObservation) -> RenderableType:
     """The whole page; it tells everything in words, colour only helps to find it."""
     parts: list[RenderableType] = [Rule(str(folder), align="left", style="dim")]
     parts.append(Text(headline(sight), style=_STYLES.get(sight.verdict, "bold")))
@@ -35,7 +35,7 @@ def view(folder: Path, sight: Sight) -> RenderableType:
     return Group(*parts)
 
 
-def headline(sight: Sight) -> str:
+def headline(sight: RunObservation) -> str:
     """`training  step 12/57  micro-batch 3/8  epoch 1`, or what is wrong."""
     if sight.status is None:
         return sight.why
@@ -47,7 +47,7 @@ def headline(sight: Sight) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def one_line(sight: Sight) -> str:
+def one_line(sight: RunObservation) -> str:
     """The same with the figures, on one line."""
     if sight.status is None:
         return sight.why
@@ -76,7 +76,7 @@ def _of(done: int, total: int | None) -> str:
     return f"{done}" if total is None else f"{done}/{total}"
 
 
-def _bar(sight: Sight) -> RenderableType:
+def _bar(sight: RunObservation) -> RenderableType:
     status = sight.status
     if status is None or not status.tokens_total or status.tokens_done is None:
         return Text("")
@@ -87,7 +87,7 @@ def _bar(sight: Sight) -> RenderableType:
     return Padding(grid, (1, 0))
 
 
-def _time_left(sight: Sight) -> str:
+def _time_left(sight: RunObservation) -> str:
     eta_s = _eta_s(sight)
     if not eta_s:
         return ""
@@ -95,13 +95,13 @@ def _time_left(sight: Sight) -> str:
     return f"{duration(eta_s)} left, until about {moment:%a %H:%M}"
 
 
-def _eta_s(sight: Sight) -> float | None:
+def _eta_s(sight: RunObservation) -> float | None:
     """The run's own estimate, while there is still something to wait for."""
     is_over = sight.verdict in ("dead", "over")
     return None if is_over or sight.status is None else sight.status.eta_s
 
 
-def _facts(sight: Sight) -> RenderableType:
+def _facts(sight: RunObservation) -> RenderableType:
     status = sight.status
     assert status is not None
     curves = {"loss": curve(sight.losses)}

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.collect.formats.detect import detect
-from journeyman.collect.formats.format import Format, Item, LeftOut
+from journeyman.collect.formats.format import Format, Item, SkippedLogRow
 from journeyman.collect.formats.known import format_named
 from journeyman.collect.formats.sqlite_file import is_sqlite
 from journeyman.data.interactions import write_interactions
@@ -40,7 +40,7 @@ class FileFault(Struct, frozen=True):
     torn: bool = False
 
 
-class CollectedLog(Struct, frozen=True):
+class LogCollection(Struct, frozen=True):
     """What was collected. `rows` is the sum of `kept`, `duplicates`, `left_out` and `faulty`.
 
     A row may give several interactions. `formats` has one name a file, in their order.
@@ -59,7 +59,7 @@ class CollectedLog(Struct, frozen=True):
 
 def collect_log(
     paths: Sequence[Path], settings: CollectLogSettings, report: Reporter = ignore
-) -> CollectedLog:
+) -> LogCollection:
     """Write the interactions of some logs to one file; equal input gives equal bytes.
 
     Raises UsageError for files that cannot be read as a known format or are the output itself,
@@ -109,7 +109,7 @@ class _Tally:
         found = [item for item in items if isinstance(item, Interaction)]
         new = [unique for item in found if (unique := self._unique(item)) is not None]
         faults = [item for item in items if isinstance(item, LineFault)]
-        left_out = [item.reason for item in items if isinstance(item, LeftOut)]
+        left_out = [item.reason for item in items if isinstance(item, SkippedLogRow)]
         self.rows += 1
         self.written += len(new)
         if faults:
@@ -171,9 +171,9 @@ class _Tally:
             f" interactions {self.written}"
         )
 
-    def collected(self, path: Path, formats: tuple[str, ...]) -> CollectedLog:
+    def collected(self, path: Path, formats: tuple[str, ...]) -> LogCollection:
         """The record of it all."""
-        return CollectedLog(
+        return LogCollection(
             path=path,
             formats=formats,
             rows=self.rows,

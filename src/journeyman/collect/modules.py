@@ -17,7 +17,7 @@ _TESTS = frozenset({"test", "tests", "testing", "conftest"})
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportBinding:
     """A name that an import binds: a module (`attribute` None) or something in it."""
 
     module: str
@@ -32,7 +32,7 @@ class Module:
     text: str
     tree: ast.Module
     is_package: bool
-    bindings: dict[str, list[Imported | ast.stmt]] = field(default_factory=dict)
+    bindings: dict[str, list[ImportBinding | ast.stmt]] = field(default_factory=dict)
 
     def segment(self, statement: ast.stmt) -> str:
         """The statement's own lines, decorators and comments inside of it included."""
@@ -115,17 +115,19 @@ def _parsed(dotted: str, path: Path) -> Module:
     return module
 
 
-def _bound_by(statement: ast.stmt, module: Module) -> Iterator[tuple[str, Imported | ast.stmt]]:
+def _bound_by(
+    statement: ast.stmt, module: Module
+) -> Iterator[tuple[str, ImportBinding | ast.stmt]]:
     """The names that a module-level statement binds, each with what stands behind it."""
     match statement:
         case ast.Import(names):
             for alias in names:
                 inside = alias.name if alias.asname else alias.name.partition(".")[0]
-                yield alias.asname or inside, Imported(inside, None)
+                yield alias.asname or inside, ImportBinding(inside, None)
         case ast.ImportFrom(names=names):
             origin = origin_of(statement, module)
             for alias in names:
-                yield alias.asname or alias.name, Imported(origin, alias.name)
+                yield alias.asname or alias.name, ImportBinding(origin, alias.name)
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name, statement
         case _:

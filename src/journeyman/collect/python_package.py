@@ -16,13 +16,13 @@ from msgspec import Struct
 
 from journeyman.collect.docstrings import Documented, documented_functions
 from journeyman.collect.modules import Module, Package, read_package
-from journeyman.collect.tasks import LeftOut, Task, task_of
+from journeyman.collect.tasks import FunctionTask, NoTask, task_of
 from journeyman.data.interactions import write_interactions
 from journeyman.errors import DataRefused, MachineError, UsageError
 from journeyman.events import Caution, Reporter, StageStarted, Table, ignore
 from journeyman.records import Interaction
 from journeyman.sandbox import Sandbox, find_sandbox
-from journeyman.sandbox.checks import CheckResult, Job, run_checks
+from journeyman.sandbox.checks import CheckJob, CheckResult, run_checks
 from journeyman.settings import CollectPythonSettings
 
 _STUB = "def {name}(*args, **kwargs):\n    return None\n"
@@ -34,7 +34,7 @@ _WORDS = {
 }
 
 
-class LeftOutFunction(Struct, frozen=True):
+class SkippedFunction(Struct, frozen=True):
     """A function that was found and not kept. `reason` is shared by many, `detail` is its own."""
 
     task_id: str
@@ -42,13 +42,13 @@ class LeftOutFunction(Struct, frozen=True):
     detail: str = ""
 
 
-class Collected(Struct, frozen=True):
+class FunctionCollection(Struct, frozen=True):
     """What was collected: the file, and where every function that was found has gone."""
 
     path: Path
     found: int
     kept: int
-    left_out: tuple[LeftOutFunction, ...]
+    left_out: tuple[SkippedFunction, ...]
     packages: tuple[str, ...]
     verified: bool
 
@@ -60,7 +60,7 @@ class Collected(Struct, frozen=True):
 
 def collect_python(
     packages: Sequence[str], settings: CollectPythonSettings, report: Reporter = ignore
-) -> Collected:
+) -> FunctionCollection:
     """Write the interactions of some packages; equal versions give an equal file.
 
     Raises UsageError for a package that is not installed, MachineError where `verify` is asked for
@@ -68,7 +68,7 @@ def collect_python(
     """
     report(StageStarted("collect", f"documented functions of {', '.join(packages) or 'nothing'}"))
     read = _read_all(packages)
-    left_out: list[LeftOutFunction] = []
+    left_out: list[SkippedFunction] = []
     tasks = _tasks(read, settings, left_out)
     found = len(tasks) + len(left_out)
     if settings.verify:
@@ -82,7 +82,7 @@ def collect_python(
         )
     status = "success" if settings.verify else "unverified"
     write_interactions(settings.output, _interactions(tasks, status))
-    collected = Collected(
+    collected = FunctionCollection(
         path=settings.output,
         found=found,
         kept=len(tasks),
@@ -112,11 +112,11 @@ def _read_all(names: Sequence[str]) -> list[Package]:
     return list(packages.values())
 
 
-Found = tuple[Package, Task]
+Found = tuple[Package, FunctionTask]
 
 
 def _tasks(
-    packages: Iterable[Package], settings: CollectPythonSettings, left_out: list[LeftOutFunction]
+    packages: Iterable[Package], settings: CollectPythonSettings, left_out: list[SkippedFunction]
 ) -> list[Found]:
     tasks: list[Found] = []
     for package in packages:
@@ -133,8 +133,8 @@ def _task(
     module: Module,
     function: Documented,
     settings: CollectPythonSettings,
-    left_out: list[LeftOutFunction],
-) -> Task | None:
+    left_out: list[SkippedFunction],
+) -> FunctionTask | None:
     try:
         return task_of(
             package,
@@ -143,8 +143,8 @@ def _task(
             show_examples=settings.show_examples,
             longest_answer=settings.longest_answer,
         )
-    except LeftOut as reason:
-        left_out.append(LeftOutFunction(f"{module.name}.{function.name}", str(reason)))
+    except NoTask as reason:
+        left_out.append(SkippedFunction(f"{module.name}.{function.name}", str(reason)))
         return None
 
 
@@ -159,11 +159,11 @@ def _required_sandbox(report: Reporter) -> Sandbox:
 
 
 def _verified(
-    tasks: Sequence[Found], sandbox: Sandbox, left_out: list[LeftOutFunction], report: Reporter
+    tasks: Sequence[Found], sandbox: Sandbox, left_out: list[SkippedFunction], report: Reporter
 ) -> list[Found]:
     """The tasks whose own answer passes and whose stub does not."""
-    jobs = [Job(task.code, task.check) for _, task in tasks]
-    stubs = [Job(_STUB.format(name=task.check.entry_point), task.check) for _, task in tasks]
+    jobs = [CheckJob(task.code, task.check) for _, task in tasks]
+    stubs = [CheckJob(_STUB.format(name=task.check.entry_point), task.check) for _, task in tasks]
     workers = len(os.sched_getaffinity(0))
     answers = run_checks(sandbox, jobs, report, task="answers", workers=workers)
     empty = run_checks(sandbox, stubs, report, task="empty stubs, which must fail", workers=workers)
@@ -171,7 +171,7 @@ def _verified(
     for pair, answer, stub in zip(tasks, answers, empty, strict=True):
         reason = _reason(answer, stub)
         if reason:
-            left_out.append(LeftOutFunction(pair[1].task_id, reason, answer.detail))
+            left_out.append(SkippedFunction(pair[1].task_id, reason, answer.detail))
         else:
             kept.append(pair)
     return kept
@@ -188,7 +188,7 @@ def _interactions(tasks: Sequence[Found], status: str) -> Iterable[Interaction]:
         yield task.interaction(package, line=line, status=status)
 
 
-def _summary(collected: Collected) -> Table:
+def _summary(collected: FunctionCollection) -> Table:
     rows = [("found", str(collected.found)), ("kept", str(collected.kept))]
     rows += [(f"left out: {why}", str(n)) for why, n in collected.reasons().items()]
     title = f"functions of {', '.join(collected.packages)}"

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable
 
 from journeyman.collect.docstrings import with_short_docstrings
-from journeyman.collect.modules import Imported, Module, Package
+from journeyman.collect.modules import ImportBinding, Module, Package
 
 _ALWAYS_THERE = frozenset(dir(builtins)) | {"__name__", "__doc__"}
 
@@ -51,11 +51,11 @@ class Slice:
             self._add_unbound(module, name)
             return
         if self._origins.setdefault(name, (module.name, name))[0] != module.name and not all(
-            isinstance(source, Imported) for source in sources
+            isinstance(source, ImportBinding) for source in sources
         ):
             raise NotAlone("two things that it needs have the same name")
         for source in sources:
-            if isinstance(source, Imported):
+            if isinstance(source, ImportBinding):
                 self._add_import(name, source)
             else:
                 self._add_statement(module, source)
@@ -64,14 +64,14 @@ class Slice:
         if name in _ALWAYS_THERE:
             return
         for source in module.bindings.get("*", []):
-            if isinstance(source, Imported):
+            if isinstance(source, ImportBinding):
                 starred = self._package.modules.get(source.module)
                 if starred is not None and name in starred.bindings:
                     self.add(starred, name)
                     return
         raise NotAlone("a name that it needs is made at run time")
 
-    def _add_import(self, name: str, source: Imported) -> None:
+    def _add_import(self, name: str, source: ImportBinding) -> None:
         top = source.module.partition(".")[0]
         if top == self._package.name:
             self._add_from_package(name, source)
@@ -82,7 +82,7 @@ class Slice:
         else:
             raise NotAlone("it needs another package")
 
-    def _add_from_package(self, name: str, source: Imported) -> None:
+    def _add_from_package(self, name: str, source: ImportBinding) -> None:
         target = self._package.modules.get(source.module)
         if target is None or source.attribute is None or source.attribute not in target.bindings:
             raise NotAlone("it uses a module of its package as a whole")

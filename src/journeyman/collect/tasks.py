@@ -15,12 +15,12 @@ _SHOWN_SOURCE = 24
 """A line of the body with so many characters that stands in the prose gives the answer away."""
 
 
-class LeftOut(Exception):
+class NoTask(Exception):
     """The function makes no task; the text says why, in words that many functions share."""
 
 
 @dataclass(frozen=True)
-class Task:
+class FunctionTask:
     """A function that can be asked for."""
 
     task_id: str
@@ -53,12 +53,12 @@ def task_of(
     *,
     show_examples: bool,
     longest_answer: int,
-) -> Task:
+) -> FunctionTask:
     """Make a function's task; `longest_answer` in characters. Raises LeftOut."""
     try:
         parts = parts_of(ast.get_docstring(function) or "")
     except ValueError as error:
-        raise LeftOut("its examples are malformed") from error
+        raise NoTask("its examples are malformed") from error
     # An example that its author skips (chance, another order) says nothing that can be checked.
     examples = [
         part for part in parts if not isinstance(part, str) and not part.options.get(doctest.SKIP)
@@ -69,12 +69,12 @@ def task_of(
         code.add(module, function.name)
         check = _check(package, module, function.name, _hidden(examples, shown))
     except NotAlone as error:
-        raise LeftOut(str(error)) from error
+        raise NoTask(str(error)) from error
     prose = prose_of(parts)
     if len(code.text()) > longest_answer:
-        raise LeftOut(f"its answer is longer than {longest_answer} characters")
+        raise NoTask(f"its answer is longer than {longest_answer} characters")
     _refuse_shown(function, module, prose)
-    return Task(
+    return FunctionTask(
         task_id=f"{module.name}.{function.name}",
         prompt=_prompt(function, prose, shown),
         code=code.text(),
@@ -86,13 +86,13 @@ def _refuse_shown(function: Documented, module: Module, prose: str) -> None:
     """Refuse a function whose docstring gives its solution away."""
     body = function.body[1:]
     if not body:
-        raise LeftOut("it has no body")
+        raise NoTask("it has no body")
     source = "\n".join(module.segment(statement) for statement in body)
     said = {" ".join(line.split()) for line in prose.splitlines()}
     lines = {" ".join(line.split()) for line in source.splitlines()}
     defined = re.search(rf"\bdef {re.escape(function.name)}\b", prose)
     if defined or any(len(line) >= _SHOWN_SOURCE for line in said & lines):
-        raise LeftOut("its prose shows its source")
+        raise NoTask("its prose shows its source")
 
 
 def _prompt(function: Documented, prose: str, shown: list[doctest.Example]) -> str:
@@ -143,7 +143,7 @@ def _check(
     setup = Slice(package, without=entry_point)
     kept = [example for example in examples if not _moved_to_setup(package, module, example, setup)]
     if not any(example.want for example in kept):
-        raise LeftOut("no example that is not skipped says what it prints")
+        raise NoTask("no example that is not skipped says what it prints")
     for name in _names_used(kept):
         if name in module.bindings:
             setup.add(module, name)
@@ -160,7 +160,7 @@ def _names_used(examples: list[doctest.Example]) -> list[str]:
     try:
         return free_names("".join(example.source for example in examples))
     except SyntaxError as error:
-        raise LeftOut("its examples are malformed") from error
+        raise NoTask("its examples are malformed") from error
 
 
 def _moved_to_setup(
@@ -173,13 +173,13 @@ def _moved_to_setup(
     try:
         body = ast.parse(example.source).body
     except SyntaxError as error:
-        raise LeftOut("its examples are malformed") from error
+        raise NoTask("its examples are malformed") from error
     for statement in body:
         for node in ast.walk(statement):
             if isinstance(node, ast.Import) and any(
                 alias.name.partition(".")[0] == package.name for alias in node.names
             ):
-                raise LeftOut("its examples use the package as a whole")
+                raise NoTask("its examples use the package as a whole")
     match body:
         case [ast.ImportFrom(names=names, module=str(origin), level=0) as statement] if (
             origin.partition(".")[0] == package.name
@@ -187,7 +187,7 @@ def _moved_to_setup(
             source = package.modules.get(origin_of(statement, module))
             for alias in names:
                 if source is None or alias.asname or alias.name not in _reachable(package, source):
-                    raise LeftOut("its examples use the package as a whole")
+                    raise NoTask("its examples use the package as a whole")
                 setup.add(source, alias.name)
             return True
     return False

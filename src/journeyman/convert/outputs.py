@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from journeyman.convert.records import Converted, Parity
+from journeyman.convert.records import ConversionResult, Parity
 from journeyman.errors import UsageError
 from journeyman.files import sha256_of, sync_folder
 from journeyman.llama_cpp.conversion import F16
@@ -52,7 +52,7 @@ class Outputs(Struct, frozen=True):
         """The GGUF files, each once."""
         return tuple(dict.fromkeys((self.f16, self.output)))
 
-    def finished(self) -> Converted | None:
+    def finished(self) -> ConversionResult | None:
         """What an earlier run with the same inputs left, if it is whole."""
         manifest = read_manifest(self.output.parent, name=self.manifest)
         if manifest is None or not self._is_same(manifest) or not self._are_there(manifest):
@@ -77,7 +77,7 @@ class Outputs(Struct, frozen=True):
 
     def publish(
         self, made: Mapping[Path, Gguf], facts: Mapping[str, object], parity: Parity
-    ) -> Converted:
+    ) -> ConversionResult:
         """Give the files their names, and the manifest its own last. made: by final path."""
         folder = self.output.parent
         hashes = {path.name: gguf.sha256 for path, gguf in made.items()}
@@ -103,13 +103,13 @@ class Outputs(Struct, frozen=True):
 
     def converted(
         self, parity: Parity, hashes: Mapping[str, str], *, outcome: Literal["made", "fresh"]
-    ) -> Converted:
+    ) -> ConversionResult:
         """The record of the files in their places."""
         f16, gguf = (
             Gguf(path, hashes[path.name], path.stat().st_size, kind)
             for path, kind in ((self.f16, F16), (self.output, self.kind))
         )
-        return Converted(
+        return ConversionResult(
             gguf=gguf,
             f16=f16,
             adapter_sha256=self.inputs["adapter"],

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from journeyman.convert.records import Divergence, Parity
+from journeyman.convert.records import DivergencePoint, Parity
 from journeyman.data.examples import read_examples
 from journeyman.engines.torch_engine import Greedy
 from journeyman.errors import IntegrityError
@@ -39,7 +39,7 @@ _OWN_PROMPTS = (
 )
 
 
-class Adapted(Protocol):
+class AdapterSide(Protocol):
     """The adapter's side: what `TorchEngine` offers."""
 
     chat: Chat
@@ -49,7 +49,7 @@ class Adapted(Protocol):
         ...
 
 
-class Served(Protocol):
+class GgufSide(Protocol):
     """The GGUF's side: what `LlamaServer` offers."""
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
@@ -61,7 +61,7 @@ class Served(Protocol):
         ...
 
 
-class Wanted(Struct, frozen=True):
+class ParityThresholds(Struct, frozen=True):
     """How many prompts must agree, in how many tokens each."""
 
     prompts: int
@@ -80,10 +80,10 @@ def parity_prompts(data_dir: Path) -> list[tuple[Message, ...]]:
 
 
 def require_parity(
-    adapted: Adapted,
-    served: Served,
+    adapted: AdapterSide,
+    served: GgufSide,
     prompts: Sequence[Sequence[Message]],
-    wanted: Wanted,
+    wanted: ParityThresholds,
     report: Reporter = ignore,
 ) -> Parity:
     """Compare prompt by prompt until enough agree. Raises IntegrityError where the two part.
@@ -91,7 +91,7 @@ def require_parity(
     A divergence at a near tie is reported and the next prompt taken instead; at most three prompts
     are tried for each that must agree.
     """
-    near_ties: list[Divergence] = []
+    near_ties: list[DivergencePoint] = []
     margins: list[float] = []
     equal = 0
     limit = wanted.prompts * _CANDIDATES_FOR_EACH
@@ -132,10 +132,10 @@ def require_parity(
 
 
 def _fitting(
-    adapted: Adapted,
-    served: Served,
+    adapted: AdapterSide,
+    served: GgufSide,
     prompts: Sequence[Sequence[Message]],
-    wanted: Wanted,
+    wanted: ParityThresholds,
     limit: int,
 ) -> Iterator[tuple[list[int], Sequence[Message]]]:
     """The first prompts that fit into the context; each must be the same ids on both sides."""
@@ -184,14 +184,14 @@ def find_divergence(
     greedy: Greedy,
     served: Sequence[int],
     end_ids: frozenset[int],
-) -> Divergence | None:
+) -> DivergencePoint | None:
     """The first place where the two differ, or None. An end token and an end are the same."""
     ours, theirs = _until_end(greedy.ids, end_ids), _until_end(served, end_ids)
     if ours == theirs:
         return None
     shared = min(len(ours), len(theirs))
     at = next((n for n in range(shared) if ours[n] != theirs[n]), shared)
-    return Divergence(
+    return DivergencePoint(
         prompt=_short(messages),
         at=at,
         adapter_token=ours[at] if at < len(ours) else None,
@@ -205,7 +205,7 @@ def _until_end(ids: Sequence[int], end_ids: frozenset[int]) -> list[int]:
     return list(ids[:end])
 
 
-def _described(found: Divergence, chat: Chat) -> str:
+def _described(found: DivergencePoint, chat: Chat) -> str:
     said = [
         "the end" if token is None else f"`{chat.decode_whole([token])}` ({token})"
         for token in (found.adapter_token, found.gguf_token)

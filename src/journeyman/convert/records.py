@@ -7,7 +7,7 @@ from msgspec import Struct
 from journeyman.records import Gguf
 
 
-class Divergence(Struct, frozen=True):
+class DivergencePoint(Struct, frozen=True):
     """Where the adapter and the GGUF part, after equal tokens.
 
     `at` counts the answer's tokens from 0; a token of None means that the answer has ended there.
@@ -30,12 +30,12 @@ class Parity(Struct, frozen=True):
 
     equal: int
     tokens: int
-    near_ties: tuple[Divergence, ...]
+    near_ties: tuple[DivergencePoint, ...]
     near_tie_margin: float
     smallest_margin: float | None
 
 
-class Converted(Struct, frozen=True):
+class ConversionResult(Struct, frozen=True):
     """A GGUF in its place. `f16` is the checked file it was quantised from (or is the same one)."""
 
     gguf: Gguf

@@ -11,12 +11,12 @@ from journeyman.convert.merge import merge
 from journeyman.convert.outputs import STAGE, Outputs, work_folder
 from journeyman.convert.parity import (
     CONTEXT_TOKENS,
-    Wanted,
+    ParityThresholds,
     parity_prompts,
     require_parity,
     require_same_ends,
 )
-from journeyman.convert.records import Converted, Parity
+from journeyman.convert.records import ConversionResult, Parity
 from journeyman.engines.llama_server import LlamaServer
 from journeyman.engines.torch_engine import TorchEngine
 from journeyman.errors import UsageError
@@ -33,7 +33,7 @@ from journeyman.settings import ConvertSettings
 NONE = "none"
 
 
-def convert(settings: ConvertSettings, report: Reporter = ignore) -> Converted:
+def convert(settings: ConvertSettings, report: Reporter = ignore) -> ConversionResult:
     """Merge, convert, compare and quantise; nothing is done where the output is there already.
 
     Raises UsageError where a file of another run is in the way, and IntegrityError where the base
@@ -84,7 +84,7 @@ def _make(
     work: Path,
     outputs: Outputs,
     report: Reporter,
-) -> Converted:
+) -> ConversionResult:
     tools = find_tools(report)
     merged = work / "merged"
     merged.mkdir()
@@ -124,5 +124,5 @@ def compare(
     with LlamaServer(
         f16, tools=tools, context_tokens=CONTEXT_TOKENS, cache_type="f32", report=report
     ) as served:
-        wanted = Wanted(settings.parity_prompts, settings.parity_tokens)
+        wanted = ParityThresholds(settings.parity_prompts, settings.parity_tokens)
         return require_parity(adapted, served, prompts, wanted, report)

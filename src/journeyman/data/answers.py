@@ -1,6 +1,6 @@
 """What only the whole set shows: answers that contradict or repeat, prompts that were never sent.
 
-`Whole` takes rows one by one and keeps numbers, no texts. `RULES` look at
+`AnswerStatistics` takes rows one by one and keeps numbers, no texts. `RULES` look at
 one row: whether training would ask what was asked, and whether the role fits the task.
 """
 
@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from msgspec import Struct
 
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.data.fences import without_thinking
 from journeyman.data.groups import normalised
 from journeyman.files import content_id
@@ -23,7 +23,7 @@ REPEATS = 3
 """An answer to so many different prompts answers none of them."""
 
 
-class Group(Struct, frozen=True):
+class SamePromptRows(Struct, frozen=True):
     """Rows that ask the same: where they stand, and how many different answers they have."""
 
     group: str
@@ -32,14 +32,14 @@ class Group(Struct, frozen=True):
     producers: int
 
 
-class Repeated(Struct, frozen=True):
+class RepeatedAnswer(Struct, frozen=True):
     """One answer that several different prompts got."""
 
     answer: int
     lines: tuple[int, ...]
 
 
-class Whole:
+class AnswerStatistics:
     """Counts over all rows; `add` each one, then ask. About 40 bytes a row, no texts."""
 
     def __init__(self) -> None:
@@ -56,14 +56,14 @@ class Whole:
         numbers = self._producer_numbers
         self._producers.append(numbers.setdefault(producer, len(numbers)))
 
-    def duplicates(self) -> list[Group]:
+    def duplicates(self) -> list[SamePromptRows]:
         """The groups of more than one row, in the order of their first line."""
         names = list(self._group_numbers)
         found = []
         for rows in _runs(self._groups):
             answered = [at for at in rows if self._answers[at]]
             found.append(
-                Group(
+                SamePromptRows(
                     names[self._groups[rows[0]]],
                     tuple(self._lines[at] for at in rows),
                     len({self._answers[at] for at in answered}),
@@ -72,14 +72,14 @@ class Whole:
             )
         return sorted(found, key=lambda group: group.lines)
 
-    def contradictions(self) -> list[Group]:
+    def contradictions(self) -> list[SamePromptRows]:
         """The groups whose rows have different answers, but for spacing, case and punctuation."""
         return [group for group in self.duplicates() if group.answers > 1]
 
-    def repeated(self) -> list[Repeated]:
+    def repeated(self) -> list[RepeatedAnswer]:
         """Answers that `REPEATS` or more different prompts got, word by word."""
         found = [
-            Repeated(self._answers[rows[0]], tuple(self._lines[at] for at in rows))
+            RepeatedAnswer(self._answers[rows[0]], tuple(self._lines[at] for at in rows))
             for rows in _runs(self._answers)
             if self._answers[rows[0]] and len({self._groups[at] for at in rows}) >= REPEATS
         ]
@@ -233,6 +233,6 @@ def _no_test(interaction: Interaction) -> str | None:
 
 
 RULES = (
-    Rule("role-mismatch", "warning", "the task's words are another role's", _role_mismatch),
-    Rule("tester-without-test", "warning", "a tester's row without any test", _no_test),
+    RowRule("role-mismatch", "warning", "the task's words are another role's", _role_mismatch),
+    RowRule("tester-without-test", "warning", "a tester's row without any test", _no_test),
 )

@@ -7,7 +7,7 @@ A finding only. That special tokens inside content are trained as text is the ch
 import re
 from collections.abc import Iterable
 
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.records import Interaction
 
 
@@ -134,12 +134,12 @@ def _special(interaction: Interaction) -> str | None:
 
 
 RULES = (
-    Rule("mojibake", "warning", "text was decoded as Windows-1252 that is UTF-8", _mojibake),
-    Rule("control-character", "warning", "the text holds control characters", _control),
-    Rule("terminal-colour", "warning", "the text holds a terminal's escape sequences", _ansi),
-    Rule(
+    RowRule("mojibake", "warning", "text was decoded as Windows-1252 that is UTF-8", _mojibake),
+    RowRule("control-character", "warning", "the text holds control characters", _control),
+    RowRule("terminal-colour", "warning", "the text holds a terminal's escape sequences", _ansi),
+    RowRule(
         "text-direction", "warning", "invisible marks change the order of reading", _bidirectional
     ),
-    Rule("lost-character", "warning", "a character was lost in decoding", _replacement),
-    Rule("special-token", "warning", "the text holds a model's special tokens", _special),
+    RowRule("lost-character", "warning", "a character was lost in decoding", _replacement),
+    RowRule("special-token", "warning", "the text holds a model's special tokens", _special),
 )

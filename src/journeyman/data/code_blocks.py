@@ -14,8 +14,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from journeyman.data.facts import Rule
-from journeyman.data.fences import Block, fenced_blocks
+from journeyman.data.facts import RowRule
+from journeyman.data.fences import FencedBlock, fenced_blocks
 from journeyman.records import Interaction
 
 PYTHON = frozenset({"python", "py", "python3"})
@@ -44,7 +44,7 @@ class _Parsed(Struct, frozen=True):
 class PythonBlock(Struct, frozen=True):
     """A block of Python. `fault` is the parser's complaint, empty where there is none."""
 
-    block: Block
+    block: FencedBlock
     fault: str
 
 
@@ -57,7 +57,7 @@ def languages(answers: Iterable[str]) -> Counter[str]:
     )
 
 
-def is_python(block: Block) -> bool:
+def is_python(block: FencedBlock) -> bool:
     """Whether a block says that it is Python, or says nothing and looks like it."""
     return block.label in PYTHON or (not block.label and _looks_like_python(block.text))
 
@@ -155,8 +155,8 @@ def _other_languages(interaction: Interaction) -> str | None:
 
 
 RULES = (
-    Rule("bad-python", "warning", "a block of Python does not parse", _unparsable),
-    Rule("stub", "warning", "the Python holds functions without bodies only", _stubs),
+    RowRule("bad-python", "warning", "a block of Python does not parse", _unparsable),
+    RowRule("stub", "warning", "the Python holds functions without bodies only", _stubs),
 )
-NOTES = (Rule("other-code", "warning", "a block is not Python", _other_languages),)
+NOTES = (RowRule("other-code", "warning", "a block is not Python", _other_languages),)
 """To be counted over the set, not held against a row."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from journeyman.errors import DataRefused, UsageError
-from journeyman.files import LineFault, Row, read_lines
+from journeyman.files import LineFault, NumberedLine, read_lines
 from journeyman.records import Example
 
 _DECODER = msgspec.json.Decoder(Example)
@@ -43,7 +43,7 @@ def read_examples(path: Path) -> list[Example]:
     return examples
 
 
-def _decoded(row: Row | LineFault) -> Example | str:
+def _decoded(row: NumberedLine | LineFault) -> Example | str:
     if isinstance(row, LineFault):
         return row.reason
     try:

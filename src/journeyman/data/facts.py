@@ -44,7 +44,7 @@ WEAK_ENDS = frozenset({NO_END, OPEN_BRACKET})
 """The weak signs that an answer was cut off: where tokens were counted, they decide instead."""
 
 
-class Rule(Struct, frozen=True):
+class RowRule(Struct, frozen=True):
     """A fact to look for: `look` gives what was seen, or None. An `error` should not be trained."""
 
     id: str
@@ -129,10 +129,10 @@ def _is_python(text: str) -> bool:
 
 
 RULES = (
-    Rule("failed", "error", "the call did not succeed", _failed),
-    Rule("empty", "error", "the answer holds no text and no call", _empty),
-    Rule("mock", "error", "the answer is a stand-in, not a model's", _mock),
-    Rule("cut-off", "warning", "the answer ends in the middle", _cut_off),
-    Rule("think", "warning", "the answer holds `<think>`", _thinks),
-    Rule("think-unclosed", "error", "a `<think>` never ends", _thinks_without_end),
+    RowRule("failed", "error", "the call did not succeed", _failed),
+    RowRule("empty", "error", "the answer holds no text and no call", _empty),
+    RowRule("mock", "error", "the answer is a stand-in, not a model's", _mock),
+    RowRule("cut-off", "warning", "the answer ends in the middle", _cut_off),
+    RowRule("think", "warning", "the answer holds `<think>`", _thinks),
+    RowRule("think-unclosed", "error", "a `<think>` never ends", _thinks_without_end),
 )

@@ -16,7 +16,7 @@ _LABEL = re.compile(r"(?:\{[ \t]*\.)?([a-z0-9+#.-]+)")
 _THINK = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 
-class Block(Struct, frozen=True):
+class FencedBlock(Struct, frozen=True):
     """A fenced block: its lower-case label, its text, and whether its fence was never closed."""
 
     label: str
@@ -26,10 +26,10 @@ class Block(Struct, frozen=True):
 
 # Several rules look at the blocks of one answer, one after the other.
 @lru_cache(maxsize=8)
-def fenced_blocks(text: str) -> tuple[Block, ...]:
+def fenced_blocks(text: str) -> tuple[FencedBlock, ...]:
     """The fenced blocks of a text, in order, their indentation taken off."""
     text = text.replace("\r\n", "\n")
-    blocks: list[Block] = []
+    blocks: list[FencedBlock] = []
     mark = _next_mark(text, 0)
     while mark >= 0:
         start, end = _line_around(text, mark)
@@ -52,7 +52,7 @@ def _line_around(text: str, place: int) -> tuple[int, int]:
     return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end
 
 
-def _block(text: str, start: int, indent: str, fence: str, info: str) -> tuple[Block, int]:
+def _block(text: str, start: int, indent: str, fence: str, info: str) -> tuple[FencedBlock, int]:
     """The block whose lines begin at `start`, and where the line of its closing fence ends."""
     found = _LABEL.match(info.casefold())
     label = found[1] if found else ""
@@ -62,7 +62,7 @@ def _block(text: str, start: int, indent: str, fence: str, info: str) -> tuple[B
     content = text[start : max(start, stop - 1)]
     if indent:
         content = "\n".join(line.removeprefix(indent) for line in content.split("\n"))
-    return Block(label, content + "\n", unclosed=closing is None), end
+    return FencedBlock(label, content + "\n", unclosed=closing is None), end
 
 
 def _closing(text: str, start: int, fence: str) -> tuple[int, int] | None:

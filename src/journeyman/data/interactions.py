@@ -17,7 +17,7 @@ from journeyman.data.logged_tool import fault_of_tools
 from journeyman.data.logged_turn import fault_of_calls
 from journeyman.data.strict_json import at_the_tail, control_in, decoded
 from journeyman.events import Caution, Reporter, ignore
-from journeyman.files import LineFault, Row, content_id, read_lines, write_records
+from journeyman.files import LineFault, NumberedLine, content_id, read_lines, write_records
 from journeyman.records import Interaction
 
 _DECODER = msgspec.json.Decoder(LogRow)
@@ -76,12 +76,12 @@ class _Ids:
         return made
 
 
-def rows_with_tail(path: Path) -> Iterator[tuple[Row | LineFault, bool]]:
+def rows_with_tail(path: Path) -> Iterator[tuple[NumberedLine | LineFault, bool]]:
     """Every row, and whether it is the last one and has no line end: where a crash leaves its mark.
 
     Many programs end a file without one, so this alone is no fault.
     """
-    held: Row | LineFault | None = None
+    held: NumberedLine | LineFault | None = None
     for row in read_lines(path):
         if held is not None:
             yield held, False
@@ -96,7 +96,7 @@ def _ends_with_newline(path: Path) -> bool:
         return stream.read(1) == b"\n"
 
 
-def _logged(row: Row) -> LogRow | LineFault:
+def _logged(row: NumberedLine) -> LogRow | LineFault:
     logged = decoded(row, _DECODER)
     if isinstance(logged, LineFault):
         return logged

@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.records import Interaction
 
 Verdict = Literal["forbids", "conditions", "permits", "unknown"]
@@ -219,7 +219,7 @@ def _if(verdict: Verdict, interaction: Interaction) -> str | None:
 
 
 RULES = (
-    Rule("licence-forbids", "warning", "the maker's terms forbid such training", _forbids),
-    Rule("licence-conditions", "warning", "the maker's terms set conditions", _conditions),
-    Rule("licence-unknown", "warning", "nothing is known about the maker's terms", _unknowable),
+    RowRule("licence-forbids", "warning", "the maker's terms forbid such training", _forbids),
+    RowRule("licence-conditions", "warning", "the maker's terms set conditions", _conditions),
+    RowRule("licence-unknown", "warning", "nothing is known about the maker's terms", _unknowable),
 )

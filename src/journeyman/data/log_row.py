@@ -29,7 +29,7 @@ FAILURE = "failure"
 _LARGEST_SECONDS = 1e11
 
 
-class Task(Struct, frozen=True, omit_defaults=True):
+class LoggedTask(Struct, frozen=True, omit_defaults=True):
     """What was asked for."""
 
     description: str
@@ -85,7 +85,7 @@ class Context(Struct, frozen=True, omit_defaults=True):
 class LogRow(Struct, frozen=True, omit_defaults=True):
     """One interaction as the log holds it."""
 
-    task: Task
+    task: LoggedTask
     agent: Agent
     execution: Execution
     id: str | int | None = None
@@ -157,7 +157,7 @@ def to_row(interaction: Interaction) -> LogRow:
     config = Config(max_tokens=interaction.max_tokens) if interaction.max_tokens else None
     return LogRow(
         id=interaction.id,
-        task=Task(interaction.task, interaction.task_id),
+        task=LoggedTask(interaction.task, interaction.task_id),
         agent=Agent(interaction.agent),
         llm=Llm(provider or None, model or None, config) if provider or config else None,
         execution=Execution(

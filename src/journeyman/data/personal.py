@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.records import Interaction
 
 
@@ -127,4 +127,4 @@ def _look(interaction: Interaction) -> str | None:
     return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
 
 
-RULES = (Rule("personal", "warning", "the row holds traces of a person", _look),)
+RULES = (RowRule("personal", "warning", "the row holds traces of a person", _look),)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.data.scanned_secrets import scanned
 from journeyman.records import Interaction
 
@@ -239,4 +239,4 @@ def look(interaction: Interaction, *, scan: bool = False) -> str | None:
     return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
 
 
-RULES = (Rule("secret", "error", "the row holds a key, a token or a password", look),)
+RULES = (RowRule("secret", "error", "the row holds a key, a token or a password", look),)

@@ -24,7 +24,7 @@ _EXACT_ROWS = 4096
 _EXACT_GROUPS = 20_000
 
 
-class Counts(Struct, frozen=True):
+class SplitCounts(Struct, frozen=True):
     """Rows in each split."""
 
     train: int
@@ -39,25 +39,25 @@ class Member(Struct, frozen=True):
     agent: str
 
 
-class Splits(Struct, frozen=True):
+class GroupSplit(Struct, frozen=True):
     """Where each group went, how many rows that makes, and how many were asked for.
 
     `moved` are groups that had another split before.
     """
 
     of_group: dict[str, Split]
-    counts: Counts
-    asked: Counts
+    counts: SplitCounts
+    asked: SplitCounts
     moved: tuple[str, ...] = ()
 
 
-class _Group(Struct, frozen=True):
+class _SplitGroup(Struct, frozen=True):
     id: str
     size: int
     agent: str
 
 
-def asked_counts(rows: int, train_share: float, val_share: float) -> Counts:
+def asked_counts(rows: int, train_share: float, val_share: float) -> SplitCounts:
     """`int(n * share)` rows for train and val, the rest for test. 298 at 0.8 and 0.1: 238, 29, 31.
 
     Raises UsageError for shares below 0, or that leave less than nothing for test.
@@ -69,21 +69,21 @@ def asked_counts(rows: int, train_share: float, val_share: float) -> Counts:
         )
     train = min(rows, int(rows * train_share))
     val = min(rows - train, int(rows * val_share))
-    return Counts(train, val, rows - train - val)
+    return SplitCounts(train, val, rows - train - val)
 
 
 def split_groups(
     members: Sequence[Member],
-    asked: Counts,
+    asked: SplitCounts,
     seed: int,
     earlier: Mapping[str, Split] = MappingProxyType({}),
-) -> Splits:
+) -> GroupSplit:
     """Assign every group to one split. `asked` must add up to the number of members.
 
     earlier: the split that a group had before; it keeps that unless the counts force it to move.
     """
     groups = _in_seeded_order(members, seed)
-    best: Splits | None = None
+    best: GroupSplit | None = None
     for held in _held(groups, earlier, asked):
         found = _splits(groups, held, asked, earlier)
         if best is None or _distance(found) < _distance(best):
@@ -94,7 +94,9 @@ def split_groups(
     return best
 
 
-def split_in_order(members: Sequence[Member], order: Mapping[str, float], asked: Counts) -> Splits:
+def split_in_order(
+    members: Sequence[Member], order: Mapping[str, float], asked: SplitCounts
+) -> GroupSplit:
     """The last groups for test, those before for val, the first for train.
 
     order: a place for each group, such as the time of its last row. A border falls where the count
@@ -112,11 +114,11 @@ def split_in_order(members: Sequence[Member], order: Mapping[str, float], asked:
             of_group[group] = "test" if split == "test" else "val"
             taken += sizes[group]
     of_group |= dict.fromkeys(left, "train")
-    return Splits(of_group, _counts(of_group, sizes), asked)
+    return GroupSplit(of_group, _counts(of_group, sizes), asked)
 
 
 def _held(
-    groups: Sequence["_Group"], earlier: Mapping[str, Split], asked: Counts
+    groups: Sequence["_SplitGroup"], earlier: Mapping[str, Split], asked: SplitCounts
 ) -> Iterator[Mapping[str, Split]]:
     """What may stay where it was: all of it, then less and less, last nothing."""
     known = [group for group in groups if group.id in earlier]
@@ -139,11 +141,11 @@ def _held(
 
 
 def _splits(
-    groups: Sequence["_Group"],
+    groups: Sequence["_SplitGroup"],
     held: Mapping[str, Split],
-    asked: Counts,
+    asked: SplitCounts,
     earlier: Mapping[str, Split],
-) -> Splits:
+) -> GroupSplit:
     free = [group for group in groups if group.id not in held]
     kept = [group for group in groups if group.id in held]
     needed = {
@@ -165,12 +167,12 @@ def _splits(
 
 
 def _placed(
-    groups: Sequence["_Group"],
+    groups: Sequence["_SplitGroup"],
     held: Mapping[str, Split],
-    asked: Counts,
+    asked: SplitCounts,
     earlier: Mapping[str, Split],
-    sides: tuple[Sequence["_Group"], Sequence["_Group"]],
-) -> Splits:
+    sides: tuple[Sequence["_SplitGroup"], Sequence["_SplitGroup"]],
+) -> GroupSplit:
     """The splits where these groups go to test and val, and the others stay or go to train."""
     test, val = sides
     of_group: dict[str, Split] = {group.id: held.get(group.id, "train") for group in groups}
@@ -179,17 +181,17 @@ def _placed(
     assert not {group.id for group in val} & {group.id for group in test}
     counts = _counts(of_group, {group.id: group.size for group in groups})
     moved = [name for name, split in of_group.items() if earlier.get(name, split) != split]
-    return Splits(of_group, counts, asked, tuple(sorted(moved)))
+    return GroupSplit(of_group, counts, asked, tuple(sorted(moved)))
 
 
-def _counts(of_group: Mapping[str, Split], sizes: Mapping[str, int]) -> Counts:
+def _counts(of_group: Mapping[str, Split], sizes: Mapping[str, int]) -> SplitCounts:
     rows = Counter[Split]()
     for name, split in of_group.items():
         rows[split] += sizes[name]
-    return Counts(rows["train"], rows["val"], rows["test"])
+    return SplitCounts(rows["train"], rows["val"], rows["test"])
 
 
-def _distance(splits: Splits) -> tuple[int, int]:
+def _distance(splits: GroupSplit) -> tuple[int, int]:
     """How far the counts are from those asked for: splits without a row first, then rows."""
     got, asked = splits.counts, splits.asked
     pairs = ((got.train, asked.train), (got.val, asked.val), (got.test, asked.test))
@@ -197,7 +199,7 @@ def _distance(splits: Splits) -> tuple[int, int]:
     return missing, sum(abs(have - wanted) for have, wanted in pairs)
 
 
-def _in_seeded_order(members: Sequence[Member], seed: int) -> list[_Group]:
+def _in_seeded_order(members: Sequence[Member], seed: int) -> list[_SplitGroup]:
     """The groups by a hash of the seed and their id: no order of input or of a set counts."""
     sizes = Counter(member.group for member in members)
     agents: dict[str, str] = {}
@@ -210,17 +212,17 @@ def _in_seeded_order(members: Sequence[Member], seed: int) -> list[_Group]:
     agents |= {
         name: min(found, key=lambda agent: (-found[agent], agent)) for name, found in shared.items()
     }
-    groups = [_Group(name, size, agents[name]) for name, size in sizes.items()]
+    groups = [_SplitGroup(name, size, agents[name]) for name, size in sizes.items()]
     return sorted(groups, key=lambda group: (content_id(str(seed), group.id), group.id))
 
 
 def _by_role(
-    free: list[_Group],
-    kept: Sequence[_Group],
+    free: list[_SplitGroup],
+    kept: Sequence[_SplitGroup],
     held: Mapping[str, Split],
-    asked: Counts,
+    asked: SplitCounts,
     needed: Mapping[str, int],
-) -> tuple[list[_Group], list[_Group]]:
+) -> tuple[list[_SplitGroup], list[_SplitGroup]]:
     """Groups for test and for val: each role's part first, then what is missing from any role."""
     rows = Counter[str]()
     for group in (*free, *kept):
@@ -231,7 +233,7 @@ def _by_role(
         has = Counter[str]()
         for group in kept:
             has[group.agent] += group.size if held[group.id] == split else 0
-        chosen: list[_Group] = []
+        chosen: list[_SplitGroup] = []
         for agent, share in _apportioned(rows, wanted).items():
             quota = min(share - has[agent], needed[split] - _size(chosen))
             if quota > 0:
@@ -253,10 +255,10 @@ def _apportioned(rows: Counter[str], wanted: int) -> dict[str, int]:
     return quotas
 
 
-def _chosen(groups: list[_Group], rows: int) -> list[_Group]:
+def _chosen(groups: list[_SplitGroup], rows: int) -> list[_SplitGroup]:
     """Groups of so many rows, as nearly as they allow, the first in their order preferred."""
-    taken: list[_Group] = []
-    rest: list[_Group] = []
+    taken: list[_SplitGroup] = []
+    rest: list[_SplitGroup] = []
     # Exact sums need a bit for every row and group; of many rows, the first are simply taken.
     for group in groups:
         if rows > _EXACT_ROWS and group.size <= rows:
@@ -267,10 +269,10 @@ def _chosen(groups: list[_Group], rows: int) -> list[_Group]:
     return taken + [rest[position] for position in choose([one.size for one in rest], rows)]
 
 
-def _without(groups: list[_Group], taken: list[_Group]) -> list[_Group]:
+def _without(groups: list[_SplitGroup], taken: list[_SplitGroup]) -> list[_SplitGroup]:
     names = {group.id for group in taken}
     return [group for group in groups if group.id not in names]
 
 
-def _size(groups: list[_Group]) -> int:
+def _size(groups: list[_SplitGroup]) -> int:
     return sum(group.size for group in groups)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from journeyman.files import LineFault, Row
+from journeyman.files import LineFault, NumberedLine
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class _Found(ValueError):
     """What is wrong, in words for the user."""
 
 
-def decoded(row: Row, decoder: msgspec.json.Decoder[T]) -> T | LineFault:
+def decoded(row: NumberedLine, decoder: msgspec.json.Decoder[T]) -> T | LineFault:
     """The value of a row, checked against its type, or what is wrong and in which field."""
     try:
         value = decoder.decode(row.data)

@@ -5,7 +5,7 @@ Heuristics for English, so nothing here is more than a warning, and every hit is
 
 import re
 
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.data.fences import without_thinking
 from journeyman.records import Interaction
 
@@ -75,9 +75,9 @@ def _clipped(text: str) -> str:
 
 
 RULES = (
-    Rule("refusal", "warning", "the model declines the task", _refusal),
-    Rule("question-back", "warning", "the model asks instead of answering", _question_back),
-    Rule("left-open", "warning", "the code leaves a part to the reader", _left_open),
+    RowRule("refusal", "warning", "the model declines the task", _refusal),
+    RowRule("question-back", "warning", "the model asks instead of answering", _question_back),
+    RowRule("left-open", "warning", "the code leaves a part to the reader", _left_open),
 )
-NOTES = (Rule("opener", "warning", "the answer starts with a set phrase", _opener),)
+NOTES = (RowRule("opener", "warning", "the answer starts with a set phrase", _opener),)
 """To be counted over the set, not held against a row: a habit that training would copy."""

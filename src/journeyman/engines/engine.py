@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from journeyman.engines.memory import Memory
+from journeyman.engines.memory import ProcessMemory
 from journeyman.records import Answer, Message, Tool
 
 
@@ -32,7 +32,7 @@ class Engine(Protocol):
         """
         ...
 
-    def memory(self) -> Memory | None:
+    def memory(self) -> ProcessMemory | None:
         """What it holds now and held at its peak; None where that cannot be known."""
         ...
 

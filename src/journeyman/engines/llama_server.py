@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.engines.answer_stream import failed, read_answer
-from journeyman.engines.memory import Memory
+from journeyman.engines.memory import ProcessMemory
 from journeyman.engines.served_prompt import SafePrompts
 from journeyman.engines.server_process import ServerProcess
 from journeyman.errors import DataRefused, UpstreamError
@@ -276,7 +276,7 @@ class LlamaServer:
         """The server's peak resident memory, its model included."""
         return self.process.peak_memory_bytes()
 
-    def memory(self) -> Memory | None:
+    def memory(self) -> ProcessMemory | None:
         """What the server holds now and held at its peak, its model included."""
         return self.process.memory()
 

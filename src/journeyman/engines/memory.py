@@ -8,7 +8,7 @@ from msgspec import Struct
 PROC = Path("/proc")
 
 
-class Memory(Struct, frozen=True):
+class ProcessMemory(Struct, frozen=True):
     """Bytes that a process holds; None where the kernel does not say.
 
     `peak` is the most that was resident at once (VmHWM), mapped pages of files counted.
@@ -21,12 +21,12 @@ class Memory(Struct, frozen=True):
     proportional_bytes: int | None = None
 
 
-def memory_of(pid: int | str = "self", *, proc: Path = PROC) -> Memory | None:
+def memory_of(pid: int | str = "self", *, proc: Path = PROC) -> ProcessMemory | None:
     """What a process holds now and held at its peak, or None where the kernel is silent."""
     status = _lines(proc / str(pid) / "status")
     if "VmHWM" not in status:
         return None
-    return Memory(
+    return ProcessMemory(
         peak_bytes=status["VmHWM"],
         anonymous_bytes=status.get("RssAnon"),
         file_bytes=status.get("RssFile"),

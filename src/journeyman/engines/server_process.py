@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from journeyman.engines.memory import Memory, memory_of
+from journeyman.engines.memory import ProcessMemory, memory_of
 from journeyman.errors import MachineError
 from journeyman.llama_cpp.processes import (
     dying_with_parent,
@@ -37,7 +37,7 @@ class ServerProcess:
     def __init__(self, command: Sequence[str], *, subject: str, limit_s: float) -> None:
         """Start and wait. subject: what it loads, for errors. limit_s: how long that may take."""
         self.subject = subject
-        self._memory: Memory | None = None
+        self._memory: ProcessMemory | None = None
         self._owned = OwnedFolder("server")
         self._folder = self._owned.path
         self.log = self._folder / "server.log"
@@ -114,7 +114,7 @@ class ServerProcess:
         memory = self.memory()
         return memory.peak_bytes if memory else None
 
-    def memory(self) -> Memory | None:
+    def memory(self) -> ProcessMemory | None:
         """What it holds, by the kernel; after its end, the last known."""
         if self._process is not None and self._process.poll() is None:
             now = memory_of(self._process.pid)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from msgspec import Struct
 
-from journeyman.engines.memory import Memory, memory_of
+from journeyman.engines.memory import ProcessMemory, memory_of
 from journeyman.errors import DataRefused
 from journeyman.model.base import load_causal_model
 from journeyman.model.chat import Chat, load_chat
@@ -129,7 +129,7 @@ class TorchEngine:
         memory = self.memory()
         return memory.peak_bytes if memory else None
 
-    def memory(self) -> Memory | None:
+    def memory(self) -> ProcessMemory | None:
         """What this process holds and held, by the kernel."""
         return memory_of()
 

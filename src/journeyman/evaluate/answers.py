@@ -22,9 +22,9 @@ from journeyman.errors import MachineError
 from journeyman.evaluate.arms import OpenEngine
 from journeyman.evaluate.costs import Timing
 from journeyman.evaluate.idleness import other_load, usage
-from journeyman.evaluate.interleave import Block
-from journeyman.evaluate.records import Arm, Item, Plan, Task
-from journeyman.evaluate.suite_records import Divergence
+from journeyman.evaluate.interleave import AskingBlock
+from journeyman.evaluate.records import Arm, EvaluationPlan, EvaluationTask, Item
+from journeyman.evaluate.suite_records import QuantisationDivergence
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import LineFault, content_id, read_records
 from journeyman.records import Answer, Message
@@ -35,26 +35,26 @@ WARM_UP_TOKENS = 16
 _WARM_UP = (Message("user", "Write one line of Python that prints the sum of 2 and 3."),)
 
 
-class Nats(Struct, frozen=True):
+class ReferenceLikelihood(Struct, frozen=True):
     """How likely an arm holds a row's own answer to be: nats of each token, or why not."""
 
     values: tuple[float, ...] = ()
     error: str = ""
 
 
-class Line(Struct, frozen=True, omit_defaults=True):
+class AnswerLine(Struct, frozen=True, omit_defaults=True):
     """One line of the record: what was measured, and the key of the measurement it belongs to."""
 
     key: str
     item: Item | None = None
-    nats: Nats | None = None
-    divergence: Divergence | None = None
+    nats: ReferenceLikelihood | None = None
+    divergence: QuantisationDivergence | None = None
 
 
-class Record:
+class AnswerRecord:
     """The partial file of one evaluation, held by this process alone while it is open."""
 
-    def __init__(self, path: Path, stream: IO[bytes], found: dict[str, Line]) -> None:
+    def __init__(self, path: Path, stream: IO[bytes], found: dict[str, AnswerLine]) -> None:
         self._path, self._stream, self._found = path, stream, found
 
     def get(self, key: str) -> Item | None:
@@ -62,15 +62,15 @@ class Record:
         line = self._found.get(key)
         return line.item if line else None
 
-    def line(self, key: str) -> Line | None:
+    def line(self, key: str) -> AnswerLine | None:
         """What was recorded under a key, or None."""
         return self._found.get(key)
 
     def add(self, key: str, item: Item) -> None:
         """Append one item; it is on the disk when this returns."""
-        self.write(Line(key, item))
+        self.write(AnswerLine(key, item))
 
-    def write(self, line: Line) -> None:
+    def write(self, line: AnswerLine) -> None:
         """Append one line; it is on the disk when this returns."""
         try:
             self._stream.write(msgspec.json.encode(line) + b"\n")
@@ -89,7 +89,7 @@ class Record:
 
 
 @contextlib.contextmanager
-def record(path: Path, report: Reporter) -> Iterator[Record]:
+def record(path: Path, report: Reporter) -> Iterator[AnswerRecord]:
     """Open the partial file, or start it. Raises MachineError where another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as stream:
@@ -104,12 +104,12 @@ def record(path: Path, report: Reporter) -> Iterator[Record]:
         # A line that was cut off must not swallow the next one.
         if stream.tell() and not _ends_with_newline(path):
             stream.write(b"\n")
-        yield Record(path, stream, found)
+        yield AnswerRecord(path, stream, found)
 
 
-def _read(path: Path, report: Reporter) -> dict[str, Line]:
-    found: dict[str, Line] = {}
-    for line in read_records(path, Line):
+def _read(path: Path, report: Reporter) -> dict[str, AnswerLine]:
+    found: dict[str, AnswerLine] = {}
+    for line in read_records(path, AnswerLine):
         if isinstance(line, LineFault):
             report(Caution(f"`{path}` line {line.line} is dropped and asked again: {line.reason}"))
         else:
@@ -123,7 +123,7 @@ def _ends_with_newline(path: Path) -> bool:
         return stream.read(1) == b"\n"
 
 
-def key_of(arm: Arm, task: Task, plan: Plan, *, warm: str = "") -> str:
+def key_of(arm: Arm, task: EvaluationTask, plan: EvaluationPlan, *, warm: str = "") -> str:
     """What an answer stands for: another model, prompt, length, machine or threads is another.
 
     warm: the block of the warm workload that it belongs to, empty for a cold answer.
@@ -136,10 +136,10 @@ def key_of(arm: Arm, task: Task, plan: Plan, *, warm: str = "") -> str:
 
 def answers_of(
     arm: Arm,
-    tasks: Sequence[Task],
-    plan: Plan,
+    tasks: Sequence[EvaluationTask],
+    plan: EvaluationPlan,
     *,
-    store: Record,
+    store: AnswerRecord,
     open_engine: OpenEngine,
     report: Reporter,
     timed: bool = True,
@@ -164,7 +164,12 @@ def answers_of(
 
 
 def warm_timings(
-    block: Block, plan: Plan, *, store: Record, open_engine: OpenEngine, report: Reporter
+    block: AskingBlock,
+    plan: EvaluationPlan,
+    *,
+    store: AnswerRecord,
+    open_engine: OpenEngine,
+    report: Reporter,
 ) -> list[Timing]:
     """The block's tasks asked again, in order, each with what it shares with the one before read.
 
@@ -195,10 +200,10 @@ def warm_timings(
 def _ask(
     engine: Engine,
     arm: Arm,
-    left: Sequence[tuple[str, Task]],
-    plan: Plan,
+    left: Sequence[tuple[str, EvaluationTask]],
+    plan: EvaluationPlan,
     *,
-    store: Record,
+    store: AnswerRecord,
     load_s: float,
     report: Reporter,
     warm: bool = False,

@@ -26,7 +26,7 @@ OpenEngine = Callable[[Arm], Engine]
 """Makes the engine that answers for an arm; entering it may load the model."""
 
 
-class Compared(Struct, frozen=True):
+class ModelsUnderTest(Struct, frozen=True):
     """The arms in the order they are measured: the base first, where there is one."""
 
     arms: tuple[Arm, ...]
@@ -38,7 +38,7 @@ class Compared(Struct, frozen=True):
         return self.arms[-1]
 
 
-def compared(settings: EvaluateSettings, report: Reporter) -> Compared:
+def compared(settings: EvaluateSettings, report: Reporter) -> ModelsUnderTest:
     """The tuned model and what it is compared with. Raises UsageError where it is neither kind."""
     if settings.model.is_dir():
         return _with_adapter(settings, report)
@@ -50,7 +50,7 @@ def compared(settings: EvaluateSettings, report: Reporter) -> Compared:
     )
 
 
-def _with_adapter(settings: EvaluateSettings, report: Reporter) -> Compared:
+def _with_adapter(settings: EvaluateSettings, report: Reporter) -> ModelsUnderTest:
     adapter = read_adapter(settings.model)
     base = find_base(settings.base or adapter.base_name, report)
     require_fit(adapter, base)
@@ -63,10 +63,10 @@ def _with_adapter(settings: EvaluateSettings, report: Reporter) -> Compared:
         path=str(settings.model),
         base=base.name,
     )
-    return Compared((plain, tuned), base=base)
+    return ModelsUnderTest((plain, tuned), base=base)
 
 
-def _with_gguf(settings: EvaluateSettings, report: Reporter) -> Compared:
+def _with_gguf(settings: EvaluateSettings, report: Reporter) -> ModelsUnderTest:
     manifest = _manifest_of(settings.model)
     tuned = Arm(
         id="tuned",
@@ -80,7 +80,7 @@ def _with_gguf(settings: EvaluateSettings, report: Reporter) -> Compared:
         template_sha256=_template_sha256(settings.model),
     )
     base = _base_gguf(settings, tuned, manifest, report)
-    return Compared((base, tuned) if base else (tuned,))
+    return ModelsUnderTest((base, tuned) if base else (tuned,))
 
 
 def _manifest_of(gguf: Path) -> Manifest | None:
@@ -199,7 +199,9 @@ def commands_of(arms: Sequence[Arm], settings: EvaluateSettings) -> dict[str, tu
     }
 
 
-def engine_opener(found: Compared, settings: EvaluateSettings, report: Reporter) -> OpenEngine:
+def engine_opener(
+    found: ModelsUnderTest, settings: EvaluateSettings, report: Reporter
+) -> OpenEngine:
     """What makes the real engines: llama.cpp's server for a GGUF, torch for an adapter."""
 
     def open_engine(arm: Arm) -> Engine:

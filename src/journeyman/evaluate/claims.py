@@ -6,7 +6,7 @@ nothing that ran is called unknown.
 
 from collections.abc import Iterator, Sequence
 
-from journeyman.evaluate.evidence import Evidence
+from journeyman.evaluate.evidence import SuccessCount
 from journeyman.evaluate.measures import strictly_less
 from journeyman.evaluate.records import ArmResult, Suite, SuiteName
 from journeyman.evaluate.words import percent
@@ -20,7 +20,7 @@ _UNKNOWN: dict[SuiteName, str] = {
 }
 
 
-def claims(evidence: Evidence) -> tuple[str, ...]:
+def claims(evidence: SuccessCount) -> tuple[str, ...]:
     """All of it, the most important first."""
     return (
         *_success(evidence),
@@ -32,7 +32,7 @@ def claims(evidence: Evidence) -> tuple[str, ...]:
     )
 
 
-def _success(evidence: Evidence) -> Iterator[str]:
+def _success(evidence: SuccessCount) -> Iterator[str]:
     n, goal = evidence.success_n, evidence.plan.targets.success
     confidence = 1 - evidence.plan.alpha
     best, wanted = clopper_pearson_lower(n, n, confidence), needed_n(goal, confidence=confidence)
@@ -43,7 +43,7 @@ def _success(evidence: Evidence) -> Iterator[str]:
     yield "success is S1 (finished); it does not say that an answer is right"
 
 
-def _right_answers(evidence: Evidence) -> Iterator[str]:
+def _right_answers(evidence: SuccessCount) -> Iterator[str]:
     checks = evidence.plan.tasks_with_checks
     if not checks:
         yield "no task has a check: nothing is known about right answers, S2 is form"
@@ -73,7 +73,7 @@ def _strictly(arms: Sequence[ArmResult]) -> Iterator[str]:
                 )
 
 
-def _prompts(evidence: Evidence) -> Iterator[str]:
+def _prompts(evidence: SuccessCount) -> Iterator[str]:
     plan = evidence.plan
     if plan.clusters < plan.rows:
         yield (

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from journeyman.evaluate.canaries import Canaries
+from journeyman.evaluate.canaries import CheckTrustTotals
 from journeyman.evaluate.costs import Prediction, Timing
-from journeyman.evaluate.evidence import Evidence
+from journeyman.evaluate.evidence import SuccessCount
 from journeyman.evaluate.fixed_plan import plan_sha256
 from journeyman.evaluate.measures import arm_result, clusters_passing, paired
 from journeyman.evaluate.records import (
@@ -19,16 +19,16 @@ from journeyman.evaluate.records import (
     ArmId,
     ArmResult,
     Baseline,
+    CheckTrust,
     Environment,
     Evaluation,
+    EvaluationPlan,
+    EvaluationTask,
     Leak,
-    Paired,
-    Plan,
+    PairedOutcomes,
     RungId,
     ScoredItem,
     Suite,
-    Task,
-    Tried,
 )
 from journeyman.evaluate.timing import difference, warm_latency
 from journeyman.evaluate.validity import gates
@@ -44,15 +44,15 @@ class Findings(Struct, frozen=True, kw_only=True):
     `rates` are llama-bench's by arm. `suites` come with their numbers made.
     """
 
-    plan: Plan
+    plan: EvaluationPlan
     environment: Environment
     leak: Leak
-    tasks: tuple[Task, ...]
+    tasks: tuple[EvaluationTask, ...]
     arms: tuple[Arm, ...] = ()
     items: tuple[ScoredItem, ...] = ()
     timings: tuple[Timing, ...] = ()
     rates: Mapping[str, BenchRates] = field(default_factory=dict)
-    canaries: tuple[Tried, ...] = ()
+    canaries: tuple[CheckTrust, ...] = ()
     suites: tuple[Suite, ...] = ()
     baseline: Baseline | None = None
 
@@ -60,7 +60,7 @@ class Findings(Struct, frozen=True, kw_only=True):
 def concluded(findings: Findings) -> Evaluation:
     """The whole result."""
     plan = findings.plan
-    canaries = Canaries(findings.canaries)
+    canaries = CheckTrustTotals(findings.canaries)
     tasks, reference = canaries.counted(findings.tasks), canaries.reference(findings.tasks)
     arms = tuple(_arm(arm, tasks, findings) for arm in findings.arms)
     found = (paired(rung, tasks, findings.items, alpha=plan.alpha) for rung in COMPARED_RUNGS)
@@ -77,7 +77,7 @@ def concluded(findings: Findings) -> Evaluation:
     tuned_items = [item for item in findings.items if item.arm == "tuned"]
     k, n = clusters_passing("S1", tasks, tuned_items)
     verdict = judge(
-        Evidence(
+        SuccessCount(
             plan=plan,
             leak=findings.leak,
             tuned=_result("tuned", arms),
@@ -114,7 +114,7 @@ def concluded(findings: Findings) -> Evaluation:
     )
 
 
-def _arm(arm: Arm, tasks: Sequence[Task], findings: Findings) -> ArmResult:
+def _arm(arm: Arm, tasks: Sequence[EvaluationTask], findings: Findings) -> ArmResult:
     plan, cores = findings.plan, findings.environment.cores
     items = [item for item in findings.items if item.arm == arm.id]
     cold = arm_result(arm, tasks, items, plan.seed, alpha=plan.alpha, cores=cores)
@@ -152,7 +152,7 @@ def _result(arm: ArmId, results: Sequence[ArmResult]) -> ArmResult | None:
     return next((result for result in results if result.arm.id == arm), None)
 
 
-def primary(pairs: Sequence[Paired], *, with_checks: bool) -> Paired | None:
+def primary(pairs: Sequence[PairedOutcomes], *, with_checks: bool) -> PairedOutcomes | None:
     """What base and tuned are judged by: S4 where tasks have checks, run or not; else S2."""
     wanted: tuple[RungId, ...] = ("S4", "S4t") if with_checks else ("S2",)
     return next((pair for pair in pairs if pair.rung in wanted), None)

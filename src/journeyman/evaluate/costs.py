@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from journeyman.engines.memory import Memory
+from journeyman.engines.memory import ProcessMemory
 from journeyman.records import Answer
 from journeyman.stats import Mean
 
@@ -24,7 +24,7 @@ class Targets(Struct, frozen=True):
     useful_gain: float = 0.05
 
 
-class PlannedArm(Struct, frozen=True):
+class ModelPlan(Struct, frozen=True):
     """A model as it was to be measured. `command` is its server's, empty where there is none."""
 
     id: str
@@ -71,7 +71,7 @@ class Timing(Struct, frozen=True):
     block: int
     answer: Answer
     other_load: float | None = None
-    memory: Memory | None = None
+    memory: ProcessMemory | None = None
 
 
 class Prediction(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from journeyman.evaluate.costs import Targets
 from journeyman.evaluate.idleness import BUSY_SHARE
-from journeyman.evaluate.records import ArmResult, Criterion, Paired, State, Suite
+from journeyman.evaluate.records import ArmResult, Criterion, PairedOutcomes, State, Suite
 from journeyman.evaluate.words import percent, points
 from journeyman.stats import (
     ALPHA,
@@ -160,7 +160,7 @@ def memory(tuned: ArmResult, targets: Targets = _TARGETS) -> Criterion:
 
 
 def no_regression(
-    pairs: Paired | None, targets: Targets = _TARGETS, alpha: float = ALPHA
+    pairs: PairedOutcomes | None, targets: Targets = _TARGETS, alpha: float = ALPHA
 ) -> Criterion:
     """On the held-out tasks, tuned is not worse than base by more than the margin."""
     return _no_worse("no_regression", "no worse than base", pairs, targets, alpha)
@@ -181,7 +181,7 @@ def nothing_forgotten(suite: Suite, targets: Targets = _TARGETS, alpha: float = 
 
 
 def _no_worse(
-    identity: str, name: str, pairs: Paired | None, targets: Targets, alpha: float
+    identity: str, name: str, pairs: PairedOutcomes | None, targets: Targets, alpha: float
 ) -> Criterion:
     small = pairs is not None and pairs.n <= targets.small_n
     margin = targets.small_margin if small else targets.margin
@@ -198,7 +198,9 @@ def _no_worse(
     )
 
 
-def gain(pairs: Paired | None, targets: Targets = _TARGETS, alpha: float = ALPHA) -> Criterion:
+def gain(
+    pairs: PairedOutcomes | None, targets: Targets = _TARGETS, alpha: float = ALPHA
+) -> Criterion:
     """Tuned is better than base, on the same tasks."""
     name, target = "better than base", "> 0"
     if pairs is None:
@@ -223,7 +225,7 @@ def _without_pairs(identity: str, name: str, target: str) -> Criterion:
     )
 
 
-def _paired(primary: Paired) -> str:
+def _paired(primary: PairedOutcomes) -> str:
     return (
         f"{points(primary.difference.difference)} over {primary.n} pairs, at least "
         f"{points(primary.lower)}, at most {points(primary.upper)}; {primary.fixed} fixed, "
@@ -231,7 +233,7 @@ def _paired(primary: Paired) -> str:
     )
 
 
-def _pairs_needed(primary: Paired, bound: float, alpha: float) -> str:
+def _pairs_needed(primary: PairedOutcomes, bound: float, alpha: float) -> str:
     """About how many pairs put the lower bound above `bound`, were the rates to stay as found."""
     distance = primary.difference.difference - bound
     if distance <= 0:

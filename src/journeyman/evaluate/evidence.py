@@ -3,23 +3,23 @@
 from msgspec import Struct
 
 from journeyman.evaluate.costs import Validity
-from journeyman.evaluate.records import ArmResult, Leak, Paired, Plan, Rung, Suite
+from journeyman.evaluate.records import ArmResult, EvaluationPlan, Leak, PairedOutcomes, Rung, Suite
 
 
-class Evidence(Struct, frozen=True, kw_only=True):
+class SuccessCount(Struct, frozen=True, kw_only=True):
     """`success_k` of `success_n` clusters finished (S1).
 
     The checks of `excluded` tasks failed a canary. `sandbox` is True where code was run in the
     strict sandbox, `degraded` where it was run in that one.
     """
 
-    plan: Plan
+    plan: EvaluationPlan
     leak: Leak
     tuned: ArmResult | None
     base: ArmResult | None
     success_k: int
     success_n: int
-    primary: Paired | None
+    primary: PairedOutcomes | None
     sandbox: bool
     degraded: bool = False
     reference: Rung | None = None

@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from journeyman.data.fences import Block, fenced_blocks
+from journeyman.data.fences import FencedBlock, fenced_blocks
 
 PYTHON_LABELS = frozenset({"python", "py", "python3"})
 SIZE_LIMIT = 200_000
@@ -72,7 +72,7 @@ def extract(answer: str, entry_point: str | None = None) -> Extraction:
     return Extraction(code, rule, len(blocks), unclosed, strict)
 
 
-def _is_the_one(code: str, blocks: Sequence[Block], entry_point: str | None) -> bool:
+def _is_the_one(code: str, blocks: Sequence[FencedBlock], entry_point: str | None) -> bool:
     """Whether the code is the only block marked as Python that can be meant, and is closed."""
     marked = [block for block in blocks if block.label in PYTHON_LABELS]
     if entry_point is not None:
@@ -80,7 +80,7 @@ def _is_the_one(code: str, blocks: Sequence[Block], entry_point: str | None) -> 
     return len(marked) == 1 and not marked[0].unclosed and textwrap.dedent(marked[0].text) == code
 
 
-def _defines(block: Block, name: str) -> bool:
+def _defines(block: FencedBlock, name: str) -> bool:
     tree = parse(textwrap.dedent(block.text))
     return tree is not None and name in defined_names(tree)
 
@@ -105,7 +105,7 @@ def after_thinking(answer: str) -> str | None:
     return text
 
 
-def _from_blocks(blocks: Sequence[Block], entry_point: str | None) -> tuple[Rule, str]:
+def _from_blocks(blocks: Sequence[FencedBlock], entry_point: str | None) -> tuple[Rule, str]:
     labelled = [block.text for block in blocks if block.label in PYTHON_LABELS]
     candidates = labelled or [block.text for block in blocks if not block.label]
     texts = [textwrap.dedent(text) for text in candidates]

@@ -10,7 +10,7 @@ import re
 
 from journeyman.evaluate.extract import Extraction, after_thinking, defined_names, parse
 from journeyman.evaluate.names import undefined_names, words_of
-from journeyman.evaluate.records import Score, Task
+from journeyman.evaluate.records import EvaluationTask, Score
 
 FORM_ONLY = "form only"
 """What such a score says nothing about is the content."""
@@ -26,7 +26,7 @@ _ASSERTING = re.compile(r"assert|expect|verify|raises|fail", re.IGNORECASE)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def form(task: Task, answer: str, extraction: Extraction) -> Score:
+def form(task: EvaluationTask, answer: str, extraction: Extraction) -> Score:
     """The S2 score of one answer, by its agent's rule."""
     if task.agent == "coder":
         return _coder_form(task, extraction)
@@ -35,7 +35,7 @@ def form(task: Task, answer: str, extraction: Extraction) -> Score:
     return _text_form(answer)
 
 
-def asked_names(task: Task) -> frozenset[str]:
+def asked_names(task: EvaluationTask) -> frozenset[str]:
     """The names that an answer must define: the checks' entry point, else those the prompt gives.
 
     A prompt gives one by a signature (`def name(`, `class Name:`) at the start of a line, or as
@@ -48,7 +48,7 @@ def asked_names(task: Task) -> frozenset[str]:
     return frozenset(names | set(_NAMED.findall(task.prompt)))
 
 
-def _coder_form(task: Task, extraction: Extraction) -> Score:
+def _coder_form(task: EvaluationTask, extraction: Extraction) -> Score:
     tree = parse(extraction.code) if extraction.parses else None
     if tree is None:
         return _no_code(extraction)
@@ -63,7 +63,7 @@ def _coder_form(task: Task, extraction: Extraction) -> Score:
     return _all_defined(task, extraction.code)
 
 
-def _all_defined(task: Task, code: str) -> Score:
+def _all_defined(task: EvaluationTask, code: str) -> Score:
     """Every name is bound somewhere, or stands in what was asked, or in what a check gives."""
     given = words_of(*(turn.content for turn in task.messages), *(c.setup for c in task.checks))
     try:

@@ -19,7 +19,7 @@ BUSY_SHARE = 0.10
 """Other work on more than this share of the cores makes times unusable as evidence."""
 
 
-class Usage(Struct, frozen=True):
+class ProcessorUsage(Struct, frozen=True):
     """Processor seconds since the start: all that was used, and what we and our children used."""
 
     at_s: float
@@ -27,7 +27,9 @@ class Usage(Struct, frozen=True):
     own_s: float
 
 
-def usage(*, proc: Path = PROC, clock: Callable[[], float] = time.perf_counter) -> Usage | None:
+def usage(
+    *, proc: Path = PROC, clock: Callable[[], float] = time.perf_counter
+) -> ProcessorUsage | None:
     """The counters now, or None where this system has none."""
     try:
         counters = (proc / "stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
@@ -36,10 +38,10 @@ def usage(*, proc: Path = PROC, clock: Callable[[], float] = time.perf_counter) 
     hertz = os.sysconf("SC_CLK_TCK")
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, counters[:8])
     ticks = user + nice + system + irq + softirq + steal
-    return Usage(clock(), ticks / hertz, _own_ticks(proc, os.getpid()) / hertz)
+    return ProcessorUsage(clock(), ticks / hertz, _own_ticks(proc, os.getpid()) / hertz)
 
 
-def other_load(before: Usage | None, after: Usage | None) -> float | None:
+def other_load(before: ProcessorUsage | None, after: ProcessorUsage | None) -> float | None:
     """How many cores other programs kept busy between two readings; None where not known."""
     if before is None or after is None or after.at_s <= before.at_s:
         return None

@@ -9,32 +9,32 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.records import Arm, Task
+from journeyman.evaluate.records import Arm, EvaluationTask
 
 
-class Block(Struct, frozen=True):
+class AskingBlock(Struct, frozen=True):
     """Tasks that one engine is asked in a row, and its number in the order of the blocks."""
 
     number: int
     arm: Arm
-    tasks: tuple[Task, ...]
+    tasks: tuple[EvaluationTask, ...]
 
 
-def blocks(arms: Sequence[Arm], tasks: Sequence[Task]) -> list[Block]:
+def blocks(arms: Sequence[Arm], tasks: Sequence[EvaluationTask]) -> list[AskingBlock]:
     """Every arm asks every task once: A (first half), B (all), A (second half)."""
     if len(arms) < 2 or len(tasks) < 2:
-        return [Block(number, arm, tuple(tasks)) for number, arm in enumerate(arms)]
+        return [AskingBlock(number, arm, tuple(tasks)) for number, arm in enumerate(arms)]
     first, *others = arms
     half = (len(tasks) + 1) // 2
-    middle = [Block(number, arm, tuple(tasks)) for number, arm in enumerate(others, start=1)]
+    middle = [AskingBlock(number, arm, tuple(tasks)) for number, arm in enumerate(others, start=1)]
     return [
-        Block(0, first, tuple(tasks[:half])),
+        AskingBlock(0, first, tuple(tasks[:half])),
         *middle,
-        Block(len(middle) + 1, first, tuple(tasks[half:])),
+        AskingBlock(len(middle) + 1, first, tuple(tasks[half:])),
     ]
 
 
-def warm_blocks(arms: Sequence[Arm], tasks: Sequence[Task]) -> list[Block]:
+def warm_blocks(arms: Sequence[Arm], tasks: Sequence[EvaluationTask]) -> list[AskingBlock]:
     """Every arm asks every task twice, A-B-B-A: the spread of the two is the noise."""
     order = [*arms, *reversed(arms)]
-    return [Block(number, arm, tuple(tasks)) for number, arm in enumerate(order)]
+    return [AskingBlock(number, arm, tuple(tasks)) for number, arm in enumerate(order)]

@@ -11,7 +11,7 @@ from journeyman.evaluate.executing import DETAIL_LIMIT, LOADS, CheckCode, checke
 from journeyman.evaluate.extract import Extraction, after_thinking, extract
 from journeyman.evaluate.form import form
 from journeyman.evaluate.judged_tests import judged
-from journeyman.evaluate.scored import Item, Score, ScoredItem, Task, counts
+from journeyman.evaluate.scored import EvaluationTask, Item, Score, ScoredItem, counts
 from journeyman.evaluate.timing import decode_rate
 from journeyman.records import Answer
 
@@ -20,7 +20,7 @@ LOOP_REPEATS = 6
 SHORTEST_TEXT = 40
 
 
-def score(item: Item, task: Task, check_code: CheckCode | None) -> ScoredItem:
+def score(item: Item, task: EvaluationTask, check_code: CheckCode | None) -> ScoredItem:
     """All rungs of one item. check_code None: no sandbox, S3 and S4 are not measured."""
     answer = item.answer
     extraction = extract(answer.text, task.entry_point)

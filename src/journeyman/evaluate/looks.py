@@ -16,12 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.errors import MachineError
-from journeyman.evaluate.records import Arm, Plan
+from journeyman.evaluate.records import Arm, EvaluationPlan
 from journeyman.files import LineFault, content_id, read_records
 from journeyman.runs import cache_folder
 
 
-class Look(Struct, frozen=True):
+class TestSetUse(Struct, frozen=True):
     """A model that was judged: its weights' sha256, what identifies the look, and how it ended."""
 
     key: str
@@ -36,7 +36,7 @@ def looks_folder() -> Path:
     return Path(given).expanduser() if given else cache_folder() / "looks"
 
 
-def look_key(plan: Plan, arms: Sequence[Arm]) -> str:
+def look_key(plan: EvaluationPlan, arms: Sequence[Arm]) -> str:
     """Equal for equal models that are measured on the same rows in the same way."""
     sha256s = (arm.sha256 for arm in arms)
     return content_id(plan.prompts_sha256, str(plan.max_tokens), *sha256s)
@@ -52,7 +52,7 @@ def record_look(test_sha256: str, key: str, *, model_sha256: str, label: str) ->
     """Append a look, once; it is on the disk when this returns."""
     path = _path(test_sha256)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    line = msgspec.json.encode(Look(key, model_sha256, label, now)) + b"\n"
+    line = msgspec.json.encode(TestSetUse(key, model_sha256, label, now)) + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as stream:
@@ -73,7 +73,7 @@ def _path(test_sha256: str) -> Path:
     return looks_folder() / f"{test_sha256}.jsonl"
 
 
-def _read(test_sha256: str) -> list[Look]:
+def _read(test_sha256: str) -> list[TestSetUse]:
     path = _path(test_sha256)
-    found = read_records(path, Look) if path.is_file() else []
+    found = read_records(path, TestSetUse) if path.is_file() else []
     return [look for look in found if not isinstance(look, LineFault)]

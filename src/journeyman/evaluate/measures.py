@@ -8,11 +8,11 @@ from journeyman.evaluate.records import (
     RUNGS,
     Arm,
     ArmResult,
-    Paired,
+    EvaluationTask,
+    PairedOutcomes,
     Rung,
     RungId,
     ScoredItem,
-    Task,
 )
 from journeyman.evaluate.scored import CODE_AGENTS, counts
 from journeyman.evaluate.timing import latency
@@ -28,7 +28,7 @@ LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4", "S4t")
 
 def arm_result(
     arm: Arm,
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluationTask],
     scored: Sequence[ScoredItem],
     seed: int,
     *,
@@ -55,7 +55,7 @@ def extract_rules(scored: Sequence[ScoredItem]) -> dict[str, int]:
 
 
 def rungs(
-    tasks: Sequence[Task], scored: Sequence[ScoredItem], ids: Sequence[RungId] = LADDER
+    tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem], ids: Sequence[RungId] = LADDER
 ) -> tuple[Rung, ...]:
     """Every rung that some task has, over its tasks, and by agent where there are several."""
     found = []
@@ -70,7 +70,7 @@ def rungs(
 
 
 def _rung(
-    rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem], agent: str = ""
+    rung: RungId, tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem], agent: str = ""
 ) -> Rung:
     planned = [task for task in tasks if agent in ("", task.agent)]
     by_task = {item.task: item for item in scored}
@@ -102,19 +102,19 @@ def strictly_less(rung: Rung) -> bool:
     return rung.rate.share - rung.strict.share > STRICT_SHARE
 
 
-def _reads_code(rung: RungId, tasks: Sequence[Task], unmeasured: int) -> bool:
+def _reads_code(rung: RungId, tasks: Sequence[EvaluationTask], unmeasured: int) -> bool:
     """Whether a rung was measured and every task on it is judged by the code in its answer."""
     return rung in CODE_RUNGS and not unmeasured and not any(task.rule for task in tasks)
 
 
-def _note(rung: RungId, tasks: Sequence[Task]) -> str:
+def _note(rung: RungId, tasks: Sequence[EvaluationTask]) -> str:
     weak = sum(task.agent not in CODE_AGENTS for task in tasks)
     if rung != "S2" or not weak:
         return ""
     return FORM_ONLY if weak == len(tasks) else f"{weak} of {len(tasks)}: {FORM_ONLY}"
 
 
-def _mutants(scored: Sequence[ScoredItem], tasks: Sequence[Task]) -> str:
+def _mutants(scored: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]) -> str:
     """How many mutants the tests found that tell right from wrong; the others found none."""
     ids = {task.id for task in tasks}
     scores = [one for item in scored if item.task in ids for one in item.scores]
@@ -127,11 +127,11 @@ def _mutants(scored: Sequence[ScoredItem], tasks: Sequence[Task]) -> str:
 
 def paired(
     rung: RungId,
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluationTask],
     scored: Sequence[ScoredItem],
     *,
     alpha: float = ALPHA,
-) -> Paired | None:
+) -> PairedOutcomes | None:
     """Both arms on one rung, cluster by cluster; None where that rung was not measured for both.
 
     A cluster passes where all its tasks do: repeats of a prompt are one piece of evidence. alpha:
@@ -148,7 +148,7 @@ def paired(
     n = len(tuned)
     one_sided = tango_interval(len(fixed), len(broken), n, confidence=1 - 2 * alpha)
     members = {c: [t.id for t in tasks if t.cluster == c] for c in (*fixed, *broken)}
-    return Paired(
+    return PairedOutcomes(
         rung=rung,
         n=n,
         both=passing,
@@ -165,7 +165,7 @@ def paired(
 
 
 def _by_cluster(
-    rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem]
+    rung: RungId, tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem]
 ) -> dict[str, bool]:
     """Cluster -> passed, over the planned tasks that have this rung; empty where not measured."""
     by_task = {item.task: item.passed(rung) for item in scored}
@@ -179,7 +179,7 @@ def _by_cluster(
 
 
 def clusters_passing(
-    rung: RungId, tasks: Sequence[Task], scored: Sequence[ScoredItem]
+    rung: RungId, tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem]
 ) -> tuple[int, int]:
     """(k, n) of one arm's clusters on a rung; n = 0 where it was not measured."""
     found = _by_cluster(rung, tasks, scored)

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
-from journeyman.evaluate.records import Paired, ScoredItem, Task
+from journeyman.evaluate.records import EvaluationTask, PairedOutcomes, ScoredItem
 from journeyman.evaluate.words import seconds
 from journeyman.pages.markup import Html, element
 
@@ -14,7 +14,7 @@ _MARKS = {"+": "ins", "-": "del"}
 
 
 def task_details(
-    tasks: Sequence[Task], items: Sequence[ScoredItem], pairs: Sequence[Paired]
+    tasks: Sequence[EvaluationTask], items: Sequence[ScoredItem], pairs: Sequence[PairedOutcomes]
 ) -> list[Html]:
     """One fold-out a task: what tuning broke first, then what it fixed, then the rest."""
     tags = _tags(pairs)
@@ -27,7 +27,7 @@ def task_details(
     return [_task(task, tags.get(task.id, ""), by_task.get(task.id, [])) for task in shown]
 
 
-def _tags(pairs: Sequence[Paired]) -> dict[str, str]:
+def _tags(pairs: Sequence[PairedOutcomes]) -> dict[str, str]:
     """Task -> `broken S1 S4` or `fixed S2`; a task that is both is broken."""
     tags: dict[str, str] = {}
     for word in ("broken", "fixed"):
@@ -38,7 +38,7 @@ def _tags(pairs: Sequence[Paired]) -> dict[str, str]:
     return tags
 
 
-def _task(task: Task, tag: str, items: Sequence[ScoredItem]) -> Html:
+def _task(task: EvaluationTask, tag: str, items: Sequence[ScoredItem]) -> Html:
     words = " ".join(task.prompt.split())
     title = words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
     marks = "; ".join([task.agent, *(f"{item.arm} {_marks(item)}" for item in items)])
@@ -86,7 +86,7 @@ def _marks(item: ScoredItem) -> str:
     )
 
 
-def _asked(task: Task) -> str:
+def _asked(task: EvaluationTask) -> str:
     return "\n\n".join(f"[{turn.role}]\n{turn.content}" for turn in task.messages)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from journeyman.evaluate.page_charts import difference_bar
-from journeyman.evaluate.records import Evaluation, Paired, Rung, Suite, Tried
-from journeyman.evaluate.suite_records import Divergence, Likelihood
+from journeyman.evaluate.records import CheckTrust, Evaluation, PairedOutcomes, Rung, Suite
+from journeyman.evaluate.suite_records import Likelihood, QuantisationDivergence
 from journeyman.evaluate.summary import SHOWN_BY_AGENT, read_strictly, rung_name
 from journeyman.evaluate.words import percent, points, rate
 from journeyman.pages.markup import Html, element
@@ -33,7 +33,7 @@ def pairs(evaluation: Evaluation) -> Html:
     )
 
 
-def _pair_row(name: str, pair: Paired, evaluation: Evaluation) -> Html:
+def _pair_row(name: str, pair: PairedOutcomes, evaluation: Evaluation) -> Html:
     targets = evaluation.plan.targets
     margin = targets.small_margin if pair.n <= targets.small_n else targets.margin
     found = pair.difference
@@ -122,7 +122,7 @@ def _likelihood(found: Likelihood) -> str:
     )
 
 
-def _divergence(found: Divergence) -> str:
+def _divergence(found: QuantisationDivergence) -> str:
     return (
         f"{found.state}: {found.quantization} against F16 on {found.tokens} tokens: mean KL "
         f"{found.mean_kl:.4f} (limit {found.limit_kl:g}), 99th percentile {found.p99_kl:.3f}; the "
@@ -146,7 +146,7 @@ def proved(evaluation: Evaluation) -> Html:
     return section("Can the checks be trusted?", *parts)
 
 
-def tried_words(canaries: Sequence[Tried]) -> str:
+def tried_words(canaries: Sequence[CheckTrust]) -> str:
     """How many checks proved themselves, and on what."""
     sound = [one for one in canaries if not one.failed]
     refused, mutants = sum(one.refused for one in sound), sum(one.mutants for one in sound)

@@ -15,7 +15,7 @@ from journeyman.data.examples import read_examples
 from journeyman.data.groups import group_of
 from journeyman.errors import UsageError
 from journeyman.evaluate.fixed_plan import prompts_sha256
-from journeyman.evaluate.records import Leak, Plan, Task
+from journeyman.evaluate.records import EvaluationPlan, EvaluationTask, Leak
 from journeyman.files import content_id, sha256_of
 from journeyman.records import Example, Message, Tool
 from journeyman.settings import EvaluateSettings
@@ -23,22 +23,22 @@ from journeyman.settings import EvaluateSettings
 SEEN_SPLITS = ("train.jsonl", "val.jsonl")
 
 
-class Planned(Struct, frozen=True):
+class PlanWithTasks(Struct, frozen=True):
     """The plan, its tasks in the order they are asked, and what of them had leaked."""
 
-    plan: Plan
-    tasks: tuple[Task, ...]
+    plan: EvaluationPlan
+    tasks: tuple[EvaluationTask, ...]
     leak: Leak
 
 
-def planned(settings: EvaluateSettings) -> Planned:
+def planned(settings: EvaluateSettings) -> PlanWithTasks:
     """Read the test rows (the first `limit`) and compare them with the splits beside them."""
     if settings.limit is not None and settings.limit < 1:
         raise UsageError(f"`--limit {settings.limit}` leaves no rows", hint="give 1 or more")
     if settings.max_tokens < 1:
         raise UsageError(f"`--max-tokens {settings.max_tokens}` leaves no answer", hint="try 512")
     rows, tasks = tasks_in_order(settings.test_data, settings.limit, settings.seed)
-    plan = Plan(
+    plan = EvaluationPlan(
         test_data=str(settings.test_data),
         test_sha256=sha256_of(settings.test_data),
         rows=rows,
@@ -51,10 +51,12 @@ def planned(settings: EvaluateSettings) -> Planned:
         limit=settings.limit,
         prompts_sha256=prompts_sha256(tasks),
     )
-    return Planned(plan, tuple(tasks), find_leak(tasks, settings.test_data.parent))
+    return PlanWithTasks(plan, tuple(tasks), find_leak(tasks, settings.test_data.parent))
 
 
-def tasks_in_order(test_data: Path, limit: int | None, seed: int) -> tuple[int, list[Task]]:
+def tasks_in_order(
+    test_data: Path, limit: int | None, seed: int
+) -> tuple[int, list[EvaluationTask]]:
     """How many rows count (the first `limit`), and their tasks in the order they are asked."""
     rows = read_examples(test_data)[:limit]
     tasks = tasks_of(rows)
@@ -62,9 +64,9 @@ def tasks_in_order(test_data: Path, limit: int | None, seed: int) -> tuple[int, 
     return len(rows), tasks
 
 
-def tasks_of(rows: Sequence[Example]) -> list[Task]:
+def tasks_of(rows: Sequence[Example]) -> list[EvaluationTask]:
     """The distinct prompts of some rows, in order, each with the checks of all its rows."""
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, EvaluationTask] = {}
     for row in rows:
         task = _task(row)
         known = tasks.get(task.id)
@@ -75,9 +77,9 @@ def tasks_of(rows: Sequence[Example]) -> list[Task]:
     return list(tasks.values())
 
 
-def _task(row: Example) -> Task:
+def _task(row: Example) -> EvaluationTask:
     messages = row.messages[:-1]
-    return Task(
+    return EvaluationTask(
         id=task_key(messages, row.tools),
         cluster=group_of(row.messages),
         agent=row.agent,
@@ -100,7 +102,7 @@ def _parts(turn: Message) -> tuple[str, ...]:
     return (turn.role, turn.content, *calls)
 
 
-def find_leak(tasks: Sequence[Task], folder: Path) -> Leak:
+def find_leak(tasks: Sequence[EvaluationTask], folder: Path) -> Leak:
     """The tasks whose prompt, however it is written, is in train.jsonl or val.jsonl of a folder."""
     files = [folder / name for name in SEEN_SPLITS if (folder / name).is_file()]
     seen = {group_of(row.messages) for path in files for row in _rows(path)}

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from journeyman.evaluate.costs import (
     Latency,
-    PlannedArm,
+    ModelPlan,
     Prediction,
     Targets,
     Timing,
@@ -18,15 +18,15 @@ from journeyman.evaluate.costs import (
 from journeyman.evaluate.scored import (
     RUNGS,
     ArmId,
+    EvaluationTask,
     Item,
-    Paired,
+    PairedOutcomes,
     Rung,
     RungId,
     Score,
     ScoredItem,
-    Task,
 )
-from journeyman.evaluate.suite_records import Excluded, PlannedSuite, Suite, SuiteName, Tried
+from journeyman.evaluate.suite_records import CheckTrust, ExcludedTask, Suite, SuiteName, SuitePlan
 from journeyman.records import Interval
 from journeyman.sandbox.selftest import SelfTest
 from journeyman.stats import Mean
@@ -38,15 +38,17 @@ __all__ = [
     "ArmId",
     "ArmResult",
     "Baseline",
+    "CheckTrust",
     "Criterion",
     "Environment",
     "Evaluation",
-    "Excluded",
+    "EvaluationPlan",
+    "EvaluationTask",
+    "ExcludedTask",
     "Item",
     "Label",
     "Leak",
-    "Paired",
-    "Plan",
+    "PairedOutcomes",
     "Rung",
     "RungId",
     "Score",
@@ -54,8 +56,6 @@ __all__ = [
     "State",
     "Suite",
     "SuiteName",
-    "Task",
-    "Tried",
     "Verdict",
 ]
 
@@ -115,7 +115,7 @@ class Baseline(Struct, frozen=True):
     text: str
 
 
-class Plan(Struct, frozen=True):
+class EvaluationPlan(Struct, frozen=True):
     """What was to be measured, fixed before the first answer.
 
     `rows` were read, `tasks` are distinct prompts, `clusters` those that are independent.
@@ -140,9 +140,9 @@ class Plan(Struct, frozen=True):
     look: int = 1
     alpha: float = 0.05
     targets: Targets = Targets()
-    arms: tuple[PlannedArm, ...] = ()
+    arms: tuple[ModelPlan, ...] = ()
     warm_tasks: tuple[str, ...] = ()
-    suites: tuple[PlannedSuite, ...] = ()
+    suites: tuple[SuitePlan, ...] = ()
 
 
 class Leak(Struct, frozen=True):
@@ -209,16 +209,16 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
     schema: str = SCHEMA
     verdict: Verdict
-    plan: Plan
+    plan: EvaluationPlan
     environment: Environment
     leak: Leak
     arms: tuple[ArmResult, ...] = ()
-    paired: tuple[Paired, ...] = ()
+    paired: tuple[PairedOutcomes, ...] = ()
     baseline: Baseline | None = None
     reference: Rung | None = None
-    excluded: tuple[Excluded, ...] = ()
-    canaries: tuple[Tried, ...] = ()
-    tasks: tuple[Task, ...] = ()
+    excluded: tuple[ExcludedTask, ...] = ()
+    canaries: tuple[CheckTrust, ...] = ()
+    tasks: tuple[EvaluationTask, ...] = ()
     items: tuple[ScoredItem, ...] = ()
     plan_sha256: str = ""
     validity: tuple[Validity, ...] = ()

@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.evaluate.canaries import Canaries
+from journeyman.evaluate.canaries import CheckTrustTotals
 from journeyman.evaluate.conclusion import Findings, concluded
 from journeyman.evaluate.ladder import score
-from journeyman.evaluate.records import Evaluation, Leak, ScoredItem, Task
+from journeyman.evaluate.records import Evaluation, EvaluationTask, Leak, ScoredItem
 from journeyman.evaluate.suites.again import as_item, suites_again
 from journeyman.llama_cpp.bench import BenchRates
 
@@ -25,7 +25,7 @@ EXECUTED = ("S3", "S4", "S4t")
 Value = object
 
 
-class Difference(Struct, frozen=True):
+class ReportDifference(Struct, frozen=True):
     """Something that a report says otherwise than it follows from what it stores."""
 
     where: str
@@ -35,7 +35,7 @@ class Difference(Struct, frozen=True):
 
 def remade(stored: Evaluation, leak: Leak) -> Evaluation:
     """The result that follows from what a report stores."""
-    tasks = {task.id: task for task in Canaries(stored.canaries).counted(stored.tasks)}
+    tasks = {task.id: task for task in CheckTrustTotals(stored.canaries).counted(stored.tasks)}
     score_again = partial(_scored_again, executed=stored.environment.sandbox != "none")
     items = (score_again(item, tasks[item.task]) for item in stored.items if item.task in tasks)
     return concluded(
@@ -71,7 +71,7 @@ def findings_of(stored: Evaluation) -> Findings:
     )
 
 
-def _scored_again(stored: ScoredItem, task: Task, *, executed: bool) -> ScoredItem:
+def _scored_again(stored: ScoredItem, task: EvaluationTask, *, executed: bool) -> ScoredItem:
     """An item with the scores that its answer gets now; those of executed code are the stored."""
     now = score(as_item(stored), task, None)
     kept = {one.rung: one for one in stored.scores} if executed else {}
@@ -85,12 +85,12 @@ def _scored_again(stored: ScoredItem, task: Task, *, executed: bool) -> ScoredIt
     return replace(now, scores=tuple(scores))
 
 
-def differences(stored: Evaluation, found: Evaluation) -> Iterator[Difference]:
+def differences(stored: Evaluation, found: Evaluation) -> Iterator[ReportDifference]:
     """Every value that is not the same in both, by its path; lists of other lengths as a whole."""
     yield from _differences(msgspec.to_builtins(stored), msgspec.to_builtins(found))
 
 
-def _differences(stored: Value, found: Value, where: str = "") -> Iterator[Difference]:
+def _differences(stored: Value, found: Value, where: str = "") -> Iterator[ReportDifference]:
     if isinstance(stored, dict) and isinstance(found, dict):
         for key in {**stored, **found}:
             below = f"{where}.{key}" if where else str(key)
@@ -99,7 +99,7 @@ def _differences(stored: Value, found: Value, where: str = "") -> Iterator[Diffe
         for place, (one, other) in enumerate(zip(stored, found, strict=True)):
             yield from _differences(one, other, f"{where}[{place}]")
     elif not _equal(stored, found):
-        yield Difference(where, _shown(stored), _shown(found))
+        yield ReportDifference(where, _shown(stored), _shown(found))
 
 
 def _is_list(value: Value) -> TypeGuard[Sequence[Value]]:

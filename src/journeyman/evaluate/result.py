@@ -8,10 +8,10 @@ from journeyman.evaluate.baseline import read_baseline
 from journeyman.evaluate.canaries import try_canaries
 from journeyman.evaluate.conclusion import Findings, concluded
 from journeyman.evaluate.costs import Timing
-from journeyman.evaluate.plan import Planned
+from journeyman.evaluate.plan import PlanWithTasks
 from journeyman.evaluate.records import Arm, Environment, Evaluation, Item
 from journeyman.evaluate.scoring import find_checker, score_all
-from journeyman.evaluate.suites.measuring import Measured, mean_answer_s, results
+from journeyman.evaluate.suites.measuring import SuiteMeasurements, mean_answer_s, results
 from journeyman.events import Reporter
 from journeyman.llama_cpp.bench import BenchRates
 from journeyman.runs import machine, versions
@@ -21,13 +21,13 @@ from journeyman.settings import EvaluateSettings
 
 def assembled(
     settings: EvaluateSettings,
-    plan: Planned,
+    plan: PlanWithTasks,
     arms: Sequence[Arm],
     items: Sequence[Item],
     *,
     timings: Sequence[Timing],
     rates: Mapping[str, BenchRates],
-    suites: Measured,
+    suites: SuiteMeasurements,
     load_average: float | None,
     report: Reporter,
 ) -> Evaluation:
@@ -61,7 +61,9 @@ def assembled(
     )
 
 
-def unasked(settings: EvaluateSettings, plan: Planned, arms: Sequence[Arm] = ()) -> Evaluation:
+def unasked(
+    settings: EvaluateSettings, plan: PlanWithTasks, arms: Sequence[Arm] = ()
+) -> Evaluation:
     """The result where a gate fails before the first answer: none, and a verdict that says why."""
     return concluded(
         Findings(

@@ -5,9 +5,9 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from journeyman.engines.memory import Memory
+from journeyman.engines.memory import ProcessMemory
 from journeyman.records import Answer, Check, Interval, Message, Tool
-from journeyman.stats import Difference
+from journeyman.stats import PairedDifference
 
 ArmId = Literal["base", "tuned"]
 RungId = Literal["S0", "S1", "S2", "S3", "S4", "S4t"]
@@ -23,7 +23,7 @@ RUNGS: Mapping[RungId, str] = {
 """S4t is S4 of an agent whose answer is itself a test."""
 
 
-class Task(Struct, frozen=True):
+class EvaluationTask(Struct, frozen=True):
     """One prompt to answer. Rows with equal messages are one task.
 
     `id` is a hash of the messages. `cluster` is equal for prompts that ask the same, whatever the
@@ -63,7 +63,7 @@ CODE_AGENTS = frozenset({"coder", "tester"})
 """Agents whose answer is code; of the others only the shape of the text is looked at."""
 
 
-def counts(rung: RungId, task: Task) -> bool:
+def counts(rung: RungId, task: EvaluationTask) -> bool:
     """Whether a rung is for a task: code runs where the agent writes code, checks where it has."""
     judges = any(check.kind == "reference" for check in task.checks)
     if rung == "S3":
@@ -100,7 +100,7 @@ class Item(Struct, frozen=True):
     peak_memory_bytes: int | None = None
     load_s: float | None = None
     other_load: float | None = None
-    memory: Memory | None = None
+    memory: ProcessMemory | None = None
 
 
 class ScoredItem(Struct, frozen=True):
@@ -120,7 +120,7 @@ class ScoredItem(Struct, frozen=True):
     peak_memory_bytes: int | None = None
     load_s: float | None = None
     other_load: float | None = None
-    memory: Memory | None = None
+    memory: ProcessMemory | None = None
 
     def passed(self, rung: RungId) -> bool | None:
         """Whether it stands on a rung; None where that was not measured."""
@@ -144,7 +144,7 @@ class Rung(Struct, frozen=True):
     strict: Interval | None = None
 
 
-class Paired(Struct, frozen=True):
+class PairedOutcomes(Struct, frozen=True):
     """Both arms on the same tasks: `fixed` only the tuned one passes, `broken` only the base.
 
     `difference` is tuned minus base with its 95 % interval (Tango), `lower` and `upper` its
@@ -157,7 +157,7 @@ class Paired(Struct, frozen=True):
     fixed: int
     broken: int
     neither: int
-    difference: Difference
+    difference: PairedDifference
     lower: float
     upper: float
     p: float

@@ -12,7 +12,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.evaluate.executing import LOADS, CheckCode
 from journeyman.evaluate.ladder import score as by_ladder
-from journeyman.evaluate.scored import CODE_AGENTS, Item, ScoredItem, Task
+from journeyman.evaluate.scored import CODE_AGENTS, EvaluationTask, Item, ScoredItem
 from journeyman.events import Note, Progress, ProgressEnded, Reporter
 from journeyman.records import Check
 from journeyman.sandbox import Sandbox
@@ -21,7 +21,7 @@ from journeyman.sandbox.selftest import SelfTest, no_sandbox, tested
 from journeyman.sandbox.staging import pytest_folders
 from journeyman.settings import SandboxProfile
 
-ScoreItem = Callable[[Item, Task], ScoredItem]
+ScoreItem = Callable[[Item, EvaluationTask], ScoredItem]
 """Judges one answer to one task."""
 
 
@@ -37,7 +37,9 @@ class Checker(Struct, frozen=True):
         return self.self_test.profile if self.run is not None else "none"
 
 
-def find_checker(tasks: Sequence[Task], report: Reporter, *, profile: SandboxProfile) -> Checker:
+def find_checker(
+    tasks: Sequence[EvaluationTask], report: Reporter, *, profile: SandboxProfile
+) -> Checker:
     """A sandbox of this profile and of no other, after it held against the short self test."""
     if not any(task.checks or task.agent in CODE_AGENTS for task in tasks):
         return Checker(None, no_sandbox("no task has code to run"))
@@ -60,7 +62,7 @@ def _check(sandbox: Sandbox, code: str, check: Check) -> CheckResult:
 
 def score_all(
     items: Sequence[Item],
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluationTask],
     check_code: CheckCode | None,
     report: Reporter,
     *,

@@ -12,9 +12,9 @@ from statistics import fmean
 from msgspec.structs import replace
 
 from journeyman.errors import Interrupted
-from journeyman.evaluate.answers import Record, answers_of, record, warm_timings
+from journeyman.evaluate.answers import AnswerRecord, answers_of, record, warm_timings
 from journeyman.evaluate.arms import (
-    Compared,
+    ModelsUnderTest,
     OpenEngine,
     commands_of,
     compared,
@@ -26,11 +26,11 @@ from journeyman.evaluate.fixed_plan import fixed, write_plan
 from journeyman.evaluate.interleave import blocks, warm_blocks
 from journeyman.evaluate.looks import look_key, record_look
 from journeyman.evaluate.page import page
-from journeyman.evaluate.plan import Planned, planned
+from journeyman.evaluate.plan import PlanWithTasks, planned
 from journeyman.evaluate.records import Evaluation, Item
 from journeyman.evaluate.rescoring import rescored
 from journeyman.evaluate.result import assembled, unasked
-from journeyman.evaluate.suite_records import PlannedSuite
+from journeyman.evaluate.suite_records import SuitePlan
 from journeyman.evaluate.suites.choice import asked_suites, chosen, planned_suites
 from journeyman.evaluate.suites.measuring import measure
 from journeyman.evaluate.summary import tables, verdict_lines
@@ -101,12 +101,12 @@ def evaluate(
 
 
 def _fixed(
-    plan: Planned,
-    found: Compared,
+    plan: PlanWithTasks,
+    found: ModelsUnderTest,
     settings: EvaluateSettings,
-    suites: tuple[PlannedSuite, ...],
+    suites: tuple[SuitePlan, ...],
     report: Reporter,
-) -> Planned:
+) -> PlanWithTasks:
     """The plan with all that is known before the first answer, written and hashed."""
     whole = fixed(
         replace(plan.plan, suites=suites),
@@ -121,7 +121,11 @@ def _fixed(
 
 
 def _measured(
-    plan: Planned, found: Compared, store: Record, opener: OpenEngine, report: Reporter
+    plan: PlanWithTasks,
+    found: ModelsUnderTest,
+    store: AnswerRecord,
+    opener: OpenEngine,
+    report: Reporter,
 ) -> tuple[list[Item], list[Timing]]:
     """Every answer, cold, with the arms in turns; then the warm workload."""
     items = [
@@ -141,7 +145,7 @@ def _measured(
 
 
 def _rates(
-    found: Compared, items: Sequence[Item], settings: EvaluateSettings, report: Reporter
+    found: ModelsUnderTest, items: Sequence[Item], settings: EvaluateSettings, report: Reporter
 ) -> dict[str, BenchRates]:
     """What llama-bench says of the tuned GGUF, at the lengths that its answers had."""
     tuned = found.tuned

@@ -4,13 +4,20 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from journeyman.evaluate.scored import ArmId, Paired, Rung, Score, ScoredItem, Task
+from journeyman.evaluate.scored import (
+    ArmId,
+    EvaluationTask,
+    PairedOutcomes,
+    Rung,
+    Score,
+    ScoredItem,
+)
 from journeyman.stats import Mean
 
 SuiteName = Literal["held-out", "humaneval", "probes", "likelihood", "quantisation"]
 
 
-class PlannedSuite(Struct, frozen=True):
+class SuitePlan(Struct, frozen=True):
     """A suite that was to be measured; `n` tasks with their hash, 0 where it has none."""
 
     name: SuiteName
@@ -18,7 +25,7 @@ class PlannedSuite(Struct, frozen=True):
     prompts_sha256: str = ""
 
 
-class Excluded(Struct, frozen=True):
+class ExcludedTask(Struct, frozen=True):
     """A task whose check did not prove itself, and which canary failed: it is in no rate of S4."""
 
     task: str
@@ -26,7 +33,7 @@ class Excluded(Struct, frozen=True):
     detail: str = ""
 
 
-class Tried(Struct, frozen=True):
+class CheckTrust(Struct, frozen=True):
     """What the canaries of one task's checks came to; `failed` names the first that failed, if any.
 
     `own` is the score of the row's own answer. Of `mutants` small wrong versions of that answer the
@@ -75,7 +82,7 @@ class Likelihood(Struct, frozen=True):
     rows: tuple[RowLikelihood, ...]
 
 
-class Divergence(Struct, frozen=True):
+class QuantisationDivergence(Struct, frozen=True):
     """What quantising changed: F16 against the shipped file on the same text, token by token.
 
     KL is in nats, `*_error` a standard error, `same_top` the share (0..1) of tokens whose most
@@ -119,10 +126,10 @@ class Suite(Struct, frozen=True, kw_only=True):
     not_measured: str = ""
     note: str = ""
     arms: tuple[SuiteArm, ...] = ()
-    paired: tuple[Paired, ...] = ()
-    excluded: tuple[Excluded, ...] = ()
-    canaries: tuple[Tried, ...] = ()
+    paired: tuple[PairedOutcomes, ...] = ()
+    excluded: tuple[ExcludedTask, ...] = ()
+    canaries: tuple[CheckTrust, ...] = ()
     likelihood: Likelihood | None = None
-    divergence: Divergence | None = None
-    tasks: tuple[Task, ...] = ()
+    divergence: QuantisationDivergence | None = None
+    tasks: tuple[EvaluationTask, ...] = ()
     items: tuple[ScoredItem, ...] = ()

@@ -3,7 +3,7 @@
 from journeyman.evaluate.baseline import STATED_LATENCY_S, STATED_SUCCESS
 from journeyman.evaluate.costs import Latency
 from journeyman.evaluate.measures import strictly_less
-from journeyman.evaluate.records import ArmResult, Evaluation, Paired, Rung, Suite
+from journeyman.evaluate.records import ArmResult, Evaluation, PairedOutcomes, Rung, Suite
 from journeyman.evaluate.words import NOT_MEASURED, mebibytes, percent, points, rate, seconds
 from journeyman.events import Table
 from journeyman.stats import Mean
@@ -114,7 +114,7 @@ def _mean_of(mean: Mean) -> str:
     return f"{mean.mean:+.3f} ({mean.low:+.3f} to {mean.high:+.3f})"
 
 
-def difference_of(pair: Paired) -> str:
+def difference_of(pair: PairedOutcomes) -> str:
     """`+3.2 pp (-1.0 to +7.4)`."""
     low, high = 100 * pair.difference.low, 100 * pair.difference.high
     return f"{points(pair.difference.difference)} ({low:+.1f} to {high:+.1f})"

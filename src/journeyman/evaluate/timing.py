@@ -6,12 +6,12 @@ from typing import Protocol
 
 from journeyman.evaluate.costs import Latency, Timing
 from journeyman.evaluate.idleness import mean_load
-from journeyman.evaluate.scored import ArmId, ScoredItem, Task
+from journeyman.evaluate.scored import ArmId, EvaluationTask, ScoredItem
 from journeyman.records import Answer
 from journeyman.stats import ALPHA, Mean, bootstrap_mean, quantile
 
 
-class Timed(Protocol):
+class TimedAnswer(Protocol):
     """An answer that was timed, to which task, and what else the machine did meanwhile."""
 
     @property
@@ -31,8 +31,8 @@ class Timed(Protocol):
 
 
 def latency(
-    tasks: Sequence[Task],
-    timed: Sequence[Timed],
+    tasks: Sequence[EvaluationTask],
+    timed: Sequence[TimedAnswer],
     seed: int,
     *,
     alpha: float = ALPHA,
@@ -83,7 +83,7 @@ def overhead_share(answer: Answer) -> float | None:
 
 
 def difference(
-    tasks: Sequence[Task], items: Sequence[ScoredItem], seed: int, *, alpha: float = ALPHA
+    tasks: Sequence[EvaluationTask], items: Sequence[ScoredItem], seed: int, *, alpha: float = ALPHA
 ) -> Mean | None:
     """Seconds of tuned minus base, pair by pair; None where no task was answered by both."""
     seconds: dict[ArmId, Mapping[str, float]] = {
@@ -103,7 +103,12 @@ def difference(
 
 
 def warm_latency(
-    arm: str, tasks: Sequence[Task], timings: Sequence[Timing], seed: int, *, cores: int | None
+    arm: str,
+    tasks: Sequence[EvaluationTask],
+    timings: Sequence[Timing],
+    seed: int,
+    *,
+    cores: int | None,
 ) -> Latency | None:
     """The warm workload of one arm; None where it has none."""
     mine = [timing for timing in timings if timing.arm == arm]
@@ -112,7 +117,7 @@ def warm_latency(
     return latency(planned, mine, seed, cores=cores) if mine else None
 
 
-def _repeat_spread(came: Sequence[tuple[Timed, float]]) -> float | None:
+def _repeat_spread(came: Sequence[tuple[TimedAnswer, float]]) -> float | None:
     """Median of (longest - shortest) / mean over the repeats of one task; None without repeats."""
     repeats: dict[str, list[float]] = {}
     for one, seconds in came:

@@ -8,20 +8,29 @@ from collections import Counter
 from collections.abc import Sequence
 
 from journeyman.evaluate.costs import Validity
-from journeyman.evaluate.records import Arm, ArmResult, Leak, Plan, ScoredItem, Suite, Task, Tried
+from journeyman.evaluate.records import (
+    Arm,
+    ArmResult,
+    CheckTrust,
+    EvaluationPlan,
+    EvaluationTask,
+    Leak,
+    ScoredItem,
+    Suite,
+)
 
 _AGAIN = "run the same command again: it goes on from where it stopped"
 
 
 def gates(
-    plan: Plan,
+    plan: EvaluationPlan,
     leak: Leak,
     arms: Sequence[ArmResult],
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluationTask],
     items: Sequence[ScoredItem],
     *,
     suites: Sequence[Suite] = (),
-    canaries: Sequence[Tried] = (),
+    canaries: Sequence[CheckTrust] = (),
 ) -> tuple[Validity, ...]:
     """Every gate; where one fails that is known before the first answer, those alone."""
     measured = [result.arm for result in arms]
@@ -32,7 +41,9 @@ def gates(
     return (*before, *known)
 
 
-def gates_before(leak: Leak, arms: Sequence[Arm], tasks: Sequence[Task]) -> tuple[Validity, ...]:
+def gates_before(
+    leak: Leak, arms: Sequence[Arm], tasks: Sequence[EvaluationTask]
+) -> tuple[Validity, ...]:
     """The gates that need no answer: nothing is asked where one of them fails."""
     return (not_leaked(leak), shipped(arms), same_template(arms), tests_run(tasks))
 
@@ -55,7 +66,9 @@ def not_leaked(leak: Leak) -> Validity:
     )
 
 
-def complete(plan: Plan, arms: Sequence[ArmResult], suites: Sequence[Suite] = ()) -> Validity:
+def complete(
+    plan: EvaluationPlan, arms: Sequence[ArmResult], suites: Sequence[Suite] = ()
+) -> Validity:
     """Every planned answer of every suite is on record, errors among them."""
     missing = [
         f"{result.recorded} of {plan.tasks} answers of {result.arm.id} are recorded"
@@ -124,7 +137,7 @@ def errors_untimed(items: Sequence[ScoredItem]) -> Validity:
     )
 
 
-def tests_run(tasks: Sequence[Task]) -> Validity:
+def tests_run(tasks: Sequence[EvaluationTask]) -> Validity:
     """Every check has steps that must be seen to run: passing none of them proves nothing."""
     empty = [task.id for task in tasks if any(check.n < 1 for check in task.checks)]
     if empty:
@@ -141,7 +154,7 @@ def tests_run(tasks: Sequence[Task]) -> Validity:
     return Validity("tests", ok=True, text=f"the checks of {with_checks} tasks have steps to run")
 
 
-def checks_proved(canaries: Sequence[Tried]) -> tuple[Validity, ...]:
+def checks_proved(canaries: Sequence[CheckTrust]) -> tuple[Validity, ...]:
     """Some check tells right from wrong; nothing is said where no check was tried."""
     if not canaries:
         return ()

@@ -11,12 +11,12 @@ from msgspec import Struct
 from journeyman.evaluate import criteria
 from journeyman.evaluate.claims import claims
 from journeyman.evaluate.criteria import room_tokens
-from journeyman.evaluate.evidence import Evidence
+from journeyman.evaluate.evidence import SuccessCount
 from journeyman.evaluate.records import (
     ArmResult,
     Criterion,
     Label,
-    Paired,
+    PairedOutcomes,
     Verdict,
 )
 
@@ -28,14 +28,14 @@ ROOM_TOKENS = 64
 """A model that writes fewer tokens than this in the time allowed gives no answer to code tasks."""
 
 
-class Bar(Struct, frozen=True):
+class DeployBlocker(Struct, frozen=True):
     """Something that forbids DEPLOY though no criterion measures it, and what would lift it."""
 
     reason: str
     action: str
 
 
-def judge(evidence: Evidence) -> Verdict:
+def judge(evidence: SuccessCount) -> Verdict:
     """The verdict on the tuned model."""
     invalid = [gate for gate in evidence.validity if gate.ok is False]
     tuned = evidence.tuned
@@ -64,7 +64,7 @@ def judge(evidence: Evidence) -> Verdict:
     )
 
 
-def found_criteria(evidence: Evidence, tuned: ArmResult) -> tuple[Criterion, ...]:
+def found_criteria(evidence: SuccessCount, tuned: ArmResult) -> tuple[Criterion, ...]:
     """Each requirement with what was found. Forgetting is one where its suite was planned."""
     targets, alpha = evidence.plan.targets, evidence.plan.alpha
     public = [suite for suite in evidence.suites if suite.name == "humaneval"]
@@ -78,12 +78,12 @@ def found_criteria(evidence: Evidence, tuned: ArmResult) -> tuple[Criterion, ...
     )
 
 
-def barred_because(evidence: Evidence) -> tuple[Bar, ...]:
+def barred_because(evidence: SuccessCount) -> tuple[DeployBlocker, ...]:
     """What forbids DEPLOY: nothing is deployed unchecked, or other than as it was measured."""
     bars = []
     if evidence.plan.tasks_with_checks and evidence.degraded:
         bars.append(
-            Bar(
+            DeployBlocker(
                 "the checks were run in the degraded sandbox, as asked for: it keeps code less "
                 "apart than a deployment may rest on",
                 "evaluate with `--sandbox strict`, on a machine that allows user namespaces",
@@ -91,7 +91,7 @@ def barred_because(evidence: Evidence) -> tuple[Bar, ...]:
         )
     elif evidence.plan.tasks_with_checks and not evidence.sandbox:
         bars.append(
-            Bar(
+            DeployBlocker(
                 "the checks were not run: no sandbox",
                 "make a sandbox available: install bubblewrap",
             )
@@ -99,21 +99,21 @@ def barred_because(evidence: Evidence) -> tuple[Bar, ...]:
     reference = evidence.reference.rate if evidence.reference else None
     if reference is not None and reference.k == 0:
         bars.append(
-            Bar(
+            DeployBlocker(
                 "not one of the rows' own answers passes its check: the checks cannot be trusted",
                 "read the failure codes of the reference in the result, and mend the checks",
             )
         )
     if evidence.tuned is not None and evidence.tuned.arm.engine != "llama.cpp":
         bars.append(
-            Bar(
+            DeployBlocker(
                 "measured in torch, not in the engine that serves",
                 "convert the adapter (`journeyman convert`) and evaluate the GGUF",
             )
         )
     if not evidence.leak.files:
         bars.append(
-            Bar(
+            DeployBlocker(
                 "a leak could not be looked for: no train.jsonl or val.jsonl beside the test rows",
                 "keep test.jsonl in the folder that `journeyman prepare` wrote",
             )
@@ -148,14 +148,14 @@ def _has_no_room(tuned: ArmResult) -> bool:
     return room is not None and room < ROOM_TOKENS
 
 
-def headline(label: Label, found: Sequence[Criterion], primary: Paired | None) -> str:
+def headline(label: Label, found: Sequence[Criterion], primary: PairedOutcomes | None) -> str:
     """The verdict in one sentence, and plainly whether tuning gained anything."""
     passed = sum(criterion.state == "PASS" for criterion in found)
     counts = f"{label}: {passed} of {len(found)} criteria hold"
     return f"{counts}; {advice(label, primary)}"
 
 
-def advice(label: Label, primary: Paired | None) -> str:
+def advice(label: Label, primary: PairedOutcomes | None) -> str:
     """Which model to use, by what was gained."""
     if label == "DEPLOY":
         return "bring the tuned model into service"

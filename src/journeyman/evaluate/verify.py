@@ -20,7 +20,7 @@ from journeyman.evaluate.consistency import inconsistent
 from journeyman.evaluate.files_again import compared_files
 from journeyman.evaluate.plan import find_leak
 from journeyman.evaluate.records import SCHEMA, Evaluation, Label, Leak
-from journeyman.evaluate.remaking import Difference, differences, remade
+from journeyman.evaluate.remaking import ReportDifference, differences, remade
 from journeyman.events import Note, Reporter, StageStarted, Table, ignore
 from journeyman.settings import VerifySettings
 
@@ -29,7 +29,7 @@ class Verification(Struct, frozen=True):
     """What came of it. `label` is the report's own where nothing differs, else INVALID."""
 
     label: Label
-    differences: tuple[Difference, ...]
+    differences: tuple[ReportDifference, ...]
     notes: tuple[str, ...]
 
 

@@ -22,8 +22,8 @@ from journeyman.llama_cpp.building import CMAKE_FLAGS, build_identity, build_too
 from journeyman.llama_cpp.source import ARCHIVE, SHA256, VOCABULARIES, fetch_vocabularies
 from journeyman.llama_cpp.tools import (
     PROGRAMS,
-    Found,
     Tools,
+    ToolSearch,
     as_tools,
     content_identity,
     look_in,
@@ -113,7 +113,7 @@ def tools_on_path(report: Reporter = ignore) -> Tools | None:
     return as_tools(found, identity=content_identity(found), origin="path")
 
 
-def _beside(server: Path) -> Found:
+def _beside(server: Path) -> ToolSearch:
     """What lies in the server's own folder, with a converter there or in a tree above it."""
     folders = list(dict.fromkeys((server.parent, server.resolve().parent)))
     above = [p for folder in folders for p in (folder, folder.parent, folder.parent.parent)]

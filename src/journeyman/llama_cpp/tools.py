@@ -60,7 +60,7 @@ class Tools(Struct, frozen=True):
     vocabularies: Path | None = None
 
 
-class Found(Struct, frozen=True):
+class ToolSearch(Struct, frozen=True):
     """What of the tools lies in some folders, and the names of what does not."""
 
     programs: dict[str, Path]
@@ -68,7 +68,7 @@ class Found(Struct, frozen=True):
     missing: tuple[str, ...]
 
 
-def look_in(program_folders: Iterable[Path], converter_folders: Iterable[Path]) -> Found:
+def look_in(program_folders: Iterable[Path], converter_folders: Iterable[Path]) -> ToolSearch:
     """The tools that lie in the folders given; the first folder that has one wins."""
     places = list(program_folders)
     programs: dict[str, Path] = {}
@@ -84,14 +84,14 @@ def look_in(program_folders: Iterable[Path], converter_folders: Iterable[Path]) 
         # A link leads to its tree: the parts stand beside the file itself.
         converter = converter.resolve()
         missing += [f"{p}/" for p in CONVERTER_PARTS if not (converter.parent / p).is_dir()]
-    return Found(programs, converter, tuple(missing))
+    return ToolSearch(programs, converter, tuple(missing))
 
 
 def _is_program(path: Path) -> bool:
     return path.is_file() and bool(path.stat().st_mode & 0o111)
 
 
-def as_tools(found: Found, *, identity: str, origin: str) -> Tools:
+def as_tools(found: ToolSearch, *, identity: str, origin: str) -> Tools:
     """The record of tools of which none is missing."""
     converter = found.converter
     assert converter is not None
@@ -107,7 +107,7 @@ def as_tools(found: Found, *, identity: str, origin: str) -> Tools:
     )
 
 
-def content_identity(found: Found) -> str:
+def content_identity(found: ToolSearch) -> str:
     """A name for tools that somebody else built: equal files, equal name.
 
     Covers the programs, the shared libraries beside them, and the converter's Python files.

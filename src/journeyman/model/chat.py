@@ -31,7 +31,7 @@ KNOWN_ENDS = frozenset(
 _TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
-class Encoded(Struct, frozen=True):
+class TokenisedConversation(Struct, frozen=True):
     """Token ids of a conversation, and for each whether the loss counts it (answer only)."""
 
     ids: list[int]
@@ -88,7 +88,7 @@ class Chat:
         *,
         trains_end: bool = True,
         tools: Sequence[Tool] = (),
-    ) -> Encoded:
+    ) -> TokenisedConversation:
         """Prompt, answer and end of turn; the loss counts the answer, and its end if `trains_end`.
 
         The last message must be the assistant's; its tool calls belong to the answer. A cut-off
@@ -106,7 +106,7 @@ class Chat:
         else:
             answer, end = self.answer_ids(messages[-1].content), self.end_of_turn
         trained = [False] * len(prompt) + [True] * len(answer) + [trains_end]
-        return Encoded([*prompt, *answer, end], trained)
+        return TokenisedConversation([*prompt, *answer, end], trained)
 
     def _answer_with_calls(
         self, messages: Sequence[Message], tools: Sequence[Tool]

@@ -18,7 +18,7 @@ from journeyman.model.turns import arguments_of, parameters_of
 from journeyman.records import Message, Tool, ToolCall
 
 
-class Marked(Struct, frozen=True):
+class MarkedConversation(Struct, frozen=True):
     """Messages and tools with marks, and the text that each mark stands for.
 
     `pattern` matches any mark.
@@ -30,7 +30,7 @@ class Marked(Struct, frozen=True):
     tools: tuple[Tool, ...] = ()
 
 
-class Part(Struct, frozen=True):
+class RenderingPart(Struct, frozen=True):
     """A piece of a rendering, and whether the template wrote it or somebody said it."""
 
     text: str
@@ -74,7 +74,7 @@ def _strings_in(value: object) -> Iterator[str]:
 
 def marked(
     messages: Sequence[Message], is_marked: Callable[[str], bool], tools: Sequence[Tool] = ()
-) -> Marked:
+) -> MarkedConversation:
     """Marks for the texts that `is_marked` chooses among contents, names, arguments and results.
 
     What the `tools` on offer say is marked as well.
@@ -83,13 +83,13 @@ def marked(
     """
     marks = _Marks(messages, is_marked, tools)
     asked, offered = tuple(map(marks.of_message, messages)), tuple(map(marks.of_tool, tools))
-    return Marked(asked, marks.said, marks.pattern, offered)
+    return MarkedConversation(asked, marks.said, marks.pattern, offered)
 
 
-def marked_tools(messages: Sequence[Message]) -> Marked:
+def marked_tools(messages: Sequence[Message]) -> MarkedConversation:
     """Marks for what tools were asked and what they gave back, and for nothing else."""
     marks = _Marks(messages, lambda _: True)
-    return Marked(tuple(map(marks.of_tools, messages)), marks.said, marks.pattern)
+    return MarkedConversation(tuple(map(marks.of_tools, messages)), marks.said, marks.pattern)
 
 
 class _Marks:
@@ -143,10 +143,10 @@ class _Marks:
         return [self.of_value(one) for one in value] if isinstance(value, list) else value
 
 
-def parts_of(rendering: str, marks: Marked, text: str) -> list[Part] | None:
+def parts_of(rendering: str, marks: MarkedConversation, text: str) -> list[RenderingPart] | None:
     """The true `text` in parts, by the rendering with marks; None where they do not fit."""
     pieces = re.split(marks.pattern, rendering)
-    parts: list[Part] = []
+    parts: list[RenderingPart] = []
     at = 0
     for place, piece in enumerate(pieces):
         found: str | None = piece
@@ -156,7 +156,7 @@ def parts_of(rendering: str, marks: Marked, text: str) -> list[Part] | None:
             found = next((form for form in forms if text.startswith(form + following, at)), None)
         if found is None or not text.startswith(found, at):
             return None
-        parts.append(Part(found, piece not in marks.said))
+        parts.append(RenderingPart(found, piece not in marks.said))
         at += len(found)
     return parts if at == len(text) else None
 

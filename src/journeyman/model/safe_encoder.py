@@ -8,7 +8,7 @@ tokenizer, serving with the server's own.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from journeyman.errors import DataRefused
-from journeyman.model.marks import Part, ids_in, marked, parts_of, texts_of, texts_of_tool
+from journeyman.model.marks import RenderingPart, ids_in, marked, parts_of, texts_of, texts_of_tool
 from journeyman.model.template import render
 from journeyman.records import Message, Tool
 
@@ -62,21 +62,23 @@ class SafeEncoder:
         messages: Sequence[Message],
         is_marked: Callable[[str], bool] | None = None,
         tools: Sequence[Tool] = (),
-    ) -> list[Part]:
+    ) -> list[RenderingPart]:
         """The prompt's text in parts. is_marked: the texts to tell apart, else the special ones."""
         marks = marked(messages, is_marked or self._holds_special, tools)
         rendering = self.render(marks.messages, add_generation_prompt=True, tools=marks.tools)
         text = self.render(messages, add_generation_prompt=True, tools=tools)
         return self._checked(parts_of(rendering, marks, text), messages, tools)
 
-    def answer_parts(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Part]:
+    def answer_parts(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = ()
+    ) -> list[RenderingPart]:
         """What the template writes for the last message, an assistant's, after its prompt."""
         marks = marked(messages, self._holds_special, tools)
         rendering = self._answer(marks.messages, marks.tools)
         parts = parts_of(rendering, marks, self._answer(messages, tools))
         return self._checked(parts, messages, tools)
 
-    def ids_of_parts(self, parts: Sequence[Part]) -> list[int]:
+    def ids_of_parts(self, parts: Sequence[RenderingPart]) -> list[int]:
         """Ids where special tokens count in the template's parts only."""
         ids: list[int] = []
         plain = ""
@@ -123,8 +125,8 @@ class SafeEncoder:
         return whole[len(start) :]
 
     def _checked(
-        self, parts: list[Part] | None, messages: Sequence[Message], tools: Sequence[Tool]
-    ) -> list[Part]:
+        self, parts: list[RenderingPart] | None, messages: Sequence[Message], tools: Sequence[Tool]
+    ) -> list[RenderingPart]:
         in_ids = any(self._holds_special(text) for one in messages for text in ids_in(one))
         if parts is None or in_ids:
             raise DataRefused(

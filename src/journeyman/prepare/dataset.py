@@ -14,10 +14,10 @@ import msgspec
 from journeyman.data.splits import Split
 from journeyman.errors import MachineError
 from journeyman.files import atomic_file, atomic_folder, write_json, write_text
-from journeyman.prepare.examining import Examined
-from journeyman.prepare.example_rows import Plain, Rendered, Rendering
+from journeyman.prepare.examining import Examination
+from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender
 from journeyman.prepare.excerpts import Album
-from journeyman.prepare.judging import Judged
+from journeyman.prepare.judging import ExaminedLine
 from journeyman.prepare.page import page
 from journeyman.prepare.records import (
     LEDGER,
@@ -26,10 +26,10 @@ from journeyman.prepare.records import (
     TEST,
     TRAIN,
     VAL,
-    Checked,
+    FileCheck,
     LedgerRow,
     Metadata,
-    Seen,
+    RuleExample,
 )
 from journeyman.prepare.refusals import CARRIED_FILES
 from journeyman.prepare.rendering import Renderer
@@ -42,12 +42,12 @@ from journeyman.settings import PrepareSettings
 
 FILES: Mapping[Split, str] = {"train": TRAIN, "val": VAL, "test": TEST}
 
-Describe = Callable[[Mapping[str, Sequence[Seen]], Sequence[Checked]], Metadata]
+Describe = Callable[[Mapping[str, Sequence[RuleExample]], Sequence[FileCheck]], Metadata]
 """Makes metadata.json of the examples and of what was checked on the files."""
 
 
 def publish(
-    examined: Examined,
+    examined: Examination,
     spill: Spill,
     renderer: Renderer,
     settings: PrepareSettings,
@@ -88,7 +88,7 @@ def publish(
 
 
 def write_rows(
-    folder: Path, examined: Examined, spill: Spill, renderer: Renderer, album: Album
+    folder: Path, examined: Examination, spill: Spill, renderer: Renderer, album: Album
 ) -> None:
     """Write the splits and the ledger. Sets how many secrets were taken out of each row."""
     encoder = msgspec.json.Encoder()
@@ -108,17 +108,17 @@ def write_rows(
 
 
 def example_lines(
-    examined: Examined, spill: Spill, renderer: Renderer, album: Album
-) -> Iterator[tuple[Judged, bytes | None]]:
+    examined: Examination, spill: Spill, renderer: Renderer, album: Album
+) -> Iterator[tuple[ExaminedLine, bytes | None]]:
     """Each line in the log's order with the line that it becomes, None where it is not used.
 
     Sets how many secrets were taken out of each row, and shows the album the rows it wants.
     Raises DataRefused where the template refuses a row.
     """
     wanted: dict[int, bytes] = {}
-    shown: list[tuple[Judged, bytes | None]] = []
+    shown: list[tuple[ExaminedLine, bytes | None]] = []
 
-    def plain() -> Iterator[Plain]:
+    def plain() -> Iterator[RowToRender]:
         waiting = spill.encoded()
         for row in examined.rows:
             if row.id is None:
@@ -127,11 +127,11 @@ def example_lines(
             if album.wants(row):
                 wanted[row.line] = data
             if row.used:
-                yield Plain(data, row.line, row.group, row.rules, row.action == "masked")
+                yield RowToRender(data, row.line, row.group, row.rules, row.action == "masked")
 
     done = rendered_rows(plain(), _rendering(examined, renderer))
     for row in examined.rows:
-        one = next(done) if row.used else Rendered()
+        one = next(done) if row.used else RenderedExample()
         one.require()
         row.redacted = one.redacted
         line = one.data if row.used else None
@@ -144,14 +144,14 @@ def example_lines(
         album.show(row, wanted[row.line], line)
 
 
-def _rendering(examined: Examined, renderer: Renderer) -> Rendering:
+def _rendering(examined: Examination, renderer: Renderer) -> Rendering:
     # Workers do not count tokens.
     light = msgspec.structs.replace(renderer, tokenizer="")
     redacts = examined.does[SECRET] == "redact"
     return Rendering(light, examined.judge.prompts, redacts, scan=examined.judge.scan)
 
 
-def ledger_row(row: Judged) -> LedgerRow:
+def ledger_row(row: ExaminedLine) -> LedgerRow:
     """What the ledger says about a row."""
     return LedgerRow(
         line=row.line,

@@ -10,7 +10,7 @@ from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, StageStarted, counted, ignore
 from journeyman.files import write_json, write_text
 from journeyman.prepare.dataset import example_lines
-from journeyman.prepare.examining import Plan, examine
+from journeyman.prepare.examining import ExaminationPlan, examine
 from journeyman.prepare.excerpts import Album
 from journeyman.prepare.page import page
 from journeyman.prepare.policy import resolved
@@ -37,7 +37,9 @@ def examine_log(path: Path, settings: DoctorSettings, report: Reporter = ignore)
     report(StageStarted("doctor", f"{path}, policy {settings.policy}"))
     renderer = find_renderer(settings.base, ignore)
     limits = (settings.base, settings.max_tokens)
-    plan = Plan(path, sha256, settings.prompts, *limits, renderer, does, settings.detect_secrets)
+    plan = ExaminationPlan(
+        path, sha256, settings.prompts, *limits, renderer, does, settings.detect_secrets
+    )
     with Spill() as spill, NearDuplicates() as near:
         examined = examine(plan, spill, near, report)
         album = Album(examined)

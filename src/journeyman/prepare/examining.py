@@ -12,8 +12,8 @@ from journeyman.data.near_duplicates import NearDuplicates
 from journeyman.data.scanned_secrets import require_scanner
 from journeyman.events import Caution, Reporter
 from journeyman.prepare.benchmark_prompts import humaneval
-from journeyman.prepare.judging import Judge, Judged, judge
-from journeyman.prepare.over_long import OverLong
+from journeyman.prepare.judging import ExaminedLine, RowExaminer, judge
+from journeyman.prepare.over_long import RowLengthCheck
 from journeyman.prepare.policy import Does
 from journeyman.prepare.records import Source
 from journeyman.prepare.rendering import Renderer
@@ -21,29 +21,29 @@ from journeyman.prepare.source import read_log
 from journeyman.prepare.spill import Spill
 from journeyman.prepare.token_cap import CutOffs, find_cut_offs
 from journeyman.prepare.vocabulary_folder import vocabularies_here
-from journeyman.prepare.whole import Groups, add_cut_offs, add_decisions, add_groups
+from journeyman.prepare.whole import RepeatedPrompts, add_cut_offs, add_decisions, add_groups
 from journeyman.prepare.workers import looked_at
 from journeyman.settings import Prompts
 
 
-class Examined(Struct, frozen=True):
+class Examination(Struct, frozen=True):
     """Every line with what was found in it and what becomes of it, and what that rests on.
 
     `counts_tokens` is False where no vocabulary is here; `knows_benchmark` where HumanEval is not.
     """
 
     source: Source
-    rows: Sequence[Judged]
-    groups: Groups
+    rows: Sequence[ExaminedLine]
+    groups: RepeatedPrompts
     cut_offs: CutOffs
     does: Mapping[str, Does]
-    judge: Judge
+    judge: RowExaminer
     counts_tokens: bool
     counts_length: bool
     knows_benchmark: bool
 
 
-class Plan(Struct, frozen=True):
+class ExaminationPlan(Struct, frozen=True):
     """How to look: the log as it was hashed, the prompts and the template, and what to do.
 
     `scan`: secrets are searched by detect-secrets, too.
@@ -60,19 +60,19 @@ class Plan(Struct, frozen=True):
 
 
 def examine(
-    plan: Plan,
+    plan: ExaminationPlan,
     spill: Spill,
     near: NearDuplicates,
     report: Reporter,
     earlier: Mapping[str, str] | None = None,
-) -> Examined:
+) -> Examination:
     """Judge every line. earlier: the group that each prompt had before."""
     if plan.scan:
         require_scanner()
     vocabularies = vocabularies_here(report)
     benchmark = humaneval()
-    over_long = OverLong(plan.max_tokens, plan.renderer, plan.base, vocabularies)
-    the_judge = Judge(plan.renderer, plan.prompts, over_long, benchmark, scan=plan.scan)
+    over_long = RowLengthCheck(plan.max_tokens, plan.renderer, plan.base, vocabularies)
+    the_judge = RowExaminer(plan.renderer, plan.prompts, over_long, benchmark, scan=plan.scan)
     log = read_log(plan.path, plan.sha256, report)
     rows = judge(looked_at(log, scan=plan.scan), the_judge, spill, near)
     if the_judge.unseen_tools:
@@ -87,7 +87,7 @@ def examine(
     add_cut_offs(rows, cut_offs)
     groups = add_groups(rows, near.groups(earlier))
     add_decisions(rows, plan.does)
-    return Examined(
+    return Examination(
         Source(str(plan.path), plan.sha256, len(rows)),
         rows,
         groups,

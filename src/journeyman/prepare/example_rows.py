@@ -32,7 +32,7 @@ class Rendering(Struct, frozen=True):
     scan: bool = False
 
 
-class Plain(Struct, frozen=True):
+class RowToRender(Struct, frozen=True):
     """A row to render: an Interaction as MessagePack, and what was decided about it."""
 
     interaction: bytes
@@ -42,7 +42,7 @@ class Plain(Struct, frozen=True):
     masked: bool
 
 
-class Rendered(Struct, frozen=True):
+class RenderedExample(Struct, frozen=True):
     """An Example as one line of JSON, and how many secrets were taken out of it.
 
     `refused` says why the template refuses the row, with the `hint`; else it is empty.
@@ -59,16 +59,16 @@ class Rendered(Struct, frozen=True):
             raise DataRefused(self.refused, hint=self.hint)
 
 
-def rendered(row: Plain, how: Rendering) -> Rendered:
+def rendered(row: RowToRender, how: Rendering) -> RenderedExample:
     """The line of the dataset that a row becomes."""
     try:
         example, count = _example(row, _DECODER.decode(row.interaction), how)
     except DataRefused as error:
-        return Rendered(refused=f"line {row.line}: {error.message}", hint=error.hint or "")
-    return Rendered(_ENCODER.encode(example) + b"\n", count)
+        return RenderedExample(refused=f"line {row.line}: {error.message}", hint=error.hint or "")
+    return RenderedExample(_ENCODER.encode(example) + b"\n", count)
 
 
-def _example(row: Plain, interaction: Interaction, how: Rendering) -> tuple[Example, int]:
+def _example(row: RowToRender, interaction: Interaction, how: Rendering) -> tuple[Example, int]:
     messages, count = messages_for(interaction, how.prompts), 0
     tools = interaction.tools
     if how.redacts and SECRET in row.rules:

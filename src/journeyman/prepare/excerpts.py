@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from journeyman.data.secrets import find_secrets, redacted
-from journeyman.prepare.examining import Examined
-from journeyman.prepare.judging import Judged
-from journeyman.prepare.records import Seen
+from journeyman.prepare.examining import Examination
+from journeyman.prepare.judging import ExaminedLine
+from journeyman.prepare.records import RuleExample
 from journeyman.prepare.rules import (
     BENCHMARK,
     CONTRADICTION,
@@ -30,17 +30,17 @@ _PROMPTS = frozenset(
 class Album:
     """Collects the examples while the rows go by for the second time."""
 
-    def __init__(self, examined: Examined) -> None:
+    def __init__(self, examined: Examination) -> None:
         self._examined = examined
         self._scan = examined.judge.scan
         self._wanted = _first_of_each(examined.rows)
-        self._found: dict[str, list[Seen]] = {}
+        self._found: dict[str, list[RuleExample]] = {}
 
-    def wants(self, row: Judged) -> bool:
+    def wants(self, row: ExaminedLine) -> bool:
         """Whether a row is to be shown."""
         return row.line in self._wanted
 
-    def show(self, row: Judged, logged: bytes, line: bytes | None) -> None:
+    def show(self, row: ExaminedLine, logged: bytes, line: bytes | None) -> None:
         """Take a row: an Interaction as MessagePack, and its line in the dataset, if it has one."""
         interaction = msgspec.msgpack.decode(logged, type=Interaction)
         example = None if line is None else msgspec.json.decode(line, type=Example)
@@ -50,14 +50,16 @@ class Album:
             after = ""
             if example is not None:
                 after = self._excerpt(rule, example.messages[:-1], example.messages[-1].content)
-            seen = Seen(row.line, row.id or "", self._detail(rule, row, interaction), before, after)
+            seen = RuleExample(
+                row.line, row.id or "", self._detail(rule, row, interaction), before, after
+            )
             self._found.setdefault(rule, []).append(seen)
 
-    def examples(self) -> Mapping[str, Sequence[Seen]]:
+    def examples(self) -> Mapping[str, Sequence[RuleExample]]:
         """What was collected, by rule."""
         return self._found
 
-    def _detail(self, rule: str, row: Judged, interaction: Interaction) -> str:
+    def _detail(self, rule: str, row: ExaminedLine, interaction: Interaction) -> str:
         if rule == CUT_OFF and row.line in self._examined.cut_offs.lines:
             return self._examined.cut_offs.lines[row.line]
         if rule in {SAME_PROMPT, NEAR_PROMPT, CONTRADICTION}:
@@ -97,7 +99,7 @@ class Album:
         return redacted(text, scan=self._scan)[0]
 
 
-def _first_of_each(rows: Iterable[Judged]) -> dict[int, list[str]]:
+def _first_of_each(rows: Iterable[ExaminedLine]) -> dict[int, list[str]]:
     """line -> the rules that it is an example of; rows that are used are shown first.
 
     Only they have the same place in the dataset to look at.

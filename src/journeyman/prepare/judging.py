@@ -10,7 +10,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from journeyman.data.answers import answer_key, differs_from_sent
-from journeyman.data.facts import WEAK_ENDS, Rule
+from journeyman.data.facts import WEAK_ENDS, RowRule
 from journeyman.data.groups import group_of
 from journeyman.data.log_row import SUCCESS
 from journeyman.data.near_duplicates import NearDuplicates, prompt_text
@@ -20,7 +20,7 @@ from journeyman.data.splits import Split
 from journeyman.errors import DataRefused
 from journeyman.files import LineFault
 from journeyman.prepare.benchmark_prompts import BenchmarkPrompts
-from journeyman.prepare.over_long import OverLong
+from journeyman.prepare.over_long import RowLengthCheck
 from journeyman.prepare.records import Action
 from journeyman.prepare.rendering import Renderer
 from journeyman.prepare.rules import (
@@ -39,7 +39,7 @@ from journeyman.records import Interaction, Message, Tool
 from journeyman.settings import Prompts
 
 
-class Judged(Struct, gc=False):
+class ExaminedLine(Struct, gc=False):
     """One line of the log. It starts with what the line is and ends with what became of it.
 
     `id` is None where the line could not be read, and `fault` then says why; it also says why a
@@ -79,14 +79,14 @@ class Judged(Struct, gc=False):
         return self.action in {"kept", "masked"}
 
 
-class Found(Struct, frozen=True):
+class RowFindings(Struct, frozen=True):
     """What the rules for one row say about it: ids, and whether only the weakest sign is there."""
 
     rules: tuple[str, ...]
     weak_end: bool
 
 
-class Judge:
+class RowExaminer:
     """Looks at rows, one by one, with everything that the looking needs.
 
     `scan`: secrets are searched by detect-secrets, too. `unseen_tools` counts the rows whose
@@ -97,7 +97,7 @@ class Judge:
         self,
         renderer: Renderer,
         prompts: Prompts,
-        over_long: OverLong,
+        over_long: RowLengthCheck,
         benchmark: BenchmarkPrompts | None,
         *,
         scan: bool = False,
@@ -111,13 +111,13 @@ class Judge:
         self._shows_tools: bool | None = None
         self.unseen_tools = 0
 
-    def look(self, row: Interaction, found: Found, near: NearDuplicates) -> Judged:
+    def look(self, row: Interaction, found: RowFindings, near: NearDuplicates) -> ExaminedLine:
         """A row with its prompt. found: what `found_in` says about it."""
         rules = set(found.rules)
         licence = _licence_rule(row.producer)
         if licence is not None:
             rules.add(licence)
-        judged = Judged(
+        judged = ExaminedLine(
             row.line,
             id=row.id,
             agent=row.agent,
@@ -165,7 +165,7 @@ class Judge:
         self,
         row: Interaction,
         messages: Sequence[Message],
-        judged: Judged,
+        judged: ExaminedLine,
         near: NearDuplicates,
     ) -> set[str]:
         rules = set()
@@ -199,28 +199,28 @@ class Judge:
         return self._shows_tools
 
 
-def found_in(row: Interaction, *, scan: bool = False) -> Found:
+def found_in(row: Interaction, *, scan: bool = False) -> RowFindings:
     """What the rules that need nothing but the row say about it. scan: by detect-secrets, too."""
     seen = [(rule.id, rule.look(row)) for rule in LOOKS]
     if scan:
         seen.append((SECRET, look_for_secrets(row, scan=True)))
     matched = {name: detail for name, detail in seen if detail is not None}
     weak = matched.get(CUT_OFF) in WEAK_ENDS and not row.finish_reason
-    return Found(tuple(matched), weak)
+    return RowFindings(tuple(matched), weak)
 
 
 def judge(
-    rows: Iterable[tuple[Interaction, Found] | LineFault],
-    the_judge: Judge,
+    rows: Iterable[tuple[Interaction, RowFindings] | LineFault],
+    the_judge: RowExaminer,
     spill: Spill,
     near: NearDuplicates,
-) -> list[Judged]:
+) -> list[ExaminedLine]:
     """Every line in the log's order; rows go into the spill, prompts into `near`."""
     seen: set[str] = set()
-    judged: list[Judged] = []
+    judged: list[ExaminedLine] = []
     for row in rows:
         if isinstance(row, LineFault):
-            judged.append(Judged(row.line, fault=row.reason, torn=row.torn))
+            judged.append(ExaminedLine(row.line, fault=row.reason, torn=row.torn))
             continue
         interaction, found = row
         spill.add(interaction)
@@ -243,4 +243,4 @@ def _licence_rule(producer: str | None) -> str | None:
     return licence_rule(producer)
 
 
-_BY_ID: Mapping[str, Rule] = {rule.id: rule for rule in LOOKS}
+_BY_ID: Mapping[str, RowRule] = {rule.id: rule for rule in LOOKS}

@@ -3,24 +3,24 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from journeyman.prepare.examining import Examined
-from journeyman.prepare.judging import Judged
+from journeyman.prepare.examining import Examination
+from journeyman.prepare.judging import ExaminedLine
 from journeyman.prepare.records import Lengths
 from journeyman.prepare.rules import CUT_OFF
-from journeyman.prepare.token_cap import Evidence
+from journeyman.prepare.token_cap import TokenLimitEvidence
 
 _BINS = 60
 _PRODUCERS = 8
 _WIDTHS = (1, 2, 5)
 
 
-def charts(examined: Examined) -> tuple[Lengths, ...]:
+def charts(examined: Examination) -> tuple[Lengths, ...]:
     """A chart for each of the producers with the most answers."""
     rows = [row for row in examined.rows if row.answer]
-    evidence: dict[str, Evidence] = {}
+    evidence: dict[str, TokenLimitEvidence] = {}
     for one in sorted(examined.cut_offs.evidence, key=lambda one: one.answers):
         evidence[one.producer] = one
-    by_producer: dict[str, list[Judged]] = defaultdict(list)
+    by_producer: dict[str, list[ExaminedLine]] = defaultdict(list)
     for row in rows:
         by_producer[row.producer].append(row)
     largest = sorted(by_producer.items(), key=lambda item: (-len(item[1]), item[0]))
@@ -31,7 +31,10 @@ def charts(examined: Examined) -> tuple[Lengths, ...]:
 
 
 def _chart(
-    producer: str, rows: Sequence[Judged], evidence: Evidence | None, examined: Examined
+    producer: str,
+    rows: Sequence[ExaminedLine],
+    evidence: TokenLimitEvidence | None,
+    examined: Examination,
 ) -> Lengths:
     counts = examined.cut_offs.counts.get((producer, evidence.max_tokens)) if evidence else None
     # In a large log short answers are not counted: then characters tell more.
@@ -67,7 +70,7 @@ def _width(longest: int) -> int:
         scale *= 10
 
 
-def _sentence(evidence: Evidence | None, rows: Iterable[Judged]) -> str:
+def _sentence(evidence: TokenLimitEvidence | None, rows: Iterable[ExaminedLine]) -> str:
     if evidence is None:
         cut = sum(CUT_OFF in row.rules for row in rows)
         return f"{cut} end in the middle, by their finish reason or their text" if cut else ""

@@ -19,7 +19,7 @@ TYPICAL_BYTES = 3.5
 """Bytes a token: 3.9 for English, 3.2 for Python in Qwen2.5's vocabulary."""
 
 
-class OverLong:
+class RowLengthCheck:
     """Looks at rows. `how` says in what way tokens are counted."""
 
     def __init__(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from journeyman.pages.markup import Html, element
 from journeyman.pages.parts import coded, section
 from journeyman.prepare.page_excerpts import changed_boxes, ending_box, text_box
-from journeyman.prepare.records import RuleReport, Seen
+from journeyman.prepare.records import RuleExample, RuleReport
 
 _IDS = 4
 _STOPPED = frozenset({"cut-off", "think-unclosed"})
@@ -58,7 +58,7 @@ def _rows(rule: RuleReport) -> Html:
     return element("p", f"rows {shown}{more}", class_="soft wraps inset small")
 
 
-def _example(seen: Seen, rule: RuleReport) -> Iterator[Html]:
+def _example(seen: RuleExample, rule: RuleReport) -> Iterator[Html]:
     """One box, or two where log and dataset differ: those stand in a row of their own."""
     what = f"line {seen.line:,}" + (f": {seen.detail}" if seen.detail else "")
     if seen.after and seen.after != seen.before:

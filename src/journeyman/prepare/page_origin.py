@@ -2,7 +2,7 @@
 
 from journeyman.pages.markup import Html, element
 from journeyman.pages.parts import card, coded, list_section, section
-from journeyman.prepare.records import LEDGER, METADATA, Baseline, Report
+from journeyman.prepare.records import LEDGER, METADATA, LoggedBaseline, Report
 
 
 def origin(report: Report) -> list[Html]:
@@ -32,7 +32,7 @@ def _again(command: str) -> list[Html]:
     return [*first, element("p", coded(said), class_="soft")]
 
 
-def _baseline(base: Baseline) -> list[str]:
+def _baseline(base: LoggedBaseline) -> list[str]:
     lines = [f"{base.k:,} of {base.n:,} logged calls succeeded"]
     if base.mean_latency_s is not None and base.median_latency_s is not None:
         lines.append(

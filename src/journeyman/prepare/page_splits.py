@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from journeyman.pages.markup import Html, element
 from journeyman.pages.parts import card, rows_table, section
-from journeyman.prepare.records import Checked, RoleReport, SplitReport
+from journeyman.prepare.records import FileCheck, RoleReport, SplitReport
 
 _PARTS = (("train", "train"), ("val", "val"), ("test", "test"), ("left", "left out"))
 
@@ -81,7 +81,7 @@ def _area(kind: str, x: float, width: float) -> Html:
     return element("rect", x=x, y=0, width=width, height=12, class_=f"bar {kind}")
 
 
-def checks(found: Sequence[Checked]) -> Html:
+def checks(found: Sequence[FileCheck]) -> Html:
     """What was looked up in the written files, each with its outcome in a word."""
     words = {True: "holds", False: "FAILS", None: "not checked"}
     kinds = {True: "good", False: "error", None: "soft"}

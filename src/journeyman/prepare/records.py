@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from journeyman.data.splits import Counts, Split
+from journeyman.data.splits import Split, SplitCounts
 from journeyman.events import Caution, Table
 
 Action = Literal["kept", "masked", "dropped", "quarantined"]
@@ -53,7 +53,7 @@ class Totals(Struct, frozen=True):
     redacted: int = 0
 
 
-class Groups(Struct, frozen=True):
+class PromptGroupCounts(Struct, frozen=True):
     """Rows with the same prompt: how many prompts, how many of them stand in several rows.
 
     `repeated_rows` are the rows of those, `contradicting` the prompts with different answers.
@@ -65,7 +65,7 @@ class Groups(Struct, frozen=True):
     contradicting: int
 
 
-class Baseline(Struct, frozen=True):
+class LoggedBaseline(Struct, frozen=True):
     """How the logged system did: k of n calls succeeded; latency over the successes that took time.
 
     A duration of 0 or none is no measurement and is left out: `latency_n` says how many remain.
@@ -97,7 +97,7 @@ class Flow(Struct, frozen=True):
     rows: int
 
 
-class Seen(Struct, frozen=True):
+class RuleExample(Struct, frozen=True):
     """One example of a rule. `detail` says what was seen in it.
 
     `before` is an excerpt of the log with secrets already hidden; `after` is the same place in the
@@ -130,7 +130,7 @@ class RuleReport(Struct, frozen=True):
     quarantined: int
     redacted: int
     ids: tuple[str, ...]
-    examples: tuple[Seen, ...]
+    examples: tuple[RuleExample, ...]
 
 
 class Lengths(Struct, frozen=True):
@@ -222,7 +222,7 @@ class ProducerReport(Struct, frozen=True):
     source: str
 
 
-class Checked(Struct, frozen=True):
+class FileCheck(Struct, frozen=True):
     """One thing that was checked on the files that were written. `ok` is None: not checked."""
 
     what: str
@@ -254,8 +254,8 @@ class Report(Struct, frozen=True):
     usable: int
     permitted: int
     both: int
-    baseline: Baseline
-    checks: tuple[Checked, ...]
+    baseline: LoggedBaseline
+    checks: tuple[FileCheck, ...]
     settings: dict[str, str]
     unknown: tuple[str, ...]
     command: str = ""
@@ -271,7 +271,7 @@ class Metadata(Struct, frozen=True):
     total_interactions: int
     successful_interactions: int
     training_examples: int
-    splits: Counts
+    splits: SplitCounts
     agent_distribution: dict[str, int]
     random_seed: int
     policy: str
@@ -281,15 +281,15 @@ class Metadata(Struct, frozen=True):
     template_origin: str
     totals: Totals
     findings: dict[str, int]
-    groups: Groups
+    groups: PromptGroupCounts
     sources: dict[str, int]
     producers: dict[str, int]
-    baseline: Baseline
+    baseline: LoggedBaseline
     input: Source
     report: Report | None = None
 
 
-class Prepared(Struct, frozen=True):
+class PreparedDataset(Struct, frozen=True):
     """The dataset that was written, and what there is to say about it (all of it was reported)."""
 
     folder: Path

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from journeyman.data.splits import SPLITS, Counts
+from journeyman.data.splits import SPLITS, SplitCounts
 from journeyman.errors import DataRefused, UsageError
 from journeyman.events import Caution, Reporter, Table, counted
-from journeyman.prepare.judging import Judged
+from journeyman.prepare.judging import ExaminedLine
 from journeyman.prepare.policy import Does
 from journeyman.prepare.records import LEDGER, METADATA, PAGE, TEST, TRAIN, VAL
 from journeyman.runs import MANIFEST
@@ -49,7 +49,9 @@ def require_own_folder(folder: Path) -> None:
         )
 
 
-def require_readable(rows: Sequence[Judged], path: Path, allowed: int, report: Reporter) -> None:
+def require_readable(
+    rows: Sequence[ExaminedLine], path: Path, allowed: int, report: Reporter
+) -> None:
     """Report the lines that cannot be used; raise DataRefused where they are too many.
 
     A last line that a crash cut off in the middle is never one too many.
@@ -70,7 +72,7 @@ def require_readable(rows: Sequence[Judged], path: Path, allowed: int, report: R
         )
 
 
-def require_allowed(rows: Sequence[Judged], path: Path, does: Mapping[str, Does]) -> None:
+def require_allowed(rows: Sequence[ExaminedLine], path: Path, does: Mapping[str, Does]) -> None:
     """Raise DataRefused where a row matches a rule that shall fail; all such rules are named."""
     refused: dict[str, list[int]] = {}
     for row in rows:
@@ -91,7 +93,9 @@ def require_allowed(rows: Sequence[Judged], path: Path, does: Mapping[str, Does]
         )
 
 
-def require_rows(rows: Sequence[Judged], path: Path, findings: Table, report: Reporter) -> None:
+def require_rows(
+    rows: Sequence[ExaminedLine], path: Path, findings: Table, report: Reporter
+) -> None:
     """Raise DataRefused with the reasons where no row is left; the table is reported before."""
     if any(row.used for row in rows):
         return
@@ -104,7 +108,7 @@ def require_rows(rows: Sequence[Judged], path: Path, findings: Table, report: Re
     )
 
 
-def require_every_split(counts: Counts, prompts: int) -> None:
+def require_every_split(counts: SplitCounts, prompts: int) -> None:
     """Raise DataRefused where a split would have no row."""
     sizes = dict(zip(SPLITS, (counts.train, counts.val, counts.test), strict=True))
     missing = [f"`{name}`" for name, size in sizes.items() if not size]

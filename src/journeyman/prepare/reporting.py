@@ -7,20 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from journeyman.data.licences import terms_of
 from journeyman.data.splits import SPLITS
 from journeyman.prepare.benchmark_prompts import WORDS
-from journeyman.prepare.examining import Examined
-from journeyman.prepare.judging import Judged
+from journeyman.prepare.examining import Examination
+from journeyman.prepare.judging import ExaminedLine
 from journeyman.prepare.length_charts import charts
 from journeyman.prepare.records import (
-    Baseline,
-    Checked,
     DuplicateGroup,
     Duplicates,
+    FileCheck,
     Flow,
+    LoggedBaseline,
     ProducerReport,
     Report,
     RoleReport,
+    RuleExample,
     RuleReport,
-    Seen,
     SplitReport,
     Totals,
 )
@@ -35,12 +35,12 @@ _NOT_WHOLE = frozenset(
 
 
 def report_of(
-    examined: Examined,
+    examined: Examination,
     policy: str,
     settings: Mapping[str, str],
-    examples: Mapping[str, Sequence[Seen]],
+    examples: Mapping[str, Sequence[RuleExample]],
     *,
-    checks: Sequence[Checked] = (),
+    checks: Sequence[FileCheck] = (),
     command: str = "",
 ) -> Report:
     """Everything there is to say. The rows must be decided, and split where a dataset is made."""
@@ -71,7 +71,7 @@ def report_of(
     )
 
 
-def totals_of(rows: Sequence[Judged]) -> Totals:
+def totals_of(rows: Sequence[ExaminedLine]) -> Totals:
     """How many rows were kept, masked, dropped and quarantined."""
     found = Counter(row.action for row in rows)
     totals = Totals(
@@ -85,11 +85,11 @@ def totals_of(rows: Sequence[Judged]) -> Totals:
     return totals
 
 
-def baseline_of(rows: Iterable[Judged]) -> Baseline:
+def baseline_of(rows: Iterable[ExaminedLine]) -> LoggedBaseline:
     """How often the logged calls succeeded, and how long those took."""
     calls = [row for row in rows if row.id is not None and REPEATED not in row.rules]
     seconds = [row.duration_s for row in calls if row.succeeded and row.duration_s]
-    return Baseline(
+    return LoggedBaseline(
         k=sum(row.succeeded for row in calls),
         n=len(calls),
         latency_n=len(seconds),
@@ -98,7 +98,7 @@ def baseline_of(rows: Iterable[Judged]) -> Baseline:
     )
 
 
-def _flows(rows: Sequence[Judged]) -> tuple[Flow, ...]:
+def _flows(rows: Sequence[ExaminedLine]) -> tuple[Flow, ...]:
     # What is wrong with a quarantined line stands in the ledger; here they are one stream.
     found = Counter((row.action, "" if row.action == "quarantined" else row.reason) for row in rows)
     flows = [Flow(action, reason, count) for (action, reason), count in found.items()]
@@ -107,7 +107,9 @@ def _flows(rows: Sequence[Judged]) -> tuple[Flow, ...]:
     return tuple(sorted(flows, key=lambda flow: (order.index(flow.action), -flow.rows)))
 
 
-def _rules(examined: Examined, examples: Mapping[str, Sequence[Seen]]) -> tuple[RuleReport, ...]:
+def _rules(
+    examined: Examination, examples: Mapping[str, Sequence[RuleExample]]
+) -> tuple[RuleReport, ...]:
     actions: dict[str, Counter[str]] = {rule.id: Counter() for rule in KNOWN}
     ids: dict[str, list[str]] = {rule.id: [] for rule in KNOWN}
     for row in examined.rows:
@@ -136,7 +138,7 @@ def _rules(examined: Examined, examples: Mapping[str, Sequence[Seen]]) -> tuple[
     )
 
 
-def _duplicates(examined: Examined, examples: Mapping[str, Sequence[Seen]]) -> Duplicates:
+def _duplicates(examined: Examination, examples: Mapping[str, Sequence[RuleExample]]) -> Duplicates:
     groups = examined.groups
     marked = {line for group in (*groups.same, *groups.near) for line in group.lines}
     prompts = {
@@ -168,7 +170,7 @@ def _duplicates(examined: Examined, examples: Mapping[str, Sequence[Seen]]) -> D
     )
 
 
-def _roles(rows: Sequence[Judged]) -> tuple[RoleReport, ...]:
+def _roles(rows: Sequence[ExaminedLine]) -> tuple[RoleReport, ...]:
     found: dict[str, Counter[str]] = {}
     for row in rows:
         found.setdefault(row.agent, Counter())[row.split or "left out"] += 1
@@ -179,7 +181,7 @@ def _roles(rows: Sequence[Judged]) -> tuple[RoleReport, ...]:
     )
 
 
-def _splits(rows: Sequence[Judged]) -> tuple[SplitReport, ...]:
+def _splits(rows: Sequence[ExaminedLine]) -> tuple[SplitReport, ...]:
     reports = []
     for split in SPLITS:
         inside = [row for row in rows if row.split == split]
@@ -199,7 +201,7 @@ def _splits(rows: Sequence[Judged]) -> tuple[SplitReport, ...]:
     return tuple(reports)
 
 
-def _producers(rows: Sequence[Judged]) -> tuple[ProducerReport, ...]:
+def _producers(rows: Sequence[ExaminedLine]) -> tuple[ProducerReport, ...]:
     total = Counter(row.producer for row in rows)
     used = Counter(row.producer for row in rows if row.used)
     reports = []
@@ -219,16 +221,16 @@ def _producers(rows: Sequence[Judged]) -> tuple[ProducerReport, ...]:
     return tuple(reports)
 
 
-def _noted_cap(rows: Iterable[Judged]) -> int | None:
+def _noted_cap(rows: Iterable[ExaminedLine]) -> int | None:
     caps = Counter(row.max_tokens for row in rows if row.max_tokens and CUT_OFF in row.rules)
     return max(caps, key=lambda cap: (caps[cap], -cap)) if caps else None
 
 
-def _permitted(row: Judged) -> bool:
+def _permitted(row: ExaminedLine) -> bool:
     return not any(rule.startswith("licence-") for rule in row.rules)
 
 
-def _unknown(examined: Examined) -> Iterable[str]:
+def _unknown(examined: Examination) -> Iterable[str]:
     if not examined.counts_tokens:
         yield (
             "The tokens of the answers were not counted, so an answer that a cap cut off at the end"

@@ -19,7 +19,7 @@ from journeyman.data import (
     secrets,
     wording,
 )
-from journeyman.data.facts import Rule
+from journeyman.data.facts import RowRule
 from journeyman.prepare.records import Level
 
 REPEATED = "repeated"
@@ -31,7 +31,7 @@ SAME_PROMPT, NEAR_PROMPT = "same-prompt", "near-prompt"
 SAME_ANSWER, CONTRADICTION, REPEATED_ANSWER = "duplicate", "contradiction", "repeated-answer"
 
 
-class Known(Struct, frozen=True):
+class RuleDescription(Struct, frozen=True):
     """A rule as the report shows it."""
 
     id: str
@@ -42,7 +42,7 @@ class Known(Struct, frozen=True):
 _NOTES = (*wording.NOTES, *code_blocks.NOTES)
 _LICENCES = licences.RULES
 
-LOOKS: tuple[Rule, ...] = (
+LOOKS: tuple[RowRule, ...] = (
     *facts.RULES,
     *secrets.RULES,
     *wording.RULES,
@@ -55,22 +55,26 @@ LOOKS: tuple[Rule, ...] = (
 """Rules that need one row and nothing else. Licences go by the producer, `licence_rule`."""
 
 _OTHERS = (
-    Known(REPEATED, "error", "the line has the id and the content of an earlier one"),
-    Known(BENCHMARK, "error", "the prompt shares 13 words in a row with HumanEval"),
-    Known(OVER_LONG, "warning", "the row is longer than `--max-tokens`; it is never cut"),
-    Known(PROMPT_DIFFERS, "warning", "training asks otherwise than the log was asked"),
-    Known(CONTRADICTION, "warning", "the prompt has different answers in the log"),
-    Known(SAME_ANSWER, "warning", "an earlier row has the same prompt and the same answer"),
-    Known(REPEATED_ANSWER, "warning", "three or more different prompts got this answer"),
-    Known(NEAR_PROMPT, "note", "another row asks nearly the same; both stay in one split"),
-    Known(SAME_PROMPT, "note", "another row asks the same; both stay in one split"),
+    RuleDescription(REPEATED, "error", "the line has the id and the content of an earlier one"),
+    RuleDescription(BENCHMARK, "error", "the prompt shares 13 words in a row with HumanEval"),
+    RuleDescription(OVER_LONG, "warning", "the row is longer than `--max-tokens`; it is never cut"),
+    RuleDescription(PROMPT_DIFFERS, "warning", "training asks otherwise than the log was asked"),
+    RuleDescription(CONTRADICTION, "warning", "the prompt has different answers in the log"),
+    RuleDescription(
+        SAME_ANSWER, "warning", "an earlier row has the same prompt and the same answer"
+    ),
+    RuleDescription(REPEATED_ANSWER, "warning", "three or more different prompts got this answer"),
+    RuleDescription(
+        NEAR_PROMPT, "note", "another row asks nearly the same; both stay in one split"
+    ),
+    RuleDescription(SAME_PROMPT, "note", "another row asks the same; both stay in one split"),
 )
 
 
-def _ordered() -> tuple[Known, ...]:
+def _ordered() -> tuple[RuleDescription, ...]:
     notes = {rule.id for rule in _NOTES}
     rows = [
-        Known(rule.id, "note" if rule.id in notes else rule.severity, rule.meaning)
+        RuleDescription(rule.id, "note" if rule.id in notes else rule.severity, rule.meaning)
         for rule in (*LOOKS, *_LICENCES)
     ]
     levels = ("error", "warning", "note")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from journeyman.data.splits import Member, Splits, asked_counts, split_groups, split_in_order
+from journeyman.data.splits import GroupSplit, Member, asked_counts, split_groups, split_in_order
 from journeyman.errors import DataRefused
 from journeyman.events import counted
-from journeyman.prepare.earlier import Earlier
-from journeyman.prepare.judging import Judged
+from journeyman.prepare.earlier import EarlierSplit
+from journeyman.prepare.judging import ExaminedLine
 from journeyman.prepare.refusals import require_every_split
 from journeyman.prepare.rules import NEAR_PROMPT
 from journeyman.prepare.whole import keep_together, part_near
@@ -17,29 +17,33 @@ from journeyman.settings import PrepareSettings
 _SHOWN = 10
 
 
-class Outcome(Struct, frozen=True):
+class SplitOutcome(Struct, frozen=True):
     """The splits, and whether nearly equal prompts had to be parted to make them."""
 
-    splits: Splits
+    splits: GroupSplit
     parted: bool
 
 
-def split(rows: Sequence[Judged], settings: PrepareSettings, earlier: Earlier) -> Outcome:
+def split(
+    rows: Sequence[ExaminedLine], settings: PrepareSettings, earlier: EarlierSplit
+) -> SplitOutcome:
     """Set each used row's `split`, by groups of nearly equal prompts where that leaves none empty.
 
     Raises DataRefused where a split would stay empty even with groups of equal prompts alone.
     """
     try:
-        return Outcome(_split(rows, settings, earlier), parted=False)
+        return SplitOutcome(_split(rows, settings, earlier), parted=False)
     except DataRefused:
         used = [row for row in rows if row.used]
         if not any(NEAR_PROMPT in row.rules for row in used):
             raise
         part_near(rows)
-        return Outcome(_split(rows, settings, earlier), parted=True)
+        return SplitOutcome(_split(rows, settings, earlier), parted=True)
 
 
-def _split(rows: Sequence[Judged], settings: PrepareSettings, earlier: Earlier) -> Splits:
+def _split(
+    rows: Sequence[ExaminedLine], settings: PrepareSettings, earlier: EarlierSplit
+) -> GroupSplit:
     used = [row for row in rows if row.used]
     # Conversations stay together in any case: asked for, every row must name its own.
     if settings.split_by == "conversation":
@@ -62,14 +66,14 @@ def _split(rows: Sequence[Judged], settings: PrepareSettings, earlier: Earlier) 
     return splits
 
 
-def _last_times(rows: Sequence[Judged]) -> dict[str, float]:
+def _last_times(rows: Sequence[ExaminedLine]) -> dict[str, float]:
     times: dict[str, float] = {}
     for row in rows:
         times[row.group] = max(row.logged_at_s or 0.0, times.get(row.group, float("-inf")))
     return times
 
 
-def _require_each(rows: Sequence[Judged], field: str, name: str) -> None:
+def _require_each(rows: Sequence[ExaminedLine], field: str, name: str) -> None:
     """Raise DataRefused where the log does not say by what it shall be split."""
     without = [row.line for row in rows if getattr(row, field) is None]
     if without:

@@ -11,15 +11,22 @@ from pathlib import Path
 
 from journeyman.data.near_duplicates import NearDuplicates
 from journeyman.data.prompts import ROLE_PROMPTS
-from journeyman.data.splits import Splits
+from journeyman.data.splits import GroupSplit
 from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter, StageStarted, counted, ignore
 from journeyman.prepare.command import command_of
 from journeyman.prepare.dataset import publish
 from journeyman.prepare.earlier import read_earlier
-from journeyman.prepare.examining import Examined, Plan, examine
+from journeyman.prepare.examining import Examination, ExaminationPlan, examine
 from journeyman.prepare.policy import resolved
-from journeyman.prepare.records import Checked, Groups, Metadata, Prepared, Report, Seen
+from journeyman.prepare.records import (
+    FileCheck,
+    Metadata,
+    PreparedDataset,
+    PromptGroupCounts,
+    Report,
+    RuleExample,
+)
 from journeyman.prepare.refusals import (
     require_allowed,
     require_own_folder,
@@ -42,7 +49,7 @@ from journeyman.prepare.summary import (
 from journeyman.settings import PrepareSettings
 
 
-def prepare(settings: PrepareSettings, report: Reporter = ignore) -> Prepared:
+def prepare(settings: PrepareSettings, report: Reporter = ignore) -> PreparedDataset:
     """Write the dataset of a log as a whole, or raise and leave everything as it was.
 
     Raises UsageError (settings, a place that is not ours), DataRefused (too many bad lines,
@@ -56,7 +63,9 @@ def prepare(settings: PrepareSettings, report: Reporter = ignore) -> Prepared:
     report(StageStarted("prepare", f"{path} -> {settings.output_dir}, policy {settings.policy}"))
     renderer = find_renderer(settings.base, report)
     limits = (settings.base, settings.max_tokens)
-    plan = Plan(path, sha256, settings.prompts, *limits, renderer, does, settings.detect_secrets)
+    plan = ExaminationPlan(
+        path, sha256, settings.prompts, *limits, renderer, does, settings.detect_secrets
+    )
     scratch = _scratch(settings.output_dir)
     try:
         with Spill(scratch=scratch) as spill, NearDuplicates(scratch=scratch) as near:
@@ -69,8 +78,12 @@ def prepare(settings: PrepareSettings, report: Reporter = ignore) -> Prepared:
 
 
 def _prepared(
-    plan: Plan, spill: Spill, near: NearDuplicates, settings: PrepareSettings, report: Reporter
-) -> Prepared:
+    plan: ExaminationPlan,
+    spill: Spill,
+    near: NearDuplicates,
+    settings: PrepareSettings,
+    report: Reporter,
+) -> PreparedDataset:
     earlier = read_earlier(settings)
     examined = examine(plan, spill, near, report, earlier.groups)
     rows = examined.rows
@@ -80,7 +93,9 @@ def _prepared(
     require_rows(rows, plan.path, table_of(found), report)
     outcome = split(rows, settings, earlier)
 
-    def described(examples: Mapping[str, Sequence[Seen]], checks: Sequence[Checked]) -> Metadata:
+    def described(
+        examples: Mapping[str, Sequence[RuleExample]], checks: Sequence[FileCheck]
+    ) -> Metadata:
         shown = _shown(settings, plan.renderer, len(earlier.splits))
         every = (*checks, _near_check(parted=outcome.parted))
         again = command_of(settings, plan.path)
@@ -93,15 +108,17 @@ def _prepared(
         *cautions_of(metadata.report),
         *cautions_of_splits(outcome.splits, earlier.moved(rows), parted=outcome.parted),
     ]
-    prepared = Prepared(settings.output_dir, metadata, table_of(metadata.report), tuple(cautions))
+    prepared = PreparedDataset(
+        settings.output_dir, metadata, table_of(metadata.report), tuple(cautions)
+    )
     _tell(prepared, metadata.report, report)
     return prepared
 
 
-def _near_check(*, parted: bool) -> Checked:
+def _near_check(*, parted: bool) -> FileCheck:
     what = "prompts that are nearly equal stand in one split"
     detail = "a split would be empty; equal ones do" if parted else "by shared pieces of words"
-    return Checked(what, ok=not parted, detail=detail)
+    return FileCheck(what, ok=not parted, detail=detail)
 
 
 def _scratch(folder: Path) -> Path:
@@ -126,9 +143,9 @@ def _shown(settings: PrepareSettings, renderer: Renderer, known: int) -> dict[st
 
 
 def _metadata(
-    examined: Examined,
+    examined: Examination,
     report: Report,
-    splits: Splits,
+    splits: GroupSplit,
     renderer: Renderer,
     settings: PrepareSettings,
 ) -> Metadata:
@@ -158,11 +175,11 @@ def _metadata(
     )
 
 
-def _groups(rows: Sequence[tuple[str, int]]) -> Groups:
+def _groups(rows: Sequence[tuple[str, int]]) -> PromptGroupCounts:
     """How the used rows fall into prompts. rows: prompt and answer."""
     prompts = Counter(prompt for prompt, _ in rows)
     different = Counter(prompt for prompt, _ in set(rows))
-    return Groups(
+    return PromptGroupCounts(
         count=len(prompts),
         repeated=sum(count > 1 for count in prompts.values()),
         repeated_rows=sum(count for count in prompts.values() if count > 1),
@@ -180,7 +197,7 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def _tell(prepared: Prepared, found: Report, report: Reporter) -> None:
+def _tell(prepared: PreparedDataset, found: Report, report: Reporter) -> None:
     if prepared.findings.rows:
         report(prepared.findings)
     for caution in prepared.cautions:

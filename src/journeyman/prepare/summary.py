@@ -5,7 +5,7 @@ Made from the report alone, as the page is.
 
 from collections.abc import Iterator
 
-from journeyman.data.splits import Splits
+from journeyman.data.splits import GroupSplit
 from journeyman.events import Caution, Note, Reporter, Table, counted
 from journeyman.prepare.records import Report, RuleReport, Totals
 from journeyman.prepare.rules import BENCHMARK, CUT_OFF, OVER_LONG, PROMPT_DIFFERS, SECRET
@@ -147,7 +147,7 @@ def _hazards(report: Report, rules: dict[str, RuleReport], used: int) -> Iterato
         )
 
 
-def cautions_of_splits(splits: Splits, moved: int, *, parted: bool) -> Iterator[Caution]:
+def cautions_of_splits(splits: GroupSplit, moved: int, *, parted: bool) -> Iterator[Caution]:
     """What there is to say about the counts.
 
     parted: nearly equal prompts stand in different splits.

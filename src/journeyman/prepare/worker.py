@@ -46,10 +46,10 @@ def _look(told: bytes) -> Work:
 
 
 def _render(told: bytes) -> Work:
-    from journeyman.prepare.example_rows import Plain, Rendering, rendered
+    from journeyman.prepare.example_rows import Rendering, RowToRender, rendered
 
     how = msgspec.msgpack.decode(told, type=Rendering)
-    decoder = msgspec.msgpack.Decoder(list[Plain])
+    decoder = msgspec.msgpack.Decoder(list[RowToRender])
     return lambda data: msgspec.msgpack.encode([rendered(row, how) for row in decoder.decode(data)])
 
 

@@ -20,19 +20,19 @@ import msgspec
 
 from journeyman.errors import MachineError
 from journeyman.files import LineFault
-from journeyman.prepare.example_rows import Plain, Rendered, Rendering, rendered
-from journeyman.prepare.judging import Found, found_in
+from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender, rendered
+from journeyman.prepare.judging import RowFindings, found_in
 from journeyman.prepare.worker import LOOK, RENDER, receive, send
 from journeyman.records import Interaction
 
-Looked = tuple[Interaction, Found] | LineFault
+Looked = tuple[Interaction, RowFindings] | LineFault
 
 _BATCH = 200
 # Processes take a second to start; so many rows take longer in one.
 _SMALL = 5000
 _WAITING = 3
-_FOUND = msgspec.msgpack.Decoder(list[Found])
-_RENDERED = msgspec.msgpack.Decoder(list[Rendered])
+_FOUND = msgspec.msgpack.Decoder(list[RowFindings])
+_RENDERED = msgspec.msgpack.Decoder(list[RenderedExample])
 
 Item = TypeVar("Item")
 
@@ -57,7 +57,7 @@ def looked_at(rows: Iterable[Interaction | LineFault], *, scan: bool = False) ->
             yield row if isinstance(row, LineFault) else (row, next(found))
 
 
-def rendered_rows(rows: Iterable[Plain], how: Rendering) -> Iterator[Rendered]:
+def rendered_rows(rows: Iterable[RowToRender], how: Rendering) -> Iterator[RenderedExample]:
     """Each row as the dataset has it, in order. Memory: as above."""
     waiting = iter(rows)
     for row in _not_shared(waiting):

@@ -22,7 +22,7 @@ _SECRET = "a secret of the host"  # noqa: S105 - bait
 _DYING_S = 5.0
 
 
-class Bait:
+class Decoys:
     """The host's side of one attack. Use as a context manager; then ask for `changes`."""
 
     def __init__(self, user: int | None) -> None:

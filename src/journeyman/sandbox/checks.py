@@ -25,10 +25,10 @@ from msgspec import Struct
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
 from journeyman.sandbox.file_of_tests import run_file_of_tests
-from journeyman.sandbox.judgement import NoTests, Statement, Step, steps_of
-from journeyman.sandbox.loading import Outcome, load
+from journeyman.sandbox.judgement import CheckStep, NoTests, Statement, steps_of
+from journeyman.sandbox.loading import CheckOutcome, load
 from journeyman.sandbox.sandbox import Sandbox
-from journeyman.sandbox.session import Ended, Failure, Session
+from journeyman.sandbox.session import Failure, SandboxSession, SessionEnded
 from journeyman.sandbox.shell import run_shell
 from journeyman.sandbox.staging import mounted
 
@@ -51,7 +51,7 @@ class CheckResult(Struct, frozen=True):
     duration_s: float | None = None
 
 
-class Job(Struct, frozen=True):
+class CheckJob(Struct, frozen=True):
     """An answer's code and the check to run on it."""
 
     code: str
@@ -76,7 +76,7 @@ def run_check(
         with mounted(packages, sandbox.user) as folders:
             outcome = _CARRY_OUT[check.kind](sandbox, code, check, timeout_s, folders)
     except NoTests as error:
-        outcome = Outcome(0, check.n, "no-tests", str(error))
+        outcome = CheckOutcome(0, check.n, "no-tests", str(error))
     return CheckResult(
         passed=outcome.passed,
         ran=outcome.ran,
@@ -90,20 +90,20 @@ def run_check(
 
 def _step_by_step(
     sandbox: Sandbox, code: str, check: Check, timeout_s: float, folders: Mapping[str, Path]
-) -> Outcome:
+) -> CheckOutcome:
     """Examples or statements, one after the other."""
     run = _Run(steps_of(check))
     try:
         run.carry_out(sandbox, code, check.setup, timeout_s, folders)
-    except Ended as ended:
+    except SessionEnded as ended:
         run.failure, run.detail = ended.failure, ended.detail
     told = sum(isinstance(step, Statement) and step.asserts for step in run.done)
-    return Outcome(run.ran, len(run.steps), run.failure, run.detail, told)
+    return CheckOutcome(run.ran, len(run.steps), run.failure, run.detail, told)
 
 
 def _of_tests(
     _sandbox: Sandbox, _code: str, _check: Check, _timeout_s: float, _folders: Mapping[str, Path]
-) -> Outcome:
+) -> CheckOutcome:
     """A reference judges an answer that is tests; it runs as a file of tests, turned round."""
     raise NoTests("a `reference` judges tests, not code")
 
@@ -119,7 +119,7 @@ _CARRY_OUT = {
 
 def run_checks(
     sandbox: Sandbox,
-    jobs: Sequence[Job],
+    jobs: Sequence[CheckJob],
     report: Reporter = ignore,
     *,
     timeout_s: float = TIMEOUT_S,
@@ -132,7 +132,7 @@ def run_checks(
     workers: how many run at a time; more than one makes time limits less exact on a busy machine.
     """
 
-    def run(job: Job) -> CheckResult:
+    def run(job: CheckJob) -> CheckResult:
         return run_check(sandbox, job.code, job.check, timeout_s=timeout_s, packages=packages)
 
     results: list[CheckResult] = []
@@ -149,11 +149,11 @@ class _Run:
     """The state of one check while it runs."""
 
     @property
-    def done(self) -> Sequence[Step]:
+    def done(self) -> Sequence[CheckStep]:
         """The steps that ran."""
         return self.steps[: self.ran]
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[CheckStep]) -> None:
         self.steps = steps
         self.ran = 0
         self.failure: Failure = ""
@@ -168,7 +168,7 @@ class _Run:
         folders: Mapping[str, Path],
     ) -> None:
         """Load, then do step after step until one fails. Raises Ended."""
-        with Session(sandbox, timeout_s=timeout_s, packages=folders) as session:
+        with SandboxSession(sandbox, timeout_s=timeout_s, packages=folders) as session:
             # The first request finds out whether the sandbox is up; the clock starts after it.
             session.ask("load", "")
             session.start_clock()

@@ -19,16 +19,16 @@ from journeyman.errors import MachineError
 from journeyman.records import Check
 from journeyman.sandbox.judgement import NoTests, raised
 from journeyman.sandbox.launch import helper
-from journeyman.sandbox.loading import Outcome, begin, load
+from journeyman.sandbox.loading import CheckOutcome, begin, load
 from journeyman.sandbox.sandbox import Sandbox
-from journeyman.sandbox.session import Ended, Session
+from journeyman.sandbox.session import SandboxSession, SessionEnded
 from journeyman.sandbox.staging import pytest_folders
 from journeyman.sandbox.values import Malformed, decoded
 
 
 def run_file_of_tests(
     sandbox: Sandbox, code: str, check: Check, timeout_s: float, folders: Mapping[str, Path]
-) -> Outcome:
+) -> CheckOutcome:
     """Run the tests. Raises NoTests where the check can prove nothing."""
     module = module_of(check)
     if check.n < 1:
@@ -37,8 +37,8 @@ def run_file_of_tests(
         tools = pytest_folders()
     except MachineError as error:
         raise NoTests(error.message) from error
-    answers = Session(sandbox, timeout_s=timeout_s, packages=folders)
-    tests = Session(sandbox, timeout_s=timeout_s, packages={**folders, **tools})
+    answers = SandboxSession(sandbox, timeout_s=timeout_s, packages=folders)
+    tests = SandboxSession(sandbox, timeout_s=timeout_s, packages={**folders, **tools})
     try:
         with answers, tests:
             begin(answers)
@@ -46,8 +46,8 @@ def run_file_of_tests(
             load(answers, code)
             begin(tests)
             return _tested(tests, answers, check, module)
-    except Ended as ended:
-        return Outcome(0, check.n, ended.failure, ended.detail)
+    except SessionEnded as ended:
+        return CheckOutcome(0, check.n, ended.failure, ended.detail)
 
 
 def module_of(check: Check) -> str:
@@ -58,42 +58,44 @@ def module_of(check: Check) -> str:
     return module
 
 
-def _tested(tests: Session, answers: Session, check: Check, module: str) -> Outcome:
+def _tested(
+    tests: SandboxSession, answers: SandboxSession, check: Check, module: str
+) -> CheckOutcome:
     answers.ask("install", helper("answer_calls"))
     installed = tests.ask("install", helper("remote_tests"))
     if installed.raised:
-        raise Ended("sandbox", f"pytest does not start: {installed.message.strip()}")
+        raise SessionEnded("sandbox", f"pytest does not start: {installed.message.strip()}")
     request = {"module": module, "source": check.source, "folder": tests.layout.scratch}
     text = msgspec.json.encode(request).decode()
     reply = tests.ask("invoke", text, relay=partial(_relayed, answers))
     if reply.raised:
         failure, detail = raised(reply)
-        return Outcome(0, check.n, failure, detail)
+        return CheckOutcome(0, check.n, failure, detail)
     try:
         found = msgspec.convert(decoded(reply.value), tuple[int, int, int, int, str])
     except (Malformed, msgspec.ValidationError) as error:
-        raise Ended("sandbox", f"a damaged result of the tests: {error}") from error
+        raise SessionEnded("sandbox", f"a damaged result of the tests: {error}") from error
     return _judged(*found, wanted=check.n)
 
 
-def _relayed(answers: Session, call: str) -> bytes:
+def _relayed(answers: SandboxSession, call: str) -> bytes:
     """Carry one call of the tests over to the answer. Raises Ended where that process fails."""
     reply = answers.ask("invoke", call)
     if reply.raised:
         failure, detail = raised(reply)
-        raise Ended(failure, detail)
+        raise SessionEnded(failure, detail)
     return bytes(reply.value)
 
 
 def _judged(
     code: int, passed: int, failed: int, skipped: int, first: str, *, wanted: int
-) -> Outcome:
+) -> CheckOutcome:
     """A test that was skipped has shown nothing; too few that passed are no pass."""
     if failed:
-        return Outcome(passed, wanted, "assert", f"{failed} tests failed; the first: {first}")
+        return CheckOutcome(passed, wanted, "assert", f"{failed} tests failed; the first: {first}")
     if passed < wanted:
         what = f"{passed} tests passed and {skipped} were skipped, {wanted} were promised"
-        return Outcome(passed, wanted, "no-tests", what)
+        return CheckOutcome(passed, wanted, "no-tests", what)
     if code != 0:
-        return Outcome(passed, wanted, "error", f"pytest ended with code {code}")
-    return Outcome(passed, wanted)
+        return CheckOutcome(passed, wanted, "error", f"pytest ended with code {code}")
+    return CheckOutcome(passed, wanted)

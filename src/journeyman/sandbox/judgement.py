@@ -37,7 +37,7 @@ class NoTests(Exception):
     """The check holds nothing that could fail, or cannot be read."""
 
 
-class Step(Protocol):
+class CheckStep(Protocol):
     """One thing to do inside, and the judgement on what came back."""
 
     action: Action
@@ -59,7 +59,7 @@ def raised(reply: Reply) -> tuple[Failure, str]:
     return words.get(reply.raised, "error"), reply.message.strip()[:300]
 
 
-class Printed:
+class DoctestCheck:
     """A doctest example: its printed text or its exception is compared by doctest's own rules."""
 
     action: Action = "example"
@@ -87,7 +87,7 @@ class Printed:
         return "mismatch", f"{shown}: want {_short(want)}, got {_short(got)}"
 
 
-class Compared:
+class ComparisonCheck:
     """`assert A <op> LITERAL`: A is evaluated inside, the comparison is made out here."""
 
     action: Action = "value"
@@ -141,7 +141,7 @@ class Statement:
         return raised(reply)
 
 
-def steps_of(check: Check) -> list[Step]:
+def steps_of(check: Check) -> list[CheckStep]:
     """What to do for a check, in order; at least `check.n` steps. Raises NoTests."""
     parse = _examples if check.kind == "doctest" else _statements
     try:
@@ -153,16 +153,16 @@ def steps_of(check: Check) -> list[Step]:
     return steps
 
 
-def _examples(source: str) -> list[Step]:
+def _examples(source: str) -> list[CheckStep]:
     examples = doctest.DocTestParser().get_examples(source)
     if any(example.options.get(doctest.SKIP) for example in examples):
         raise NoTests("an example is marked to be skipped, and what is skipped proves nothing")
     if not any(example.want for example in examples):
         raise NoTests("no example says what it should print")
-    return [_comparison(example) or Printed(example) for example in examples]
+    return [_comparison(example) or DoctestCheck(example) for example in examples]
 
 
-def _comparison(example: doctest.Example) -> Step | None:
+def _comparison(example: doctest.Example) -> CheckStep | None:
     """`>>> A == LITERAL` that prints True: an object equal to everything would print it as well."""
     if example.want != "True\n":
         return None
@@ -170,23 +170,25 @@ def _comparison(example: doctest.Example) -> Step | None:
     if len(body) != 1 or not isinstance(body[0], ast.Expr):
         return None
     step = _step(ast.Assert(body[0].value))
-    return step if isinstance(step, Compared) else None
+    return step if isinstance(step, ComparisonCheck) else None
 
 
-def _statements(source: str) -> list[Step]:
+def _statements(source: str) -> list[CheckStep]:
     tree = ast.parse(source)
     if not any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(tree)):
         raise NoTests("no statement could fail: there is no `assert`")
     return [_step(statement) for statement in _unrolled(tree.body)]
 
 
-def _step(statement: ast.stmt) -> Step:
+def _step(statement: ast.stmt) -> CheckStep:
     match statement:
         case ast.Assert(test=ast.Compare(left=left, ops=[operation], comparators=[right])):
             for inside, literal, flipped in ((left, right, False), (right, left, True)):
                 if _is_literal(literal):
                     value = ast.literal_eval(literal)
-                    return Compared(ast.unparse(inside), type(operation), value, flipped=flipped)
+                    return ComparisonCheck(
+                        ast.unparse(inside), type(operation), value, flipped=flipped
+                    )
     return Statement(statement)
 
 

@@ -27,7 +27,7 @@ _ISOLATION = (
 )
 
 
-class Layout(Struct, frozen=True):
+class SandboxLayout(Struct, frozen=True):
     """What a run finds where: its scratch folder, and mounted folders by the name asked for."""
 
     scratch: str
@@ -48,10 +48,10 @@ class Layout(Struct, frozen=True):
         }
 
 
-def layout_of(sandbox: Sandbox, folders: Mapping[str, Path], scratch: Path | None) -> Layout:
+def layout_of(sandbox: Sandbox, folders: Mapping[str, Path], scratch: Path | None) -> SandboxLayout:
     """Where a run finds things. folders: name, such as `/packages/x`, to a folder of the host."""
     if sandbox.profile == "strict":
-        return Layout("/work", {name: name for name in folders}, sandbox.mark)
+        return SandboxLayout("/work", {name: name for name in folders}, sandbox.mark)
     assert scratch is not None
     links = scratch.parent / "links"
     for name, folder in folders.items():
@@ -59,12 +59,12 @@ def layout_of(sandbox: Sandbox, folders: Mapping[str, Path], scratch: Path | Non
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(folder.resolve())
     links.mkdir(exist_ok=True)
-    return Layout(str(scratch), {name: f"{links}{name}" for name in folders}, sandbox.mark)
+    return SandboxLayout(str(scratch), {name: f"{links}{name}" for name in folders}, sandbox.mark)
 
 
 def command(
     sandbox: Sandbox,
-    layout: Layout,
+    layout: SandboxLayout,
     folders: Mapping[str, Path],
     *,
     cpu_s: int,
@@ -105,7 +105,9 @@ def helper(name: str) -> str:
     return (INSIDE / f"{name}.py").read_text(encoding="utf-8")
 
 
-def _bwrap(sandbox: Sandbox, layout: Layout, folders: Mapping[str, Path], rules: int) -> list[str]:
+def _bwrap(
+    sandbox: Sandbox, layout: SandboxLayout, folders: Mapping[str, Path], rules: int
+) -> list[str]:
     """bwrap and its flags."""
     flags = [str(sandbox.bwrap), *_ISOLATION, *_system_mounts()]
     for name, value in layout.environment.items():

@@ -3,10 +3,10 @@
 from msgspec import Struct
 
 from journeyman.sandbox.judgement import raised
-from journeyman.sandbox.session import Ended, Failure, Reply, Session
+from journeyman.sandbox.session import Failure, Reply, SandboxSession, SessionEnded
 
 
-class Outcome(Struct, frozen=True):
+class CheckOutcome(Struct, frozen=True):
     """How a check went: `ran` of `expected` steps passed or were the one that failed.
 
     `acknowledged`: how many of them were only reported by the candidate's own process.
@@ -24,20 +24,20 @@ class Outcome(Struct, frozen=True):
         return self.ran >= self.expected and not self.failure
 
 
-def begin(session: Session) -> None:
+def begin(session: SandboxSession) -> None:
     """Find out whether the sandbox is up, and start the clock after it."""
     session.ask("load", "")
     session.start_clock()
 
 
-def load(session: Session, source: str, prefix: str = "") -> None:
+def load(session: SandboxSession, source: str, prefix: str = "") -> None:
     """Execute a module's source. Raises Ended where it does not come to its end."""
     if not source:
         return
     reply = session.ask("load", source)
     if reply.raised:
         failure, detail = _load_failure(reply)
-        raise Ended(failure, prefix + detail)
+        raise SessionEnded(failure, prefix + detail)
 
 
 def _load_failure(reply: Reply) -> tuple[Failure, str]:

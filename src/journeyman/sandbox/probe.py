@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from journeyman.sandbox.sandbox import Sandbox
-from journeyman.sandbox.session import Ended, Session
+from journeyman.sandbox.session import SandboxSession, SessionEnded
 from journeyman.sandbox.values import Malformed, decoded
 
 _TIME_S = 20.0
@@ -93,7 +93,7 @@ def faults_of(sandbox: Sandbox) -> list[str]:
         Path(canary.name).chmod(0o644)
         try:
             found = _probed(sandbox, canary.name)
-        except Ended as ended:
+        except SessionEnded as ended:
             return [ended.detail]
         except Malformed as error:
             return [f"the self test's result is damaged: {error}"]
@@ -105,14 +105,14 @@ def faults_of(sandbox: Sandbox) -> list[str]:
 def _probed(sandbox: Sandbox, canary: str) -> object:
     limits = sandbox.limits
     sizes = f"{limits.processes}, {limits.file_bytes}, {limits.address_space_bytes}"
-    with Session(sandbox, timeout_s=_TIME_S) as session:
+    with SandboxSession(sandbox, timeout_s=_TIME_S) as session:
         loaded = session.ask("load", PROBE)
         if loaded.raised:
-            raise Ended("sandbox", f"the self test did not load: {loaded.message.strip()}")
+            raise SessionEnded("sandbox", f"the self test did not load: {loaded.message.strip()}")
         session.start_clock()
         result = session.ask("value", f"probe({canary!r}, {sizes})")
     if result.raised:
-        raise Ended("sandbox", f"the self test failed: {result.message.strip()}")
+        raise SessionEnded("sandbox", f"the self test failed: {result.message.strip()}")
     return decoded(result.value)
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from journeyman.events import Caution, Event, Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
 from journeyman.sandbox.attacks import ALL, Attack
-from journeyman.sandbox.bait import Bait
+from journeyman.sandbox.bait import Decoys
 from journeyman.sandbox.checks import CheckResult, run_check
 from journeyman.sandbox.finding import find_sandbox
 from journeyman.sandbox.sandbox import Profile, Sandbox
@@ -168,7 +168,7 @@ def _jobs(
 def carried_out(sandbox: Sandbox, attack: Attack, check: Check = _REFUSED) -> AttackResult:
     """Carry one attack out, and look at the host before and after."""
     limits = msgspec.structs.replace(sandbox.limits, **attack.limits)
-    with Bait(sandbox.user) as bait:
+    with Decoys(sandbox.user) as bait:
         marked = msgspec.structs.replace(sandbox, limits=limits, mark=bait.token)
         code = bait.filled(attack.code)
         result = run_check(marked, code, check, timeout_s=attack.timeout_s)

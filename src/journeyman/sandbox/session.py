@@ -1,7 +1,7 @@
 """One run in the sandbox: a conversation with the program inside, under a clock and limits.
 
 The other side is not trusted: each answer must carry the nonce of its own request, has a size
-limit, and is decoded into a typed record. Whatever goes wrong ends the session as `Ended`.
+limit, and is decoded into a typed record. Whatever goes wrong ends the session as `SessionEnded`.
 Nothing is read back from the sandbox's files. On leaving, every process in it is killed.
 """
 
@@ -69,7 +69,7 @@ class Reply(Struct, frozen=True):
     call: msgspec.Raw = msgspec.Raw(b"")
 
 
-class Ended(Exception):
+class SessionEnded(Exception):
     """The session is over before its time: why, in one word, and in a sentence."""
 
     def __init__(self, failure: Failure, detail: str) -> None:
@@ -78,7 +78,7 @@ class Ended(Exception):
         self.detail = detail
 
 
-class Session:
+class SandboxSession:
     """A started sandbox. Use it as a context manager; `ask` may be called until it raises Ended."""
 
     def __init__(
@@ -157,7 +157,7 @@ class Session:
                 extra_groups=None if user is None else [],
             )
         except OSError as error:
-            raise Ended("sandbox", f"cannot start it: {error.strerror}") from error
+            raise SessionEnded("sandbox", f"cannot start it: {error.strerror}") from error
 
     def _watch(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -201,7 +201,7 @@ class Session:
             if not reply.call:
                 return reply
             if relay is None:
-                raise Ended("sandbox", "a question was written that nobody expected")
+                raise SessionEnded("sandbox", "a question was written that nobody expected")
             waiting = relay(bytes(reply.call).decode()) + b"\n"
 
     def _checked(self, line: bytes, nonce: str) -> Reply:
@@ -209,11 +209,11 @@ class Session:
         try:
             reply = msgspec.json.decode(line, type=Reply)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Ended("sandbox", "something else wrote to the result pipe") from error
+            raise SessionEnded("sandbox", "something else wrote to the result pipe") from error
         if not secrets.compare_digest(reply.nonce.encode(), nonce.encode()):
-            raise Ended("sandbox", "a forged result: it does not carry its request's nonce")
+            raise SessionEnded("sandbox", "a forged result: it does not carry its request's nonce")
         if reply.cut:
-            raise Ended("output", "more was printed than one result may carry")
+            raise SessionEnded("output", "more was printed than one result may carry")
         return reply
 
     def _exchange(self, waiting: memoryview, deadline: float) -> bytes:
@@ -221,7 +221,7 @@ class Session:
         while True:
             now = time.monotonic()
             if now > deadline:
-                raise Ended("timeout", f"not done after {self._timeout_s:g} s")
+                raise SessionEnded("timeout", f"not done after {self._timeout_s:g} s")
             if now - checked > _TICK_S:
                 checked = now
                 self._check_use()
@@ -242,14 +242,14 @@ class Session:
         else:
             used, count = use_of_group(self._process.pid)
         if used > self._limits.total_memory_bytes:
-            raise Ended("memory", f"its processes held {used // 2**20} MiB together")
+            raise SessionEnded("memory", f"its processes held {used // 2**20} MiB together")
         if self._scratch is None:
             return
         if count > 2 * self._limits.processes:
-            raise Ended("memory", f"it started {count} processes")
+            raise SessionEnded("memory", f"it started {count} processes")
         size = size_of(self._scratch)
         if size is None or size > self._limits.scratch_bytes:
-            raise Ended("output", "it wrote more, or more files, than its folder may hold")
+            raise SessionEnded("output", "it wrote more, or more files, than its folder may hold")
 
     def _send(self, waiting: memoryview) -> memoryview:
         if waiting:
@@ -268,12 +268,12 @@ class Session:
             self._end()
         self._received += piece
         if len(self._received) > self._limits.answer_bytes:
-            raise Ended("output", "a result is larger than it may be")
+            raise SessionEnded("output", "a result is larger than it may be")
         line, newline, rest = self._received.partition(b"\n")
         if not newline:
             return None
         if rest:
-            raise Ended("sandbox", "a result was written that nobody asked for")
+            raise SessionEnded("sandbox", "a result was written that nobody asked for")
         self._received.clear()
         return bytes(line)
 
@@ -286,7 +286,7 @@ class Session:
             return
         self._seen[descriptor] += piece
         if len(self._seen[descriptor]) > self._limits.output_bytes:
-            raise Ended("output", f"wrote over {self._limits.output_bytes // 1024} KiB")
+            raise SessionEnded("output", f"wrote over {self._limits.output_bytes // 1024} KiB")
 
     def _end(self) -> None:
         """The program inside closed its end: say how it went."""
@@ -294,13 +294,15 @@ class Session:
             # Briefly: while this waits, memory is not watched.
             code = self._process.wait(timeout=_LEAVING_S)
         except subprocess.TimeoutExpired as error:
-            raise Ended("exit", "it closed the result pipe and ran on") from error
+            raise SessionEnded("exit", "it closed the result pipe and ran on") from error
         if code == _SIGNALLED + signal.SIGXCPU:
-            raise Ended("timeout", "its processor time is used up")
+            raise SessionEnded("timeout", "its processor time is used up")
         said = self._tail(self._process.stderr)
         if self._deadline is None:
-            raise Ended("sandbox", f"it did not start (exit code {code}): {said or 'no message'}")
-        raise Ended("exit", f"the process ended with code {code} before its checks: {said}")
+            raise SessionEnded(
+                "sandbox", f"it did not start (exit code {code}): {said or 'no message'}"
+            )
+        raise SessionEnded("exit", f"the process ended with code {code} before its checks: {said}")
 
     def _tail(self, stream: IO[bytes] | None) -> str:
         assert stream is not None

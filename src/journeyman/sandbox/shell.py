@@ -23,9 +23,9 @@ from journeyman.errors import MachineError
 from journeyman.records import Check
 from journeyman.sandbox.judgement import NoTests, raised
 from journeyman.sandbox.launch import PACKAGES, helper
-from journeyman.sandbox.loading import Outcome, begin
+from journeyman.sandbox.loading import CheckOutcome, begin
 from journeyman.sandbox.sandbox import MIB, Sandbox
-from journeyman.sandbox.session import Ended, Session
+from journeyman.sandbox.session import SandboxSession, SessionEnded
 from journeyman.sandbox.staging import pytest_folders, snapshot
 from journeyman.sandbox.values import Malformed, decoded
 
@@ -70,7 +70,7 @@ PROBING = _WRAP + "_journeyman_canary(globals(), _journeyman_probe)\n"
 """Appended to an answer: a function that gives what equals a new object raises."""
 
 
-class Ran(Struct, frozen=True):
+class CommandRun(Struct, frozen=True):
     """How one run of the command ended, and the last of what it wrote."""
 
     code: int
@@ -79,7 +79,7 @@ class Ran(Struct, frozen=True):
 
 def run_shell(
     sandbox: Sandbox, code: str, check: Check, timeout_s: float, folders: Mapping[str, Path]
-) -> Outcome:
+) -> CheckOutcome:
     """Run the command and its canaries. Raises NoTests where the check can prove nothing."""
     _require_sense(check)
     limits = msgspec.structs.replace(
@@ -92,7 +92,7 @@ def run_shell(
     except MachineError as error:
         raise NoTests(error.message) from error
 
-    def run(files: dict[str, str]) -> Ran:
+    def run(files: dict[str, str]) -> CommandRun:
         return _run(roomy, check.source, files, timeout_s, places)
 
     try:
@@ -101,16 +101,16 @@ def run_shell(
         answered = run({check.file: code})
         if answered.code != 0:
             detail = f"the command ended with code {answered.code}: {_last(answered.text)}"
-            return Outcome(1, 1, "command", detail)
+            return CheckOutcome(1, 1, "command", detail)
         if run({check.file: code + FAILING}).code == 0:
             detail = "the command passes though every function of the answer fails"
-            return Outcome(1, 1, "canary", detail)
+            return CheckOutcome(1, 1, "canary", detail)
         if run({check.file: code + PROBING}).code != 0:
             detail = "the answer gives something that equals everything"
-            return Outcome(1, 1, "canary", detail)
-    except Ended as ended:
-        return Outcome(0, 1, ended.failure, ended.detail)
-    return Outcome(1, 1, acknowledged=1)
+            return CheckOutcome(1, 1, "canary", detail)
+    except SessionEnded as ended:
+        return CheckOutcome(0, 1, ended.failure, ended.detail)
+    return CheckOutcome(1, 1, acknowledged=1)
 
 
 def _require_sense(check: Check) -> None:
@@ -126,9 +126,9 @@ def _require_sense(check: Check) -> None:
 
 def _run(
     sandbox: Sandbox, line: str, files: dict[str, str], timeout_s: float, places: Mapping[str, Path]
-) -> Ran:
+) -> CommandRun:
     """One run in a fresh copy. Raises Ended."""
-    with Session(sandbox, timeout_s=timeout_s, packages=places) as session:
+    with SandboxSession(sandbox, timeout_s=timeout_s, packages=places) as session:
         begin(session)
         session.ask("install", helper("shell_command"))
         where = session.layout.places
@@ -143,11 +143,11 @@ def _run(
         reply = session.ask("invoke", msgspec.json.encode(request).decode())
     if reply.raised:
         failure, detail = raised(reply)
-        raise Ended(failure, detail)
+        raise SessionEnded(failure, detail)
     try:
-        return Ran(*msgspec.convert(decoded(reply.value), tuple[int, str]))
+        return CommandRun(*msgspec.convert(decoded(reply.value), tuple[int, str]))
     except (Malformed, msgspec.ValidationError) as error:
-        raise Ended("sandbox", f"a damaged result of the command: {error}") from error
+        raise SessionEnded("sandbox", f"a damaged result of the command: {error}") from error
 
 
 def _last(text: str) -> str:

@@ -9,7 +9,7 @@ corrections for many criteria (all of them must hold, which needs none).
 from journeyman.stats.attempts import all_of_k, pass_at_k
 from journeyman.stats.levels import ALPHA, CONFIDENCE, alpha_at_look
 from journeyman.stats.means import Mean, bootstrap_mean, quantile
-from journeyman.stats.pairs import Difference, mcnemar_exact, tango_interval
+from journeyman.stats.pairs import PairedDifference, mcnemar_exact, tango_interval
 from journeyman.stats.power import (
     needed_n_for_power,
     needed_pairs,
@@ -28,8 +28,8 @@ from journeyman.stats.rates import (
 __all__ = [
     "ALPHA",
     "CONFIDENCE",
-    "Difference",
     "Mean",
+    "PairedDifference",
     "all_of_k",
     "alpha_at_look",
     "bootstrap_mean",

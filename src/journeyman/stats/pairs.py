@@ -9,7 +9,7 @@ from msgspec import Struct
 from journeyman.stats.levels import CONFIDENCE
 
 
-class Difference(Struct, frozen=True):
+class PairedDifference(Struct, frozen=True):
     """Difference of two paired shares (second minus first) with its interval, each -1..1."""
 
     difference: float
@@ -26,7 +26,7 @@ def mcnemar_exact(fixed: int, broken: int) -> float:
 
 def tango_interval(
     fixed: int, broken: int, n: int, *, confidence: float = CONFIDENCE
-) -> Difference:
+) -> PairedDifference:
     """Score interval of (fixed - broken) / n over n pairs; n >= 1. (Tango 1998, Stat Med 17:891.)
 
     It stays honest with no discordant pair at all. A one-sided bound at level 1 - a is the end of
@@ -36,7 +36,7 @@ def tango_interval(
         raise ValueError(f"{fixed} fixed and {broken} broken do not fit into {n} pairs")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     estimate = (fixed - broken) / n
-    return Difference(
+    return PairedDifference(
         difference=estimate,
         low=_crossing(lambda delta: tango_score(fixed, broken, n, delta) <= z, -1.0, estimate),
         high=_crossing(lambda delta: tango_score(fixed, broken, n, delta) <= -z, estimate, 1.0),

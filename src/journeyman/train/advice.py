@@ -18,7 +18,7 @@ _LEAST_STEPS = 20
 """Steps of which the first and the last third can be compared where no two epochs can."""
 
 
-class Advice(Struct, frozen=True):
+class LossWarning(Struct, frozen=True):
     """One finding about a run: `rule` names it, `text` says what was seen, `hint` what to do."""
 
     rule: str
@@ -26,7 +26,7 @@ class Advice(Struct, frozen=True):
     hint: str
 
 
-def advice_on(state: State) -> tuple[Advice, ...]:
+def advice_on(state: State) -> tuple[LossWarning, ...]:
     """Every finding that the losses so far give; none where they go as they should."""
     found = (_validation_rises(state), _training_does_not_fall(state))
     return tuple(one for one in found if one is not None)
@@ -37,7 +37,7 @@ def best_validation(validations: Sequence[Validation]) -> Validation | None:
     return min(validations, key=lambda one: (one.loss, one.step), default=None)
 
 
-def _validation_rises(state: State) -> Advice | None:
+def _validation_rises(state: State) -> LossWarning | None:
     best = best_validation(state.validations)
     if best is None:
         return None
@@ -50,7 +50,7 @@ def _validation_rises(state: State) -> Advice | None:
     else:
         text = f"the validation loss rises: {now}, it was lowest ({best.loss:.4f}) at {best.step}"
     remedies = [f"a lower rate (`--lr {_lower_rate(state)}`)", _fewer_epochs(state, best)]
-    return Advice("validation-rises", text, f"try {', '.join(remedies)}, or more data")
+    return LossWarning("validation-rises", text, f"try {', '.join(remedies)}, or more data")
 
 
 def _fewer_epochs(state: State, best: Validation) -> str:
@@ -60,7 +60,7 @@ def _fewer_epochs(state: State, best: Validation) -> str:
     return f"fewer epochs (`--epochs {epochs}`)" if named else "fewer epochs"
 
 
-def _training_does_not_fall(state: State) -> Advice | None:
+def _training_does_not_fall(state: State) -> LossWarning | None:
     compared = _first_and_last(state)
     if compared is None:
         return None
@@ -69,12 +69,12 @@ def _training_does_not_fall(state: State) -> Advice | None:
         return None
     seen = f"{first:.4f} in the first {where}, {last:.4f} now"
     if last > first * (1 + _LEAST_CHANGE):
-        return Advice(
+        return LossWarning(
             "training-does-not-fall",
             f"the training loss rises: {seen}",
             f"try a lower rate (`--lr {_lower_rate(state)}`)",
         )
-    return Advice(
+    return LossWarning(
         "training-does-not-fall",
         f"the training loss hardly changes: {seen}",
         f"try a higher rate (`--lr {_rate(state, 2)}`) or more epochs, "
@@ -112,7 +112,7 @@ def _rate(state: State, factor: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
-class Adviser:
+class LossWarnings:
     """Says each finding when it appears first, and again only where it went away between."""
 
     def __init__(self, report: Reporter) -> None:

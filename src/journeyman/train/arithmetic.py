@@ -13,13 +13,13 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.model.machine import BF16_FLAGS, choose_precision
 from journeyman.settings import Device, Engine, Precision, ProductGroup, TrainSettings
 from journeyman.train.devices import found_device, gpu_compiles, gpu_precision
-from journeyman.train.model_rates import ModelRates, Quickest, RatesOf, model_rates
+from journeyman.train.model_rates import ModelRates, QuickestPrecision, RatesOf, model_rates
 from journeyman.train.product_rates import INT8_FLAGS, LARGE, measured_rates, processor_has
 
 if TYPE_CHECKING:
     from journeyman.kernels.integer_product import IntegerProduct
     from journeyman.train.fast.products import Arithmetic
-    from journeyman.train.plan.resources import Room
+    from journeyman.train.plan.resources import MemoryRoom
 
 _NO_BF16 = "this processor has neither amx_bf16 nor avx512_bf16"
 # Tried in turn where memory is short: what holds fewer bytes a weight.
@@ -32,7 +32,7 @@ _NARROWER: dict[Precision, tuple[Precision, ...]] = {
 WORTH_COMPILING = 5e13
 
 
-class Choice(Struct, frozen=True):
+class EngineChoice(Struct, frozen=True):
     """An engine, a precision, where it computes, and the reasons.
 
     wide_products: the groups (`fast.shape`) whose products are wide though the precision is narrow.
@@ -51,8 +51,8 @@ def choose(
     report: Reporter = ignore,
     *,
     rates_of: RatesOf = measured_rates,
-    room: "Room | None" = None,
-) -> Choice:
+    room: "MemoryRoom | None" = None,
+) -> EngineChoice:
     """Engine and precision of a run. Raises UsageError, MachineError for what was asked in vain.
 
     room: of this machine, found here where it is not given.
@@ -75,7 +75,7 @@ def choose(
     device, where = found_device(settings.device, settings.precision)
     if device == "cuda":
         precision, why = gpu_precision(settings.precision)
-        return Choice("fast", precision, (engine_why, where, why), device)
+        return EngineChoice("fast", precision, (engine_why, where, why), device)
     rates = model_rates(config, report, rates_of)
     if settings.precision == "auto":
         found = _fitting(settings, config, rates, room)
@@ -90,10 +90,10 @@ def choose(
         reasons.append(
             f"`--wide-products` changes nothing: no product is narrow in {found.precision}"
         )
-    return Choice("fast", found.precision, tuple(reasons), wide_products=found.wide)
+    return EngineChoice("fast", found.precision, tuple(reasons), wide_products=found.wide)
 
 
-def _of_hf(settings: TrainSettings, why: str) -> Choice:
+def _of_hf(settings: TrainSettings, why: str) -> EngineChoice:
     if settings.precision == "int8" or settings.precision == "mixed":  # noqa: PLR1714 (narrows)
         raise UsageError(
             f"`--precision {settings.precision}` is the fast engine's, and this run has the other: "
@@ -101,10 +101,10 @@ def _of_hf(settings: TrainSettings, why: str) -> Choice:
             hint="use `--precision auto`",
         )
     found = choose_precision(settings.precision)
-    return Choice("hf", found.name, (why, f"precision: {found.reason}"))
+    return EngineChoice("hf", found.name, (why, f"precision: {found.reason}"))
 
 
-def _asked(settings: TrainSettings, rates: ModelRates) -> Quickest:
+def _asked(settings: TrainSettings, rates: ModelRates) -> QuickestPrecision:
     """The precision that was asked for and how it is had; no product is wide unasked."""
     precision = settings.precision
     if precision == "mixed" and not rates.has_bf16:
@@ -114,7 +114,7 @@ def _asked(settings: TrainSettings, rates: ModelRates) -> Quickest:
         )
     held = _held(precision, rates)
     reason = f"precision: {precision} was asked for{held} ({rates.told()})"
-    return Quickest(precision, _asked_wide(settings, precision), reason)
+    return QuickestPrecision(precision, _asked_wide(settings, precision), reason)
 
 
 def _asked_wide(settings: TrainSettings, precision: Precision) -> tuple[ProductGroup, ...]:
@@ -128,8 +128,8 @@ def _held(precision: Precision, rates: ModelRates) -> str:
 
 
 def _fitting(
-    settings: TrainSettings, config: Any, rates: ModelRates, room: "Room | None"
-) -> Quickest:
+    settings: TrainSettings, config: Any, rates: ModelRates, room: "MemoryRoom | None"
+) -> QuickestPrecision:
     """The quickest precision, or the widest below it whose weights the memory can hold."""
     from journeyman.train.fast.memory import shortage
     from journeyman.train.plan.resources import memory_room
@@ -153,7 +153,7 @@ def _fitting(
     fitting = (x for x in narrower if lacks(x, _asked_wide(settings, x)) is None)
     precision = next(fitting, narrower[-1])
     why = f"precision: {precision}, for {short}{_held(precision, rates)}"
-    return Quickest(precision, _asked_wide(settings, precision), why)
+    return QuickestPrecision(precision, _asked_wide(settings, precision), why)
 
 
 def arithmetic_for(settings: TrainSettings, report: Reporter = ignore) -> "Arithmetic":

@@ -17,7 +17,7 @@ Batches = tuple[tuple[int, ...], ...]
 Divide = Callable[[Sequence[int]], Batches]
 
 
-class Step(Struct, frozen=True):
+class OptimiserStep(Struct, frozen=True):
     """One optimiser step: number from 1, epoch from 0, and the rows of its micro-batches."""
 
     number: int
@@ -44,7 +44,7 @@ def plan_steps(
     max_steps: int | None,
     seed: int,
     divide: Divide | None = None,
-) -> tuple[Step, ...]:
+) -> tuple[OptimiserStep, ...]:
     """All steps of a run. lengths: tokens of each row. The last step of an epoch may be smaller.
 
     divide: makes micro-batches of a step's rows; by length where it is not given.
@@ -56,13 +56,13 @@ def plan_steps(
     total = max(1, round(steps_an_epoch * epochs))
     if max_steps is not None:
         total = min(total, max_steps)
-    steps: list[Step] = []
+    steps: list[OptimiserStep] = []
     for epoch in range(math.ceil(total / steps_an_epoch)):
         order = shuffled(len(lengths), seed=seed, epoch=epoch)
         for start in range(0, len(order), effective):
             rows = order[start : start + effective]
             batches = divide(rows) if divide else by_length(rows, lengths, batch_size=batch_size)
-            steps.append(Step(len(steps) + 1, epoch, batches))
+            steps.append(OptimiserStep(len(steps) + 1, epoch, batches))
     return tuple(steps[:total])
 
 
@@ -92,13 +92,13 @@ def by_length(
     )
 
 
-def epoch_ends(steps: Sequence[Step]) -> frozenset[int]:
+def epoch_ends(steps: Sequence[OptimiserStep]) -> frozenset[int]:
     """The numbers of the steps after which an epoch is over."""
     last = {step.epoch: step.number for step in steps}
     return frozenset(last.values())
 
 
-def validated_steps(settings: TrainSettings, steps: Sequence[Step]) -> frozenset[int]:
+def validated_steps(settings: TrainSettings, steps: Sequence[OptimiserStep]) -> frozenset[int]:
     """The numbers of the steps after which the validation split is looked at; 0 is the base."""
     every = settings.eval_steps
     last = steps[-1].number

@@ -28,7 +28,7 @@ _NAME = re.compile(rf"{PREFIX}([0-9]+)(?:-micro-([0-9]+))?")
 _REQUIRED = ("adapter_model.safetensors", "adapter_config.json", OPTIMIZER, STATE)
 
 
-class Found(Struct, frozen=True):
+class Checkpoint(Struct, frozen=True):
     """A checkpoint that was verified."""
 
     folder: Path
@@ -82,7 +82,7 @@ def _is_sealed(folder: Path) -> bool:
     return promised == sealed(folder)
 
 
-def read_checkpoint(folder: Path) -> Found:
+def read_checkpoint(folder: Path) -> Checkpoint:
     """One named checkpoint. Raises IntegrityError where it is damaged."""
     fault = fault_of(folder)
     if fault:
@@ -92,7 +92,7 @@ def read_checkpoint(folder: Path) -> Found:
     return _decoded(folder)
 
 
-def _decoded(folder: Path) -> Found:
+def _decoded(folder: Path) -> Checkpoint:
     try:
         state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -101,10 +101,10 @@ def _decoded(folder: Path) -> Found:
             f"`{folder / STATE}` was written by another version: {error}",
             hint="go on with the version that its manifest.json names, or use --fresh",
         ) from error
-    return Found(folder, state)
+    return Checkpoint(folder, state)
 
 
-def newest_good(folder: Path, report: Reporter) -> Found | None:
+def newest_good(folder: Path, report: Reporter) -> Checkpoint | None:
     """The newest checkpoint whose hashes agree; damaged ones are named and moved to quarantine.
 
     None where there never was one. Raises IntegrityError where all are damaged: a run that was

@@ -17,7 +17,7 @@ from journeyman.train.memory import rss_bytes
 from journeyman.train.state import State
 
 
-class Curves:
+class TensorBoardWriter:
     """Writes event files into `logs/`; a resumed run goes on after the step it resumed from."""
 
     def __init__(self, folder: Path, state: State, report: Reporter = ignore) -> None:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from journeyman.errors import MachineError
 from journeyman.settings import Device, Precision
-from journeyman.train.plan.resources import Room, memory_room
+from journeyman.train.plan.resources import MemoryRoom, memory_room
 from journeyman.train.processes import size_here
 
 CPU: Final[Literal["cpu"]] = "cpu"
@@ -71,14 +71,14 @@ def gpu_name() -> str:
     return torch.cuda.get_device_name()
 
 
-def room_on(device: Device) -> Room:
+def room_on(device: Device) -> MemoryRoom:
     """The memory where weights and activations stand."""
     if device != CUDA:
         return memory_room()
     import torch
 
     free_bytes, total_bytes = torch.cuda.mem_get_info()
-    return Room(total_bytes, free_bytes, f"the memory of {gpu_name()}")
+    return MemoryRoom(total_bytes, free_bytes, f"the memory of {gpu_name()}")
 
 
 def gpu_peak_bytes() -> int | None:

@@ -12,7 +12,7 @@ from journeyman.settings import TrainSettings
 from journeyman.train.checkpoints import (
     PREFIX,
     QUARANTINE,
-    Found,
+    Checkpoint,
     newest_good,
     quarantine,
     read_checkpoint,
@@ -20,7 +20,7 @@ from journeyman.train.checkpoints import (
 from journeyman.train.identity import Identity, require_same
 from journeyman.train.log_file import LOG
 from journeyman.train.outages import START
-from journeyman.train.outputs import CONFIG, FINAL, Trained, read_final
+from journeyman.train.outputs import CONFIG, FINAL, TrainingResult, read_final
 from journeyman.train.replay import PREFIX as REPLAY
 from journeyman.train.state import with_change
 from journeyman.train.status import STATUS
@@ -70,7 +70,9 @@ def _next_earlier(folder: Path) -> Path:
     return target
 
 
-def finished(settings: TrainSettings, identity: Identity, report: Reporter) -> Trained | None:
+def finished(
+    settings: TrainSettings, identity: Identity, report: Reporter
+) -> TrainingResult | None:
     """The result of the same run where it is finished and undamaged.
 
     Raises UsageError (other run, foreign folder); a damaged one goes to quarantine. With accepted
@@ -98,7 +100,9 @@ def finished(settings: TrainSettings, identity: Identity, report: Reporter) -> T
     return final.trained(folder)
 
 
-def starting_point(settings: TrainSettings, identity: Identity, report: Reporter) -> Found | None:
+def starting_point(
+    settings: TrainSettings, identity: Identity, report: Reporter
+) -> Checkpoint | None:
     """The checkpoint to go on from, verified and of the same run; None for a new run."""
     found = newest_good(settings.output_dir, report)
     if found is not None:
@@ -114,7 +118,9 @@ def starting_point(settings: TrainSettings, identity: Identity, report: Reporter
     return named
 
 
-def _same_run(found: Found, settings: TrainSettings, identity: Identity, report: Reporter) -> Found:
+def _same_run(
+    found: Checkpoint, settings: TrainSettings, identity: Identity, report: Reporter
+) -> Checkpoint:
     """The checkpoint as one of this run, accepted changes in its lineage. Raises UsageError."""
     where, there = str(found.folder), found.state.identity
     changes = require_same(there, identity, where=where, accepted=settings.accept_change)
@@ -122,10 +128,10 @@ def _same_run(found: Found, settings: TrainSettings, identity: Identity, report:
         return found
     named = "; ".join(f"`{x.field}` `{x.before}`, now `{x.after}`" for x in changes)
     report(Caution(f"accepted since step {found.state.step}, and kept in the lineage: {named}"))
-    return Found(found.folder, replace(with_change(found.state, *changes), identity=identity))
+    return Checkpoint(found.folder, replace(with_change(found.state, *changes), identity=identity))
 
 
-def require_steps_left(found: Found | None, steps: int) -> None:
+def require_steps_left(found: Checkpoint | None, steps: int) -> None:
     """Refuse a changed run that is shorter than what was trained already. Raises UsageError."""
     if found is not None and found.state.step > steps:
         raise UsageError(

@@ -14,7 +14,7 @@ from journeyman.train.devices import CPU
 from journeyman.train.engine import TrainingEngine
 
 if TYPE_CHECKING:
-    from journeyman.train.fast.narrowing import Narrowing
+    from journeyman.train.fast.narrowing import Int8Plan
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -34,7 +34,7 @@ def open_engine(
     settings: TrainSettings,
     report: Reporter = ignore,
     *,
-    narrowing: "Narrowing | None" = None,
+    narrowing: "Int8Plan | None" = None,
 ) -> TrainingEngine:
     """The engine of resolved settings, with the base's weights in memory.
 
@@ -45,7 +45,7 @@ def open_engine(
 
         dtype, kernel = _DTYPES[settings.precision], find_rows(report)
         return HfEngine(base, settings, dtype=dtype, kernel=kernel, report=report)
-    from journeyman.train.fast.decoder import Plan
+    from journeyman.train.fast.decoder import DecoderPlan
     from journeyman.train.fast.engine import open_fast_engine
     from journeyman.train.fast.memory import fitting_run
     from journeyman.train.fast.narrowing import AS_IT_IS
@@ -55,7 +55,7 @@ def open_engine(
     arithmetic = arithmetic_for(settings, report)
     shape = shape_of(read_config(base.folder))
     keeping = fitting_run(shape, arithmetic, settings, report, wide_bytes=narrowing.wide_bytes)
-    plan = Plan(
+    plan = DecoderPlan(
         arithmetic,
         narrowing=narrowing,
         compiled=bool(settings.compiled),

@@ -24,8 +24,8 @@ from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.rows import TokenRow
 
 if TYPE_CHECKING:
-    from journeyman.train.fast.calibration import Calibration, Compared, Cost
-    from journeyman.train.fast.narrowing import Narrowing
+    from journeyman.train.fast.calibration import Calibration, Int8Cost, ProductDivergences
+    from journeyman.train.fast.narrowing import Int8Plan
     from journeyman.train.fast.products import Arithmetic
 
 BOUND = 0.005
@@ -41,7 +41,7 @@ _TASK = "calibrating int8"
 _NAMED = 6
 
 
-class Found(Struct, frozen=True):
+class Int8Accuracy(Struct, frozen=True):
     """What a calibration found. Divergences are shares of the loss; plain: before any was wide."""
 
     divergence: float
@@ -51,7 +51,7 @@ class Found(Struct, frozen=True):
 
 def narrowing_of(
     settings: TrainSettings, base: BaseModel, rows: Sequence[TokenRow], report: Reporter
-) -> "Narrowing":
+) -> "Int8Plan":
     """How the products of a run with resolved settings are made narrow.
 
     rows: of the training split. Raises IntegrityError for damaged weights, MachineError where the
@@ -121,7 +121,7 @@ def _calibrated(
     rows: Sequence[TokenRow],
     arithmetic: "Arithmetic",
     report: Reporter,
-) -> "tuple[Narrowing, Found]":
+) -> "tuple[Int8Plan, Int8Accuracy]":
     import torch
 
     from journeyman.model.configs import read_config
@@ -148,7 +148,7 @@ def _calibrated(
         spare = spare_bytes(config, arithmetic, settings, memory_room())
         narrowing, cost = _within_bound(calibration, compared, spare)
     report(ProgressEnded(_TASK))
-    return narrowing, Found(
+    return narrowing, Int8Accuracy(
         divergence=cost.share,
         plain=compared.cost.share,
         trained_tokens=cost.trained_tokens,
@@ -156,12 +156,12 @@ def _calibrated(
 
 
 def _within_bound(
-    calibration: "Calibration", compared: "Compared", spare_bytes: float
-) -> "tuple[Narrowing, Cost]":
+    calibration: "Calibration", compared: "ProductDivergences", spare_bytes: float
+) -> "tuple[Int8Plan, Int8Cost]":
     """The fewest products wide with which the bound holds, as far as the memory allows."""
-    from journeyman.train.fast.narrowing import Narrowing
+    from journeyman.train.fast.narrowing import Int8Plan
 
-    narrowing, cost = Narrowing(largest_inputs=compared.largest_inputs), compared.cost
+    narrowing, cost = Int8Plan(largest_inputs=compared.largest_inputs), compared.cost
     # Those of a group that is wide anyway are not off at all.
     errors = {name: error for name, error in compared.errors.items() if error}
     furthest = sorted(errors, key=lambda name: (-errors[name], name))
@@ -172,12 +172,12 @@ def _within_bound(
         extra = sum(compared.wide_bytes[name] for name in wide)
         if extra > spare_bytes:
             break
-        narrowing = Narrowing(wide, compared.largest_inputs, extra)
+        narrowing = Int8Plan(wide, compared.largest_inputs, extra)
         cost = calibration.cost(narrowing)
     return narrowing, cost
 
 
-def _tell(narrowing: "Narrowing", found: Found, report: Reporter) -> None:
+def _tell(narrowing: "Int8Plan", found: Int8Accuracy, report: Reporter) -> None:
     how = ", smoothed by what they read" if narrowing.largest_inputs else ""
     report(
         Note(
@@ -204,14 +204,14 @@ def _tell(narrowing: "Narrowing", found: Found, report: Reporter) -> None:
         )
 
 
-def _kept(path: Path, report: Reporter) -> "tuple[Narrowing, Found] | None":
+def _kept(path: Path, report: Reporter) -> "tuple[Int8Plan, Int8Accuracy] | None":
     from journeyman.train.fast.narrowing_files import read_narrowing
 
     if not path.is_file():
         return None
     try:
         narrowing, note = read_narrowing(path)
-        return narrowing, msgspec.json.decode(note, type=Found)
+        return narrowing, msgspec.json.decode(note, type=Int8Accuracy)
     except (IntegrityError, msgspec.DecodeError):
         report(Note(f"`{path}` cannot be read; int8 is calibrated again"))
         return None

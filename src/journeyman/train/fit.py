@@ -11,7 +11,7 @@ from msgspec import Struct
 from journeyman.train.batches import Batches
 
 
-class Fit(Struct, frozen=True):
+class MemoryReduction(Struct, frozen=True):
     """How far a run was made smaller: how often micro-batches were halved, and what is kept."""
 
     halvings: int = 0
@@ -23,14 +23,14 @@ class Fit(Struct, frozen=True):
 
 
 @runtime_checkable
-class Recomputing(Protocol):
+class CheckpointingEngine(Protocol):
     """An engine that can compute activations twice instead of keeping them."""
 
     def recompute(self) -> None:
         """From now on keep no activations inside of a layer: less memory, about a third slower."""
 
 
-def split(batches: Sequence[Sequence[int]], fit: Fit) -> Batches:
+def split(batches: Sequence[Sequence[int]], fit: MemoryReduction) -> Batches:
     """The micro-batches in parts of like size, order kept; a single row is not divided."""
     parts: Batches = tuple(tuple(batch) for batch in batches)
     for _ in range(fit.halvings):
@@ -43,10 +43,12 @@ def _halves(batch: tuple[int, ...]) -> Batches:
     return tuple(half for half in (batch[:middle], batch[middle:]) if half)
 
 
-def next_smaller(batches: Sequence[Sequence[int]], fit: Fit, engine: object) -> Fit | None:
+def next_smaller(
+    batches: Sequence[Sequence[int]], fit: MemoryReduction, engine: object
+) -> MemoryReduction | None:
     """Halved once more while a micro-batch has two rows, then recomputation, then None."""
     if any(len(batch) > 1 for batch in split(batches, fit)):
-        return Fit(fit.halvings + 1, fit.recompute)
-    if isinstance(engine, Recomputing) and not fit.recompute:
-        return Fit(fit.halvings, recompute=True)
+        return MemoryReduction(fit.halvings + 1, fit.recompute)
+    if isinstance(engine, CheckpointingEngine) and not fit.recompute:
+        return MemoryReduction(fit.halvings, recompute=True)
     return None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from journeyman.errors import Interrupted
 from journeyman.events import Caution, Reporter
 from journeyman.train.devices import CUDA, gpu_peak_bytes, room_on
-from journeyman.train.fit import Fit, Recomputing, next_smaller
+from journeyman.train.fit import CheckpointingEngine, MemoryReduction, next_smaller
 from journeyman.train.identity import Change
 from journeyman.train.memory import peak_rss_bytes
 from journeyman.train.plan.resources import memory_room
@@ -31,7 +31,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def out_of_memory(state: State, smaller: Fit | None) -> OutOfMemory:
+def out_of_memory(state: State, smaller: MemoryReduction | None) -> OutOfMemory:
     """The error with its numbers; the hint says how to go on with `smaller`, None: nothing is."""
     on_gpu = gpu_peak_bytes()
     room = memory_room() if on_gpu is None else room_on(CUDA)
@@ -44,7 +44,7 @@ def out_of_memory(state: State, smaller: Fit | None) -> OutOfMemory:
     )
 
 
-def advice(smaller: Fit | None) -> str:
+def advice(smaller: MemoryReduction | None) -> str:
     """The next step for a user whose run needs `smaller`, or has nothing smaller left."""
     if smaller is None:
         return "micro-batches are single rows already: lower --max-tokens, or take a smaller base"
@@ -54,7 +54,7 @@ def advice(smaller: Fit | None) -> str:
     )
 
 
-class Fitter:
+class OutOfMemoryHandler:
     """Does work in smaller parts until it fits, where the user allowed that (`--fit`).
 
     adopted: called with each fit that was found necessary.
@@ -65,7 +65,7 @@ class Fitter:
         engine: object,
         *,
         allowed: bool,
-        adopted: Callable[[Fit], None],
+        adopted: Callable[[MemoryReduction], None],
         report: Reporter,
     ) -> None:
         self._engine = engine
@@ -101,7 +101,7 @@ class Fitter:
             raise out_of_memory(state, None)
         return self.adopt(state, smaller)
 
-    def adopt(self, state: State, fit: Fit) -> State:
+    def adopt(self, state: State, fit: MemoryReduction) -> State:
         """The state with a fit that is in effect from now on; said, and kept in the lineage."""
         self._report(
             Caution(
@@ -114,7 +114,7 @@ class Fitter:
         change = Change(state.step, FIELD, str(state.fit), str(fit))
         return replace(with_change(state, change), fit=fit)
 
-    def apply(self, fit: Fit) -> None:
+    def apply(self, fit: MemoryReduction) -> None:
         """Put a fit into effect where that is the engine's affair."""
-        if fit.recompute and isinstance(self._engine, Recomputing):
+        if fit.recompute and isinstance(self._engine, CheckpointingEngine):
             self._engine.recompute()

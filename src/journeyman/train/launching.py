@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from journeyman.errors import Interrupted
-from journeyman.train.places import Layout
+from journeyman.train.places import ProcessLayout
 from journeyman.train.processes import RENDEZVOUS
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -26,7 +26,7 @@ _GRACE_S = 15.0
 _PR_SET_PDEATHSIG = 1
 
 
-def launch(command: Sequence[str], layout: Layout) -> int:
+def launch(command: Sequence[str], layout: ProcessLayout) -> int:
     """Run a command once for each place, pinned there. Gives the exit code of the run.
 
     The first SIGTERM or SIGINT is handed to every process, and so is a second. Raises Interrupted
@@ -45,7 +45,7 @@ def launch(command: Sequence[str], layout: Layout) -> int:
 
 
 def _started(
-    command: Sequence[str], layout: Layout, meeting: str
+    command: Sequence[str], layout: ProcessLayout, meeting: str
 ) -> list["subprocess.Popen[bytes]"]:
     """One process a place. Each inherits the processors that this one is bound to for a moment."""
     before = os.sched_getaffinity(0)

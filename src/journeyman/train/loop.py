@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Batches, Step
+from journeyman.train.batches import Batches, OptimiserStep
 from journeyman.train.engine import Tally, TrainingEngine, total
 from journeyman.train.fit import split
-from journeyman.train.fitting import Fitter
+from journeyman.train.fitting import OutOfMemoryHandler
 from journeyman.train.optimizer import Optimizer
-from journeyman.train.plan.records import Hours
+from journeyman.train.plan.records import TimeForecast
 from journeyman.train.prefixes import division
-from journeyman.train.processes import ALONE, Group
+from journeyman.train.processes import ALONE, ProcessGroup
 from journeyman.train.progress import Meter
 from journeyman.train.replay import NotFinite, dropout_seed
 from journeyman.train.rows import TokenRow
@@ -31,11 +31,11 @@ from journeyman.train.state import State, after_micro_batches, after_step, after
 from journeyman.train.stopping import Stopped, StopRequest
 
 if TYPE_CHECKING:
-    from journeyman.train.fast.narrowing import Narrowing
+    from journeyman.train.fast.narrowing import Int8Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """What stays the same from the first step to the last; settings are resolved.
 
     narrowing: of int8 products, where they were calibrated.
@@ -44,10 +44,10 @@ class Job:
     settings: TrainSettings
     rows: Sequence[TokenRow]
     val_rows: Sequence[TokenRow]
-    steps: Sequence[Step]
+    steps: Sequence[OptimiserStep]
     validated_steps: frozenset[int]
-    narrowing: "Narrowing | None" = None
-    hours: Hours | None = None
+    narrowing: "Int8Plan | None" = None
+    hours: TimeForecast | None = None
     limit_tokens_per_s: float | None = None
 
     @property
@@ -62,12 +62,12 @@ class Trainer:
 
     engine: TrainingEngine
     optimizer: Optimizer
-    fitter: Fitter
-    job: Job
+    fitter: OutOfMemoryHandler
+    job: TrainingJob
     stop: StopRequest
     meter: Meter
     report: Reporter
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
 
     def fit(self, state: State, record: Callable[[State], None]) -> State:
         """Take all steps that `state` has not taken; `record` gets each new state.
@@ -86,7 +86,7 @@ class Trainer:
         self.meter.end(state)
         return state
 
-    def take_step(self, state: State, step: Step) -> State:
+    def take_step(self, state: State, step: OptimiserStep) -> State:
         """One update, by the gradient of the mean loss over all trained tokens of the step."""
         state = self._accumulated(state, step)
         started = time.monotonic()
@@ -103,19 +103,19 @@ class Trainer:
             self.report(spike_caution(step.number, state.taken[-1].loss))
         return state
 
-    def _learning_rate(self, step: Step) -> float:
+    def _learning_rate(self, step: OptimiserStep) -> float:
         settings = self.job.settings
         return learning_rate(
             step.number, len(self.job.steps), peak=settings.lr, warmup_share=settings.warmup_share
         )
 
-    def _accumulated(self, state: State, step: Step) -> State:
+    def _accumulated(self, state: State, step: OptimiserStep) -> State:
         """The state with the gradients of all micro-batches of the step."""
         return self.fitter.run(
             lambda state: self._micro_batches(state, step), state, step.micro_batches
         )
 
-    def _micro_batches(self, state: State, step: Step) -> State:
+    def _micro_batches(self, state: State, step: OptimiserStep) -> State:
         """The micro-batches that the state lacks; the last place to stop is before each."""
         # Weighted by tokens: means of micro-batches favour short answers
         # (test_accumulation_matches_one_big_batch).
@@ -133,7 +133,7 @@ class Trainer:
         return state
 
     def _round(
-        self, state: State, step: Step, batches: Batches, *, number: int, weight: float
+        self, state: State, step: OptimiserStep, batches: Batches, *, number: int, weight: float
     ) -> State:
         """The state with one more micro-batch of each process, the first of them `number`."""
         started = time.monotonic()

@@ -16,7 +16,7 @@ RatesOf = Callable[[tuple[int, int], Reporter], Rates]
 _WORTH = 1.15
 
 
-class Quickest(Struct, frozen=True):
+class QuickestPrecision(Struct, frozen=True):
     """A precision, the groups of products that are wide in it, and the reason."""
 
     precision: Precision
@@ -47,7 +47,7 @@ class ModelRates(Struct, frozen=True):
             if group not in self.never_int8 and rates.narrow <= _WORTH * rates.wide
         )
 
-    def quickest(self) -> Quickest:
+    def quickest(self) -> QuickestPrecision:
         """The quickest precision: INT8, with the groups that gain nothing by it wide, or BF16."""
         told = self.told()
         fp32, bf16 = self._mean(lambda x: x.fp32), self._mean(lambda x: x.bf16)
@@ -55,11 +55,11 @@ class ModelRates(Struct, frozen=True):
         groups = self.wide_groups()
         int8 = self._mean(lambda x: x.narrow, wide=(*groups, *self.never_int8))
         if int8 > _WORTH * wide:
-            return Quickest("int8", groups, f"precision: int8, the quickest here ({told})")
+            return QuickestPrecision("int8", groups, f"precision: int8, the quickest here ({told})")
         if name == "bf16" and wide > _WORTH * fp32:
-            return Quickest("bf16", (), f"precision: bf16, the quickest here ({told})")
+            return QuickestPrecision("bf16", (), f"precision: bf16, the quickest here ({told})")
         reason = f"precision: fp32, and nothing narrower is much quicker here ({told})"
-        return Quickest("fp32", (), reason)
+        return QuickestPrecision("fp32", (), reason)
 
     def told(self) -> str:
         """The rates of all products together, for people."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from journeyman.events import Caution
 from journeyman.files import write_json
-from journeyman.train.fit import Fit
+from journeyman.train.fit import MemoryReduction
 from journeyman.train.memory import PROC, kills_for_memory
 from journeyman.train.plan.resources import memory_room
 from journeyman.train.status import Status, read_status
@@ -25,10 +25,10 @@ class Start(Struct, frozen=True):
 
     boot: str
     kills_for_memory: int | None
-    fit: Fit = Fit()
+    fit: MemoryReduction = MemoryReduction()
 
 
-class Outage(Struct, frozen=True):
+class UnexpectedEnd(Struct, frozen=True):
     """A process that ended without a word. `for_memory`: most likely killed for want of it."""
 
     status: Status
@@ -73,12 +73,12 @@ def read_start(folder: Path) -> Start:
         return Start("", None)
 
 
-def write_start(folder: Path, fit: Fit, *, proc: Path = PROC) -> None:
+def write_start(folder: Path, fit: MemoryReduction, *, proc: Path = PROC) -> None:
     """Leave word for the next process; again whenever the fit changes."""
     write_json(folder / START, Start(_boot(proc), kills_for_memory(proc=proc), fit))
 
 
-def outage(folder: Path, *, proc: Path = PROC) -> Outage | None:
+def outage(folder: Path, *, proc: Path = PROC) -> UnexpectedEnd | None:
     """How the process before ended; None where it said so itself, or there was none.
 
     The caller owns the folder, so that no other process can be alive in it.
@@ -94,7 +94,7 @@ def outage(folder: Path, *, proc: Path = PROC) -> Outage | None:
         killed = counted != start.kills_for_memory
     else:
         killed = (status.rss_bytes or 0) > _MUCH * limit
-    return Outage(status, killed, limit)
+    return UnexpectedEnd(status, killed, limit)
 
 
 def _boot(proc: Path = PROC) -> str:

@@ -14,7 +14,7 @@ from journeyman.model.template import read_template
 from journeyman.records import BaseModel
 from journeyman.runs import machine, read_manifest, versions, write_manifest
 from journeyman.settings import TrainSettings
-from journeyman.train.advice import Advice, advice_on
+from journeyman.train.advice import LossWarning, advice_on
 from journeyman.train.identity import Change, Identity
 from journeyman.train.state import State, loss_at
 
@@ -36,7 +36,7 @@ _TOKENIZER_FILES = (
 )
 
 
-class Trained(Struct, frozen=True):
+class TrainingResult(Struct, frozen=True):
     """A finished run. Losses in nats a trained token; None where there were no validation rows.
 
     `tokens` are real tokens of all epochs; `seconds` the time in steps; shares are 0..1. `advice`
@@ -50,10 +50,10 @@ class Trained(Struct, frozen=True):
     real_token_share: float | None
     val_loss_base: float | None
     val_loss_final: float | None
-    advice: tuple[Advice, ...] = ()
+    advice: tuple[LossWarning, ...] = ()
 
 
-class Final(Struct, frozen=True):
+class FinalModel(Struct, frozen=True):
     """What the manifest of `final_model/` says about the run, beside the base.
 
     `exact`: equal, bit for bit, to a run with this identity that nothing interrupted; else
@@ -67,13 +67,13 @@ class Final(Struct, frozen=True):
     real_token_share: float | None
     val_loss_base: float | None
     val_loss_final: float | None
-    advice: tuple[Advice, ...] = ()
+    advice: tuple[LossWarning, ...] = ()
     exact: bool = True
     lineage: tuple[Change, ...] = ()
 
-    def trained(self, folder: Path) -> Trained:
+    def trained(self, folder: Path) -> TrainingResult:
         """The same as a result, with the folder where it lies now."""
-        return Trained(
+        return TrainingResult(
             final_model=folder,
             steps=self.steps,
             tokens=self.tokens,
@@ -85,9 +85,9 @@ class Final(Struct, frozen=True):
         )
 
 
-def final_of(state: State) -> Final:
+def final_of(state: State) -> FinalModel:
     """The facts of a run that has taken its last step."""
-    return Final(
+    return FinalModel(
         identity=state.identity,
         steps=state.step,
         tokens=state.real_tokens,
@@ -125,7 +125,7 @@ def write_final(
     base: BaseModel,
     state: State,
     parameters: Mapping[str, "Tensor"],
-) -> Trained:
+) -> TrainingResult:
     """`final_model/`: adapter, tokenizer, chat template; the manifest ties them to the base."""
     from journeyman.train.adapter_files import write_adapter
 
@@ -172,12 +172,12 @@ def _copy_tokenizer(base: BaseModel, folder: Path) -> None:
     write_text(folder / TEMPLATE, template)
 
 
-def read_final(folder: Path) -> Final | None:
+def read_final(folder: Path) -> FinalModel | None:
     """What a finished adapter says about its run; None where the folder was not written by one."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.stage != STAGE:
         return None
     try:
-        return msgspec.convert(manifest.facts, Final)
+        return msgspec.convert(manifest.facts, FinalModel)
     except msgspec.ValidationError:
         return None

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator
 
-from journeyman.train.plan.records import Hours
+from journeyman.train.plan.records import TimeForecast
 
 
 class Pace:
@@ -19,7 +19,7 @@ class Pace:
         *,
         steps: int,
         looks: Collection[int],
-        hours: Hours | None = None,
+        hours: TimeForecast | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock

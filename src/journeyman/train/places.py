@@ -24,7 +24,7 @@ class Place(Struct, frozen=True):
     threads: int
 
 
-class Layout(Struct, frozen=True):
+class ProcessLayout(Struct, frozen=True):
     """The places of all processes on this machine, and why these."""
 
     places: tuple[Place, ...]
@@ -36,7 +36,7 @@ def layout(
     *,
     system: Path = _SYSTEM,
     allowed: frozenset[int] | None = None,
-) -> Layout:
+) -> ProcessLayout:
     """One place a process; `auto` is a process for each NUMA node. Raises UsageError.
 
     allowed: the processors that may be used; by default those that this process may use.
@@ -53,7 +53,7 @@ def layout(
         )
     shares = _shares(cores, count)
     places = tuple(Place(_flat(share), len(share)) for share in shares)
-    return Layout(places, _reason(processes, places, nodes=len(nodes)))
+    return ProcessLayout(places, _reason(processes, places, nodes=len(nodes)))
 
 
 def _nodes(system: Path, usable: frozenset[int]) -> list[frozenset[int]]:

@@ -1,7 +1,7 @@
 """The processes of one run as a group: what they add up together, and how they stop together.
 
 Each process holds the whole base and the same adapter; each micro-batch of a step is done by one of
-them. `Alone` is the group of a run of one process and does nothing. Sums run over gloo.
+them. `SingleProcess` is the group of a run of one process and does nothing. Sums run over gloo.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class PeerLost(Interrupted):
         )
 
 
-class Group(Protocol):
+class ProcessGroup(Protocol):
     """The processes of a run. What every process must call, all call in the same order."""
 
     rank: int
@@ -60,7 +60,7 @@ class Group(Protocol):
         """Wait until every process is here."""
 
 
-class Alone:
+class SingleProcess:
     """A run of one process."""
 
     rank = 0
@@ -88,10 +88,10 @@ class Alone:
         """Nobody to wait for."""
 
 
-ALONE = Alone()
+ALONE = SingleProcess()
 
 
-class Gloo:
+class GlooProcessGroup:
     """Several processes, on one machine or on many. Raises PeerLost where one is gone."""
 
     def __init__(self, rank: int, size: int) -> None:
@@ -183,7 +183,7 @@ def size_here() -> int:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Group]:
+def joined() -> Iterator[ProcessGroup]:
     """The group of this process's run, as its environment names it, for the length of the run."""
     rank, size = rank_here(), size_here()
     if size == 1:
@@ -208,6 +208,6 @@ def joined() -> Iterator[Group]:
     except (RuntimeError, ValueError) as error:
         raise PeerLost(rank, error) from error
     try:
-        yield Gloo(rank, size)
+        yield GlooProcessGroup(rank, size)
     finally:
         distributed.destroy_process_group()

@@ -5,7 +5,7 @@ import time
 from msgspec.structs import replace
 
 from journeyman.events import Progress, ProgressEnded, Reporter
-from journeyman.train.batches import Step
+from journeyman.train.batches import OptimiserStep
 from journeyman.train.engine import Tally
 from journeyman.train.heartbeat import Heartbeat
 from journeyman.train.pace import Pace
@@ -42,7 +42,9 @@ class Meter:
         self._since = time.monotonic()
         self._status = replace(heartbeat.status, steps=steps, tokens_total=tokens)
 
-    def begin_step(self, state: State, step: Step, *, micro_batches: int, lr: float) -> None:
+    def begin_step(
+        self, state: State, step: OptimiserStep, *, micro_batches: int, lr: float
+    ) -> None:
         """A step begins or goes on. Time counts from now: before was validation or a checkpoint."""
         self._since = time.monotonic()
         self._done = _tokens_done(state)

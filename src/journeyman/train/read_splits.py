@@ -14,14 +14,14 @@ from journeyman.train.rows import (
 )
 
 
-class Splits(Struct, frozen=True):
+class TrainingSplits(Struct, frozen=True):
     """The rows that are trained on, one at least, and those that show whether it helps."""
 
     train: Rows
     val: Rows
 
 
-def read_splits(settings: TrainSettings, base: BaseModel, report: Reporter) -> Splits:
+def read_splits(settings: TrainSettings, base: BaseModel, report: Reporter) -> TrainingSplits:
     """Both splits; what is left out or lacking is said. Raises DataRefused without a row."""
     from journeyman.model.chat import load_chat
 
@@ -40,4 +40,4 @@ def read_splits(settings: TrainSettings, base: BaseModel, report: Reporter) -> S
                 hint="give prepare more interactions, or a larger --val-share",
             )
         )
-    return Splits(*rows)
+    return TrainingSplits(*rows)

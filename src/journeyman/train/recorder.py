@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from journeyman.errors import MachineError
 from journeyman.events import Caution, Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.advice import Adviser
+from journeyman.train.advice import LossWarnings
 from journeyman.train.checkpoints import name_of
-from journeyman.train.curves import Curves
+from journeyman.train.curves import TensorBoardWriter
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.progress import Meter
 from journeyman.train.saving import Tensors, save_checkpoint
@@ -37,8 +37,8 @@ class Recorder:
         steps: int,
         parameters: Mapping[str, "Tensor"],
         optimizer: Optimizer,
-        curves: Curves,
-        adviser: Adviser,
+        curves: TensorBoardWriter,
+        adviser: LossWarnings,
         meter: Meter,
         report: Reporter,
     ) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.files import atomic_folder, write_json
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step
+from journeyman.train.batches import OptimiserStep
 from journeyman.train.fit import split
 from journeyman.train.rows import TokenRow
 from journeyman.train.seeds import derived_seed
@@ -23,7 +23,7 @@ from journeyman.train.state import State
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from journeyman.train.fast.narrowing import Narrowing
+    from journeyman.train.fast.narrowing import Int8Plan
 
 PREFIX = "replay-step-"
 NOTE = "replay.json"
@@ -32,7 +32,9 @@ NOTE = "replay.json"
 class NotFinite(IntegrityError):
     """A loss or a gradient is no number; the update was not made. `state` is that of its moment."""
 
-    def __init__(self, what: str, state: State, step: Step, row_ids: Sequence[str]) -> None:
+    def __init__(
+        self, what: str, state: State, step: OptimiserStep, row_ids: Sequence[str]
+    ) -> None:
         super().__init__(
             f"{what} is not finite at step {step.number}, rows {', '.join(row_ids)}",
             hint="the update was not made; look at these rows, lower --lr, "
@@ -41,7 +43,7 @@ class NotFinite(IntegrityError):
         self.what, self.state, self.step = what, state, step
 
 
-class Part(Struct, frozen=True):
+class ReplayMicroBatch(Struct, frozen=True):
     """One micro-batch: the seed of its dropout and its rows in tokens."""
 
     seed: int
@@ -59,7 +61,7 @@ class Replay(Struct, frozen=True):
     step: int
     micro_batch: int | None
     weight: float
-    parts: tuple[Part, ...]
+    parts: tuple[ReplayMicroBatch, ...]
     base_name: str
     base_sha256: str
     engine: str
@@ -77,7 +79,7 @@ def write_replay(
     rows: Sequence[TokenRow],
     parameters: Mapping[str, "Tensor"],
     settings: TrainSettings,
-    narrowing: "Narrowing | None" = None,
+    narrowing: "Int8Plan | None" = None,
 ) -> Path:
     """Write the bundle of the step beside the checkpoints; gives its folder."""
     from journeyman.train.adapter_files import write_adapter
@@ -95,7 +97,9 @@ def write_replay(
 def _replay(error: NotFinite, rows: Sequence[TokenRow], settings: TrainSettings) -> Replay:
     step, state = error.step, error.state
     parts = tuple(
-        Part(dropout_seed(settings.seed, step.number, at), tuple(rows[index] for index in batch))
+        ReplayMicroBatch(
+            dropout_seed(settings.seed, step.number, at), tuple(rows[index] for index in batch)
+        )
         for at, batch in enumerate(split(step.micro_batches, state.fit))
     )
     at_loss = state.micro_batch < len(parts)

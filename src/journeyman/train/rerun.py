@@ -23,7 +23,7 @@ from journeyman.train.threads import using_threads
 TASK = "replay"
 
 
-class Reran(Struct, frozen=True):
+class ReplayResult(Struct, frozen=True):
     """What a step gave when it was computed again.
 
     losses: of each micro-batch, in nats a trained token. not_finite: the parameters whose gradient
@@ -61,7 +61,7 @@ class Reran(Struct, frozen=True):
         )
 
 
-def rerun(folder: Path, report: Reporter) -> Reran:
+def rerun(folder: Path, report: Reporter) -> ReplayResult:
     """Compute the micro-batches of the step again. Raises UsageError, IntegrityError."""
     replay = read_replay(folder)
     base = find_base(replay.settings.base, report)
@@ -83,7 +83,7 @@ def rerun(folder: Path, report: Reporter) -> Reran:
         return _computed(replay, engine, report)
 
 
-def _computed(replay: Replay, engine: TrainingEngine, report: Reporter) -> Reran:
+def _computed(replay: Replay, engine: TrainingEngine, report: Reporter) -> ReplayResult:
     losses = []
     for at, part in enumerate(replay.parts, 1):
         losses.append(engine.backward(part.rows, weight=replay.weight, seed=part.seed).loss)
@@ -96,4 +96,4 @@ def _computed(replay: Replay, engine: TrainingEngine, report: Reporter) -> Reran
     }
     norm = torch.nn.utils.get_total_norm(gradients.values())
     bad = [name for name, tensor in gradients.items() if not bool(tensor.isfinite().all())]
-    return Reran(replay, tuple(losses), float(norm), tuple(bad))
+    return ReplayResult(replay, tuple(losses), float(norm), tuple(bad))

@@ -27,7 +27,7 @@ class TokenRow(Struct, frozen=True):
         return sum(self.trained[1:])
 
 
-class LeftOut(Struct, frozen=True):
+class SkippedRow(Struct, frozen=True):
     """A row that is not trained on, and why."""
 
     id: str
@@ -38,7 +38,7 @@ class Rows(Struct, frozen=True):
     """The rows of one split that are used, and those that are not."""
 
     used: tuple[TokenRow, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedRow, ...]
 
 
 def read_rows(path: Path, chat: Chat, *, max_tokens: int) -> Rows:
@@ -47,7 +47,7 @@ def read_rows(path: Path, chat: Chat, *, max_tokens: int) -> Rows:
     Raises DataRefused that names the row where the base's chat template cannot express it.
     """
     used: list[TokenRow] = []
-    left_out: list[LeftOut] = []
+    left_out: list[SkippedRow] = []
     for example in read_examples(path):
         try:
             encoded = chat.encode(
@@ -59,9 +59,9 @@ def read_rows(path: Path, chat: Chat, *, max_tokens: int) -> Rows:
             ) from error
         row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
         if len(row.ids) > max_tokens:
-            left_out.append(LeftOut(row.id, f"{len(row.ids)} tokens, more than {max_tokens}"))
+            left_out.append(SkippedRow(row.id, f"{len(row.ids)} tokens, more than {max_tokens}"))
         elif not row.trained_tokens:
-            left_out.append(LeftOut(row.id, "no token to learn"))
+            left_out.append(SkippedRow(row.id, "no token to learn"))
         else:
             used.append(row)
     return Rows(tuple(used), tuple(left_out))

@@ -11,24 +11,29 @@ from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import Device
 from journeyman.train.adapter_files import copy_into, initialise, read_weights
-from journeyman.train.advice import Adviser
-from journeyman.train.checkpoints import GRADIENTS, OPTIMIZER, Found
-from journeyman.train.curves import Curves
+from journeyman.train.advice import LossWarnings
+from journeyman.train.checkpoints import GRADIENTS, OPTIMIZER, Checkpoint
+from journeyman.train.curves import TensorBoardWriter
 from journeyman.train.devices import CPU, CUDA, gpu_name, gpu_peak_bytes
 from journeyman.train.engine import TrainingEngine
 from journeyman.train.engines import open_engine, spares_memory
 from journeyman.train.fit import next_smaller
-from journeyman.train.fitting import Fitter, OutOfMemory, is_out_of_memory, out_of_memory
+from journeyman.train.fitting import (
+    OutOfMemory,
+    OutOfMemoryHandler,
+    is_out_of_memory,
+    out_of_memory,
+)
 from journeyman.train.heap import freed_memory_kept
 from journeyman.train.heartbeat import Heartbeat, heartbeat
 from journeyman.train.identity import Change, Identity
-from journeyman.train.loop import Job, Trainer
+from journeyman.train.loop import Trainer, TrainingJob
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.outages import outage, read_start, write_start
-from journeyman.train.outputs import Trained, write_final
+from journeyman.train.outputs import TrainingResult, write_final
 from journeyman.train.pace import Pace
 from journeyman.train.picture import draw_losses
-from journeyman.train.processes import Group, PeerLost
+from journeyman.train.processes import PeerLost, ProcessGroup
 from journeyman.train.progress import Meter
 from journeyman.train.recorder import Recorder
 from journeyman.train.replay import NotFinite, write_replay
@@ -39,14 +44,14 @@ from journeyman.train.threads import using_threads
 
 
 def run_job(
-    job: Job,
+    job: TrainingJob,
     base: BaseModel,
     identity: Identity,
-    found: Found | None,
+    found: Checkpoint | None,
     *,
-    group: Group,
+    group: ProcessGroup,
     report: Reporter,
-) -> Trained:
+) -> TrainingResult:
     """Load the base, take the steps that are left, and write `final_model/`; as process 0."""
     settings = job.settings
     before = outage(settings.output_dir)
@@ -62,7 +67,7 @@ def run_job(
             report(Note(f"threads: {threads}"))
         engine = open_engine(base, settings, report, narrowing=job.narrowing)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
-        fitter = Fitter(
+        fitter = OutOfMemoryHandler(
             engine,
             allowed=settings.fit,
             adopted=lambda fit: write_start(settings.output_dir, fit),
@@ -85,7 +90,7 @@ def run_job(
         state = _shared_start(group, state, optimizer, found)
         stop.patient = True
         meter = meter_of(state, job, beating, report)
-        with Curves(settings.output_dir / "logs", state, report) as curves:
+        with TensorBoardWriter(settings.output_dir / "logs", state, report) as curves:
             recorder = Recorder(
                 settings,
                 state,
@@ -93,7 +98,7 @@ def run_job(
                 parameters=engine.parameters(),
                 optimizer=optimizer,
                 curves=curves,
-                adviser=Adviser(report),
+                adviser=LossWarnings(report),
                 meter=meter,
                 report=report,
             )
@@ -126,7 +131,7 @@ def arithmetic(processes: int = 1, device: Device = "cpu") -> str:
     return f"torch {torch.__version__}, {torch.get_num_threads()} threads{together}"
 
 
-def meter_of(state: State, job: Job, beating: Heartbeat, report: Reporter) -> Meter:
+def meter_of(state: State, job: TrainingJob, beating: Heartbeat, report: Reporter) -> Meter:
     """The meter of a run that begins with a state."""
     rows = job.rows
     return Meter(
@@ -141,7 +146,7 @@ def meter_of(state: State, job: Job, beating: Heartbeat, report: Reporter) -> Me
     )
 
 
-def _draw(state: State, job: Job, report: Reporter) -> None:
+def _draw(state: State, job: TrainingJob, report: Reporter) -> None:
     if not (state.taken or state.validations):
         return
     path = job.settings.output_dir / "losses.png"
@@ -186,7 +191,9 @@ def _leave_replay(error: NotFinite, trainer: Trainer) -> None:
     error.hint += f"; `journeyman train --replay {path}` computes the step again"
 
 
-def _restored(found: Found, start: State, engine: TrainingEngine, optimizer: Optimizer) -> State:
+def _restored(
+    found: Checkpoint, start: State, engine: TrainingEngine, optimizer: Optimizer
+) -> State:
     """The state to go on from, with parameters, moments and gradients in place."""
     state = found.state
     try:
@@ -205,7 +212,9 @@ def _restored(found: Found, start: State, engine: TrainingEngine, optimizer: Opt
     return replace(state, arithmetic=start.arithmetic, lineage=(*state.lineage, change))
 
 
-def _shared_start(group: Group, state: State, optimizer: Optimizer, found: Found | None) -> State:
+def _shared_start(
+    group: ProcessGroup, state: State, optimizer: Optimizer, found: Checkpoint | None
+) -> State:
     """The state that every process begins with, with gradients in place where it is in a step."""
     if found is None or state.in_step is None:
         return share_start(group, state, optimizer, {})
@@ -215,14 +224,14 @@ def _shared_start(group: Group, state: State, optimizer: Optimizer, found: Found
         raise _misfit(found, error) from error
 
 
-def _misfit(found: Found, error: KeyError | ValueError) -> IntegrityError:
+def _misfit(found: Checkpoint, error: KeyError | ValueError) -> IntegrityError:
     return IntegrityError(
         f"`{found.folder}` does not fit the model: {error}",
         hint="go on with the version that wrote it, or use --fresh",
     )
 
 
-def _report_restored(found: Found, state: State, steps: int, report: Reporter) -> None:
+def _report_restored(found: Checkpoint, state: State, steps: int, report: Reporter) -> None:
     inside = f", micro-batch {state.micro_batch} of the next" if state.micro_batch else ""
     report(Note(f"going on from `{found.folder}`, step {state.step} of {steps}{inside}"))
     if found.state.arithmetic != state.arithmetic:

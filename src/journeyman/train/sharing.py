@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from journeyman.train.engine import Tally
 from journeyman.train.fitting import is_out_of_memory
-from journeyman.train.processes import Group
+from journeyman.train.processes import ProcessGroup
 from journeyman.train.state import State
 
 if TYPE_CHECKING:
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 _PROCESS = "process-"
 
 
-class Shared(Struct, frozen=True):
+class SharedStep(Struct, frozen=True):
     """What all processes together did, and the first one whose loss is no number."""
 
     tally: Tally
     not_finite: int | None = None
 
 
-def summed(group: Group, work: Callable[[], Tally]) -> Shared:
+def summed(group: ProcessGroup, work: Callable[[], Tally]) -> SharedStep:
     """The sum of what the work of each process gives. What one process lacks memory for, all do.
 
     Raises MemoryError in every process where it was raised in one, so that all answer it alike.
     """
     if group.size == 1:
         found = work()
-        return Shared(found, None if math.isfinite(found.loss_sum) else 0)
+        return SharedStep(found, None if math.isfinite(found.loss_sum) else 0)
     failed, found = 0.0, Tally()
     try:
         found = work()
@@ -53,16 +53,16 @@ def summed(group: Group, work: Callable[[], Tally]) -> Shared:
         raise MemoryError(f"in {failures:.0f} of {group.size} processes")
     trained, real, computed = (int(one) for one in counts)
     tally = Tally(loss_sum, trained, real, computed)
-    return Shared(tally, None if math.isfinite(loss_sum) else _first_not_finite(group, found))
+    return SharedStep(tally, None if math.isfinite(loss_sum) else _first_not_finite(group, found))
 
 
-def _first_not_finite(group: Group, found: Tally) -> int:
+def _first_not_finite(group: ProcessGroup, found: Tally) -> int:
     flags = [0.0] * group.size
     flags[group.rank] = float(not math.isfinite(found.loss_sum))
     return next((rank for rank, flag in enumerate(group.sum_numbers(flags)) if flag), 0)
 
 
-def sum_gradients(group: Group, optimizer: "Optimizer") -> None:
+def sum_gradients(group: ProcessGroup, optimizer: "Optimizer") -> None:
     """Give every process the gradient of all of them: one sum a step."""
     if group.size == 1:
         return
@@ -71,7 +71,7 @@ def sum_gradients(group: Group, optimizer: "Optimizer") -> None:
     group.sum_(list(optimizer.gradients().values()))
 
 
-def agree(group: Group, parameters: Mapping[str, "Tensor"]) -> None:
+def agree(group: ProcessGroup, parameters: Mapping[str, "Tensor"]) -> None:
     """Give every process the adapter of process 0.
 
     Equal sums give equal updates on like processors; on unlike ones the last bit may differ, and
@@ -82,7 +82,10 @@ def agree(group: Group, parameters: Mapping[str, "Tensor"]) -> None:
 
 
 def share_start(
-    group: Group, state: State | None, optimizer: "Optimizer", gradients: Mapping[str, "Tensor"]
+    group: ProcessGroup,
+    state: State | None,
+    optimizer: "Optimizer",
+    gradients: Mapping[str, "Tensor"],
 ) -> State:
     """The state to begin with, with moments and gradients in place; all are those of process 0.
 
@@ -102,7 +105,7 @@ def share_start(
 
 
 def _share_gradients(
-    group: Group, optimizer: "Optimizer", parts: Sequence[dict[str, "Tensor"]]
+    group: ProcessGroup, optimizer: "Optimizer", parts: Sequence[dict[str, "Tensor"]]
 ) -> None:
     count = int(group.text_from_first(str(len(parts))))
     if count != group.size:
@@ -131,7 +134,9 @@ def _by_process(gradients: Mapping[str, "Tensor"]) -> list[dict[str, "Tensor"]]:
     return [parts[rank] for rank in sorted(parts)]
 
 
-def gather_gradients(group: Group, state: State, optimizer: "Optimizer") -> dict[str, "Tensor"]:
+def gather_gradients(
+    group: ProcessGroup, state: State, optimizer: "Optimizer"
+) -> dict[str, "Tensor"]:
     """Every process's gradients of the step in hand, those of process R by `process-R/NAME`.
 
     They are kept apart because a sum taken earlier than at the step's end would round otherwise.

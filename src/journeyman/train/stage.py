@@ -13,8 +13,8 @@ from journeyman.records import BaseModel
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import compiles
-from journeyman.train.batches import Step, plan_steps, tokens_of_run, validated_steps
-from journeyman.train.checkpoints import Found
+from journeyman.train.batches import OptimiserStep, plan_steps, tokens_of_run, validated_steps
+from journeyman.train.checkpoints import Checkpoint
 from journeyman.train.earlier import (
     clear_debris,
     finished,
@@ -25,22 +25,22 @@ from journeyman.train.earlier import (
 from journeyman.train.exactness import narrowing_of
 from journeyman.train.identity import Identity, identity_of, require_same
 from journeyman.train.log_file import LogFile
-from journeyman.train.outputs import Trained, write_config
+from journeyman.train.outputs import TrainingResult, write_config
 from journeyman.train.places import take_place_of_torchrun
 from journeyman.train.plan.lines import told
-from journeyman.train.plan.records import Hours, Plan
+from journeyman.train.plan.records import Forecast, TimeForecast
 from journeyman.train.prefixes import division
-from journeyman.train.processes import Group, joined, require_one
-from journeyman.train.read_splits import Splits, read_splits
+from journeyman.train.processes import ProcessGroup, joined, require_one
+from journeyman.train.read_splits import TrainingSplits, read_splits
 from journeyman.train.resolved import require_usable, resolved
 from journeyman.train.schedule import warmup_steps
 
 if TYPE_CHECKING:
-    from journeyman.train.fast.narrowing import Narrowing
-    from journeyman.train.loop import Job
+    from journeyman.train.fast.narrowing import Int8Plan
+    from journeyman.train.loop import TrainingJob
 
 
-def train(settings: TrainSettings, report: Reporter = ignore) -> Trained:
+def train(settings: TrainSettings, report: Reporter = ignore) -> TrainingResult:
     """Train the adapter, or go on with a run that was interrupted, or say that it is finished.
 
     Raises UsageError, DataRefused, MachineError, IntegrityError; Interrupted when stopped.
@@ -71,7 +71,7 @@ class _Start(Struct, frozen=True):
     is_finished: bool
 
 
-def _followed(settings: TrainSettings, group: Group) -> Trained:
+def _followed(settings: TrainSettings, group: ProcessGroup) -> TrainingResult:
     """The result of a run in which this process computes its share and writes nothing."""
     from journeyman.model.base import find_base
 
@@ -89,11 +89,13 @@ def _followed(settings: TrainSettings, group: Group) -> Trained:
         job = _job(settings, data, _planned(settings, data, ignore), narrowing=narrowing)
         follow_job(job, base, group)
     return msgspec.json.decode(
-        group.text_from_first(""), type=Trained, dec_hook=lambda kind, text: kind(text)
+        group.text_from_first(""), type=TrainingResult, dec_hook=lambda kind, text: kind(text)
     )
 
 
-def _done_or_trained(settings: TrainSettings, group: Group, report: Reporter) -> Trained:
+def _done_or_trained(
+    settings: TrainSettings, group: ProcessGroup, report: Reporter
+) -> TrainingResult:
     from journeyman.model.base import find_base
 
     report(StageStarted("train", f"`{settings.data_dir}` into `{settings.output_dir}`"))
@@ -122,13 +124,13 @@ def _done_or_trained(settings: TrainSettings, group: Group, report: Reporter) ->
     )
 
 
-def _identity(settings: TrainSettings, base: BaseModel, narrowing: "Narrowing") -> Identity:
+def _identity(settings: TrainSettings, base: BaseModel, narrowing: "Int8Plan") -> Identity:
     return identity_of(settings, base, engine=settings.engine, narrowing_id=narrowing.id)
 
 
 def _settled(
     settings: TrainSettings, base: BaseModel, report: Reporter
-) -> tuple[TrainSettings, Splits]:
+) -> tuple[TrainSettings, TrainingSplits]:
     """The rows, and the settings with every open choice made."""
     config = read_config(base.folder)
     settings = resolved(settings, config, report)
@@ -138,7 +140,9 @@ def _settled(
     return replace(settings, compiled=compiled), data
 
 
-def _planned(settings: TrainSettings, data: Splits, report: Reporter) -> tuple[Step, ...]:
+def _planned(
+    settings: TrainSettings, data: TrainingSplits, report: Reporter
+) -> tuple[OptimiserStep, ...]:
     assert settings.accumulation is not None  # resolved
     rows = data.train.used
     steps = plan_steps(
@@ -165,12 +169,12 @@ def _planned(settings: TrainSettings, data: Splits, report: Reporter) -> tuple[S
 def _forecast(
     settings: TrainSettings,
     base: BaseModel,
-    data: Splits,
-    steps: tuple[Step, ...],
+    data: TrainingSplits,
+    steps: tuple[OptimiserStep, ...],
     *,
-    narrowing: "Narrowing",
+    narrowing: "Int8Plan",
     report: Reporter,
-) -> tuple[Plan | None, float | None]:
+) -> tuple[Forecast | None, float | None]:
     """What the steps that are left will take, told, and the most tokens a second; None: unknown.
 
     A short run is not probed: it shows its own pace before a probe would have told it.
@@ -179,12 +183,12 @@ def _forecast(
         return None, None
     from journeyman.train.plan.described import of_folder
     from journeyman.train.plan.limit import limit_tokens_per_s
-    from journeyman.train.plan.run import Run
+    from journeyman.train.plan.run import IntendedRun
     from journeyman.train.plan.shape import shape_of
     from journeyman.train.plan.stage import forecast
     from journeyman.train.threads import using_threads
 
-    run = Run(
+    run = IntendedRun(
         settings=settings,
         train=data.train,
         val=data.val,
@@ -202,14 +206,14 @@ def _forecast(
 def _trained(
     settings: TrainSettings,
     base: BaseModel,
-    data: Splits,
+    data: TrainingSplits,
     *,
-    narrowing: "Narrowing",
+    narrowing: "Int8Plan",
     identity: Identity,
-    found: Found | None,
-    group: Group,
+    found: Checkpoint | None,
+    group: ProcessGroup,
     report: Reporter,
-) -> Trained:
+) -> TrainingResult:
     steps = _planned(settings, data, report)
     require_steps_left(found, len(steps))
     plan, limit = None, None
@@ -247,16 +251,16 @@ def _trained(
 
 def _job(
     settings: TrainSettings,
-    data: Splits,
-    steps: tuple[Step, ...],
+    data: TrainingSplits,
+    steps: tuple[OptimiserStep, ...],
     *,
-    narrowing: "Narrowing",
-    hours: Hours | None = None,
+    narrowing: "Int8Plan",
+    hours: TimeForecast | None = None,
     limit: float | None = None,
-) -> "Job":
-    from journeyman.train.loop import Job
+) -> "TrainingJob":
+    from journeyman.train.loop import TrainingJob
 
-    return Job(
+    return TrainingJob(
         settings=settings,
         rows=data.train.used,
         val_rows=data.val.used,
@@ -268,7 +272,9 @@ def _job(
     )
 
 
-def _report_shares(steps: tuple[Step, ...], data: Splits, group: Group, report: Reporter) -> None:
+def _report_shares(
+    steps: tuple[OptimiserStep, ...], data: TrainingSplits, group: ProcessGroup, report: Reporter
+) -> None:
     from journeyman.train.sharing import busy_share
 
     lengths = [len(row.ids) for row in data.train.used]

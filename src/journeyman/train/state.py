@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.train.batches import Step
+from journeyman.train.batches import OptimiserStep
 from journeyman.train.engine import Tally, total
-from journeyman.train.fit import Fit
+from journeyman.train.fit import MemoryReduction
 from journeyman.train.identity import Change, Identity
 from journeyman.train.spikes import is_spike
 
 
-class Taken(Struct, frozen=True):
+class FinishedStep(Struct, frozen=True):
     """One optimiser step that was taken. Loss in nats a trained token, over the whole step.
 
     `spike`: the loss was far above those before it; see `spikes`.
@@ -55,10 +55,10 @@ class State(Struct, frozen=True):
 
     identity: Identity
     arithmetic: str
-    taken: tuple[Taken, ...] = ()
+    taken: tuple[FinishedStep, ...] = ()
     validations: tuple[Validation, ...] = ()
     in_step: InStep | None = None
-    fit: Fit = Fit()
+    fit: MemoryReduction = MemoryReduction()
     lineage: tuple[Change, ...] = ()
 
     @property
@@ -112,12 +112,12 @@ def after_micro_batches(state: State, tally: Tally, *, count: int, seconds: floa
 
 
 def after_step(
-    state: State, step: Step, *, lr: float, gradient_norm: float, seconds: float
+    state: State, step: OptimiserStep, *, lr: float, gradient_norm: float, seconds: float
 ) -> State:
     """The state after the step in hand was taken. seconds: of the update alone."""
     assert state.in_step is not None
     tally = state.in_step.tally
-    taken = Taken(
+    taken = FinishedStep(
         step=step.number,
         epoch=step.epoch,
         loss=tally.loss,

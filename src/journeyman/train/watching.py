@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from journeyman.train.advice import Advice, advice_on
+from journeyman.train.advice import LossWarning, advice_on
 from journeyman.train.checkpoints import PREFIX, STATE
 from journeyman.train.log_file import last_lines
 from journeyman.train.state import State
@@ -25,7 +25,7 @@ _STALL_FACTOR = 10
 _PROC = Path("/proc")
 
 
-class Sight(Struct, frozen=True):
+class RunObservation(Struct, frozen=True):
     """One look at a run. `silent_s` is the time since its last sign of life; `why` explains."""
 
     verdict: Verdict
@@ -34,19 +34,19 @@ class Sight(Struct, frozen=True):
     silent_s: float | None = None
     log: tuple[str, ...] = ()
     losses: tuple[float, ...] = ()
-    advice: tuple[Advice, ...] = ()
+    advice: tuple[LossWarning, ...] = ()
 
 
-def look(folder: Path, *, log_lines: int = 8, proc: Path = _PROC) -> Sight:
+def look(folder: Path, *, log_lines: int = 8, proc: Path = _PROC) -> RunObservation:
     """What the run in a folder is doing now."""
     status = read_status(folder)
     log = last_lines(folder, log_lines)
     if status is None:
-        return Sight("absent", f"no run has started in `{folder}` yet", log=log)
+        return RunObservation("absent", f"no run has started in `{folder}` yet", log=log)
     silent_s = (time.monotonic_ns() - status.monotonic_ns) / 1e9
     verdict, why = _judged(status, silent_s, proc)
     state = _last_state(folder)
-    return Sight(
+    return RunObservation(
         verdict,
         why,
         status=status,

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from journeyman.collect.formats.format import Format, Item, JsonObject, by_row, by_type
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.turns import ModelCall, interaction
 from journeyman.records import Message
 
 NAME = "alpaca"
 
 
-class Row(Struct, frozen=True):
+class AlpacaRow(Struct, frozen=True):
     """One task and its answer. `history` holds earlier pairs of instruction and answer."""
 
     instruction: str
@@ -24,7 +24,7 @@ class Row(Struct, frozen=True):
     history: tuple[tuple[str, str], ...] | None = None
 
 
-def _items(row: Row, line: int, agent: str) -> Iterator[Item]:
+def _items(row: AlpacaRow, line: int, agent: str) -> Iterator[Item]:
     first = (Message("system", row.system),) if row.system else ()
     earlier = tuple(
         message
@@ -33,7 +33,7 @@ def _items(row: Row, line: int, agent: str) -> Iterator[Item]:
     )
     asked = f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
     yield interaction(
-        Call(
+        ModelCall(
             line=line,
             format=NAME,
             agent=agent,
@@ -52,5 +52,5 @@ FORMAT = Format(
     name=NAME,
     what="Alpaca rows (instruction, input, output)",
     misfit=by_row(_against),
-    read=by_type(Row, _items),
+    read=by_type(AlpacaRow, _items),
 )

@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from journeyman.collect.formats.anthropic_turns import (
+    AnthropicTurn,
     Content,
-    Turn,
     answer_of,
     messages_of,
     system_of,
@@ -24,43 +24,43 @@ from journeyman.collect.formats.exchanges import (
 )
 from journeyman.collect.formats.format import Faulty, Format, Item, JsonObject, by_row, by_type
 from journeyman.collect.formats.moments import duration_s
-from journeyman.collect.formats.turns import Call, interaction, offered_in
+from journeyman.collect.formats.turns import ModelCall, interaction, offered_in
 from journeyman.data.logged_tool import LoggedTool
 
 NAME = "anthropic-messages"
 
 
-class Request(Struct, frozen=True):
+class MessagesRequest(Struct, frozen=True):
     """What was asked."""
 
-    messages: tuple[Turn, ...]
+    messages: tuple[AnthropicTurn, ...]
     system: Content | None = None
     model: str | None = None
     max_tokens: int | None = None
     tools: tuple[LoggedTool, ...] | None = None
 
 
-class Usage(Struct, frozen=True):
+class MessagesUsage(Struct, frozen=True):
     """What it took."""
 
     output_tokens: int | None = None
 
 
-class Response(Struct, frozen=True):
+class MessagesResponse(Struct, frozen=True):
     """What came back."""
 
     content: Content
     stop_reason: str | None
     model: str | None = None
-    usage: Usage | None = None
+    usage: MessagesUsage | None = None
 
 
 def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
     asked = request_in(row)
     if asked is None:
         raise Faulty("object missing required field `messages` - at `$.request`")
-    request = typed(asked, Request)
-    call = Call(
+    request = typed(asked, MessagesRequest)
+    call = ModelCall(
         line=line,
         format=NAME,
         agent=agent,
@@ -78,7 +78,7 @@ def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
     )
     answered = response_in(row, "stop_reason")
     if answered is not None:
-        response = typed(answered, Response)
+        response = typed(answered, MessagesResponse)
         yield interaction(
             replace(
                 call,

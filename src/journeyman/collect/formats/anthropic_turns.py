@@ -15,7 +15,7 @@ from journeyman.records import Message, ToolCall
 THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
-class Block(Struct, frozen=True):
+class ContentBlock(Struct, frozen=True):
     """One block of content; which fields it has depends on its type."""
 
     type: str
@@ -24,13 +24,13 @@ class Block(Struct, frozen=True):
     name: str | None = None
     input: dict[str, object] | None = None
     tool_use_id: str | None = None
-    content: "str | tuple[Block, ...] | None" = None
+    content: "str | tuple[ContentBlock, ...] | None" = None
 
 
-Content = str | tuple[Block, ...]
+Content = str | tuple[ContentBlock, ...]
 
 
-class Turn(Struct, frozen=True):
+class AnthropicTurn(Struct, frozen=True):
     """One turn of a request."""
 
     role: str
@@ -43,7 +43,7 @@ def system_of(content: Content | None) -> tuple[Message, ...]:
     return (Message("system", text),) if text else ()
 
 
-def messages_of(turns: Sequence[Turn], where: str) -> tuple[Message, ...]:
+def messages_of(turns: Sequence[AnthropicTurn], where: str) -> tuple[Message, ...]:
     """The records of some turns. `where` is their JSON path, for the words of a fault."""
     return tuple(
         message
@@ -74,7 +74,7 @@ def user_turns(content: Content, where: str) -> Iterator[Message]:
         yield Message("user", text)
 
 
-def result_of(block: Block, where: str) -> Message:
+def result_of(block: ContentBlock, where: str) -> Message:
     """What one tool gave back."""
     if block.tool_use_id is None:
         raise Faulty(f"object missing required field `tool_use_id` - at `{where}.content[...]`")
@@ -82,14 +82,14 @@ def result_of(block: Block, where: str) -> Message:
     return Message("tool", text, tool_call_id=block.tool_use_id)
 
 
-def plain(content: str | Sequence[Block], where: str, *, joint: str) -> str:
+def plain(content: str | Sequence[ContentBlock], where: str, *, joint: str) -> str:
     """The text of some blocks, thinking left away."""
     if isinstance(content, str):
         return content
     return joint.join(_text(block, where) for block in content if block.type not in THINKING)
 
 
-def _messages(turn: Turn, where: str) -> Iterator[Message]:
+def _messages(turn: AnthropicTurn, where: str) -> Iterator[Message]:
     if turn.role == "assistant":
         yield answer_of(turn.content, f"{where}.content")
     elif turn.role == "user":
@@ -98,7 +98,7 @@ def _messages(turn: Turn, where: str) -> Iterator[Message]:
         raise Faulty(f"unknown role `{turn.role}` - at `{where}.role`")
 
 
-def _text(block: Block, where: str) -> str:
+def _text(block: ContentBlock, where: str) -> str:
     if block.type != "text":
         raise Unusable(f"content of type `{block.type}` is no text")
     if block.text is None:
@@ -106,7 +106,7 @@ def _text(block: Block, where: str) -> str:
     return block.text
 
 
-def _call(block: Block, where: str) -> ToolCall:
+def _call(block: ContentBlock, where: str) -> ToolCall:
     if not block.name:
         raise Faulty(f"a block of type `tool_use` has no `name` - at `{where}`")
     arguments = msgspec.json.encode(block.input or {}).decode()

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from journeyman.collect.formats.exchanges import (
-    Part,
+    ExchangeSide,
     conversation_in,
     failed,
     request_in,
@@ -19,17 +19,17 @@ from journeyman.collect.formats.exchanges import (
 )
 from journeyman.collect.formats.format import Faulty, Format, Item, JsonObject, by_row, by_type
 from journeyman.collect.formats.moments import duration_s
-from journeyman.collect.formats.openai_turns import Turn, message_of, messages_of
-from journeyman.collect.formats.turns import Call, interaction, offered_in
+from journeyman.collect.formats.openai_turns import OpenAITurn, message_of, messages_of
+from journeyman.collect.formats.turns import ModelCall, interaction, offered_in
 from journeyman.data.logged_tool import LoggedTool
 
 NAME = "chat-completions"
 
 
-class Request(Struct, frozen=True):
+class CompletionRequest(Struct, frozen=True):
     """What was asked."""
 
-    messages: tuple[Turn, ...]
+    messages: tuple[OpenAITurn, ...]
     model: str | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -37,33 +37,33 @@ class Request(Struct, frozen=True):
     functions: tuple[LoggedTool, ...] | None = None
 
 
-class Choice(Struct, frozen=True):
+class CompletionChoice(Struct, frozen=True):
     """One of the answers."""
 
-    message: Turn
+    message: OpenAITurn
     finish_reason: str | None = None
 
 
-class Usage(Struct, frozen=True):
+class CompletionUsage(Struct, frozen=True):
     """What it took."""
 
     completion_tokens: int | None = None
 
 
-class Response(Struct, frozen=True):
+class CompletionResponse(Struct, frozen=True):
     """What came back."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[CompletionChoice, ...]
     model: str | None = None
-    usage: Usage | None = None
+    usage: CompletionUsage | None = None
 
 
 def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
     asked = request_in(row)
     if asked is None:
         raise Faulty("object missing required field `messages` - at `$.request`")
-    request = typed(asked, Request)
-    call = Call(
+    request = typed(asked, CompletionRequest)
+    call = ModelCall(
         line=line,
         format=NAME,
         agent=agent,
@@ -85,8 +85,8 @@ def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
         raise Faulty("object missing required field `choices` - at `$.response`")
 
 
-def _answers(call: Call, answered: Part) -> Iterator[Item]:
-    response = typed(answered, Response)
+def _answers(call: ModelCall, answered: ExchangeSide) -> Iterator[Item]:
+    response = typed(answered, CompletionResponse)
     if not response.choices:
         raise Faulty(f"the list is empty - at `{answered.where}.choices`")
     tokens = response.usage.completion_tokens if response.usage else None

@@ -15,8 +15,8 @@ import msgspec
 from journeyman.collect.formats.claude_session import (
     INTERRUPTED,
     SYNTHETIC,
-    Event,
-    Session,
+    ClaudeEvent,
+    ClaudeSession,
     is_request,
 )
 from journeyman.collect.formats.format import (
@@ -29,12 +29,12 @@ from journeyman.collect.formats.format import (
     made,
 )
 from journeyman.collect.formats.rows import Value, values_of
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.turns import ModelCall, interaction
 from journeyman.errors import UsageError
 
 NAME = "claude-code"
 SESSION_LIMIT_BYTES = 256 * 1024 * 1024
-_DECODER = msgspec.json.Decoder(Event)
+_DECODER = msgspec.json.Decoder(ClaudeEvent)
 _TURNS = ("user", "assistant")
 
 
@@ -44,7 +44,7 @@ def _read(path: Path, agent: str) -> Iterator[list[Item]]:
             f"`{path}` is larger than {SESSION_LIMIT_BYTES // 1024**2} MiB",
             hint="a session is held in memory; split the file between two sessions",
         )
-    session = Session()
+    session = ClaudeSession()
     rows = list(values_of(path, _DECODER))
     for row in rows:
         if isinstance(row, Value):
@@ -56,7 +56,7 @@ def _read(path: Path, agent: str) -> Iterator[list[Item]]:
             yield [row]
 
 
-def _items(session: Session, event: Event, line: int, agent: str) -> Iterator[Item]:
+def _items(session: ClaudeSession, event: ClaudeEvent, line: int, agent: str) -> Iterator[Item]:
     if event.type not in _TURNS or event.message is None:
         raise Unusable(f"an event of type `{event.type}`, no turn")
     if event.uuid is None:
@@ -75,11 +75,11 @@ def _items(session: Session, event: Event, line: int, agent: str) -> Iterator[It
     yield interaction(_call(session, event, line, agent))
 
 
-def _call(session: Session, event: Event, line: int, agent: str) -> Call:
+def _call(session: ClaudeSession, event: ClaudeEvent, line: int, agent: str) -> ModelCall:
     sent, answer = session.conversation(event)
     message = event.message
     assert message is not None
-    return Call(
+    return ModelCall(
         line=line,
         format=NAME,
         agent=agent,

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from journeyman.collect.formats.anthropic_turns import (
-    Block,
     Content,
+    ContentBlock,
     answer_of,
     result_of,
     user_turns,
@@ -23,7 +23,7 @@ SYNTHETIC = "<synthetic>"
 INTERRUPTED = "[Request interrupted"
 
 
-class Said(Struct, frozen=True):
+class ClaudeMessage(Struct, frozen=True):
     """The message of an event, as the Messages interface has it."""
 
     role: str
@@ -33,21 +33,21 @@ class Said(Struct, frozen=True):
     stop_reason: str | None = None
 
 
-class Event(Struct, frozen=True):
+class ClaudeEvent(Struct, frozen=True):
     """One line of a session file. The names are the file's."""
 
     type: str
     uuid: str | None = None
     parentUuid: str | None = None  # noqa: N815
     sessionId: str | None = None  # noqa: N815
-    message: Said | None = None
+    message: ClaudeMessage | None = None
     isApiErrorMessage: bool = False  # noqa: N815
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[ContentBlock, ...]:
         """The content as blocks."""
         content = self.message.content if self.message else ()
-        return (Block("text", text=content),) if isinstance(content, str) else content
+        return (ContentBlock("text", text=content),) if isinstance(content, str) else content
 
     @property
     def text(self) -> str:
@@ -55,21 +55,21 @@ class Event(Struct, frozen=True):
         return "".join(block.text or "" for block in self.blocks if block.type == "text")
 
 
-def is_request(event: Event) -> bool:
+def is_request(event: ClaudeEvent) -> bool:
     """Whether the user said something: a turn that does more than give results of tools."""
     return event.type == "user" and any(block.type != "tool_result" for block in event.blocks)
 
 
-class Session:
+class ClaudeSession:
     """Events by their names. Add all before asking."""
 
     def __init__(self) -> None:
-        self._events: dict[str, Event] = {}
-        self._children: dict[str, list[Event]] = defaultdict(list)
-        self._pieces: dict[str, list[Event]] = defaultdict(list)
-        self._results: dict[str, Block] = {}
+        self._events: dict[str, ClaudeEvent] = {}
+        self._children: dict[str, list[ClaudeEvent]] = defaultdict(list)
+        self._pieces: dict[str, list[ClaudeEvent]] = defaultdict(list)
+        self._results: dict[str, ContentBlock] = {}
 
-    def add(self, event: Event) -> None:
+    def add(self, event: ClaudeEvent) -> None:
         """One event, in the file's order. The first of two with one name counts."""
         if event.uuid is None or event.uuid in self._events:
             return
@@ -82,18 +82,18 @@ class Session:
             if block.type == "tool_result" and block.tool_use_id is not None:
                 self._results.setdefault(block.tool_use_id, block)
 
-    def is_last_piece(self, event: Event) -> bool:
+    def is_last_piece(self, event: ClaudeEvent) -> bool:
         """Whether an event is the last one of its answer."""
         return self._pieces[_answer_name(event)][-1:] == [event]
 
-    def asks_for_tools(self, event: Event) -> bool:
+    def asks_for_tools(self, event: ClaudeEvent) -> bool:
         """Whether the answer that an event ends asks for tools."""
         pieces = self._pieces[_answer_name(event)]
         return any(block.type == "tool_use" for piece in pieces for block in piece.blocks)
 
-    def following(self, event: Event) -> list[Event]:
+    def following(self, event: ClaudeEvent) -> list[ClaudeEvent]:
         """The turns right after an event; events that are no turns are passed over."""
-        found: list[Event] = []
+        found: list[ClaudeEvent] = []
         waiting, seen = [event], set[str]()
         while waiting:
             for child in self._children.get(waiting.pop().uuid or "", ()):
@@ -104,7 +104,7 @@ class Session:
                 (found if is_turn else waiting).append(child)
         return found
 
-    def conversation(self, last: Event) -> tuple[tuple[Message, ...], Message]:
+    def conversation(self, last: ClaudeEvent) -> tuple[tuple[Message, ...], Message]:
         """What was sent before the answer that `last` ends, and the answer."""
         turns: list[Message] = []
         for event in reversed(list(self._branch(last))):
@@ -112,7 +112,7 @@ class Session:
         answer = self._answer(last)
         return tuple(turns), answer
 
-    def _branch(self, last: Event) -> Iterator[Event]:
+    def _branch(self, last: ClaudeEvent) -> Iterator[ClaudeEvent]:
         """The turns before an answer, latest first, each answer of the model's once."""
         seen, answers = {last.uuid}, {_answer_name(last)}
         event = self._parent(last)
@@ -127,10 +127,10 @@ class Session:
         if event is not None:
             raise Faulty("the chain of `parentUuid` leads back to itself")
 
-    def _parent(self, event: Event) -> Event | None:
+    def _parent(self, event: ClaudeEvent) -> ClaudeEvent | None:
         return self._events.get(event.parentUuid or "")
 
-    def _turns(self, event: Event) -> Iterator[Message]:
+    def _turns(self, event: ClaudeEvent) -> Iterator[Message]:
         if event.type == "user":
             # Results stand right behind the answer that asked for them, see below.
             kept = tuple(block for block in event.blocks if block.type != "tool_result")
@@ -146,12 +146,12 @@ class Session:
                 raise Unusable("a tool that was asked for before it gave nothing back")
             yield result_of(self._results[call.id], "$.message")
 
-    def _answer(self, event: Event) -> Message:
-        blocks: Sequence[Block] = [
+    def _answer(self, event: ClaudeEvent) -> Message:
+        blocks: Sequence[ContentBlock] = [
             block for piece in self._pieces[_answer_name(event)] for block in piece.blocks
         ]
         return answer_of(tuple(blocks), "$.message.content")
 
 
-def _answer_name(event: Event) -> str:
+def _answer_name(event: ClaudeEvent) -> str:
     return (event.message.id if event.message else None) or f"event {event.uuid}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from journeyman.collect.formats.format import Fit, Format, JsonObject, Sample
+from journeyman.collect.formats.format import Format, FormatMatch, JsonObject, Sample
 from journeyman.collect.formats.known import FORMATS
 from journeyman.collect.formats.rows import Value, is_list, values_of
 from journeyman.collect.formats.sqlite_file import is_sqlite, opened, tables_of
@@ -55,5 +55,5 @@ def sample_of(path: Path) -> Sample:
     return Sample("JSON list" if is_list(path) else "JSON lines", rows=tuple(objects))
 
 
-def _why_not(fit: Fit) -> str:
+def _why_not(fit: FormatMatch) -> str:
     return f"{fit.reason} ({fit.k} of {fit.n} rows fit)" if fit.k else fit.reason

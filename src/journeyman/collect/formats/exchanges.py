@@ -29,19 +29,19 @@ _HEADERS = (
 LONGEST_NAME = 255
 
 
-class Part(Struct, frozen=True):
+class ExchangeSide(Struct, frozen=True):
     """One side of a call: its JSON path and its fields."""
 
     where: str
     fields: JsonObject
 
 
-def request_in(row: JsonObject) -> Part | None:
+def request_in(row: JsonObject) -> ExchangeSide | None:
     """The part of a row that holds `messages`."""
     return _part(row, _REQUESTS, "messages")
 
 
-def response_in(row: JsonObject, key: str) -> Part | None:
+def response_in(row: JsonObject, key: str) -> ExchangeSide | None:
     """The part of a row that holds a key which only a response has."""
     return _part(row, _RESPONSES, key)
 
@@ -52,7 +52,7 @@ def failed(row: JsonObject) -> bool:
     return found is not None and bool(found.fields["error"])
 
 
-def typed(part: Part, kind: type[T]) -> T:
+def typed(part: ExchangeSide, kind: type[T]) -> T:
     """The fields of a part, checked; a fault names the whole path."""
     try:
         return msgspec.convert(part.fields, kind)
@@ -85,18 +85,18 @@ def text_in(row: JsonObject, *names: str) -> str | None:
     return next((value for value in found if isinstance(value, str) and value), None)
 
 
-def _part(row: JsonObject, names: tuple[str, ...], key: str) -> Part | None:
+def _part(row: JsonObject, names: tuple[str, ...], key: str) -> ExchangeSide | None:
     for name in names:
         outer = _object(row.get(name))
         if outer is None:
             continue
         if key in outer:
-            return Part(f"$.{name}", outer)
+            return ExchangeSide(f"$.{name}", outer)
         for inner in _INNER:
             found = _object(outer.get(inner))
             if found is not None and key in found:
-                return Part(f"$.{name}.{inner}", found)
-    return Part("$", row) if key in row else None
+                return ExchangeSide(f"$.{name}.{inner}", found)
+    return ExchangeSide("$", row) if key in row else None
 
 
 def _object(value: object) -> JsonObject | None:

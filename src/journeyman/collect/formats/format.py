@@ -20,14 +20,14 @@ T = TypeVar("T")
 JsonObject = Mapping[str, object]
 
 
-class LeftOut(Struct, frozen=True):
+class SkippedLogRow(Struct, frozen=True):
     """A sound row that gives no interaction: its line from 1, and why."""
 
     line: int
     reason: str
 
 
-Item = Interaction | LineFault | LeftOut
+Item = Interaction | LineFault | SkippedLogRow
 RowReader = Callable[[Path, str], Iterator[list[Item]]]
 
 
@@ -56,11 +56,11 @@ class Format(Struct, frozen=True):
 
     name: str
     what: str
-    misfit: Callable[[Sample], "Fit"]
+    misfit: Callable[[Sample], "FormatMatch"]
     read: RowReader
 
 
-class Fit(Struct, frozen=True):
+class FormatMatch(Struct, frozen=True):
     """How a sample fits a format: `k` of `n` rows do; `reason` is why the first other one does not.
 
     A sample fits where more than half of its rows do: a log may hold broken ones.
@@ -76,15 +76,15 @@ class Fit(Struct, frozen=True):
         return 2 * self.k > self.n
 
 
-def by_row(reason_against: Callable[[JsonObject], str]) -> Callable[[Sample], Fit]:
+def by_row(reason_against: Callable[[JsonObject], str]) -> Callable[[Sample], FormatMatch]:
     """A `misfit` that looks at each row by itself; the reason is empty where a row fits."""
 
-    def misfit(sample: Sample) -> Fit:
+    def misfit(sample: Sample) -> FormatMatch:
         if sample.kind == "SQLite database":
-            return Fit(0, 1, "it is an SQLite database")
+            return FormatMatch(0, 1, "it is an SQLite database")
         reasons = [reason_against(row) for row in sample.rows]
         against = [reason for reason in reasons if reason]
-        return Fit(
+        return FormatMatch(
             k=len(reasons) - len(against),
             n=len(reasons),
             reason=against[0] if against else "it holds no JSON object",
@@ -117,4 +117,4 @@ def made(line: int, items_of: Callable[[], Iterable[Item]]) -> list[Item]:
     except Faulty as fault:
         return [LineFault(line, str(fault))]
     except Unusable as reason:
-        return [LeftOut(line, str(reason))]
+        return [SkippedLogRow(line, str(reason))]

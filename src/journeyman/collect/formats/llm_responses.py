@@ -16,7 +16,7 @@ from journeyman.collect.formats.llm_values import (
     text_at,
     whole_at,
 )
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.turns import ModelCall, interaction
 from journeyman.records import Message, ToolCall
 
 Tables = Mapping[str, frozenset[str]]
@@ -73,7 +73,7 @@ class _Responses:
             raise Unusable("it stands in `turns` too")
         yield interaction(call)
 
-    def _call(self, row: sqlite3.Row, line: int) -> Call:
+    def _call(self, row: sqlite3.Row, line: int) -> ModelCall:
         columns = self._tables["responses"]
         row_id = text_at(row, "id") or ""
         if self._linked("prompt_attachments", row_id):
@@ -90,7 +90,7 @@ class _Responses:
             )
             for one in self._linked("tool_calls", row_id)
         )
-        return Call(
+        return ModelCall(
             line=line,
             format=self._name,
             agent=self._agent,

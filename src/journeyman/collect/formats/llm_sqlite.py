@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from journeyman.collect.formats import llm_responses, llm_turns
-from journeyman.collect.formats.format import Fit, Format, Item, Sample
+from journeyman.collect.formats.format import Format, FormatMatch, Item, Sample
 from journeyman.collect.formats.sqlite_file import is_sqlite, opened, tables_of
 from journeyman.errors import DataRefused, UsageError
 
@@ -36,12 +36,14 @@ def _read(path: Path, agent: str) -> Iterator[list[Item]]:
             yield from llm_responses.read(connection, tables, NAME, agent, known)
 
 
-def _misfit(sample: Sample) -> Fit:
+def _misfit(sample: Sample) -> FormatMatch:
     if sample.kind != "SQLite database":
-        return Fit(0, 1, "it is no SQLite database")
+        return FormatMatch(0, 1, "it is no SQLite database")
     if llm_turns.stand_in(sample.tables) or llm_responses.stand_in(sample.tables):
-        return Fit(1, 1)
-    return Fit(0, 1, "it has no table `turns` or `responses` with the columns of the `llm` tool")
+        return FormatMatch(1, 1)
+    return FormatMatch(
+        0, 1, "it has no table `turns` or `responses` with the columns of the `llm` tool"
+    )
 
 
 FORMAT = Format(

@@ -18,7 +18,7 @@ from journeyman.collect.formats.llm_values import (
     text_at,
     whole_at,
 )
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.turns import ModelCall, interaction
 from journeyman.records import Message, ToolCall
 
 Tables = Mapping[str, frozenset[str]]
@@ -52,7 +52,7 @@ def _items(
 
 def _call(
     connection: sqlite3.Connection, tables: Tables, row: sqlite3.Row, name: str, agent: str
-) -> Call:
+) -> ModelCall:
     columns = tables["turns"]
     parent = text_at(row, "parent_message_hash")
     duration_ms = whole_at(row, "duration_ms", columns)
@@ -62,7 +62,7 @@ def _call(
     came_back = _chain(connection, text_at(row, "tip_message_hash"), until=parent)
     if len(came_back) != 1 or came_back[0].role != "assistant":
         raise Unusable(f"{len(came_back)} messages came back, not one of the assistant's")
-    return Call(
+    return ModelCall(
         line=row["line"],
         format=name,
         agent=agent,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from journeyman.collect.formats.format import Format, Item, JsonObject, Unusable, by_row, by_type
-from journeyman.collect.formats.openai_turns import Turn, messages_of
+from journeyman.collect.formats.openai_turns import OpenAITurn, messages_of
 from journeyman.collect.formats.turns import (
-    Call,
+    ModelCall,
     final_answers,
     interaction,
     offered_in,
@@ -21,15 +21,15 @@ from journeyman.data.logged_tool import LoggedTool
 NAME = "openai-chat"
 
 
-class Chat(Struct, frozen=True):
+class OpenAIChatRow(Struct, frozen=True):
     """One row."""
 
-    messages: tuple[Turn, ...]
+    messages: tuple[OpenAITurn, ...]
     tools: tuple[LoggedTool, ...] | str | None = None
     functions: tuple[LoggedTool, ...] | None = None
 
 
-def _items(chat: Chat, line: int, agent: str) -> Iterator[Item]:
+def _items(chat: OpenAIChatRow, line: int, agent: str) -> Iterator[Item]:
     turns = messages_of(chat.messages, "$.messages")
     ends = [place for place in final_answers(turns) if chat.messages[place].weight != 0]
     if not ends:
@@ -37,7 +37,7 @@ def _items(chat: Chat, line: int, agent: str) -> Iterator[Item]:
     offered = offered_in(chat.tools or chat.functions, "$.tools")
     for place in ends:
         yield interaction(
-            Call(
+            ModelCall(
                 line=line,
                 format=NAME,
                 agent=agent,
@@ -60,5 +60,5 @@ FORMAT = Format(
     name=NAME,
     what="OpenAI chat fine-tuning rows (messages, tools, weight)",
     misfit=by_row(_against),
-    read=by_type(Chat, _items),
+    read=by_type(OpenAIChatRow, _items),
 )

@@ -23,7 +23,7 @@ _ROLES: dict[str, Role] = {
 }
 
 
-class Part(Struct, frozen=True):
+class ContentPart(Struct, frozen=True):
     """One part of a turn's content."""
 
     type: str
@@ -31,18 +31,18 @@ class Part(Struct, frozen=True):
     refusal: str | None = None
 
 
-class Call(LoggedCall, frozen=True):
+class FunctionCall(LoggedCall, frozen=True):
     """One tool call; other types than `function` have none."""
 
     type: str = "function"
 
 
-class Turn(Struct, frozen=True):
+class OpenAITurn(Struct, frozen=True):
     """One turn. `weight` 0 marks an answer that must not be learned."""
 
     role: str
-    content: str | tuple[Part, ...] | None = None
-    tool_calls: tuple[Call, ...] | None = None
+    content: str | tuple[ContentPart, ...] | None = None
+    tool_calls: tuple[FunctionCall, ...] | None = None
     tool_call_id: str | None = None
     name: str | None = None
     function_call: Function | None = None
@@ -50,12 +50,12 @@ class Turn(Struct, frozen=True):
     weight: Literal[0, 1] | None = None
 
 
-def messages_of(turns: Sequence[Turn], where: str) -> tuple[Message, ...]:
+def messages_of(turns: Sequence[OpenAITurn], where: str) -> tuple[Message, ...]:
     """The records of some turns. `where` is their JSON path, for the words of a fault."""
     return tuple(message_of(turn, f"{where}[{place}]") for place, turn in enumerate(turns))
 
 
-def message_of(turn: Turn, where: str) -> Message:
+def message_of(turn: OpenAITurn, where: str) -> Message:
     """The record of one turn."""
     role = _ROLES.get(turn.role)
     if role is None:
@@ -74,7 +74,7 @@ def message_of(turn: Turn, where: str) -> Message:
     )
 
 
-def _text(turn: Turn, where: str) -> str:
+def _text(turn: OpenAITurn, where: str) -> str:
     if turn.content is None:
         return turn.refusal or ""
     if isinstance(turn.content, str):
@@ -82,7 +82,7 @@ def _text(turn: Turn, where: str) -> str:
     return "\n".join(_part(part, where) for part in turn.content)
 
 
-def _part(part: Part, where: str) -> str:
+def _part(part: ContentPart, where: str) -> str:
     text = part.text if part.text is not None else part.refusal
     if part.type not in ("text", "input_text", "output_text", "refusal"):
         raise Unusable(f"content of type `{part.type}` is no text")
@@ -91,7 +91,7 @@ def _part(part: Part, where: str) -> str:
     return text
 
 
-def _calls(turn: Turn, where: str) -> tuple[ToolCall, ...]:
+def _calls(turn: OpenAITurn, where: str) -> tuple[ToolCall, ...]:
     other = next((call.type for call in turn.tool_calls or () if call.type != "function"), None)
     if other is not None:
         raise Unusable(f"a tool call of type `{other}` is no function")

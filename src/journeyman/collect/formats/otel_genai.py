@@ -13,22 +13,22 @@ from msgspec.structs import replace
 
 from journeyman.collect.formats.format import (
     Faulty,
-    Fit,
     Format,
+    FormatMatch,
     Item,
     JsonObject,
-    LeftOut,
     Sample,
+    SkippedLogRow,
     Unusable,
     by_row,
     made,
 )
 from journeyman.collect.formats.otel_parts import read_value
-from journeyman.collect.formats.otel_spans import Attributes, Span, spans_in
+from journeyman.collect.formats.otel_spans import Attributes, OtelSpan, spans_in
 from journeyman.collect.formats.otel_tools import offered_by
 from journeyman.collect.formats.otel_turns import spoken_in
 from journeyman.collect.formats.rows import Value, values_of
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.turns import ModelCall, interaction
 from journeyman.data.prompts import ROLE_PROMPTS
 from journeyman.files import LineFault
 from journeyman.records import Message
@@ -52,12 +52,12 @@ def _of_row(row: Value[dict[str, object]], agent: str) -> list[Item]:
     except Faulty as fault:
         return [LineFault(row.line, str(fault))]
     if not spans:
-        return [LeftOut(row.line, "no spans in it")]
+        return [SkippedLogRow(row.line, "no spans in it")]
     items = (made(row.line, partial(_items, span, row.line, agent)) for span in spans)
     return [item for of_span in items for item in of_span]
 
 
-def _items(span: Span, line: int, agent: str) -> Iterator[Item]:
+def _items(span: OtelSpan, line: int, agent: str) -> Iterator[Item]:
     attributes = span.attributes
     if not any(name.startswith("gen_ai.") for name in attributes):
         raise Unusable("a span without `gen_ai.` attributes")
@@ -83,10 +83,10 @@ def _items(span: Span, line: int, agent: str) -> Iterator[Item]:
         yield interaction(call)
 
 
-def _call(span: Span, line: int, agent: str, sent: tuple[Message, ...]) -> Call:
+def _call(span: OtelSpan, line: int, agent: str, sent: tuple[Message, ...]) -> ModelCall:
     attributes = span.attributes
     named = (_text(attributes, "gen_ai.agent.name") or "").strip().casefold()
-    return Call(
+    return ModelCall(
         line=line,
         format=NAME,
         # Names of agents are free text; only the roles that are known here mean something.
@@ -122,10 +122,10 @@ def _whole(attributes: Attributes, *names: str) -> int | None:
     return next((value for value in found if isinstance(value, int)), None)
 
 
-def _misfit(sample: Sample) -> Fit:
+def _misfit(sample: Sample) -> FormatMatch:
     fit = by_row(_against)(sample)
     if fit.good and not any("gen_ai." in str(row) for row in sample.rows):
-        return Fit(0, fit.n, "no attribute begins with `gen_ai.`")
+        return FormatMatch(0, fit.n, "no attribute begins with `gen_ai.`")
     return fit
 
 

@@ -21,7 +21,7 @@ _ROLES: dict[str, Role] = {
 }
 
 
-class Part(Struct, frozen=True):
+class OtelPart(Struct, frozen=True):
     """One part of a turn; which fields it has depends on its type."""
 
     type: str
@@ -33,11 +33,11 @@ class Part(Struct, frozen=True):
     result: object = UNSET
 
 
-class Said(Struct, frozen=True):
+class OtelMessage(Struct, frozen=True):
     """One turn."""
 
     role: str
-    parts: tuple[Part, ...]
+    parts: tuple[OtelPart, ...]
     finish_reason: str | None = None
 
 
@@ -51,12 +51,12 @@ def read_value(value: object, kind: type[T], where: str) -> T:
         raise Faulty(f"{words(error)} - in `gen_ai.{where}`") from error
 
 
-def messages_from_parts(instructions: object, turns: Sequence[Said]) -> tuple[Message, ...]:
+def messages_from_parts(instructions: object, turns: Sequence[OtelMessage]) -> tuple[Message, ...]:
     """What was sent: the instructions, then the turns."""
     return (*_system(instructions), *(message for said in turns for message in _messages(said)))
 
 
-def message_from_parts(said: Said, where: str) -> Message:
+def message_from_parts(said: OtelMessage, where: str) -> Message:
     """One answer."""
     if _ROLES.get(said.role) != "assistant":
         raise Faulty(f"the answer's role is `{said.role}` - at `{where}`")
@@ -69,12 +69,12 @@ def _system(instructions: object) -> Iterator[Message]:
         return
     text = instructions if isinstance(instructions, str) else None
     if text is None or text.lstrip().startswith("["):
-        text = _joined(read_value(instructions, tuple[Part, ...], "system_instructions"), "\n")
+        text = _joined(read_value(instructions, tuple[OtelPart, ...], "system_instructions"), "\n")
     if text:
         yield Message("system", text)
 
 
-def _messages(said: Said) -> Iterator[Message]:
+def _messages(said: OtelMessage) -> Iterator[Message]:
     role = _ROLES.get(said.role)
     if role is None:
         raise Faulty(f"unknown role `{said.role}` - at `gen_ai.input.messages`")
@@ -89,12 +89,12 @@ def _messages(said: Said) -> Iterator[Message]:
         yield Message(role, text)
 
 
-def _joined(parts: Sequence[Part], joint: str) -> str:
+def _joined(parts: Sequence[OtelPart], joint: str) -> str:
     passed = ("tool_call", "tool_call_response", "reasoning")
     return joint.join(_text(part) for part in parts if part.type not in passed)
 
 
-def _text(part: Part) -> str:
+def _text(part: OtelPart) -> str:
     if part.type != "text":
         raise Unusable(f"content of type `{part.type}` is no text")
     if not isinstance(part.content, str):
@@ -102,7 +102,7 @@ def _text(part: Part) -> str:
     return part.content
 
 
-def _call(part: Part) -> ToolCall:
+def _call(part: OtelPart) -> ToolCall:
     if not part.name:
         raise Faulty("a part of type `tool_call` has no `name`")
     arguments = part.arguments
@@ -111,7 +111,7 @@ def _call(part: Part) -> ToolCall:
     return ToolCall(part.id or "", part.name, arguments)
 
 
-def _result(part: Part) -> str:
+def _result(part: OtelPart) -> str:
     value = part.result if part.response is UNSET else part.response
     if value is UNSET:
         raise Faulty("a part of type `tool_call_response` has no `response`")

@@ -16,7 +16,7 @@ _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
 NANOSECONDS = 1e-9
 
 
-class Span(Struct, frozen=True):
+class OtelSpan(Struct, frozen=True):
     """One span: its attributes, the names and attributes of its events, and how it went."""
 
     attributes: Attributes
@@ -25,7 +25,7 @@ class Span(Struct, frozen=True):
     duration_s: float | None
 
 
-def spans_in(row: JsonObject) -> Iterator[Span]:
+def spans_in(row: JsonObject) -> Iterator[OtelSpan]:
     """The spans of one line."""
     envelopes = row.get("resourceSpans", row.get("resource_spans"))
     if envelopes is None:
@@ -48,7 +48,7 @@ def attributes_of(value: object) -> Attributes:
     return {str(pair.get("key")): _plain(pair.get("value")) for pair in pairs}
 
 
-def _span(fields: JsonObject) -> Span:
+def _span(fields: JsonObject) -> OtelSpan:
     events = tuple(
         (
             str(event.get("name", event.get("event_name"))),
@@ -56,7 +56,9 @@ def _span(fields: JsonObject) -> Span:
         )
         for event in _objects(fields.get("events") or [], "events")
     )
-    return Span(attributes_of(fields.get("attributes")), events, _failed(fields), _seconds(fields))
+    return OtelSpan(
+        attributes_of(fields.get("attributes")), events, _failed(fields), _seconds(fields)
+    )
 
 
 def _body(event: JsonObject) -> Attributes:

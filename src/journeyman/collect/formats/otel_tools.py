@@ -9,7 +9,7 @@ import re
 from msgspec import UnsetType
 
 from journeyman.collect.formats.otel_parts import read_value
-from journeyman.collect.formats.otel_spans import Attributes, Span
+from journeyman.collect.formats.otel_spans import Attributes, OtelSpan
 from journeyman.collect.formats.otel_turns import DETAILS
 from journeyman.collect.formats.turns import offered_in
 from journeyman.data.logged_tool import LoggedTool
@@ -19,7 +19,7 @@ DEFINITIONS = "gen_ai.tool.definitions"
 _NUMBERED = re.compile(r"llm\.request\.functions\.(\d{1,5})\.(name|description|parameters)")
 
 
-def offered_by(span: Span) -> tuple[Tool, ...] | UnsetType:
+def offered_by(span: OtelSpan) -> tuple[Tool, ...] | UnsetType:
     """The tools of a span in the first way that gives any."""
     details = [attributes for name, attributes in span.events if name == DETAILS]
     for attributes in (span.attributes, *details):

@@ -13,10 +13,14 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.collect.formats.format import Faulty
-from journeyman.collect.formats.openai_turns import Turn, message_of
-from journeyman.collect.formats.otel_parts import Said, message_from_parts, messages_from_parts
+from journeyman.collect.formats.openai_turns import OpenAITurn, message_of
+from journeyman.collect.formats.otel_parts import (
+    OtelMessage,
+    message_from_parts,
+    messages_from_parts,
+)
 from journeyman.collect.formats.otel_parts import read_value as _read
-from journeyman.collect.formats.otel_spans import Attributes, Span
+from journeyman.collect.formats.otel_spans import Attributes, OtelSpan
 from journeyman.records import Message
 
 _NUMBERED = re.compile(r"gen_ai\.(prompt|completion)\.(\d{1,5})\.(.+)")
@@ -30,21 +34,21 @@ _TURN_EVENTS = {
 DETAILS = "gen_ai.client.inference.operation.details"
 
 
-class Answered(Struct, frozen=True):
+class OtelAnswer(Struct, frozen=True):
     """One answer and why it ended."""
 
     message: Message
     finish_reason: str | None = None
 
 
-class Spoken(Struct, frozen=True):
+class OtelExchange(Struct, frozen=True):
     """What was sent in a span and what came back."""
 
     sent: tuple[Message, ...] = ()
-    answers: tuple[Answered, ...] = ()
+    answers: tuple[OtelAnswer, ...] = ()
 
 
-def spoken_in(span: Span) -> Spoken:
+def spoken_in(span: OtelSpan) -> OtelExchange:
     """The turns of a span in the first way that gives any."""
     details = [attributes for name, attributes in span.events if name == DETAILS]
     for attributes in (span.attributes, *details):
@@ -55,18 +59,22 @@ def spoken_in(span: Span) -> Spoken:
     return _from_events(span)
 
 
-def _structured(attributes: Attributes) -> Spoken:
+def _structured(attributes: Attributes) -> OtelExchange:
     instructions = attributes.get("gen_ai.system_instructions")
-    sent = _read(attributes.get("gen_ai.input.messages", []), tuple[Said, ...], "input.messages")
-    came = _read(attributes.get("gen_ai.output.messages", []), tuple[Said, ...], "output.messages")
+    sent = _read(
+        attributes.get("gen_ai.input.messages", []), tuple[OtelMessage, ...], "input.messages"
+    )
+    came = _read(
+        attributes.get("gen_ai.output.messages", []), tuple[OtelMessage, ...], "output.messages"
+    )
     answers = (
-        Answered(message_from_parts(said, "gen_ai.output.messages"), said.finish_reason)
+        OtelAnswer(message_from_parts(said, "gen_ai.output.messages"), said.finish_reason)
         for said in came
     )
-    return Spoken(messages_from_parts(instructions, sent), tuple(answers))
+    return OtelExchange(messages_from_parts(instructions, sent), tuple(answers))
 
 
-def _numbered(attributes: Attributes) -> Spoken:
+def _numbered(attributes: Attributes) -> OtelExchange:
     found: dict[str, dict[int, dict[str, object]]] = {"prompt": {}, "completion": {}}
     for name, value in attributes.items():
         match = _NUMBERED.fullmatch(name)
@@ -74,13 +82,13 @@ def _numbered(attributes: Attributes) -> Spoken:
             found[match[1]].setdefault(int(match[2]), {})[match[3]] = value
     sent = (_turn(_with_calls(fields)) for _, fields in sorted(found["prompt"].items()))
     answers = (
-        Answered(
+        OtelAnswer(
             _turn({"role": "assistant", **_with_calls(fields)}),
             _text(fields.get("finish_reason")),
         )
         for _, fields in sorted(found["completion"].items())
     )
-    return Spoken(tuple(sent), tuple(answers))
+    return OtelExchange(tuple(sent), tuple(answers))
 
 
 def _with_calls(fields: Mapping[str, object]) -> dict[str, object]:
@@ -95,9 +103,9 @@ def _with_calls(fields: Mapping[str, object]) -> dict[str, object]:
     return {**plain, "tool_calls": listed} if listed else plain
 
 
-def _from_events(span: Span) -> Spoken:
+def _from_events(span: OtelSpan) -> OtelExchange:
     sent: list[Message] = []
-    answers: list[Answered] = []
+    answers: list[OtelAnswer] = []
     for name, attributes in span.events:
         if name in _TURN_EVENTS:
             sent.append(_turn({"role": _TURN_EVENTS[name], **_content_of(attributes)}))
@@ -107,8 +115,8 @@ def _from_events(span: Span) -> Spoken:
             sent.extend(_turns(attributes.get("gen_ai.prompt", [])))
         elif name == "gen_ai.content.completion":
             came = _turns(attributes.get("gen_ai.completion", []))
-            answers.extend(Answered(message) for message in came)
-    return Spoken(tuple(sent), tuple(answers))
+            answers.extend(OtelAnswer(message) for message in came)
+    return OtelExchange(tuple(sent), tuple(answers))
 
 
 def _content_of(attributes: Attributes) -> Mapping[str, object]:
@@ -122,7 +130,7 @@ def _content_of(attributes: Attributes) -> Mapping[str, object]:
     }
 
 
-def _choice(fields: Mapping[str, object]) -> Answered:
+def _choice(fields: Mapping[str, object]) -> OtelAnswer:
     message = fields.get("message", fields)
     if isinstance(message, str):
         message = {"content": message}
@@ -130,7 +138,7 @@ def _choice(fields: Mapping[str, object]) -> Answered:
     if not isinstance(message, Mapping):
         raise Faulty("expected `object` - at `gen_ai.choice.message`")
     turn = _turn({"role": "assistant", **calls, **message})
-    return Answered(turn, _text(fields.get("finish_reason")))
+    return OtelAnswer(turn, _text(fields.get("finish_reason")))
 
 
 def _turns(value: object) -> Iterator[Message]:
@@ -139,7 +147,7 @@ def _turns(value: object) -> Iterator[Message]:
 
 
 def _turn(fields: Mapping[str, object]) -> Message:
-    return message_of(_read(dict(fields), Turn, "message"), "gen_ai.message")
+    return message_of(_read(dict(fields), OpenAITurn, "message"), "gen_ai.message")
 
 
 def _opened(value: object) -> object:

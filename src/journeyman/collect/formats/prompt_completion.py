@@ -13,15 +13,15 @@ from journeyman.collect.formats.format import (
     by_row,
     by_type,
 )
-from journeyman.collect.formats.openai_turns import Turn, messages_of
-from journeyman.collect.formats.turns import Call, interaction
+from journeyman.collect.formats.openai_turns import OpenAITurn, messages_of
+from journeyman.collect.formats.turns import ModelCall, interaction
 from journeyman.records import Message, Role
 
 NAME = "prompt-completion"
-Side = str | tuple[Turn, ...]
+Side = str | tuple[OpenAITurn, ...]
 
 
-class Row(Struct, frozen=True):
+class PromptCompletionRow(Struct, frozen=True):
     """One prompt and what follows it."""
 
     prompt: Side
@@ -30,7 +30,7 @@ class Row(Struct, frozen=True):
     model: str | None = None
 
 
-def _items(row: Row, line: int, agent: str) -> Iterator[Item]:
+def _items(row: PromptCompletionRow, line: int, agent: str) -> Iterator[Item]:
     completion = row.response if row.completion is None else row.completion
     if completion is None:
         raise Faulty("object missing required field `completion`")
@@ -40,7 +40,7 @@ def _items(row: Row, line: int, agent: str) -> Iterator[Item]:
     if answers[0].role != "assistant":
         raise Faulty(f"the completion's role is `{answers[0].role}` - at `$.completion[0].role`")
     yield interaction(
-        Call(
+        ModelCall(
             line=line,
             format=NAME,
             agent=agent,
@@ -65,5 +65,5 @@ FORMAT = Format(
     name=NAME,
     what="prompt and completion rows (texts or turns)",
     misfit=by_row(_against),
-    read=by_type(Row, _items),
+    read=by_type(PromptCompletionRow, _items),
 )

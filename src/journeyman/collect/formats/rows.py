@@ -14,7 +14,7 @@ from msgspec import Struct
 from journeyman.data.interactions import rows_with_tail
 from journeyman.data.strict_json import at_the_tail, decoded, words
 from journeyman.errors import UsageError
-from journeyman.files import LINE_LIMIT_BYTES, LineFault, Row, checked_row
+from journeyman.files import LINE_LIMIT_BYTES, LineFault, NumberedLine, checked_row
 
 LIST_LIMIT_BYTES = 256 * 1024 * 1024
 HEAD_BYTES = 4096
@@ -41,7 +41,7 @@ def values_of(path: Path, decoder: msgspec.json.Decoder[T]) -> Iterator[Value[T]
         yield at_the_tail(value) if is_tail and isinstance(value, LineFault) else value
 
 
-def _value(row: Row | LineFault, decoder: msgspec.json.Decoder[T]) -> Value[T] | LineFault:
+def _value(row: NumberedLine | LineFault, decoder: msgspec.json.Decoder[T]) -> Value[T] | LineFault:
     if isinstance(row, LineFault):
         return row
     found = decoded(row, decoder)
@@ -57,7 +57,7 @@ def is_list(path: Path) -> bool:
     return head.startswith(b"[") and not one_of_many
 
 
-def _rows_of(path: Path) -> Iterator[tuple[Row | LineFault, bool]]:
+def _rows_of(path: Path) -> Iterator[tuple[NumberedLine | LineFault, bool]]:
     if not path.is_file() or not is_list(path):
         yield from rows_with_tail(path)
         return
@@ -65,7 +65,7 @@ def _rows_of(path: Path) -> Iterator[tuple[Row | LineFault, bool]]:
         yield entry, False
 
 
-def _entries(path: Path) -> Iterator[Row | LineFault]:
+def _entries(path: Path) -> Iterator[NumberedLine | LineFault]:
     size = path.stat().st_size
     if size > LIST_LIMIT_BYTES:
         raise UsageError(
@@ -93,7 +93,7 @@ def _split(data: bytes, path: Path) -> list[msgspec.Raw]:
         ) from error
 
 
-def _entry(line: int, text: bytes) -> Row | LineFault:
+def _entry(line: int, text: bytes) -> NumberedLine | LineFault:
     if len(text) > LINE_LIMIT_BYTES:
         return LineFault(line, f"longer than {LINE_LIMIT_BYTES // 1024**2} MiB")
     return checked_row(line, text)

@@ -18,7 +18,7 @@ from journeyman.collect.formats.format import (
     by_row,
     by_type,
 )
-from journeyman.collect.formats.turns import Call, final_answers, interaction, row_name
+from journeyman.collect.formats.turns import ModelCall, final_answers, interaction, row_name
 from journeyman.data.strict_json import words
 from journeyman.records import Message, Role, ToolCall
 
@@ -36,17 +36,17 @@ _ROLES: dict[str, Role] = {
 }
 
 
-class Turn(Struct, frozen=True, rename={"speaker": "from"}):
+class ShareGptTurn(Struct, frozen=True, rename={"speaker": "from"}):
     """One turn."""
 
     speaker: str
     value: str
 
 
-class Row(Struct, frozen=True):
+class ShareGptRow(Struct, frozen=True):
     """One conversation."""
 
-    conversations: tuple[Turn, ...]
+    conversations: tuple[ShareGptTurn, ...]
     id: str | int | None = None
     system: str | None = None
     model: str | None = None
@@ -57,7 +57,7 @@ class _Function(Struct, frozen=True):
     arguments: dict[str, object] | str = "{}"
 
 
-def _items(row: Row, line: int, agent: str) -> Iterator[Item]:
+def _items(row: ShareGptRow, line: int, agent: str) -> Iterator[Item]:
     first = (Message("system", row.system),) if row.system else ()
     turns = (*first, *_turns(row.conversations))
     ends = list(final_answers(turns))
@@ -66,7 +66,7 @@ def _items(row: Row, line: int, agent: str) -> Iterator[Item]:
     name = row_name(turns) if row.id is None else f"row-{row.id}"
     for place in ends:
         yield interaction(
-            Call(
+            ModelCall(
                 line=line,
                 format=NAME,
                 agent=agent,
@@ -84,7 +84,7 @@ def _from_user(turns: Sequence[Message]) -> tuple[Message, ...]:
     return (*(turn for turn in turns[:first] if turn.role == "system"), *turns[first:])
 
 
-def _turns(turns: Sequence[Turn]) -> Iterator[Message]:
+def _turns(turns: Sequence[ShareGptTurn]) -> Iterator[Message]:
     for place, turn in enumerate(turns):
         where = f"$.conversations[{place}]"
         if turn.speaker == "function_call":
@@ -118,5 +118,5 @@ FORMAT = Format(
     name=NAME,
     what="ShareGPT rows (conversations with from and value)",
     misfit=by_row(_against),
-    read=by_type(Row, _items),
+    read=by_type(ShareGptRow, _items),
 )

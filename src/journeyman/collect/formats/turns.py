@@ -28,7 +28,7 @@ _FINISH = {
 }
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class ModelCall(Struct, frozen=True, kw_only=True):
     """One call of a model as a log tells it. `answer` is None where the call failed.
 
     `answer_tokens` shows a cut-off answer where no finish reason was logged. `offered` are the
@@ -50,7 +50,7 @@ class Call(Struct, frozen=True, kw_only=True):
     offered: tuple[Tool, ...] | UnsetType = UNSET
 
 
-def interaction(call: Call) -> Interaction:
+def interaction(call: ModelCall) -> Interaction:
     """The record of a call; its id is made of all its content but the line.
 
     Raises Faulty where its turns are none that could have been sent, Unusable where they cannot
@@ -139,7 +139,7 @@ def _task(sent: Sequence[Message]) -> str:
     return text
 
 
-def _finish(call: Call, limit: int | None) -> str | None:
+def _finish(call: ModelCall, limit: int | None) -> str | None:
     word = (call.finish_reason or "").strip().casefold()
     if word:
         return _FINISH.get(word, word)

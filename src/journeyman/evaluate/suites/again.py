@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from journeyman.errors import UpstreamError
-from journeyman.evaluate.canaries import Canaries, without_checks
+from journeyman.evaluate.canaries import CheckTrustTotals, without_checks
 from journeyman.evaluate.records import Evaluation
-from journeyman.evaluate.scored import Item, ScoredItem, Task
-from journeyman.evaluate.suite_records import PlannedSuite, Suite, SuiteName
-from journeyman.evaluate.suites.asked import Asked, asked_again, asked_suite
+from journeyman.evaluate.scored import EvaluationTask, Item, ScoredItem
+from journeyman.evaluate.suite_records import Suite, SuiteName, SuitePlan
+from journeyman.evaluate.suites.asked import SuiteTasks, asked_again, asked_suite
 from journeyman.evaluate.suites.choice import NAMES, asked_by_plan
 from journeyman.evaluate.suites.likelihood import answered, rows_suite
 from journeyman.evaluate.suites.measuring import TITLES, mean_answer_s, missing
 from journeyman.evaluate.suites.probes import score_probe
 from journeyman.evaluate.suites.quantisation import divergence_suite, parsed
 
-ScoreAgain = Callable[[ScoredItem, Task], ScoredItem]
+ScoreAgain = Callable[[ScoredItem, EvaluationTask], ScoredItem]
 """Scores a stored answer by the ladder, with what executed code came to as it is stored."""
 
 
@@ -39,7 +39,7 @@ def suites_again(stored: Evaluation, score: ScoreAgain) -> tuple[Suite, ...]:
     )
 
 
-def _again(name: SuiteName, planned: PlannedSuite, stored: Evaluation, score: ScoreAgain) -> Suite:
+def _again(name: SuiteName, planned: SuitePlan, stored: Evaluation, score: ScoreAgain) -> Suite:
     found = stored.suite(name) or Suite(name=name, title=TITLES[name])
     asked = asked_by_plan(planned, stored.plan.seed) or (asked_again(found) if planned.n else None)
     if asked is not None:
@@ -51,8 +51,8 @@ def _again(name: SuiteName, planned: PlannedSuite, stored: Evaluation, score: Sc
     return Suite(name=name, title=TITLES[name], n=found.n, not_measured=found.not_measured)
 
 
-def _asked(found: Suite, asked: Asked, stored: Evaluation, score: ScoreAgain) -> Suite:
-    canaries = Canaries(found.canaries)
+def _asked(found: Suite, asked: SuiteTasks, stored: Evaluation, score: ScoreAgain) -> Suite:
+    canaries = CheckTrustTotals(found.canaries)
     tasks = {task.id: task for task in without_checks(asked.tasks, canaries.excluded)}
     items = [
         _probe(item, tasks) if found.name == "probes" else score(item, tasks[item.task])
@@ -63,7 +63,7 @@ def _asked(found: Suite, asked: Asked, stored: Evaluation, score: ScoreAgain) ->
     return asked_suite(asked, arms, items, canaries, alpha=stored.plan.alpha)
 
 
-def _probe(item: ScoredItem, tasks: Mapping[str, Task]) -> ScoredItem:
+def _probe(item: ScoredItem, tasks: Mapping[str, EvaluationTask]) -> ScoredItem:
     return score_probe(as_item(item), tasks[item.task])
 
 

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.canaries import Canaries, try_canaries
+from journeyman.evaluate.canaries import CheckTrustTotals, try_canaries
 from journeyman.evaluate.executing import CheckCode
 from journeyman.evaluate.measures import LADDER, extract_rules, paired, rungs
-from journeyman.evaluate.scored import ArmId, Item, RungId, ScoredItem, Task, counts
+from journeyman.evaluate.scored import ArmId, EvaluationTask, Item, RungId, ScoredItem, counts
 from journeyman.evaluate.scoring import ScoreItem, score_all
-from journeyman.evaluate.suite_records import Excluded, Suite, SuiteArm, SuiteName
+from journeyman.evaluate.suite_records import ExcludedTask, Suite, SuiteArm, SuiteName
 from journeyman.evaluate.suites.probes import PROBE_RUNGS, score_probe
 from journeyman.events import Reporter
 from journeyman.stats import ALPHA
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class SuiteTasks(Struct, frozen=True, kw_only=True):
     """The tasks of one suite, the rungs that it has, and what is to be said about them.
 
     `excluded` are tasks that failed a canary already and are not asked.
@@ -23,15 +23,15 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     name: SuiteName
     title: str
-    tasks: tuple[Task, ...]
+    tasks: tuple[EvaluationTask, ...]
     rungs: tuple[RungId, ...]
-    excluded: tuple[Excluded, ...] = ()
+    excluded: tuple[ExcludedTask, ...] = ()
     note: str = ""
 
 
-def asked_again(suite: Suite) -> Asked:
+def asked_again(suite: Suite) -> SuiteTasks:
     """What was asked, by a result. The canaries that run code are tried again with the scores."""
-    return Asked(
+    return SuiteTasks(
         name=suite.name,
         title=suite.title,
         tasks=suite.tasks,
@@ -42,7 +42,7 @@ def asked_again(suite: Suite) -> Asked:
 
 
 def asked_result(
-    asked: Asked,
+    asked: SuiteTasks,
     arms: Sequence[ArmId],
     items: Sequence[Item],
     check_code: CheckCode | None,
@@ -61,10 +61,10 @@ def asked_result(
 
 
 def asked_suite(
-    asked: Asked,
+    asked: SuiteTasks,
     arms: Sequence[ArmId],
     scored: Sequence[ScoredItem],
-    canaries: Canaries,
+    canaries: CheckTrustTotals,
     *,
     alpha: float = ALPHA,
 ) -> Suite:

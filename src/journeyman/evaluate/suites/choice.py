@@ -9,8 +9,8 @@ from typing import get_args
 
 from journeyman.errors import UsageError
 from journeyman.evaluate.fixed_plan import prompts_sha256
-from journeyman.evaluate.suite_records import PlannedSuite, SuiteName
-from journeyman.evaluate.suites.asked import Asked
+from journeyman.evaluate.suite_records import SuiteName, SuitePlan
+from journeyman.evaluate.suites.asked import SuiteTasks
 from journeyman.evaluate.suites.humaneval import humaneval_suite
 from journeyman.evaluate.suites.probes import NOTE, PROBE_RUNGS, probe_tasks
 from journeyman.settings import EvaluateSettings
@@ -33,7 +33,7 @@ def chosen(settings: EvaluateSettings) -> tuple[SuiteName, ...]:
     return tuple(name for name in NAMES if name in wanted or name == "held-out")
 
 
-def asked_suites(names: Sequence[SuiteName], settings: EvaluateSettings) -> tuple[Asked, ...]:
+def asked_suites(names: Sequence[SuiteName], settings: EvaluateSettings) -> tuple[SuiteTasks, ...]:
     """The chosen suites that ask the models, with their tasks."""
     found = []
     if "humaneval" in names:
@@ -44,7 +44,7 @@ def asked_suites(names: Sequence[SuiteName], settings: EvaluateSettings) -> tupl
     return tuple(found)
 
 
-def asked_by_plan(planned: PlannedSuite, seed: int) -> Asked | None:
+def asked_by_plan(planned: SuitePlan, seed: int) -> SuiteTasks | None:
     """What a plan's suite asks; None where it asks nothing, or the package with it is missing."""
     if not planned.n:
         return None
@@ -53,10 +53,10 @@ def asked_by_plan(planned: PlannedSuite, seed: int) -> Asked | None:
     return probes_suite() if planned.name == "probes" else None
 
 
-def probes_suite() -> Asked:
+def probes_suite() -> SuiteTasks:
     """Our own instruction probes."""
     tasks, excluded = probe_tasks()
-    return Asked(
+    return SuiteTasks(
         name="probes",
         title="instructions kept",
         tasks=tasks,
@@ -66,13 +66,15 @@ def probes_suite() -> Asked:
     )
 
 
-def planned_suites(names: Sequence[SuiteName], asked: Sequence[Asked]) -> tuple[PlannedSuite, ...]:
+def planned_suites(
+    names: Sequence[SuiteName], asked: Sequence[SuiteTasks]
+) -> tuple[SuitePlan, ...]:
     """What the plan says of the suites besides the held-out split."""
     tasks = {suite.name: suite.tasks for suite in asked}
     return tuple(
-        PlannedSuite(name, len(tasks[name]), prompts_sha256(tasks[name]))
+        SuitePlan(name, len(tasks[name]), prompts_sha256(tasks[name]))
         if name in tasks
-        else PlannedSuite(name)
+        else SuitePlan(name)
         for name in names
         if name != "held-out"
     )

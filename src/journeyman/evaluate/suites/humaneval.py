@@ -12,8 +12,8 @@ from journeyman.data.humaneval import HumanEvalTask, humaneval_tasks
 from journeyman.errors import UsageError
 from journeyman.evaluate.extract import parse
 from journeyman.evaluate.measures import LADDER
-from journeyman.evaluate.scored import Task
-from journeyman.evaluate.suites.asked import Asked
+from journeyman.evaluate.scored import EvaluationTask
+from journeyman.evaluate.suites.asked import SuiteTasks
 from journeyman.files import content_id
 from journeyman.records import Check, Message
 
@@ -21,7 +21,7 @@ SYSTEM = "You are a helpful programming assistant."
 REQUEST = "Complete this Python function. Answer with the whole function in one Python code block."
 
 
-def humaneval_suite(limit: int | None, seed: int) -> Asked | None:
+def humaneval_suite(limit: int | None, seed: int) -> SuiteTasks | None:
     """The tasks, or `limit` of them drawn by seed; None where the package is not installed."""
     known = humaneval_tasks()
     if known is None:
@@ -34,7 +34,7 @@ def humaneval_suite(limit: int | None, seed: int) -> Asked | None:
     note = "public tasks, probably in the base's training data: the difference counts, not the rate"
     if count < len(known):
         note = f"{count} of {len(known)} tasks, drawn with seed {seed}; {note}"
-    return Asked(
+    return SuiteTasks(
         name="humaneval",
         title="HumanEval",
         tasks=tuple(_task(known[place]) for place in drawn),
@@ -43,7 +43,7 @@ def humaneval_suite(limit: int | None, seed: int) -> Asked | None:
     )
 
 
-def _task(task: HumanEvalTask) -> Task:
+def _task(task: HumanEvalTask) -> EvaluationTask:
     prompt = f"{REQUEST}\n\n```python\n{task.prompt.strip()}\n```"
     identity = content_id("humaneval", task.task_id, prompt)
     check = Check(
@@ -53,7 +53,7 @@ def _task(task: HumanEvalTask) -> Task:
         entry_point=task.entry_point,
         setup=_given(task),
     )
-    return Task(
+    return EvaluationTask(
         id=identity,
         cluster=identity,
         agent="coder",

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from journeyman.engines.engine import Engine, Likelihoods
 from journeyman.errors import DataRefused, UpstreamError
-from journeyman.evaluate.answers import Line, Nats, Record
+from journeyman.evaluate.answers import AnswerLine, AnswerRecord, ReferenceLikelihood
 from journeyman.evaluate.arms import OpenEngine
 from journeyman.evaluate.records import Arm
-from journeyman.evaluate.scored import Task
+from journeyman.evaluate.scored import EvaluationTask
 from journeyman.evaluate.suite_records import Likelihood, RowLikelihood, Suite
 from journeyman.events import Caution, Progress, ProgressEnded, Reporter
 from journeyman.files import content_id
@@ -29,10 +29,10 @@ TITLE = "likelihood of the held-out answers"
 
 def likelihood_suite(
     arms: Sequence[Arm],
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluationTask],
     seed: int,
     *,
-    store: Record,
+    store: AnswerRecord,
     open_engine: OpenEngine,
     report: Reporter,
 ) -> Suite:
@@ -53,13 +53,13 @@ def likelihood_suite(
     return rows_suite(rows, planned, arms[-1].engine, seed)
 
 
-def answered(tasks: Sequence[Task]) -> list[Task]:
+def answered(tasks: Sequence[EvaluationTask]) -> list[EvaluationTask]:
     """The tasks whose rows hold an answer to judge."""
     return [task for task in tasks if task.reference.strip()]
 
 
 def rows_suite(
-    rows: Sequence[RowLikelihood], planned: Sequence[Task], engine: str, seed: int
+    rows: Sequence[RowLikelihood], planned: Sequence[EvaluationTask], engine: str, seed: int
 ) -> Suite:
     """The suite of the rows that both arms judged."""
     lost = len(planned) - len(rows)
@@ -95,13 +95,17 @@ def summarised(rows: Sequence[RowLikelihood], engine: str, seed: int) -> Likelih
     )
 
 
-def _mean(nats: Nats) -> float:
+def _mean(nats: ReferenceLikelihood) -> float:
     return sum(nats.values) / len(nats.values)
 
 
 def _nats(
-    arm: Arm, tasks: Sequence[Task], store: Record, open_engine: OpenEngine, report: Reporter
-) -> list[Nats]:
+    arm: Arm,
+    tasks: Sequence[EvaluationTask],
+    store: AnswerRecord,
+    open_engine: OpenEngine,
+    report: Reporter,
+) -> list[ReferenceLikelihood]:
     """One arm's nats for each task: those on record as they are, the rest asked now."""
     keys = [
         content_id("nats", arm.engine, arm.sha256, task.id, task.reference, str(TOKENS), machine())
@@ -111,10 +115,12 @@ def _nats(
     if left:
         with open_engine(arm) as engine:
             _ask(engine, arm, left, store, report)
-    return [_stored(store, key) or Nats(error=f"{arm.id}: not measured") for key in keys]
+    return [
+        _stored(store, key) or ReferenceLikelihood(error=f"{arm.id}: not measured") for key in keys
+    ]
 
 
-def _stored(store: Record, key: str) -> Nats | None:
+def _stored(store: AnswerRecord, key: str) -> ReferenceLikelihood | None:
     line = store.line(key)
     return line.nats if line else None
 
@@ -122,8 +128,8 @@ def _stored(store: Record, key: str) -> Nats | None:
 def _ask(
     engine: Engine,
     arm: Arm,
-    left: Sequence[tuple[str, Task]],
-    store: Record,
+    left: Sequence[tuple[str, EvaluationTask]],
+    store: AnswerRecord,
     report: Reporter,
 ) -> None:
     name = f"likelihood by {arm.id}"
@@ -132,7 +138,7 @@ def _ask(
     for done, (key, task) in enumerate(left, start=1):
         nats = _one(engine, task)
         errors += bool(nats.error)
-        store.write(Line(key, nats=nats))
+        store.write(AnswerLine(key, nats=nats))
         mean_s = (time.perf_counter() - start) / done
         report(Progress(name, done, len(left), "rows", f"{mean_s:.1f} s each",
                         mean_s * (len(left) - done)))  # fmt: skip
@@ -141,11 +147,11 @@ def _ask(
         report(Caution(f"{errors} of {len(left)} answers could not be judged by {arm.id}"))
 
 
-def _one(engine: Engine, task: Task) -> Nats:
+def _one(engine: Engine, task: EvaluationTask) -> ReferenceLikelihood:
     if not isinstance(engine, Likelihoods):
-        return Nats(error=f"{engine.name} gives no probabilities")
+        return ReferenceLikelihood(error=f"{engine.name} gives no probabilities")
     said = (*task.messages, Message("assistant", task.reference))
     try:
-        return Nats(tuple(engine.answer_nats(said, limit=TOKENS, tools=task.tools)))
+        return ReferenceLikelihood(tuple(engine.answer_nats(said, limit=TOKENS, tools=task.tools)))
     except (DataRefused, UpstreamError) as error:
-        return Nats(error=error.message)
+        return ReferenceLikelihood(error=error.message)

@@ -5,14 +5,14 @@ from statistics import fmean
 
 from msgspec import Struct
 
-from journeyman.evaluate.answers import Record, answers_of
-from journeyman.evaluate.arms import Compared, OpenEngine
+from journeyman.evaluate.answers import AnswerRecord, answers_of
+from journeyman.evaluate.arms import ModelsUnderTest, OpenEngine
 from journeyman.evaluate.executing import CheckCode
-from journeyman.evaluate.plan import Planned
+from journeyman.evaluate.plan import PlanWithTasks
 from journeyman.evaluate.scored import ArmId, Item, ScoredItem
 from journeyman.evaluate.suite_records import Suite, SuiteName
 from journeyman.evaluate.suites import likelihood, quantisation
-from journeyman.evaluate.suites.asked import Asked, asked_result
+from journeyman.evaluate.suites.asked import SuiteTasks, asked_result
 from journeyman.evaluate.suites.choice import NAMES
 from journeyman.evaluate.suites.likelihood import likelihood_suite
 from journeyman.evaluate.suites.quantisation import quantisation_suite
@@ -29,25 +29,25 @@ TITLES: dict[SuiteName, str] = {
 HUMANEVAL_TASKS = 164
 
 
-class Measured(Struct, frozen=True):
+class SuiteMeasurements(Struct, frozen=True):
     """What the models said in all suites that ask them, and the suites that are done already."""
 
     names: tuple[SuiteName, ...]
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[SuiteTasks, ...] = ()
     items: tuple[Item, ...] = ()
     done: tuple[Suite, ...] = ()
 
 
 def measure(
     names: Sequence[SuiteName],
-    asked: Sequence[Asked],
-    plan: Planned,
-    found: Compared,
+    asked: Sequence[SuiteTasks],
+    plan: PlanWithTasks,
+    found: ModelsUnderTest,
     *,
-    store: Record,
+    store: AnswerRecord,
     open_engine: OpenEngine,
     report: Reporter,
-) -> Measured:
+) -> SuiteMeasurements:
     """Ask every arm every suite's tasks, each arm in one go; then likelihood and quantisation."""
     tasks = [task for suite in asked for task in suite.tasks]
     items = [
@@ -74,11 +74,11 @@ def measure(
         done.append(
             quantisation_suite(found.tuned, plan.tasks, threads=threads, store=store, report=report)
         )
-    return Measured(tuple(names), tuple(asked), tuple(items), tuple(done))
+    return SuiteMeasurements(tuple(names), tuple(asked), tuple(items), tuple(done))
 
 
 def results(
-    measured: Measured,
+    measured: SuiteMeasurements,
     arms: Sequence[ArmId],
     check_code: CheckCode | None,
     report: Reporter,

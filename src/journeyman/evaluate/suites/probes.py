@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from journeyman.evaluate.extract import after_thinking
 from journeyman.evaluate.ladder import served
-from journeyman.evaluate.scored import Item, RungId, Score, ScoredItem, Task
-from journeyman.evaluate.suite_records import Excluded
-from journeyman.evaluate.suites.rules import Rule, broken_rule
+from journeyman.evaluate.scored import EvaluationTask, Item, RungId, Score, ScoredItem
+from journeyman.evaluate.suite_records import ExcludedTask
+from journeyman.evaluate.suites.rules import ProbeRule, broken_rule
 from journeyman.evaluate.timing import decode_rate
 from journeyman.files import content_id
 from journeyman.records import Message
@@ -31,7 +31,7 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     category: str
     prompt: str
-    rules: tuple[Rule, ...]
+    rules: tuple[ProbeRule, ...]
     good: str
     bad: str
     max_tokens: int
@@ -44,7 +44,7 @@ def probes() -> tuple[Probe, ...]:
     return msgspec.json.decode(data, type=tuple[Probe, ...])
 
 
-def probe_tasks() -> tuple[tuple[Task, ...], tuple[Excluded, ...]]:
+def probe_tasks() -> tuple[tuple[EvaluationTask, ...], tuple[ExcludedTask, ...]]:
     """The probes as tasks, and those whose canaries fail, which are not asked."""
     known = probes()
     excluded = tuple(found for probe in known if (found := _failed_canary(probe)))
@@ -52,12 +52,12 @@ def probe_tasks() -> tuple[tuple[Task, ...], tuple[Excluded, ...]]:
     return tuple(task for probe in known if (task := _task(probe)).id not in out), excluded
 
 
-def _failed_canary(probe: Probe) -> Excluded | None:
+def _failed_canary(probe: Probe) -> ExcludedTask | None:
     broken = broken_rule(probe.rules, probe.good)
     if broken is not None:
-        return Excluded(_id(probe), "reference fails", broken.kind)
+        return ExcludedTask(_id(probe), "reference fails", broken.kind)
     if broken_rule(probe.rules, probe.bad) is None:
-        return Excluded(_id(probe), "wrong answer passes")
+        return ExcludedTask(_id(probe), "wrong answer passes")
     return None
 
 
@@ -65,8 +65,8 @@ def _id(probe: Probe) -> str:
     return content_id("probes", probe.id, probe.prompt)
 
 
-def _task(probe: Probe) -> Task:
-    return Task(
+def _task(probe: Probe) -> EvaluationTask:
+    return EvaluationTask(
         id=_id(probe),
         cluster=_id(probe),
         agent=probe.category,
@@ -78,7 +78,7 @@ def _task(probe: Probe) -> Task:
     )
 
 
-def score_probe(item: Item, task: Task) -> ScoredItem:
+def score_probe(item: Item, task: EvaluationTask) -> ScoredItem:
     """S0 and S4 of one answer. An answer that was cut off, or never leaves its reasoning, fails."""
     rules = next((probe.rules for probe in probes() if probe.id == task.rule), None)
     unknown = Score("S4", passed=None, code="unknown_rule", detail=task.rule)
@@ -88,7 +88,7 @@ def score_probe(item: Item, task: Task) -> ScoredItem:
     )
 
 
-def _kept(item: Item, rules: tuple[Rule, ...]) -> Score:
+def _kept(item: Item, rules: tuple[ProbeRule, ...]) -> Score:
     if not served(item.answer).passed:
         return Score("S4", passed=False, code="not_served")
     if item.answer.finish == "length":
@@ -102,7 +102,7 @@ def _kept(item: Item, rules: tuple[Rule, ...]) -> Score:
     return Score("S4", passed=False, code=broken.kind, detail=_words(broken))
 
 
-def _words(rule: Rule) -> str:
+def _words(rule: ProbeRule) -> str:
     values = [rule.text, *rule.texts, f"least {rule.least}" if rule.least else ""]
-    values.append(f"most {rule.most}" if rule.most < Rule("").most else "")
+    values.append(f"most {rule.most}" if rule.most < ProbeRule("").most else "")
     return ", ".join(value for value in values if value)

@@ -17,10 +17,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from journeyman.errors import IntegrityError, JourneymanError, UpstreamError
-from journeyman.evaluate.answers import Line, Record
+from journeyman.evaluate.answers import AnswerLine, AnswerRecord
 from journeyman.evaluate.records import Arm
-from journeyman.evaluate.scored import Task
-from journeyman.evaluate.suite_records import Divergence, Suite
+from journeyman.evaluate.scored import EvaluationTask
+from journeyman.evaluate.suite_records import QuantisationDivergence, Suite
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import content_id, require_space, sha256_of
 from journeyman.gguf_header import read_gguf_header
@@ -68,7 +68,12 @@ class Comparison(Struct, frozen=True):
 
 
 def quantisation_suite(
-    tuned: Arm, tasks: Sequence[Task], *, threads: int | None, store: Record, report: Reporter
+    tuned: Arm,
+    tasks: Sequence[EvaluationTask],
+    *,
+    threads: int | None,
+    store: AnswerRecord,
+    report: Reporter,
 ) -> Suite:
     """The divergence of the tuned file from its F16; why not, where there is none to compare with.
 
@@ -87,7 +92,7 @@ def quantisation_suite(
     return divergence_suite(found)
 
 
-def divergence_suite(found: Divergence) -> Suite:
+def divergence_suite(found: QuantisationDivergence) -> Suite:
     """The suite of what was found."""
     return Suite(name="quantisation", title=TITLE, n=found.tokens, divergence=found)
 
@@ -105,7 +110,7 @@ def _unfit(tuned: Arm, f16: Path) -> str:
     return "" if f16.is_file() else f"no F16 file beside it: `journeyman convert` leaves `{f16}`"
 
 
-def held_out_text(tasks: Sequence[Task]) -> str:
+def held_out_text(tasks: Sequence[EvaluationTask]) -> str:
     """Prompts and answers of the held-out rows as plain text."""
     return "\n\n".join(f"{task.prompt}\n\n{task.reference}" for task in tasks)
 
@@ -116,7 +121,9 @@ def window_for(text: str) -> int | None:
     return next((window for window in WINDOWS if tokens >= 2 * window), None)
 
 
-def _measured(compared: Comparison, store: Record, report: Reporter) -> Divergence:
+def _measured(
+    compared: Comparison, store: AnswerRecord, report: Reporter
+) -> QuantisationDivergence:
     f16_sha256 = _sha256_of(compared)
     tools = find_tools(report)
     weights = (compared.tuned.sha256, f16_sha256, tools.identity)
@@ -126,7 +133,7 @@ def _measured(compared: Comparison, store: Record, report: Reporter) -> Divergen
         report(Note("what quantising changed is on record"))
         return line.divergence
     found = parsed(_compare(compared, tools, report), compared.tuned, f16_sha256)
-    store.write(Line(key, divergence=found))
+    store.write(AnswerLine(key, divergence=found))
     return found
 
 
@@ -207,7 +214,7 @@ class _Windows:
             self.report(Progress(self.task, int(found[1]), MOST_WINDOWS, "windows"))
 
 
-def parsed(output: str, tuned: Arm, f16_sha256: str) -> Divergence:
+def parsed(output: str, tuned: Arm, f16_sha256: str) -> QuantisationDivergence:
     """The figures of the program's report, each exactly once and finite. Raises UpstreamError.
 
     tuned: the quantised file's arm.
@@ -229,7 +236,7 @@ def parsed(output: str, tuned: Arm, f16_sha256: str) -> Divergence:
     if not 0 <= values["same_top"] <= 1 or values["perplexity"] < 1:
         raise UpstreamError(f"llama-perplexity reported nonsense: {values}")
     holds = values["mean_kl"] <= LIMIT_KL and values["same_top"] >= LIMIT_SAME_TOP
-    return Divergence(
+    return QuantisationDivergence(
         f16=f16_beside(tuned).name,
         f16_sha256=f16_sha256,
         quantised=Path(tuned.path).name,

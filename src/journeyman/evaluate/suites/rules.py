@@ -33,7 +33,7 @@ REFUSALS = re.compile(
 )
 
 
-class Rule(Struct, frozen=True, forbid_unknown_fields=True):
+class ProbeRule(Struct, frozen=True, forbid_unknown_fields=True):
     """One requirement. `kind` names it; the other fields are its values, where it has any."""
 
     kind: str
@@ -43,7 +43,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     most: int = 10**6
 
 
-def broken_rule(rules: Sequence[Rule], answer: str) -> Rule | None:
+def broken_rule(rules: Sequence[ProbeRule], answer: str) -> ProbeRule | None:
     """The first rule that an answer does not meet, or None."""
     text = answer.replace("\r\n", "\n").strip()
     return next((rule for rule in rules if not KINDS[rule.kind](rule, text)), None)
@@ -57,15 +57,15 @@ def _lines(text: str) -> list[str]:
     return [line for line in text.split("\n") if line.strip()]
 
 
-def _within(rule: Rule, count: int) -> bool:
+def _within(rule: ProbeRule, count: int) -> bool:
     return rule.least <= count <= rule.most
 
 
-def _one_of(rule: Rule, text: str) -> bool:
+def _one_of(rule: ProbeRule, text: str) -> bool:
     return text.removesuffix(".").casefold() in {one.casefold() for one in rule.texts}
 
 
-def _items(rule: Rule, text: str) -> bool:
+def _items(rule: ProbeRule, text: str) -> bool:
     """All lines are items of the list, and as many as asked."""
     lines = _lines(text)
     return _within(rule, len(lines)) and all(re.match(rule.text, line) for line in lines)
@@ -78,12 +78,12 @@ def _json(text: str) -> object:
         return None
 
 
-def _json_keys(rule: Rule, text: str) -> bool:
+def _json_keys(rule: ProbeRule, text: str) -> bool:
     found = _json(text)
     return isinstance(found, dict) and set(found) == set(rule.texts)
 
 
-def _json_list(rule: Rule, text: str) -> bool:
+def _json_list(rule: ProbeRule, text: str) -> bool:
     found = _json(text)
     kinds = {"number": (int, float), "string": (str,)}[rule.text]
     return isinstance(found, list) and _within(rule, len(found)) and all(
@@ -91,7 +91,7 @@ def _json_list(rule: Rule, text: str) -> bool:
     )  # fmt: skip
 
 
-def _defines(rule: Rule, text: str) -> bool:
+def _defines(rule: ProbeRule, text: str) -> bool:
     """A function of this name with these parameters is in the answer's code."""
     tree = parse(extract(text, rule.text).code)
     return tree is not None and any(
@@ -102,7 +102,7 @@ def _defines(rule: Rule, text: str) -> bool:
     )
 
 
-def _has_docstring(rule: Rule, text: str) -> bool:
+def _has_docstring(rule: ProbeRule, text: str) -> bool:
     tree = parse(extract(text, rule.text).code)
     return tree is not None and any(
         isinstance(node, ast.FunctionDef) and node.name == rule.text and ast.get_docstring(node)
@@ -110,7 +110,7 @@ def _has_docstring(rule: Rule, text: str) -> bool:
     )
 
 
-def _has_no_comment(_: Rule, text: str) -> bool:
+def _has_no_comment(_: ProbeRule, text: str) -> bool:
     code = extract(text).code
     try:
         tokens = list(tokenize.generate_tokens(StringIO(code).readline))
@@ -119,20 +119,20 @@ def _has_no_comment(_: Rule, text: str) -> bool:
     return bool(code) and all(token.type != tokenize.COMMENT for token in tokens)
 
 
-def _language(rule: Rule, text: str) -> bool:
+def _language(rule: ProbeRule, text: str) -> bool:
     words = [word.casefold() for word in _words(text)]
     counts = {name: sum(w in common for w in words) for name, common in COMMON_WORDS.items()}
     best = max(counts.values())
     return best > 0 and [name for name, n in counts.items() if n == best] == [rule.text]
 
 
-def _letters(rule: Rule, text: str) -> bool:
+def _letters(rule: ProbeRule, text: str) -> bool:
     """At least half of the letters are of one script."""
     letters = [character for character in text if character.isalpha()]
     return sum(bool(re.match(rule.text, c)) for c in letters) * 2 > len(letters) > 0
 
 
-KINDS: Mapping[str, Callable[[Rule, str], bool]] = {
+KINDS: Mapping[str, Callable[[ProbeRule, str], bool]] = {
     "one_of": _one_of,
     "pattern": lambda rule, text: re.fullmatch(rule.text, text, re.DOTALL) is not None,
     "contains": lambda rule, text: all(t.casefold() in text.casefold() for t in rule.texts),

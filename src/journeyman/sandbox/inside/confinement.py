@@ -56,7 +56,7 @@ class Ruleset(ctypes.Structure):
     _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
-class Beneath(ctypes.Structure):
+class PathBeneath(ctypes.Structure):
     """`struct landlock_path_beneath_attr`."""
 
     _pack_ = 1
@@ -91,7 +91,7 @@ def _allow(ruleset: int, path: str, allowed: int) -> None:
         return
     if not stat.S_ISDIR(os.fstat(parent).st_mode):
         allowed &= ON_FILES
-    rule = Beneath(allowed, parent)
+    rule = PathBeneath(allowed, parent)
     if call(ADD_RULE, ruleset, 1, ctypes.byref(rule), 0) < 0:
         raise OSError(ctypes.get_errno(), f"landlock_add_rule: {path}")
     os.close(parent)

@@ -185,7 +185,7 @@ def update(mine: Any, theirs: Any) -> None:
         mine.extend(theirs) if isinstance(mine, list) else mine.update(theirs)
 
 
-class Counts:
+class TestCounts:
     """What became of each test."""
 
     def __init__(self) -> None:
@@ -213,7 +213,7 @@ def invoke(request: dict[str, Any], worker: Any) -> list[Any]:
     sys.modules[request["module"]] = Link(worker, request["module"]).module
     file = Path(request["folder"]) / "test_answer.py"
     file.write_text(request["source"], encoding="utf-8")
-    counts = Counts()
+    counts = TestCounts()
     flags = ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
     code = pytest.main([str(file), *flags, "--rootdir", request["folder"]], plugins=[counts])
     counts.passed -= counts.failed.keys() | counts.skipped

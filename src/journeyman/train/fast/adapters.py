@@ -34,7 +34,7 @@ class Dropout(Struct, frozen=True):
     seed: int
 
 
-class Passed(Struct, frozen=True):
+class SavedForBackward(Struct, frozen=True):
     """What the backward of an adapted product needs of its forward."""
 
     reduced: Tensor | None = None  # (T, r of all leaves): A drop(x)
@@ -66,16 +66,16 @@ class AdaptedProduct:
         """Whether any adapter is on it."""
         return bool(self._leaves)
 
-    def forward(self, states: Tensor, dropout: Dropout | None) -> tuple[Tensor, Passed]:
+    def forward(self, states: Tensor, dropout: Dropout | None) -> tuple[Tensor, SavedForBackward]:
         """(T, K) to (T, N), and what the backward needs. dropout: None where nothing is dropped."""
         if not self._leaves:
-            return self.product.forward(states), Passed()
+            return self.product.forward(states), SavedForBackward()
         reduced = self._reduced(states, dropout)
         if states.dtype is torch.bfloat16:
             # Added to a product in BF16, most of an adapter would be rounded away.
             onto = self._added(states.new_zeros((len(states), self.product.out_size)), reduced)
-            return self.product.forward(states, onto), Passed(reduced)
-        return self._added(self.product.forward(states), reduced), Passed(reduced)
+            return self.product.forward(states, onto), SavedForBackward(reduced)
+        return self._added(self.product.forward(states), reduced), SavedForBackward(reduced)
 
     def _reduced(self, states: Tensor, dropout: Dropout | None) -> Tensor:
         """A drop(x): (T, r of all leaves), float32 by the kernel."""
@@ -100,7 +100,7 @@ class AdaptedProduct:
         self,
         gradient: Tensor,
         states: Tensor,
-        passed: Passed,
+        passed: SavedForBackward,
         dropout: Dropout | None,
         *,
         wants_input: bool = True,

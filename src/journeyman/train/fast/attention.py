@@ -13,7 +13,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from journeyman.kernels.attention import AttentionKernel
-from journeyman.train.fast.packing import Span
+from journeyman.train.fast.packing import TokenSpan
 
 
 class Heads(Struct, frozen=True):
@@ -24,18 +24,20 @@ class Heads(Struct, frozen=True):
     value: Tensor
 
 
-class Attended(Struct, frozen=True):
+class AttentionOutput(Struct, frozen=True):
     """output: (T, heads, D), of the queries' dtype. log_sum: (heads, T) float32."""
 
     output: Tensor
     log_sum: Tensor
 
 
-def attend(heads: Heads, spans: Sequence[Span], kernel: AttentionKernel | None = None) -> Attended:
+def attend(
+    heads: Heads, spans: Sequence[TokenSpan], kernel: AttentionKernel | None = None
+) -> AttentionOutput:
     """Softmax attention scaled by 1/sqrt(D), by the kernel where one is given that takes it."""
     query = heads.query
     if kernel is not None and kernel.takes(query):
-        return Attended(*kernel.forward(query, heads.key, heads.value, _nodes(spans)))
+        return AttentionOutput(*kernel.forward(query, heads.key, heads.value, _nodes(spans)))
     output = torch.empty_like(query, memory_format=torch.contiguous_format)
     log_sum = query.new_empty((query.shape[1], query.shape[0]), dtype=torch.float32)
     for span in spans:
@@ -47,7 +49,7 @@ def attend(heads: Heads, spans: Sequence[Span], kernel: AttentionKernel | None =
             own, later = slice(span.start, span.end), slice(span.end, span.reach)
             part, sums = _forward(heads, later, own, causal=False)
             _join(output[later], log_sum[:, later], part, sums)
-    return Attended(output, log_sum)
+    return AttentionOutput(output, log_sum)
 
 
 def _join(output: Tensor, log_sum: Tensor, part: Tensor, part_log_sum: Tensor) -> None:
@@ -62,8 +64,8 @@ def _join(output: Tensor, log_sum: Tensor, part: Tensor, part_log_sum: Tensor) -
 def attend_backward(
     gradient: Tensor,
     heads: Heads,
-    attended: Attended,
-    spans: Sequence[Span],
+    attended: AttentionOutput,
+    spans: Sequence[TokenSpan],
     kernel: AttentionKernel | None = None,
 ) -> Heads:
     """Gradients of `attend` by query, key and value. gradient: (T, heads, D), by its output."""
@@ -88,7 +90,7 @@ def attend_backward(
     return Heads(query, key, value)
 
 
-def _nodes(spans: Sequence[Span]) -> list[tuple[int, int, int]]:
+def _nodes(spans: Sequence[TokenSpan]) -> list[tuple[int, int, int]]:
     return [(span.start, span.end, span.reach) for span in spans]
 
 
@@ -103,7 +105,7 @@ def _forward(heads: Heads, asking: slice, asked: slice, *, causal: bool) -> tupl
 
 
 def _backward(
-    gradient: Tensor, heads: Heads, attended: Attended, asking: slice, asked: slice
+    gradient: Tensor, heads: Heads, attended: AttentionOutput, asking: slice, asked: slice
 ) -> Heads:
     causal = asking == asked
     given = (

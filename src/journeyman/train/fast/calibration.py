@@ -15,9 +15,9 @@ from msgspec import Struct
 from torch import Tensor
 
 from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.ends import Ends, output_layer
+from journeyman.train.fast.ends import OuterWeights, output_layer
 from journeyman.train.fast.layer import Layer
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing, group_of
+from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan, group_of
 from journeyman.train.fast.packing import Pack
 from journeyman.train.fast.products import Arithmetic, Product
 from journeyman.train.fast.shape import HEAD, shape_of
@@ -28,7 +28,7 @@ from journeyman.train.head_loss import CHUNK_BYTES
 _HEAD_ROWS = 128
 
 
-class Cost(Struct, frozen=True):
+class Int8Cost(Struct, frozen=True):
     """What narrow products cost on some rows. loss: of the wide model; both in nats a token."""
 
     trained_tokens: int
@@ -41,7 +41,7 @@ class Cost(Struct, frozen=True):
         return self.divergence / self.loss
 
 
-class Compared(Struct, frozen=True):
+class ProductDivergences(Struct, frozen=True):
     """The narrow products beside the wide ones, by their names.
 
     errors: |narrow - wide| / |wide| on the wide model's inputs. wide_bytes: memory of a wide one.
@@ -52,7 +52,7 @@ class Compared(Struct, frozen=True):
     errors: Mapping[str, float]
     wide_bytes: Mapping[str, int]
     largest_inputs: Mapping[str, Tensor]
-    cost: Cost
+    cost: Int8Cost
 
 
 class Calibration:
@@ -77,12 +77,14 @@ class Calibration:
         self._pack = pack
         self._at_layer = at_layer
         self._do = Elementwise(rows=narrow.rows)
-        self._ends = Ends(config, self._shape, source, arithmetic=narrow, elementwise=self._do)
+        self._ends = OuterWeights(
+            config, self._shape, source, arithmetic=narrow, elementwise=self._do
+        )
         self._run = self._ends.run(pack, None)
         # Of the wide model, what its output layer reads: (N, H).
         self._expected: Tensor | None = None
 
-    def compared(self) -> Compared:
+    def compared(self) -> ProductDivergences:
         """Every product narrow, smoothed by what its wide one reads."""
         watched: dict[str, _Watched] = {}
         errors, wide_bytes, largest = {}, {}, {}
@@ -102,7 +104,7 @@ class Calibration:
             for name, product in watched.items():
                 if self._narrow.of(group_of(name)).has_narrow_inputs:
                     largest[name] = product.largest_inputs()
-            narrow = self._layer(number, self._narrow, Narrowing(largest_inputs=largest))
+            narrow = self._layer(number, self._narrow, Int8Plan(largest_inputs=largest))
             compare({name: part.product for name, part in narrow.parts.items()})
             found, _ = narrow.forward(found, self._run)
             self._at_layer(number + 1, self._shape.layers)
@@ -113,9 +115,9 @@ class Calibration:
         narrow_head = self._head(self._narrow)
         compare({HEAD: narrow_head})
         cost = self._cost(head, narrow_head, self._hidden(found))
-        return Compared(errors, wide_bytes, largest, cost)
+        return ProductDivergences(errors, wide_bytes, largest, cost)
 
-    def cost(self, narrowing: Narrowing) -> Cost:
+    def cost(self, narrowing: Int8Plan) -> Int8Cost:
         """What it costs made narrow like that; after `compared`."""
         found = self._ends.embedded(self._pack)
         for number in range(self._shape.layers):
@@ -124,7 +126,7 @@ class Calibration:
         heads = self._head(self._wide), self._head(self._narrow, narrowing)
         return self._cost(*heads, self._hidden(found))
 
-    def _layer(self, number: int, how: Arithmetic, narrowing: Narrowing = AS_IT_IS) -> Layer:
+    def _layer(self, number: int, how: Arithmetic, narrowing: Int8Plan = AS_IT_IS) -> Layer:
         return Layer(
             number,
             self._shape,
@@ -136,7 +138,7 @@ class Calibration:
             narrowing=narrowing,
         )
 
-    def _head(self, how: Arithmetic, narrowing: Narrowing = AS_IT_IS) -> Product:
+    def _head(self, how: Arithmetic, narrowing: Int8Plan = AS_IT_IS) -> Product:
         return output_layer(
             self._source,
             self._shape,
@@ -148,7 +150,7 @@ class Calibration:
     def _hidden(self, states: Tensor) -> Tensor:
         return self._ends.hidden(states.index_select(0, self._pack.places))
 
-    def _cost(self, wide_head: Product, narrow_head: Product, found: Tensor) -> Cost:
+    def _cost(self, wide_head: Product, narrow_head: Product, found: Tensor) -> Int8Cost:
         assert self._expected is not None
         count, loss, divergence = len(found), 0.0, 0.0
         rows = max(1, CHUNK_BYTES // (4 * self._shape.vocabulary))
@@ -162,7 +164,7 @@ class Calibration:
             # terms p (exp(d) - 1 - d) have the same sum, and none is negative.
             terms = apart.expm1().sub_(apart).mul_(expected.exp_())
             divergence += float(terms.sum(dtype=torch.float64))
-        return Cost(count, loss / count, divergence / count)
+        return Int8Cost(count, loss / count, divergence / count)
 
 
 class _Watched:

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from journeyman.train.fast.adapters import Dropout
 from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.ends import Ends, output_layer
-from journeyman.train.fast.layer import Kept, Layer
-from journeyman.train.fast.memory import Keeping
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
+from journeyman.train.fast.ends import OuterWeights, output_layer
+from journeyman.train.fast.layer import Layer, LayerActivations
+from journeyman.train.fast.memory import ActivationBudget
+from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan
 from journeyman.train.fast.packing import Pack
 from journeyman.train.fast.products import Arithmetic
-from journeyman.train.fast.shape import Shape
+from journeyman.train.fast.shape import DecoderShape
 from journeyman.train.fast.sources import PlacedWeights, WeightSource
 from journeyman.train.head_loss import completion_loss
 
 
-class Plan(Struct, frozen=True):
+class DecoderPlan(Struct, frozen=True):
     """How to compute: arithmetic, whether loops are compiled, and which layers run twice.
 
     `recomputed_layers` of the layers keep their input alone and run again in the backward; more
@@ -29,10 +29,10 @@ class Plan(Struct, frozen=True):
     """
 
     arithmetic: Arithmetic
-    narrowing: Narrowing = AS_IT_IS
+    narrowing: Int8Plan = AS_IT_IS
     compiled: bool = False
     recomputed_layers: int = 0
-    keeping: Keeping | None = None
+    keeping: ActivationBudget | None = None
     device: torch.device = torch.device("cpu")
 
 
@@ -42,11 +42,11 @@ class Decoder:
     def __init__(
         self,
         config: Any,
-        shape: Shape,
+        shape: DecoderShape,
         source: WeightSource,
         parameters: Mapping[str, Tensor],
         *,
-        plan: Plan,
+        plan: DecoderPlan,
         scaling: float,
     ) -> None:
         self._shape = shape
@@ -54,7 +54,9 @@ class Decoder:
         self._recomputed_layers = plan.recomputed_layers
         self._do = Elementwise(compiled=plan.compiled, rows=plan.arithmetic.rows)
         source = PlacedWeights(source, plan.device)
-        self._ends = Ends(config, shape, source, arithmetic=plan.arithmetic, elementwise=self._do)
+        self._ends = OuterWeights(
+            config, shape, source, arithmetic=plan.arithmetic, elementwise=self._do
+        )
         # Before the layers: its weights are the largest, and stand twice while they are made ready.
         self._head = output_layer(
             source,
@@ -94,7 +96,7 @@ class Decoder:
         """The summed loss in nats; `weight` times its gradient is added to the adapters' leaves."""
         run = self._ends.run(pack, dropout)
         states = self._ends.embedded(pack)
-        kept: list[Kept | Tensor] = []
+        kept: list[LayerActivations | Tensor] = []
         recomputed = self._lowest + self._recomputed(pack.computed_tokens)
         for layer in self._layers:
             before = states

@@ -8,21 +8,21 @@ from torch.nn import functional
 
 from journeyman.train.fast.adapters import Dropout
 from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.layer import Run
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
+from journeyman.train.fast.layer import ForwardContext
+from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan
 from journeyman.train.fast.packing import Pack
 from journeyman.train.fast.products import Arithmetic, Product, frozen_product
-from journeyman.train.fast.shape import HEAD, Shape
+from journeyman.train.fast.shape import HEAD, DecoderShape
 from journeyman.train.fast.sources import WeightSource
 
 
-class Ends:
+class OuterWeights:
     """The frozen weights that belong to no layer, but for the output layer's."""
 
     def __init__(
         self,
         config: Any,
-        shape: Shape,
+        shape: DecoderShape,
         source: WeightSource,
         *,
         arithmetic: Arithmetic,
@@ -40,12 +40,12 @@ class Ends:
         """The states before the first layer, (T, H) float32."""
         return functional.embedding(pack.ids, self._embedding).float()
 
-    def run(self, pack: Pack, dropout: Dropout | None) -> Run:
+    def run(self, pack: Pack, dropout: Dropout | None) -> ForwardContext:
         """What the layers share in a pass over one pack."""
         angles = pack.positions.float().unsqueeze(1) * self._frequencies
         both = torch.cat((angles, angles), dim=1)
         cosine, sine = both.cos() * self._position_scale, both.sin() * self._position_scale
-        return Run(cosine, sine, pack.spans, dropout, self._arithmetic.attention)
+        return ForwardContext(cosine, sine, pack.spans, dropout, self._arithmetic.attention)
 
     def hidden(self, states: Tensor) -> Tensor:
         """What the output layer reads: (N, H) float32 to the same, in the activations' dtype."""
@@ -68,11 +68,11 @@ class Ends:
 
 def output_layer(
     source: WeightSource,
-    shape: Shape,
+    shape: DecoderShape,
     *,
     arithmetic: Arithmetic,
     elementwise: Elementwise,
-    narrowing: Narrowing = AS_IT_IS,
+    narrowing: Int8Plan = AS_IT_IS,
 ) -> Product:
     """The output layer, of the embedding's weights where it has none of its own."""
     tied = shape.tied or "lm_head.weight" not in source

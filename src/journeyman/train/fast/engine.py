@@ -12,12 +12,12 @@ from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.engine import Tally
 from journeyman.train.fast.adapters import Dropout, leaf_name
-from journeyman.train.fast.decoder import Decoder, Plan
+from journeyman.train.fast.decoder import Decoder, DecoderPlan
 from journeyman.train.fast.packing import Pack, pack
 from journeyman.train.fast.shape import (
     ATTENTION_TARGETS,
     MLP_TARGETS,
-    Shape,
+    DecoderShape,
     shape_of,
 )
 from journeyman.train.fast.sources import FolderWeights, WeightSource
@@ -30,7 +30,7 @@ class FastEngine:
     name = "fast"
 
     def __init__(
-        self, config: Any, source: WeightSource, settings: TrainSettings, *, plan: Plan
+        self, config: Any, source: WeightSource, settings: TrainSettings, *, plan: DecoderPlan
     ) -> None:
         shape = shape_of(config)
         require_targets(settings.lora_targets)
@@ -70,14 +70,14 @@ class FastEngine:
         return self._decoder.stored_bytes()
 
 
-def open_fast_engine(base: BaseModel, settings: TrainSettings, *, plan: Plan) -> FastEngine:
+def open_fast_engine(base: BaseModel, settings: TrainSettings, *, plan: DecoderPlan) -> FastEngine:
     """The engine on a base model's files."""
     source = FolderWeights(base.folder)
     return FastEngine(read_config(base.folder), source, settings, plan=plan)
 
 
 def adapter_leaves(
-    shape: Shape, settings: TrainSettings, device: torch.device
+    shape: DecoderShape, settings: TrainSettings, device: torch.device
 ) -> dict[str, Tensor]:
     """Zeroed leaves for every target of every layer, by PEFT's names and in their order."""
     keys = shape.key_size

@@ -11,23 +11,23 @@ from msgspec import Struct
 from torch import Tensor
 
 from journeyman.kernels.attention import AttentionKernel
-from journeyman.train.fast.adapters import AdaptedProduct, Dropout, Passed, leaves_of
-from journeyman.train.fast.attention import Attended, Heads, attend, attend_backward
+from journeyman.train.fast.adapters import AdaptedProduct, Dropout, SavedForBackward, leaves_of
+from journeyman.train.fast.attention import AttentionOutput, Heads, attend, attend_backward
 from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing, product_name
-from journeyman.train.fast.packing import Span
+from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan, product_name
+from journeyman.train.fast.packing import TokenSpan
 from journeyman.train.fast.products import Arithmetic, frozen_product
-from journeyman.train.fast.shape import GROUPS, Shape
+from journeyman.train.fast.shape import GROUPS, DecoderShape
 from journeyman.train.fast.sources import WeightSource
 from journeyman.train.seeds import derived_seed
 
 
-class Run(Struct, frozen=True):
+class ForwardContext(Struct, frozen=True):
     """What all layers of one pass share: cosine, sine (T, D) float32; the tree; the dropout."""
 
     cosine: Tensor
     sine: Tensor
-    spans: tuple[Span, ...]
+    spans: tuple[TokenSpan, ...]
     dropout: Dropout | None
     kernel: AttentionKernel | None
 
@@ -38,16 +38,16 @@ class Run(Struct, frozen=True):
         return Dropout(self.dropout.share, derived_seed(self.dropout.seed, layer, group))
 
 
-class Kept(Struct, frozen=True):
+class LayerActivations(Struct, frozen=True):
     """What one layer's backward reads. states: the layer's input, (T, H) float32."""
 
     states: Tensor
     joint: Tensor | None  # query, key and value before their norms, where there are such norms
     heads: Heads
-    attended: Attended
+    attended: AttentionOutput
     middle: Tensor  # (T, H) float32: after attention
     gate_up: Tensor
-    passed: tuple[Passed, Passed, Passed, Passed]
+    passed: tuple[SavedForBackward, SavedForBackward, SavedForBackward, SavedForBackward]
 
 
 class Layer:
@@ -56,14 +56,14 @@ class Layer:
     def __init__(
         self,
         number: int,
-        shape: Shape,
+        shape: DecoderShape,
         source: WeightSource,
         parameters: Mapping[str, Tensor],
         *,
         arithmetic: Arithmetic,
         scaling: float,
         elementwise: Elementwise,
-        narrowing: Narrowing = AS_IT_IS,
+        narrowing: Int8Plan = AS_IT_IS,
     ) -> None:
         self.number = number
         self._shape = shape
@@ -122,7 +122,7 @@ class Layer:
         """Memory of the frozen weights of its products."""
         return sum(part.product.stored_bytes() for part in self.parts.values())
 
-    def forward(self, states: Tensor, run: Run) -> tuple[Tensor, Kept]:
+    def forward(self, states: Tensor, run: ForwardContext) -> tuple[Tensor, LayerActivations]:
         """(T, H) float32 to the same, and what the backward needs."""
         drops = [run.dropout_of(self.number, group) for group in GROUPS]
         joint, first = self._joint.forward(self._normed(states, self._first_norm), drops[0])
@@ -132,7 +132,7 @@ class Layer:
         middle = self._do.added(states, update)
         gate_up, third = self._gate_up.forward(self._normed(middle, self._second_norm), drops[2])
         update, fourth = self._down.forward(self._do.gated(gate_up), drops[3])
-        kept = Kept(
+        kept = LayerActivations(
             states=states,
             joint=None if self._query_norm is None else joint,
             heads=heads,
@@ -144,7 +144,12 @@ class Layer:
         return self._do.added(middle, update), kept
 
     def backward(
-        self, gradient: Tensor, kept: Kept, run: Run, *, wants_input: bool = True
+        self,
+        gradient: Tensor,
+        kept: LayerActivations,
+        run: ForwardContext,
+        *,
+        wants_input: bool = True,
     ) -> Tensor | None:
         """The gradient by the layer's input, where it is wanted; adapters' gradients add up."""
         drops = [run.dropout_of(self.number, group) for group in GROUPS]
@@ -170,7 +175,7 @@ class Layer:
         return self._norm_backward(by_normed, kept.states, self._first_norm, by_middle)
 
     def _backward_mlp(
-        self, gradient: Tensor, kept: Kept, drops: Sequence[Dropout | None]
+        self, gradient: Tensor, kept: LayerActivations, drops: Sequence[Dropout | None]
     ) -> Tensor:
         given = gradient.to(self._dtype)
         # Made again from what it was made of: it is the widest array of the layer.
@@ -209,7 +214,7 @@ class Layer:
             value.view(-1, shape.groups, shape.head_size),
         )
 
-    def _heads(self, joint: Tensor, run: Run) -> Heads:
+    def _heads(self, joint: Tensor, run: ForwardContext) -> Heads:
         query, key, value = self._split(joint)
         if self._query_norm is not None:
             assert self._key_norm is not None
@@ -221,7 +226,7 @@ class Layer:
             value,
         )
 
-    def _joined(self, gradients: Heads, kept: Kept, run: Run) -> Tensor:
+    def _joined(self, gradients: Heads, kept: LayerActivations, run: ForwardContext) -> Tensor:
         """The gradients of the heads as one gradient of the joint product, (T, all)."""
         query = self._do.rotated_back(gradients.query, run.cosine, run.sine)
         key = self._do.rotated_back(gradients.key, run.cosine, run.sine)

@@ -11,9 +11,9 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.settings import TrainSettings
 from journeyman.train.devices import CUDA, room_on
 from journeyman.train.fast.products import Arithmetic, Method
-from journeyman.train.fast.shape import Shape, shape_of
+from journeyman.train.fast.shape import DecoderShape, shape_of
 from journeyman.train.memory import rss_bytes
-from journeyman.train.plan.resources import Room
+from journeyman.train.plan.resources import MemoryRoom
 
 WEIGHT_BYTES: dict[Method, float] = {
     "fp32": 4,
@@ -33,7 +33,7 @@ _USABLE_SHARE = 5 / 6
 _PROGRAM_BYTES = 600 * 2**20
 
 
-class Keeping(Struct, frozen=True):
+class ActivationBudget(Struct, frozen=True):
     """What the micro-batches of a run can keep for their backward. Bytes of one token.
 
     kept: all that one layer's backward reads; bare: that layer's input alone; working: what is
@@ -71,7 +71,7 @@ class Keeping(Struct, frozen=True):
         return tokens * (self.working_bytes + self.layers * self.bare_bytes + self.kept_bytes)
 
 
-def weight_bytes(shape: Shape, arithmetic: Arithmetic) -> float:
+def weight_bytes(shape: DecoderShape, arithmetic: Arithmetic) -> float:
     """Memory of all frozen weights; the embedding is stored as it was published, here BF16."""
 
     def bytes_each(one: Arithmetic) -> float:
@@ -85,14 +85,14 @@ def weight_bytes(shape: Shape, arithmetic: Arithmetic) -> float:
     return products + 2 * shape.vocabulary * shape.hidden
 
 
-def kept_bytes_a_token(shape: Shape, arithmetic: Arithmetic) -> float:
+def kept_bytes_a_token(shape: DecoderShape, arithmetic: Arithmetic) -> float:
     """What one layer keeps of one token for its backward: see `layer.Kept`."""
     narrow = 2 if arithmetic.activations is torch.bfloat16 else 4
     heads = 2 * shape.query_size + 2 * shape.key_size
     return 8 * shape.hidden + narrow * (heads + 2 * shape.intermediate)
 
 
-def _usable_bytes(settings: TrainSettings, room: Room) -> float:
+def _usable_bytes(settings: TrainSettings, room: MemoryRoom) -> float:
     """What this process may take in all."""
     if settings.memory_gib is None:
         return _USABLE_SHARE * room.limit_bytes
@@ -100,13 +100,13 @@ def _usable_bytes(settings: TrainSettings, room: Room) -> float:
 
 
 def keeping_of(
-    shape: Shape,
+    shape: DecoderShape,
     arithmetic: Arithmetic,
     settings: TrainSettings,
-    room: Room,
+    room: MemoryRoom,
     *,
     wide_bytes: int = 0,
-) -> Keeping:
+) -> ActivationBudget:
     """What can be kept, with `room` as it was before the weights were loaded.
 
     wide_bytes: what products take that are kept wide (`narrowing`).
@@ -118,7 +118,7 @@ def keeping_of(
     if on_gpu:
         # Attention without the processor's own operator makes each row's scores.
         working += _SCORE_COPIES * 4.0 * shape.heads * settings.max_tokens
-    return Keeping(
+    return ActivationBudget(
         layers=shape.layers,
         kept_bytes=kept_bytes_a_token(shape, arithmetic),
         bare_bytes=4.0 * shape.hidden,
@@ -134,15 +134,15 @@ class Footprint(Struct, frozen=True):
     """
 
     weight_bytes: float
-    keeping: Keeping
-    room: Room
+    keeping: ActivationBudget
+    room: MemoryRoom
 
 
 def footprint_of(
     config: Any,
     arithmetic: Arithmetic,
     settings: TrainSettings,
-    room: Room,
+    room: MemoryRoom,
     *,
     wide_bytes: int = 0,
 ) -> Footprint:
@@ -162,13 +162,13 @@ def has_twice_the_room(config: Any, arithmetic: Arithmetic, settings: TrainSetti
 
 
 def fitting_run(
-    shape: Shape,
+    shape: DecoderShape,
     arithmetic: Arithmetic,
     settings: TrainSettings,
     report: Reporter = ignore,
     *,
     wide_bytes: int = 0,
-) -> Keeping:
+) -> ActivationBudget:
     """What the run can keep, said where it is not all. MachineError where the least is too much."""
     room = room_on(settings.device)
     keeping = keeping_of(shape, arithmetic, settings, room, wide_bytes=wide_bytes)
@@ -204,13 +204,15 @@ def _most_tokens(settings: TrainSettings) -> int:
     return max(settings.micro_batch_tokens, settings.max_tokens)
 
 
-def _least_need(shape: Shape, arithmetic: Arithmetic, keeping: Keeping, tokens: int) -> float:
+def _least_need(
+    shape: DecoderShape, arithmetic: Arithmetic, keeping: ActivationBudget, tokens: int
+) -> float:
     """Bytes beside the program, with every layer of such a micro-batch run twice."""
     return weight_bytes(shape, arithmetic) + keeping.least_bytes(tokens) + _HEADROOM_BYTES
 
 
 def shortage(
-    config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: Room
+    config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: MemoryRoom
 ) -> str | None:
     """Why a run in this arithmetic does not fit into the machine; None where it does.
 
@@ -227,7 +229,9 @@ def shortage(
     return f"{least}, and {room.limited_by} is {room.limit_bytes / 2**30:.1f} GiB"
 
 
-def spare_bytes(config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: Room) -> float:
+def spare_bytes(
+    config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: MemoryRoom
+) -> float:
     """What a run does not need of the memory that can ever be had, every layer run twice."""
     shape = shape_of(config)
     keeping = keeping_of(shape, arithmetic, settings, room)

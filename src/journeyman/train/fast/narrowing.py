@@ -13,7 +13,7 @@ from journeyman.train.fast.products import Arithmetic
 from journeyman.train.fast.shape import GROUPS, HEAD
 
 
-class Narrowing(Struct, frozen=True):
+class Int8Plan(Struct, frozen=True):
     """By the names of products; what is not named is made narrow as it is.
 
     wide: those whose forward loses too much. largest_inputs: magnitudes, (K,) float32, by which
@@ -42,7 +42,7 @@ class Narrowing(Struct, frozen=True):
         return content.hexdigest()
 
 
-AS_IT_IS = Narrowing()
+AS_IT_IS = Int8Plan()
 
 
 def product_name(layer: int, group: str) -> str:

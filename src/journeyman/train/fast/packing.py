@@ -18,7 +18,7 @@ from journeyman.train.rows import TokenRow
 _CPU = torch.device("cpu")
 
 
-class Span(Struct, frozen=True):
+class TokenSpan(Struct, frozen=True):
     """One node of the tree: its tokens are [start, end), those of its descendants [end, reach)."""
 
     start: int
@@ -35,7 +35,7 @@ class Pack(Struct, frozen=True):
 
     ids: Tensor
     positions: Tensor
-    spans: tuple[Span, ...]
+    spans: tuple[TokenSpan, ...]
     places: Tensor
     targets: Tensor
     real_tokens: int
@@ -76,7 +76,7 @@ class _Builder:
         self._slots: list[list[int]] = [[] for _ in rows]
         self._ids: list[int] = []
         self._positions: list[int] = []
-        self._spans: list[Span] = []
+        self._spans: list[TokenSpan] = []
 
     def branch(self, first: int, last: int, *, depth: int) -> None:
         """Lay out rows [first, last), which share their first `depth` tokens, from there on."""
@@ -96,14 +96,14 @@ class _Builder:
         for row in range(first, last):
             self._slots[row] += places
         number = len(self._spans)
-        self._spans.append(Span(start, places.stop, places.stop))
+        self._spans.append(TokenSpan(start, places.stop, places.stop))
         # Rows that end here come first by their order and need nothing more.
         rest = first
         while rest < last and len(self._inputs[rest]) == end:
             rest += 1
         if rest < last:
             self.branch(rest, last, depth=end)
-        self._spans[number] = Span(start, places.stop, len(self._ids))
+        self._spans[number] = TokenSpan(start, places.stop, len(self._ids))
 
     def pack(self, device: torch.device) -> Pack:
         """The finished line."""

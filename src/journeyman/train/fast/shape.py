@@ -17,7 +17,7 @@ HEAD: ProductGroup = "head"
 """The output layer among the products."""
 
 
-class Shape(Struct, frozen=True):
+class DecoderShape(Struct, frozen=True):
     """Sizes of a decoder of the Llama family; `layers` of `hidden` values a token."""
 
     family: str
@@ -67,10 +67,10 @@ class Shape(Struct, frozen=True):
         return sum(inputs * outputs for inputs, outputs in (sizes[group] for group in GROUPS))
 
 
-def shape_of(config: Any) -> Shape:
+def shape_of(config: Any) -> DecoderShape:
     """The sizes in a configuration of one of the families."""
     heads = config.num_attention_heads
-    return Shape(
+    return DecoderShape(
         family=config.model_type,
         hidden=config.hidden_size,
         intermediate=config.intermediate_size,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from journeyman.errors import IntegrityError
 from journeyman.model.folders import INDEX
-from journeyman.train.fast.shape import Shape
+from journeyman.train.fast.shape import DecoderShape
 
 
 class WeightSource(Protocol):
@@ -100,7 +100,7 @@ class RandomWeights:
     Normal with the deviation of common start values (0.02); norms are one.
     """
 
-    def __init__(self, shape: Shape, *, biases: bool = False, seed: int = 0) -> None:
+    def __init__(self, shape: DecoderShape, *, biases: bool = False, seed: int = 0) -> None:
         self._shape = shape
         self._biases = biases
         self._seed = seed

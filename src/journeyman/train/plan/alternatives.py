@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from journeyman.train.plan.described import known_shape
 from journeyman.train.plan.known_shapes import smaller_siblings
 from journeyman.train.plan.records import Alternative
-from journeyman.train.plan.run import Run, changed
-from journeyman.train.plan.shape import Shape, shape_of
+from journeyman.train.plan.run import IntendedRun, changed
+from journeyman.train.plan.shape import ModelShape, shape_of
 from journeyman.train.plan.work import operations, total_work
 
 _WORTH = 0.95
@@ -15,11 +15,11 @@ _SHOWN_SIBLINGS = 2
 
 
 def cheaper(
-    run: Run,
-    shape: Shape,
+    run: IntendedRun,
+    shape: ModelShape,
     total_s: float,
     *,
-    total_of: Callable[[Run], float],
+    total_of: Callable[[IntendedRun], float],
     padded: bool,
 ) -> Iterator[Alternative]:
     """What takes at most 95 % of the run's time. total_of: seconds of a changed run."""
@@ -30,7 +30,7 @@ def cheaper(
     yield from _smaller_models(run, shape, total_s, padded=padded)
 
 
-def _changes(run: Run) -> Iterator[tuple[str, str, Run]]:
+def _changes(run: IntendedRun) -> Iterator[tuple[str, str, IntendedRun]]:
     settings = run.settings
     if settings.max_steps is None:
         for epochs in (settings.epochs - 1, 1.0):
@@ -52,13 +52,13 @@ def _changes(run: Run) -> Iterator[tuple[str, str, Run]]:
                 yield f"--batch-size {size}", "other micro-batches, the same steps", other
 
 
-def _length_for(run: Run) -> int:
+def _length_for(run: IntendedRun) -> int:
     lengths = sorted(len(row.ids) for row in run.train.used)
     return lengths[int(_LENGTH_SHARE * (len(lengths) - 1))]
 
 
 def _smaller_models(
-    run: Run, shape: Shape, total_s: float, *, padded: bool
+    run: IntendedRun, shape: ModelShape, total_s: float, *, padded: bool
 ) -> Iterator[Alternative]:
     """Smaller models of the family, by operations: at the same rate as the base."""
     work = total_work(one for step in run.work(padded=padded) for one in step)

@@ -14,20 +14,24 @@ from journeyman.kernels.rows import find_rows
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.narrowing import Narrowing, group_of
+from journeyman.train.fast.narrowing import Int8Plan, group_of
 from journeyman.train.fast.products import Arithmetic, frozen_product
 from journeyman.train.fast.shape import HEAD, shape_of
 from journeyman.train.head_loss import CHUNK_BYTES, Head, PlainHead, completion_loss
 from journeyman.train.plan.engines import product_dtype
 from journeyman.train.plan.rates import Clock, best_s
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.shape import ModelShape
 
 _ROWS = 400
 _LIMIT_BYTES = 300_000_000
 
 
 def output_layer_s(
-    shape: Shape, settings: TrainSettings, narrowing: Narrowing, *, clock: Clock = time.perf_counter
+    shape: ModelShape,
+    settings: TrainSettings,
+    narrowing: Int8Plan,
+    *,
+    clock: Clock = time.perf_counter,
 ) -> tuple[float, float]:
     """Seconds of the output layer and loss for one trained token: with gradient, and without.
 
@@ -60,7 +64,7 @@ def output_layer_s(
     return timed(with_gradient=True), timed(with_gradient=False)
 
 
-def _random_head(settings: TrainSettings, weight: Tensor, narrowing: Narrowing) -> Head:
+def _random_head(settings: TrainSettings, weight: Tensor, narrowing: Int8Plan) -> Head:
     """The output layer as the engine has it."""
     if settings.engine != "fast":
         return PlainHead(weight)
@@ -69,7 +73,7 @@ def _random_head(settings: TrainSettings, weight: Tensor, narrowing: Narrowing) 
 
 
 def widening_s(
-    config: Any, settings: TrainSettings, narrowing: Narrowing, *, clock: Clock = time.perf_counter
+    config: Any, settings: TrainSettings, narrowing: Int8Plan, *, clock: Clock = time.perf_counter
 ) -> float:
     """Seconds that a token takes more forward by the wide products of layers; 0 without any.
 

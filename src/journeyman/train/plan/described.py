@@ -31,7 +31,7 @@ _CONTEXT = 32768
 _GGUF_KINDS = ("llama", "qwen2", "qwen3")
 
 
-class Described(Struct, frozen=True):
+class BaseDescription(Struct, frozen=True):
     """What a plan needs of a base. `chat` is None where there is no tokenizer.
 
     `weight_bytes` are those of the files on this disk, None where they must be fetched first.
@@ -44,7 +44,7 @@ class Described(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def described(name: str, report: Reporter) -> Iterator[Described]:
+def described(name: str, report: Reporter) -> Iterator[BaseDescription]:
     """The base of that name; the tokenizer of a GGUF file lies in a folder that ends with this."""
     path = Path(name).expanduser()
     if name == EMBEDDED or (path.is_file() and path.suffix == ".gguf"):
@@ -64,25 +64,25 @@ def described(name: str, report: Reporter) -> Iterator[Described]:
         yield _absent(name, report)
 
 
-def of_folder(name: str, folder: Path) -> Described:
+def of_folder(name: str, folder: Path) -> BaseDescription:
     """A folder in the hub's layout, with weights or without."""
     config = read_config(folder)
     # A cache may hold the small files alone, or some of the shards.
     is_whole = not any("missing" in fault or "no `*" in fault for fault in find_faults(folder))
     size_bytes = sum(file.stat().st_size for file in weight_files(folder)) if is_whole else None
-    return Described(name, config, _chat(name, folder), size_bytes)
+    return BaseDescription(name, config, _chat(name, folder), size_bytes)
 
 
 def _chat(name: str, folder: Path) -> Chat:
     return load_chat(BaseModel(name, folder, sha256="", template_sha256="", kind="folder"))
 
 
-def _of_gguf(gguf: Path, name: str, folder: Path) -> Described:
+def _of_gguf(gguf: Path, name: str, folder: Path) -> BaseDescription:
     header = read_gguf_header(gguf, architectures=None)
     write_tokenizer(header, folder, name=name)
     config = config_of_header(header)
     # It is dequantised to float32 before it is trained.
-    return Described(name, config, _chat(name, folder), 4 * header.parameters)
+    return BaseDescription(name, config, _chat(name, folder), 4 * header.parameters)
 
 
 def config_of_header(header: GgufHeader) -> Any:
@@ -123,7 +123,7 @@ def config_of_header(header: GgufHeader) -> Any:
     return config
 
 
-def _absent(name: str, report: Reporter) -> Described:
+def _absent(name: str, report: Reporter) -> BaseDescription:
     """A hub model that is not in the cache: its small files, else what is known of it."""
     try:
         folder = small_files(name)
@@ -133,12 +133,12 @@ def _absent(name: str, report: Reporter) -> Described:
         report(Note(f"{name} is not here: its shape is known, its tokens are estimated"))
         return known_shape(name)
     found = of_folder(name, folder)
-    return Described(name, found.config, found.chat, None)
+    return BaseDescription(name, found.config, found.chat, None)
 
 
-def known_shape(name: str) -> Described:
+def known_shape(name: str) -> BaseDescription:
     """A model of the list, without a tokenizer."""
     from transformers import AutoConfig
 
     values = {**KNOWN[name], "max_position_embeddings": _CONTEXT}
-    return Described(name, AutoConfig.for_model(**values), None, None)
+    return BaseDescription(name, AutoConfig.for_model(**values), None, None)

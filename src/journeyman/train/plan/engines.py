@@ -8,7 +8,7 @@ import torch
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import arithmetic_for
 from journeyman.train.engine import TrainingEngine
-from journeyman.train.fast.decoder import Plan as FastPlan
+from journeyman.train.fast.decoder import DecoderPlan as FastPlan
 from journeyman.train.fast.engine import FastEngine
 from journeyman.train.fast.shape import shape_of as fast_shape_of
 from journeyman.train.fast.sources import RandomWeights

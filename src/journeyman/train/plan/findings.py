@@ -9,7 +9,15 @@ import math
 from collections.abc import Iterator
 
 from journeyman.settings import TrainSettings
-from journeyman.train.plan.records import Disk, Finding, Memory, Plan, Serving, Steps, Tokens
+from journeyman.train.plan.records import (
+    AnswerTimeForecast,
+    DiskForecast,
+    Finding,
+    Forecast,
+    MemoryForecast,
+    Steps,
+    Tokens,
+)
 
 _REAL_SHARE = 0.9
 _LATEST_WARMUP = 0.34
@@ -18,7 +26,7 @@ _SHORT_ANSWER = 20
 _ATTENTION = frozenset(("q_proj", "k_proj", "v_proj", "o_proj"))
 
 
-def findings_of(plan: Plan, settings: TrainSettings) -> Iterator[Finding]:
+def findings_of(plan: Forecast, settings: TrainSettings) -> Iterator[Finding]:
     """All that can be said from the plan's own numbers; what stops the run comes first."""
     yield from of_room(plan.memory, plan.disk, settings)
     yield from of_steps(settings, plan.steps)
@@ -111,7 +119,7 @@ def of_tokens(tokens: Tokens, steps: Steps) -> Iterator[Finding]:
         )
 
 
-def of_adapter(plan: Plan, settings: TrainSettings) -> Iterator[Finding]:
+def of_adapter(plan: Forecast, settings: TrainSettings) -> Iterator[Finding]:
     """Shapes of adapters that published results advise against; see docs/training.md."""
     if set(settings.lora_targets) <= _ATTENTION:
         yield Finding(
@@ -164,7 +172,9 @@ def of_adapter(plan: Plan, settings: TrainSettings) -> Iterator[Finding]:
         )
 
 
-def of_room(memory: Memory, disk: Disk, settings: TrainSettings) -> Iterator[Finding]:
+def of_room(
+    memory: MemoryForecast, disk: DiskForecast, settings: TrainSettings
+) -> Iterator[Finding]:
     """What this machine cannot hold, and what it can only just hold."""
     peak, limit = memory.peak_bytes / 2**30, memory.limit_bytes / 2**30
     smaller = _way_to_less_memory(memory, settings)
@@ -202,7 +212,7 @@ def of_room(memory: Memory, disk: Disk, settings: TrainSettings) -> Iterator[Fin
         )
 
 
-def _way_to_less_memory(memory: Memory, settings: TrainSettings) -> str:
+def _way_to_less_memory(memory: MemoryForecast, settings: TrainSettings) -> str:
     if memory.weights_bytes > memory.limit_bytes:
         return (
             f"take a smaller --base: its weights alone are {memory.weights_bytes / 2**30:.1f} GiB"
@@ -212,7 +222,7 @@ def _way_to_less_memory(memory: Memory, settings: TrainSettings) -> str:
     return "lower --max-tokens, or take a smaller --base"
 
 
-def of_serving(serving: Serving) -> Iterator[Finding]:
+def of_serving(serving: AnswerTimeForecast) -> Iterator[Finding]:
     """A goal that no program can meet here with answers as long as these."""
     if serving.can_be_met:
         return

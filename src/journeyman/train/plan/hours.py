@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from journeyman.train.fast.memory import Keeping
+from journeyman.train.fast.memory import ActivationBudget
 from journeyman.train.plan.engines import VOCABULARY
-from journeyman.train.plan.probe import Measured, Observed
-from journeyman.train.plan.records import Hours
-from journeyman.train.plan.run import Run
-from journeyman.train.plan.shape import Shape
-from journeyman.train.plan.work import Work, layer_operations
+from journeyman.train.plan.probe import DepthTimes, ProbeResult
+from journeyman.train.plan.records import TimeForecast
+from journeyman.train.plan.run import IntendedRun
+from journeyman.train.plan.shape import ModelShape
+from journeyman.train.plan.work import MicroBatchWork, layer_operations
 
 _LEAST_RANGE = 0.1
 """Half-width of the range on a machine without any unrest: what the model itself may be off."""
@@ -26,7 +26,7 @@ _START_S, _END_S = 3.0, 1.0
 """Building the engine and opening the curves; drawing the losses and writing the manifest."""
 
 
-class Line(Struct, frozen=True):
+class LinearFit(Struct, frozen=True):
     """seconds = at_zero + slope * operations, both 0 or more."""
 
     at_zero: float
@@ -37,39 +37,41 @@ class Line(Struct, frozen=True):
         return self.at_zero + self.slope * operations
 
 
-class Cost(Struct, frozen=True):
+class MicroBatchCost(Struct, frozen=True):
     """Seconds of one micro-batch: all layers, the fixed part, and the output layer by token.
 
     wide_s: of a computed token, by products that are kept wide in some layers.
     """
 
-    layer: Line
+    layer: LinearFit
     fixed_s: float
     head_s: float
     wide_s: float = 0.0
 
-    def seconds(self, shape: Shape, work: Work) -> float:
+    def seconds(self, shape: ModelShape, work: MicroBatchWork) -> float:
         """Of one micro-batch on the whole model."""
         layers_s = shape.layers * self.layer.at(layer_operations(shape, work))
         by_token_s = self.head_s * work.trained + self.wide_s * work.computed
         return self.fixed_s + layers_s + by_token_s
 
 
-class Costs(Struct, frozen=True):
+class MicroBatchCosts(Struct, frozen=True):
     """What a training and a validating micro-batch cost, and one update. Seconds, best case."""
 
-    backward: Cost
-    forward: Cost
+    backward: MicroBatchCost
+    forward: MicroBatchCost
     update_s: float
 
-    def training_s(self, shape: Shape, work: Work, keeping: Keeping | None) -> float:
+    def training_s(
+        self, shape: ModelShape, work: MicroBatchWork, keeping: ActivationBudget | None
+    ) -> float:
         """One micro-batch with gradients; layers that keep too little run forward once more."""
         again = 0 if keeping is None else keeping.recomputed_layers(work.computed)
         again_s = again * self.forward.layer.at(layer_operations(shape, work))
         return self.backward.seconds(shape, work) + again_s
 
 
-def fitted(points: Sequence[tuple[float, float]]) -> Line:
+def fitted(points: Sequence[tuple[float, float]]) -> LinearFit:
     """The line through (operations, seconds) with the least relative squares and no part below 0.
 
     With one point, or where the fixed part would be negative, seconds are proportional.
@@ -83,16 +85,16 @@ def fitted(points: Sequence[tuple[float, float]]) -> Line:
         pairs = zip(weights, points, strict=True)
         slope = sum(w * (x - mean_x) * (y - mean_y) for w, (x, y) in pairs) / spread
         if slope > 0 and mean_y - slope * mean_x >= 0:
-            return Line(mean_y - slope * mean_x, slope)
-    return Line(0.0, mean_y / mean_x)
+            return LinearFit(mean_y - slope * mean_x, slope)
+    return LinearFit(0.0, mean_y / mean_x)
 
 
-def costs_of(measured: Measured, shape: Shape) -> Costs:
+def costs_of(measured: ProbeResult, shape: ModelShape) -> MicroBatchCosts:
     """What a micro-batch of any lengths costs on the whole model."""
     share = VOCABULARY / shape.vocabulary
     forward = [(one, one.shallow_forward_s, one.deep_forward_s) for one in measured.batches]
     backward = [(one, one.shallow_s, one.deep_s) for one in measured.batches]
-    return Costs(
+    return MicroBatchCosts(
         backward=_cost(measured, shape, backward, measured.head_s, share),
         forward=_cost(measured, shape, forward, measured.head_forward_s, share),
         update_s=measured.optimizer_s * shape.layers / measured.deep,
@@ -100,12 +102,12 @@ def costs_of(measured: Measured, shape: Shape) -> Costs:
 
 
 def _cost(
-    measured: Measured,
-    shape: Shape,
-    times: Iterable[tuple[Observed, float, float]],
+    measured: ProbeResult,
+    shape: ModelShape,
+    times: Iterable[tuple[DepthTimes, float, float]],
     head_s: float,
     share: float,
-) -> Cost:
+) -> MicroBatchCost:
     """head_s: of the whole vocabulary; share: of it, what the probed model has."""
     points, rests = [], []
     between = measured.deep - measured.shallow
@@ -117,10 +119,10 @@ def _cost(
             layer_s = max(0.1 * deep_s, deep_s - probed_head_s) / measured.deep
         points.append((layer_operations(shape, one.work), layer_s))
         rests.append(max(0.0, deep_s - measured.deep * layer_s - probed_head_s))
-    return Cost(fitted(points), sum(rests) / len(rests), head_s, measured.wide_s)
+    return MicroBatchCost(fitted(points), sum(rests) / len(rests), head_s, measured.wide_s)
 
 
-class Writing(Struct, frozen=True):
+class DiskTraffic(Struct, frozen=True):
     """What is written and read around the steps, in bytes and bytes a second."""
 
     checkpoint_bytes: int
@@ -130,15 +132,15 @@ class Writing(Struct, frozen=True):
 
 
 def hours_of(
-    run: Run,
-    shape: Shape,
-    costs: Costs,
+    run: IntendedRun,
+    shape: ModelShape,
+    costs: MicroBatchCosts,
     *,
-    writing: Writing,
+    writing: DiskTraffic,
     slowdown: float,
     padded: bool,
-    keeping: Keeping | None = None,
-) -> Hours:
+    keeping: ActivationBudget | None = None,
+) -> TimeForecast:
     """The time of a run. slowdown: how much slower than its best this machine mostly is.
 
     keeping: what the memory lets the fast engine keep; None: all.
@@ -157,7 +159,7 @@ def hours_of(
     width = _LEAST_RANGE + (slowdown - 1)
     rows = run.train.used
     real = sum(len(rows[index].ids) for step in run.steps for index in step.rows)
-    return Hours(
+    return TimeForecast(
         total_s=total_s,
         low_s=total_s * max(0.5, 1 - width),
         high_s=total_s * (1 + width),

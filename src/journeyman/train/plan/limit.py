@@ -1,12 +1,14 @@
 """How fast this machine could train at most, were it to do nothing but products."""
 
 from journeyman.train.plan.records import Machine
-from journeyman.train.plan.run import Run
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.run import IntendedRun
+from journeyman.train.plan.shape import ModelShape
 from journeyman.train.plan.work import operations, total_work
 
 
-def limit_tokens_per_s(machine: Machine | None, run: Run, shape: Shape) -> float | None:
+def limit_tokens_per_s(
+    machine: Machine | None, run: IntendedRun, shape: ModelShape
+) -> float | None:
     """Real tokens a second at the measured rate of products, without padding; None: not measured.
 
     A program that computes less than every layer of every token (prefixes shared by rows) may be

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from journeyman.events import Caution, Event, Note, Table
-from journeyman.train.plan.records import Finding, Hours, Plan, Serving
+from journeyman.train.plan.records import AnswerTimeForecast, Finding, Forecast, TimeForecast
 
 
-def told(plan: Plan, *, without: Sequence[str] = ()) -> Iterator[Event]:
+def told(plan: Forecast, *, without: Sequence[str] = ()) -> Iterator[Event]:
     """All of it: the table, warnings and advice, cheaper runs. without: findings told before."""
     yield summary(plan)
     yield from remarks(plan, without=without)
@@ -14,7 +14,7 @@ def told(plan: Plan, *, without: Sequence[str] = ()) -> Iterator[Event]:
         yield cheaper_runs(plan)
 
 
-def summary(plan: Plan) -> Table:
+def summary(plan: Forecast) -> Table:
     """Time, memory, disk, tokens, steps and serving, one line each."""
     rows = [
         ("base", f"{plan.base}, {count(plan.parameters)} parameters"),
@@ -32,7 +32,7 @@ def summary(plan: Plan) -> Table:
     return Table("the plan", ("what", "how much"), tuple(rows))
 
 
-def remarks(plan: Plan, *, without: Sequence[str] = ()) -> Iterator[Event]:
+def remarks(plan: Forecast, *, without: Sequence[str] = ()) -> Iterator[Event]:
     """Findings as warnings, advice as notes."""
     for one in plan.findings:
         if one.id not in without:
@@ -45,13 +45,13 @@ def _remark(one: Finding) -> Event:
     return Caution(one.text, hint=one.hint)
 
 
-def cheaper_runs(plan: Plan) -> Table:
+def cheaper_runs(plan: Forecast) -> Table:
     """What would take less time."""
     rows = [(one.flags, span(one.total_s), one.what) for one in plan.alternatives]
     return Table("cheaper", ("change", "time", "for"), tuple(rows))
 
 
-def _machine(plan: Plan) -> str:
+def _machine(plan: Forecast) -> str:
     found = plan.machine
     if found is None:
         return ""
@@ -61,7 +61,7 @@ def _machine(plan: Plan) -> str:
     )
 
 
-def _tokens(plan: Plan) -> str:
+def _tokens(plan: Forecast) -> str:
     one = plan.tokens
     about = "" if one.exact else "about "
     return (
@@ -71,7 +71,7 @@ def _tokens(plan: Plan) -> str:
     )
 
 
-def _seed(plan: Plan) -> str:
+def _seed(plan: Forecast) -> str:
     one = plan.tokens
     return (
         f"{one.seed_computed:,} computed, {one.seed_real_share:.1%} of them real: "
@@ -79,7 +79,7 @@ def _seed(plan: Plan) -> str:
     )
 
 
-def _steps(plan: Plan) -> str:
+def _steps(plan: Forecast) -> str:
     one = plan.steps
     return (
         f"{one.steps} of {one.rows_a_step} rows; {one.warmup} warm up, {one.checkpoints} "
@@ -87,14 +87,14 @@ def _steps(plan: Plan) -> str:
     )
 
 
-def _time(hours: Hours) -> str:
+def _time(hours: TimeForecast) -> str:
     return (
         f"{span(hours.total_s)} ({span(hours.low_s)} to {span(hours.high_s)}); "
         f"{hours.real_tokens_per_s:.0f} real tokens/s, the first step {span(hours.first_step_s)}"
     )
 
 
-def _parts(hours: Hours) -> str:
+def _parts(hours: TimeForecast) -> str:
     around = hours.start_s + hours.end_s
     return (
         f"steps {span(hours.steps_s)}, validation {span(hours.validation_s)}, checkpoints "
@@ -102,7 +102,7 @@ def _parts(hours: Hours) -> str:
     )
 
 
-def _memory(plan: Plan) -> str:
+def _memory(plan: Forecast) -> str:
     one = plan.memory
     return (
         f"{gib(one.peak_bytes)} at its peak; {gib(one.available_bytes)} free of "
@@ -110,7 +110,7 @@ def _memory(plan: Plan) -> str:
     )
 
 
-def _memory_parts(plan: Plan) -> str:
+def _memory_parts(plan: Forecast) -> str:
     one = plan.memory
     return (
         f"weights {gib(one.weights_bytes)}, activations {gib(one.activation_bytes)}, adapter and "
@@ -119,7 +119,7 @@ def _memory_parts(plan: Plan) -> str:
     )
 
 
-def _disk(plan: Plan) -> str:
+def _disk(plan: Forecast) -> str:
     one = plan.disk
     fetched = f"download {gib(one.download_bytes)}, " if one.download_bytes else ""
     return (
@@ -129,7 +129,7 @@ def _disk(plan: Plan) -> str:
     )
 
 
-def _serving(one: Serving) -> str:
+def _serving(one: AnswerTimeForecast) -> str:
     verdict = "within" if one.can_be_met else "beyond"
     return (
         f"{one.answer_s:.1f} s at best in {one.quantization} ({one.answer_tokens:.0f} tokens at "

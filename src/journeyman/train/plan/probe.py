@@ -17,14 +17,14 @@ from msgspec import Struct
 
 from journeyman.settings import TrainSettings
 from journeyman.train.engine import TrainingEngine
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
+from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan
 from journeyman.train.optimizer import Optimizer
 from journeyman.train.plan.apart import output_layer_s, widening_s
 from journeyman.train.plan.engines import VOCABULARY, Build, random_engine
 from journeyman.train.plan.rates import Clock, best_s
 from journeyman.train.plan.resources import peak_growth_bytes
-from journeyman.train.plan.shape import Shape
-from journeyman.train.plan.work import Work, work_of
+from journeyman.train.plan.shape import ModelShape
+from journeyman.train.plan.work import MicroBatchWork, work_of
 from journeyman.train.rows import TokenRow
 
 if TYPE_CHECKING:
@@ -37,17 +37,17 @@ _ROUNDS_S = 14.0
 _MOST_ROUNDS = 5
 
 
-class Observed(Struct, frozen=True):
+class DepthTimes(Struct, frozen=True):
     """The best time of one micro-batch at each depth, seconds: with gradients and without."""
 
-    work: Work
+    work: MicroBatchWork
     shallow_s: float
     deep_s: float
     shallow_forward_s: float
     deep_forward_s: float
 
 
-class Measured(Struct, frozen=True):
+class ProbeResult(Struct, frozen=True):
     """What was found. `shallow` and `deep` are numbers of layers, equal where one alone fits.
 
     head seconds are for one trained token; `optimizer_s` for one update of `deep` layers;
@@ -57,7 +57,7 @@ class Measured(Struct, frozen=True):
 
     shallow: int
     deep: int
-    batches: tuple[Observed, ...]
+    batches: tuple[DepthTimes, ...]
     head_s: float
     head_forward_s: float
     optimizer_s: float
@@ -75,7 +75,7 @@ class Depths(Struct, frozen=True):
     most_tokens: int
 
 
-def depths_for(shape: Shape, *, element_bytes: int, rate: float, tokens: int) -> Depths:
+def depths_for(shape: ModelShape, *, element_bytes: int, rate: float, tokens: int) -> Depths:
     """As deep as memory and a pass of a few seconds allow: deeper is nearer to the run.
 
     rate: operations a second. tokens: of the longest micro-batch.
@@ -90,16 +90,16 @@ def depths_for(shape: Shape, *, element_bytes: int, rate: float, tokens: int) ->
 
 def measure(
     config: Any,
-    shape: Shape,
+    shape: ModelShape,
     settings: TrainSettings,
     batches: Sequence[Sequence[TokenRow]],
     *,
     depths: Depths,
     padded: bool,
-    narrowing: Narrowing = AS_IT_IS,
+    narrowing: Int8Plan = AS_IT_IS,
     build: Build = random_engine,
     clock: Clock = time.perf_counter,
-) -> Measured:
+) -> ProbeResult:
     """Probe some micro-batches of the run. Peak memory is about 2 GB, whatever the model."""
     started = time.perf_counter()
     cut = different([fitting(batch, depths.most_tokens) for batch in batches])
@@ -108,11 +108,11 @@ def measure(
     rounds = _rounds(engines, cut, clock)
     deep = engines[depths.deep]
     head_s, head_forward_s = output_layer_s(shape, settings, narrowing, clock=clock)
-    return Measured(
+    return ProbeResult(
         shallow=depths.shallow,
         deep=depths.deep,
         batches=tuple(
-            Observed(
+            DepthTimes(
                 work_of(rows, padded=padded),
                 *(
                     min(rounds[number, place, kind])

@@ -10,16 +10,16 @@ from journeyman.train.engines import spares_memory
 from journeyman.train.fast.memory import Footprint
 from journeyman.train.heap import freed_memory_kept
 from journeyman.train.plan.alternatives import cheaper
-from journeyman.train.plan.described import Described
+from journeyman.train.plan.described import BaseDescription
 from journeyman.train.plan.engines import product_dtype
-from journeyman.train.plan.hours import Costs, Writing, costs_of, hours_of
-from journeyman.train.plan.probe import Measured, depths_for, measure
+from journeyman.train.plan.hours import DiskTraffic, MicroBatchCosts, costs_of, hours_of
+from journeyman.train.plan.probe import ProbeResult, depths_for, measure
 from journeyman.train.plan.rates import Clock, disk_rate, memory_rate, product_rate
-from journeyman.train.plan.records import Alternative, Hours, Machine, Serving
+from journeyman.train.plan.records import Alternative, AnswerTimeForecast, Machine, TimeForecast
 from journeyman.train.plan.room import ELEMENT_BYTES
-from journeyman.train.plan.run import Run
+from journeyman.train.plan.run import IntendedRun
 from journeyman.train.plan.serving import serving_of
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.shape import ModelShape
 from journeyman.train.plan.work import is_padded, operations, total_work
 from journeyman.train.rows import TokenRow
 
@@ -36,17 +36,17 @@ TASK = "probe"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probed:
+class ProbeEstimate:
     """What a few seconds of a run told."""
 
-    shape: Shape
-    measured: Measured
-    costs: Costs
-    writing: Writing
+    shape: ModelShape
+    measured: ProbeResult
+    costs: MicroBatchCosts
+    writing: DiskTraffic
     machine: Machine
     footprint: Footprint | None
 
-    def hours(self, run: Run) -> Hours:
+    def hours(self, run: IntendedRun) -> TimeForecast:
         """The time of a run of the same shape, precision and adapter."""
         return hours_of(
             run,
@@ -58,7 +58,7 @@ class Probed:
             keeping=self.footprint.keeping if self.footprint else None,
         )
 
-    def serving(self, run: Run, goal_s: float) -> Serving:
+    def serving(self, run: IntendedRun, goal_s: float) -> AnswerTimeForecast:
         """The bound for one answer."""
         return serving_of(
             run.train.used,
@@ -68,7 +68,7 @@ class Probed:
             goal_s=goal_s,
         )
 
-    def alternatives(self, run: Run) -> tuple[Alternative, ...]:
+    def alternatives(self, run: IntendedRun) -> tuple[Alternative, ...]:
         """Cheaper runs."""
         total_s = self.hours(run).total_s
         found = cheaper(
@@ -82,15 +82,15 @@ class Probed:
 
 
 def probe(
-    run: Run,
-    base: Described,
-    shape: Shape,
+    run: IntendedRun,
+    base: BaseDescription,
+    shape: ModelShape,
     report: Reporter,
     *,
     least_s: float,
     footprint: Footprint | None = None,
     clock: Clock = time.perf_counter,
-) -> Probed | None:
+) -> ProbeEstimate | None:
     """Try the machine and the engine; None where the run takes less than `least_s` seconds."""
     import torch
 
@@ -124,7 +124,7 @@ def probe(
         )
     report(Progress(TASK, 2, 3, detail="disk"))
     adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
-    writing = Writing(
+    writing = DiskTraffic(
         checkpoint_bytes=4 * _CHECKPOINT_COPIES * adapter,
         weight_bytes=ELEMENT_BYTES[settings.precision] * shape.parameters,
         disk_rate=disk_rate(settings.output_dir),
@@ -139,7 +139,7 @@ def probe(
         probe_s=measured.seconds,
         slowdown=measured.slowdown,
     )
-    return Probed(
+    return ProbeEstimate(
         shape=shape,
         measured=measured,
         costs=costs_of(measured, shape),
@@ -149,7 +149,7 @@ def probe(
     )
 
 
-def typical_batches(run: Run) -> list[Sequence[TokenRow]]:
+def typical_batches(run: IntendedRun) -> list[Sequence[TokenRow]]:
     """Two micro-batches of the run, each in the middle of a half of them by tokens."""
     rows = run.train.used
     batches = [

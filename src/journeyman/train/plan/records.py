@@ -48,7 +48,7 @@ class Steps(Struct, frozen=True):
     validations: int
 
 
-class Hours(Struct, frozen=True):
+class TimeForecast(Struct, frozen=True):
     """The time of a run, in seconds: all of it with a range, and its parts.
 
     `start_s` is loading the base, `end_s` writing the result.
@@ -77,7 +77,7 @@ class Machine(Struct, frozen=True):
     slowdown: float
 
 
-class Memory(Struct, frozen=True):
+class MemoryForecast(Struct, frozen=True):
     """Peak memory of the run by what needs it, and what this process can have."""
 
     program_bytes: int
@@ -91,7 +91,7 @@ class Memory(Struct, frozen=True):
     limited_by: str
 
 
-class Disk(Struct, frozen=True):
+class DiskForecast(Struct, frozen=True):
     """What is written beside the data, and the space where it goes."""
 
     checkpoints_bytes: int
@@ -107,7 +107,7 @@ class Disk(Struct, frozen=True):
         return self.checkpoints_bytes + self.final_bytes + self.download_bytes
 
 
-class Serving(Struct, frozen=True):
+class AnswerTimeForecast(Struct, frozen=True):
     """The best that one answer can take here: no program can read the weights faster.
 
     `answer_tokens` and `prompt_tokens` are means of the dataset. `fitting_tokens` is the mean
@@ -138,7 +138,7 @@ class Alternative(Struct, frozen=True):
     total_s: float
 
 
-class Plan(Struct, frozen=True):
+class Forecast(Struct, frozen=True):
     """All of it. What was not measured is None."""
 
     base: str
@@ -148,12 +148,12 @@ class Plan(Struct, frozen=True):
     precision: str
     tokens: Tokens
     steps: Steps
-    memory: Memory
-    disk: Disk
+    memory: MemoryForecast
+    disk: DiskForecast
     findings: tuple[Finding, ...]
     machine: Machine | None = None
-    hours: Hours | None = None
-    serving: Serving | None = None
+    hours: TimeForecast | None = None
+    serving: AnswerTimeForecast | None = None
     alternatives: tuple[Alternative, ...] = ()
 
     @property

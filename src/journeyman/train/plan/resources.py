@@ -14,7 +14,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 _NO_LIMIT_BYTES = 2**60
 
 
-class Room(Struct, frozen=True):
+class MemoryRoom(Struct, frozen=True):
     """Memory in bytes: `limit` that can ever be had, `available` now; and what limits it."""
 
     limit_bytes: int
@@ -22,19 +22,19 @@ class Room(Struct, frozen=True):
     limited_by: str
 
 
-class _Group(Struct, frozen=True):
+class _ControlGroup(Struct, frozen=True):
     limit_bytes: int
     used_bytes: int
     name: str
 
 
-def memory_room(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> Room:
+def memory_room(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> MemoryRoom:
     """The tightest of the machine's memory and the limits of the cgroups around this process."""
     machine = _meminfo(proc)
-    room = Room(machine["MemTotal"], machine["MemAvailable"], "the machine's memory")
+    room = MemoryRoom(machine["MemTotal"], machine["MemAvailable"], "the machine's memory")
     for group in _groups(proc, cgroups):
         available = max(0, group.limit_bytes - group.used_bytes)
-        room = Room(
+        room = MemoryRoom(
             limit_bytes=min(room.limit_bytes, group.limit_bytes),
             available_bytes=min(room.available_bytes, available),
             limited_by=f"the limit of the cgroup `{group.name}`"
@@ -50,7 +50,7 @@ def _meminfo(proc: Path) -> dict[str, int]:
     return {name: int(rest.split()[0]) * 1024 for name, rest in pairs}
 
 
-def _groups(proc: Path, cgroups: Path) -> Iterator[_Group]:
+def _groups(proc: Path, cgroups: Path) -> Iterator[_ControlGroup]:
     """Every cgroup with a limit that this process is in, version 1 and 2."""
     membership = proc / "self" / "cgroup"
     if not membership.is_file():
@@ -64,7 +64,7 @@ def _groups(proc: Path, cgroups: Path) -> Iterator[_Group]:
             yield from _limited(root, path, "memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
-def _limited(root: Path, path: str, limit: str, used: str) -> Iterator[_Group]:
+def _limited(root: Path, path: str, limit: str, used: str) -> Iterator[_ControlGroup]:
     # In a container the path is the host's and the folder may be missing: then the root counts.
     folder = root / path.lstrip("/")
     for one in (folder, *folder.parents):
@@ -74,7 +74,9 @@ def _limited(root: Path, path: str, limit: str, used: str) -> Iterator[_Group]:
         used_bytes = _number(one / used)
         if limit_bytes is not None and used_bytes is not None and limit_bytes < _NO_LIMIT_BYTES:
             cached = _file_cache(one / "memory.stat")
-            yield _Group(limit_bytes, max(0, used_bytes - cached), str(one.relative_to(root)))
+            yield _ControlGroup(
+                limit_bytes, max(0, used_bytes - cached), str(one.relative_to(root))
+            )
 
 
 def _number(path: Path) -> int | None:

@@ -9,12 +9,12 @@ from journeyman.train.fast.memory import Footprint
 from journeyman.train.fast.memory import footprint_of as fast_footprint_of
 from journeyman.train.head_loss import CHUNK_BYTES
 from journeyman.train.memory import rss_bytes
-from journeyman.train.plan.described import Described
-from journeyman.train.plan.records import Disk, Memory
-from journeyman.train.plan.resources import Room, free_bytes, memory_room
-from journeyman.train.plan.run import Run
-from journeyman.train.plan.shape import Shape
-from journeyman.train.plan.work import Work
+from journeyman.train.plan.described import BaseDescription
+from journeyman.train.plan.records import DiskForecast, MemoryForecast
+from journeyman.train.plan.resources import MemoryRoom, free_bytes, memory_room
+from journeyman.train.plan.run import IntendedRun
+from journeyman.train.plan.shape import ModelShape
+from journeyman.train.plan.work import MicroBatchWork
 
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "int8": 1, "mixed": 3}
 _CHUNKS_AT_ONCE = 3
@@ -36,7 +36,7 @@ def quantised_bytes(parameters: int) -> int:
     return round(parameters * _Q4_K_M_BYTES)
 
 
-def saved_bytes_guess(shape: Shape, element_bytes: int) -> float:
+def saved_bytes_guess(shape: ModelShape, element_bytes: int) -> float:
     """What a layer keeps of a token where nothing was probed: the inputs of its products, the
     products themselves, and as many values of the hidden width for norms and sums."""
     per_layer = len(shape.linears) // shape.layers
@@ -54,14 +54,14 @@ def footprint_of(config: Any, settings: TrainSettings, *, wide_bytes: int = 0) -
 
 
 def memory_of(
-    run: Run,
-    shape: Shape,
+    run: IntendedRun,
+    shape: ModelShape,
     *,
     saved_bytes: float,
-    room: Room | None = None,
+    room: MemoryRoom | None = None,
     padded: bool,
     footprint: Footprint | None = None,
-) -> Memory:
+) -> MemoryForecast:
     """Peak memory of the run. saved_bytes: what one layer keeps of one token.
 
     footprint: of the fast engine; without one, every layer keeps all in the run's precision.
@@ -87,7 +87,7 @@ def memory_of(
     }
     if room is None:
         room = memory_room() if footprint is None else footprint.room
-    return Memory(
+    return MemoryForecast(
         **parts,
         peak_bytes=sum(parts.values()),
         available_bytes=room.available_bytes + parts["program_bytes"],
@@ -97,7 +97,7 @@ def memory_of(
 
 
 def _workspace_bytes(
-    shape: Shape, largest: Work, element_bytes: int, footprint: Footprint | None
+    shape: ModelShape, largest: MicroBatchWork, element_bytes: int, footprint: Footprint | None
 ) -> int:
     """What is alive for a moment only: chunks of logits, or the widest gradients of one layer."""
     logits = min(CHUNK_BYTES, 4 * shape.vocabulary * largest.trained)
@@ -108,13 +108,13 @@ def _workspace_bytes(
     return max(head, wide)
 
 
-def disk_of(run: Run, shape: Shape, base: Described) -> Disk:
+def disk_of(run: IntendedRun, shape: ModelShape, base: BaseDescription) -> DiskForecast:
     """What training writes, and what converting its result writes after it."""
     settings = run.settings
     adapter = 4 * shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
     # The newest is whole before the oldest goes.
     kept = min(settings.keep_checkpoints, run.checkpoints) + 1
-    return Disk(
+    return DiskForecast(
         checkpoints_bytes=kept * _CHECKPOINT_COPIES * adapter,
         final_bytes=adapter,
         merged_bytes=4 * shape.parameters,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from journeyman.data.examples import read_examples
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Step, plan_steps, validated_steps
-from journeyman.train.fast.narrowing import AS_IT_IS, Narrowing
-from journeyman.train.plan.work import Work, work_of
+from journeyman.train.batches import OptimiserStep, plan_steps, validated_steps
+from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan
+from journeyman.train.plan.work import MicroBatchWork, work_of
 from journeyman.train.prefixes import division
-from journeyman.train.rows import LeftOut, Rows, TokenRow
+from journeyman.train.rows import Rows, SkippedRow, TokenRow
 
 CHARACTERS_A_TOKEN = 4.45
 """Mean of the answers of a real log (238 rows, prose and code) by SmolLM2's tokenizer."""
@@ -19,7 +19,7 @@ _TURN_TOKENS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class IntendedRun:
     """What `train` would do. `exact` is False where tokens were estimated from characters.
 
     `steps` are those that are left, one at least. narrowing: what a calibration found out about
@@ -29,9 +29,9 @@ class Run:
     settings: TrainSettings
     train: Rows
     val: Rows
-    steps: Sequence[Step]
+    steps: Sequence[OptimiserStep]
     exact: bool = True
-    narrowing: Narrowing = AS_IT_IS
+    narrowing: Int8Plan = AS_IT_IS
 
     @property
     def validations(self) -> int:
@@ -45,7 +45,7 @@ class Run:
         """How many are written: each `save_steps`, and the last step's."""
         return -(-len(self.steps) // self.settings.save_steps)
 
-    def work(self, *, padded: bool) -> list[list[Work]]:
+    def work(self, *, padded: bool) -> list[list[MicroBatchWork]]:
         """The micro-batches of each step."""
         rows = self.train.used
         return [
@@ -56,14 +56,14 @@ class Run:
             for step in self.steps
         ]
 
-    def validation_work(self, *, padded: bool) -> list[Work]:
+    def validation_work(self, *, padded: bool) -> list[MicroBatchWork]:
         """The micro-batches of one look at the validation split."""
         rows = self.val.used
         batches = division(rows, self.settings)(range(len(rows)))
         return [work_of([rows[index] for index in batch], padded=padded) for batch in batches]
 
 
-def run_of(settings: TrainSettings, train: Rows, val: Rows, *, exact: bool = True) -> Run:
+def run_of(settings: TrainSettings, train: Rows, val: Rows, *, exact: bool = True) -> IntendedRun:
     """The run of resolved settings over some rows."""
     assert settings.accumulation is not None  # resolved
     steps = plan_steps(
@@ -75,10 +75,10 @@ def run_of(settings: TrainSettings, train: Rows, val: Rows, *, exact: bool = Tru
         seed=settings.seed,
         divide=division(train.used, settings),
     )
-    return Run(settings=settings, train=train, val=val, steps=steps, exact=exact)
+    return IntendedRun(settings=settings, train=train, val=val, steps=steps, exact=exact)
 
 
-def changed(run: Run, **changes: object) -> Run | None:
+def changed(run: IntendedRun, **changes: object) -> IntendedRun | None:
     """The run with some settings changed; None where no row would be left."""
     settings = replace(run.settings, **changes)  # type: ignore[arg-type]
     train, val = (_shorter(rows, settings.max_tokens) for rows in (run.train, run.val))
@@ -87,14 +87,14 @@ def changed(run: Run, **changes: object) -> Run | None:
 
 def _shorter(rows: Rows, most: int) -> Rows:
     used = tuple(row for row in rows.used if len(row.ids) <= most)
-    long = tuple(LeftOut(row.id, "too long") for row in rows.used if len(row.ids) > most)
+    long = tuple(SkippedRow(row.id, "too long") for row in rows.used if len(row.ids) > most)
     return Rows(used, (*rows.left_out, *long))
 
 
 def estimated_rows(path: Path, *, max_tokens: int) -> Rows:
     """Rows whose tokens are estimated from their characters, where there is no tokenizer."""
     used: list[TokenRow] = []
-    left_out: list[LeftOut] = []
+    left_out: list[SkippedRow] = []
     for number, example in enumerate(read_examples(path)):
         *asked, answer = (_estimated(message.content) for message in example.messages)
         asked += [_estimated(f"{tool.description}{tool.parameters}") for tool in example.tools]
@@ -105,7 +105,7 @@ def estimated_rows(path: Path, *, max_tokens: int) -> Rows:
             (False,) * sum(asked) + (True,) * answer,
         )
         if len(row.ids) > max_tokens:
-            left_out.append(LeftOut(row.id, f"about {len(row.ids)} tokens"))
+            left_out.append(SkippedRow(row.id, f"about {len(row.ids)} tokens"))
         else:
             used.append(row)
     return Rows(tuple(used), tuple(left_out))

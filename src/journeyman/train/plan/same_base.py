@@ -14,12 +14,12 @@ from msgspec import Struct
 from journeyman.errors import DataRefused
 from journeyman.gguf_header import read_gguf_header
 from journeyman.train.plan.records import Finding
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.shape import ModelShape
 
 _QUANTISATION = r"[-.](i?q\d|[bf]*f16|f32|fp16|fp32)(-[a-z0-9]{1,3})*$"
 
 
-def of_served(base: str, shape: Shape, served: str | None) -> Iterator[Finding]:
+def of_served(base: str, shape: ModelShape, served: str | None) -> Iterator[Finding]:
     """What the base and the served model differ in; nothing where none was named."""
     if served is None or same_name(base, served):
         return
@@ -38,7 +38,7 @@ def of_served(base: str, shape: Shape, served: str | None) -> Iterator[Finding]:
     )
 
 
-def _difference(path: Path, shape: Shape) -> str | None:
+def _difference(path: Path, shape: ModelShape) -> str | None:
     header = read_gguf_header(path, architectures=None)
     hidden = header.integer(f"{header.architecture}.embedding_length")
     layers = header.integer(f"{header.architecture}.block_count")

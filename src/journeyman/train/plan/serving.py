@@ -7,9 +7,9 @@ not a forecast: what is really reached is for `evaluate` to measure.
 from collections.abc import Sequence
 from statistics import fmean
 
-from journeyman.train.plan.records import Serving
+from journeyman.train.plan.records import AnswerTimeForecast
 from journeyman.train.plan.room import quantised_bytes
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.shape import ModelShape
 from journeyman.train.rows import TokenRow
 
 GOAL_S = 12.0
@@ -18,12 +18,12 @@ QUANTIZATION = "Q4_K_M"
 
 def serving_of(
     rows: Sequence[TokenRow],
-    shape: Shape,
+    shape: ModelShape,
     *,
     memory_rate: float,
     product_rate: float,
     goal_s: float = GOAL_S,
-) -> Serving:
+) -> AnswerTimeForecast:
     """The bound for answers as long as the dataset's. Rates: bytes/s read, operations/s."""
     # Of an embedding that is not the output layer too, one row a token is read and not the table.
     parameters = shape.parameters - (0 if shape.tied else shape.head_parameters)
@@ -32,7 +32,7 @@ def serving_of(
     answer_tokens = fmean(row.trained_tokens for row in rows)
     prompt_tokens = fmean(len(row.ids) - row.trained_tokens for row in rows)
     prompt_s = 2.0 * parameters * prompt_tokens / product_rate
-    return Serving(
+    return AnswerTimeForecast(
         quantization=QUANTIZATION,
         model_bytes=quantised_bytes(shape.parameters),
         tokens_per_s=tokens_per_s,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
-class Shape(Struct, frozen=True):
+class ModelShape(Struct, frozen=True):
     """Sizes of a model. `linears`: (name, in, out) of each adapted kind of layer, whole model."""
 
     parameters: int
@@ -39,7 +39,7 @@ class Shape(Struct, frozen=True):
         return sum(rank * (width + out) for name, width, out in self.linears if name in targets)
 
 
-def shape_of(config: Any, targets: Sequence[str] = ()) -> Shape:
+def shape_of(config: Any, targets: Sequence[str] = ()) -> ModelShape:
     """The shape of a config. Raises UsageError where a target is no layer of the model."""
     model = empty_model(config)
     if targets:
@@ -52,7 +52,7 @@ def shape_of(config: Any, targets: Sequence[str] = ()) -> Shape:
     linears = _linears(model, head)
     heads = int(config.num_attention_heads)
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return Shape(
+    return ModelShape(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         layers=layers,
         layer_parameters=sum(width * out for _, width, out in linears) // layers,

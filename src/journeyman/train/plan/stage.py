@@ -15,11 +15,11 @@ from journeyman.events import Reporter, StageStarted, ignore
 from journeyman.settings import TrainSettings
 from journeyman.train.arithmetic import compiles
 from journeyman.train.batches import tokens_of_run
-from journeyman.train.plan.described import Described, described
+from journeyman.train.plan.described import BaseDescription, described
 from journeyman.train.plan.findings import findings_of
 from journeyman.train.plan.probed import SHORT_RUN_S, probe
 from journeyman.train.plan.rates import Clock
-from journeyman.train.plan.records import Plan
+from journeyman.train.plan.records import Forecast
 from journeyman.train.plan.room import (
     ELEMENT_BYTES,
     disk_of,
@@ -27,7 +27,7 @@ from journeyman.train.plan.room import (
     memory_of,
     saved_bytes_guess,
 )
-from journeyman.train.plan.run import Run, estimated_rows, run_of
+from journeyman.train.plan.run import IntendedRun, estimated_rows, run_of
 from journeyman.train.plan.same_base import of_dataset, of_served
 from journeyman.train.plan.serving import GOAL_S
 from journeyman.train.plan.shape import shape_of
@@ -45,7 +45,7 @@ def plan(
     serve_base: str | None = None,
     goal_s: float = GOAL_S,
     clock: Clock = time.perf_counter,
-) -> Plan:
+) -> Forecast:
     """The plan of `train` with these settings. Raises UsageError, DataRefused, UpstreamError."""
     require_usable(settings)
     report(StageStarted("plan", f"`{settings.data_dir}` on `{settings.base}`"))
@@ -61,22 +61,22 @@ def plan(
         return forecast(run, base, report, serve_base=serve_base, goal_s=goal_s, clock=clock)
 
 
-def _rows(path: Path, base: Described, settings: TrainSettings) -> Rows:
+def _rows(path: Path, base: BaseDescription, settings: TrainSettings) -> Rows:
     if base.chat is None:
         return estimated_rows(path, max_tokens=settings.max_tokens)
     return read_rows(path, base.chat, max_tokens=settings.max_tokens)
 
 
 def forecast(
-    run: Run,
-    base: Described,
+    run: IntendedRun,
+    base: BaseDescription,
     report: Reporter = ignore,
     *,
     serve_base: str | None = None,
     goal_s: float = GOAL_S,
     clock: Clock = time.perf_counter,
     probe_short: bool = True,
-) -> Plan:
+) -> Forecast:
     """Everything that is known of a run before it starts.
 
     probe_short: False leaves the probe out where the run is over before it would pay.
@@ -100,7 +100,7 @@ def forecast(
     # At one depth a layer's own buffers cannot be told from what it keeps.
     is_measured = probed is not None and probed.measured.shallow < probed.measured.deep
     saved_bytes = probed.measured.saved_bytes if probed and is_measured else guess
-    outline = Plan(
+    outline = Forecast(
         base=base.name,
         parameters=shape.parameters,
         adapter_parameters=adapter_parameters(run, shape),

@@ -1,13 +1,13 @@
 """The sums of a run that need no machine: tokens, the seed recipe's tokens, steps."""
 
 from journeyman.train.plan.records import Steps, Tokens
-from journeyman.train.plan.run import Run
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.run import IntendedRun
+from journeyman.train.plan.shape import ModelShape
 from journeyman.train.plan.work import is_padded, operations, seed_work, total_work
 from journeyman.train.schedule import warmup_steps
 
 
-def tokens_of(run: Run, shape: Shape) -> Tokens:
+def tokens_of(run: IntendedRun, shape: ModelShape) -> Tokens:
     """What the run computes, beside what the seed recipe would for the same rows and epochs."""
     rows = run.train.used
     ours = total_work(work for step in run.work(padded=is_padded(run.settings)) for work in step)
@@ -29,7 +29,7 @@ def tokens_of(run: Run, shape: Shape) -> Tokens:
     )
 
 
-def steps_of(run: Run) -> Steps:
+def steps_of(run: IntendedRun) -> Steps:
     """Steps, and what is due among them."""
     settings = run.settings
     assert settings.accumulation is not None  # resolved
@@ -42,7 +42,7 @@ def steps_of(run: Run) -> Steps:
     )
 
 
-def adapter_parameters(run: Run, shape: Shape) -> int:
+def adapter_parameters(run: IntendedRun, shape: ModelShape) -> int:
     """Of the run's adapter."""
     settings = run.settings
     return shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from journeyman.settings import TrainSettings
-from journeyman.train.plan.shape import Shape
+from journeyman.train.plan.shape import ModelShape
 from journeyman.train.prefixes import LEAST_SHARED_TOKENS, shared_tokens
 from journeyman.train.rows import TokenRow
 
@@ -14,7 +14,7 @@ SEED_TOKENS = 2048
 """To this length the seed recipe pads every row."""
 
 
-class Work(Struct, frozen=True):
+class MicroBatchWork(Struct, frozen=True):
     """One micro-batch: tokens computed (with padding), the sum of their squared lengths by row,
     tokens of the rows themselves, and tokens that give a loss."""
 
@@ -29,7 +29,7 @@ def is_padded(settings: TrainSettings) -> bool:
     return settings.engine != "fast"
 
 
-def work_of(rows: Sequence[TokenRow], *, padded: bool) -> Work:
+def work_of(rows: Sequence[TokenRow], *, padded: bool) -> MicroBatchWork:
     """The work of one micro-batch; a padded one computes every row to the longest.
 
     Without padding, what a row shares with its neighbour by ids is computed once.
@@ -37,7 +37,7 @@ def work_of(rows: Sequence[TokenRow], *, padded: bool) -> Work:
     lengths = [len(row.ids) for row in rows]
     shared = [0] * len(rows) if padded else _shared(rows)
     widths = [max(lengths)] * len(rows) if padded else lengths
-    return Work(
+    return MicroBatchWork(
         computed=sum(widths) - sum(shared),
         squares=sum(width * width for width in widths) - sum(one * one for one in shared),
         real=sum(lengths),
@@ -52,17 +52,17 @@ def _shared(rows: Sequence[TokenRow]) -> list[int]:
     return [0, *(one if one >= LEAST_SHARED_TOKENS else 0 for one in found)]
 
 
-def seed_work(rows: Iterable[TokenRow]) -> Work:
+def seed_work(rows: Iterable[TokenRow]) -> MicroBatchWork:
     """The same rows by the seed recipe: padded to 2,048 tokens, a loss on every position."""
     lengths = [min(SEED_TOKENS, len(row.ids)) for row in rows]
     computed = SEED_TOKENS * len(lengths)
-    return Work(computed, computed * SEED_TOKENS, sum(lengths), computed)
+    return MicroBatchWork(computed, computed * SEED_TOKENS, sum(lengths), computed)
 
 
-def total_work(parts: Iterable[Work]) -> Work:
+def total_work(parts: Iterable[MicroBatchWork]) -> MicroBatchWork:
     """The sum of some micro-batches."""
     found = list(parts)
-    return Work(
+    return MicroBatchWork(
         sum(one.computed for one in found),
         sum(one.squares for one in found),
         sum(one.real for one in found),
@@ -70,7 +70,7 @@ def total_work(parts: Iterable[Work]) -> Work:
     )
 
 
-def layer_operations(shape: Shape, work: Work) -> float:
+def layer_operations(shape: ModelShape, work: MicroBatchWork) -> float:
     """Forward and backward of one layer whose weights are frozen.
 
     Products: 2 for the output and 2 for its gradient a weight and token. Attention: 2 products of
@@ -80,11 +80,11 @@ def layer_operations(shape: Shape, work: Work) -> float:
     return 4.0 * shape.layer_parameters * work.computed + 7.0 * shape.attention_width * work.squares
 
 
-def head_operations(shape: Shape, work: Work) -> float:
+def head_operations(shape: ModelShape, work: MicroBatchWork) -> float:
     """Forward and backward of the output layer, for the tokens that give a loss."""
     return 4.0 * shape.head_parameters * work.trained
 
 
-def operations(shape: Shape, work: Work) -> float:
+def operations(shape: ModelShape, work: MicroBatchWork) -> float:
     """All layers and the output layer."""
     return shape.layers * layer_operations(shape, work) + head_operations(shape, work)
