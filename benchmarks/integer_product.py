@@ -22,11 +22,12 @@ from torch.nn.functional import linear
 
 from journeyman.events import Note
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
-from journeyman.runs import machine, versions
-from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.int8_products import Int8Product
-from journeyman.train.fast.int8_weights import Int8Weights
-from journeyman.train.product_rates import INT8_FLAGS, processor_has
+from journeyman.machine.processor import machine, processor_has
+from journeyman.runs import versions
+from journeyman.train.engine.fast.elementwise import Elementwise
+from journeyman.train.engine.fast.int8_linear import Int8Product
+from journeyman.train.engine.fast.int8_weights import Int8Weights
+from journeyman.train.engine.product_rates import INT8_FLAGS
 
 # Tokens, inputs and outputs: a 7B model's attention and MLP; SmolLM2-135M's, and its output layer.
 SHAPES = {

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from journeyman.data.examples import read_examples
+from journeyman.data.dataset import read_examples
 from journeyman.model.chat import Chat
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
 
 # What the seed recipe pads every row to.
 PADDED_TOKENS = 2048

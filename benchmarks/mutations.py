@@ -24,7 +24,7 @@ def main() -> None:
     from tests.log_files import FOLDER
     from tests.mutated_logs import check_read, import_any, mutated, rich_log
 
-    from journeyman.runs import machine
+    from journeyman.machine.processor import machine
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--count", type=int, default=100_000)

@@ -29,17 +29,16 @@ from shapes import base_in
 
 from journeyman.errors import JourneymanError
 from journeyman.events import Event, Note
-from journeyman.model.base import load_causal_model
-from journeyman.model.configs import read_config
+from journeyman.machine.memory import peak_rss_bytes
+from journeyman.machine.torch_runtime import freed_memory_kept
+from journeyman.model.base import load_causal_model, read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import initialise
-from journeyman.train.engines import open_engine, spares_memory
-from journeyman.train.heap import freed_memory_kept
-from journeyman.train.memory import peak_rss_bytes
-from journeyman.train.prefixes import division
-from journeyman.train.resolved import resolved
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.batches import division
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.adapter_parameters import initialise
+from journeyman.train.engine.factory import open_engine, spares_memory
+from journeyman.train.resolve_settings import resolved
 
 PRECISIONS = ("fp32", "bf16", "int8", "mixed")
 RECIPES = ("seed", "hf fp32", "hf bf16", *(f"fast {precision}" for precision in PRECISIONS))

@@ -22,10 +22,11 @@ import time
 from pathlib import Path
 
 from journeyman.events import Event, ProgressEnded
-from journeyman.runs import machine, versions
+from journeyman.machine.memory import peak_rss_bytes
+from journeyman.machine.processor import machine
+from journeyman.runs import versions
 from journeyman.settings import TrainSettings
-from journeyman.train.config_file import RECOMMENDED
-from journeyman.train.memory import peak_rss_bytes
+from journeyman.train.presets import RECOMMENDED
 
 GOAL = 0.15
 SETTINGS: dict[str, dict[str, object]] = {
@@ -60,8 +61,8 @@ def settings_of(name: str, arguments: argparse.Namespace, output_dir: Path) -> T
 
 def one(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     """Plan, run, plan: what was said and what came."""
-    from journeyman.train.plan.probed import TASK as PROBE
-    from journeyman.train.plan.stage import plan
+    from journeyman.train.forecast.estimate import TASK as PROBE
+    from journeyman.train.forecast.stage import plan
     from journeyman.train.stage import train
 
     clock = time.process_time if arguments.cpu else time.perf_counter

@@ -22,8 +22,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from journeyman.runs import machine, versions
-from journeyman.train.checkpoints import STATE
+from journeyman.machine.processor import machine
+from journeyman.runs import versions
+from journeyman.train.checkpoint.read import STATE
 from journeyman.train.state import State
 
 

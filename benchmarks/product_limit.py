@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from journeyman.train.fast.shape import DecoderShape
-from journeyman.train.product_rates import Rates
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.fast.shape import DecoderShape
+from journeyman.train.engine.product_rates import Rates
 
 
 @dataclass(frozen=True)

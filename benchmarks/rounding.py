@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from journeyman.events import Reporter, ignore
-from journeyman.train.arithmetic import arithmetic_of
-from journeyman.train.fast.products import Arithmetic, Method
+from journeyman.train.engine.arithmetic import arithmetic_of
+from journeyman.train.engine.fast.linear import Arithmetic, Method
 
 # Of the integer kernel's form for VNNI: source/product.h.
 _LARGEST, _BLOCK, _UNIT = 127, 256, 16

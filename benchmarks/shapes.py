@@ -15,11 +15,11 @@ import msgspec
 import torch
 from safetensors.torch import save_file
 
-from journeyman.model.configs import read_config
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
-from journeyman.train.fast.shape import DecoderShape, shape_of
-from journeyman.train.fast.sources import RandomWeights
-from journeyman.train.plan.described import known_shape
+from journeyman.train.engine.fast.shape import DecoderShape, shape_of
+from journeyman.train.engine.fast.weights import RandomWeights
+from journeyman.train.forecast.base_model import known_shape
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")

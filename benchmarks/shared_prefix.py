@@ -19,17 +19,17 @@ import time
 
 import torch
 
-from journeyman.runs import machine
+from journeyman.machine.processor import machine
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import initialise
-from journeyman.train.arithmetic import arithmetic_of
-from journeyman.train.fast.decoder import Decoder, DecoderPlan
-from journeyman.train.fast.engine import adapter_leaves
-from journeyman.train.fast.packing import Pack, pack
-from journeyman.train.fast.shape import shape_of
-from journeyman.train.fast.sources import RandomWeights
-from journeyman.train.plan.described import known_shape
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.adapter_parameters import initialise
+from journeyman.train.engine.arithmetic import arithmetic_of
+from journeyman.train.engine.fast.decoder import Decoder, DecoderPlan
+from journeyman.train.engine.fast.engine import adapter_leaves
+from journeyman.train.engine.fast.packing import Pack, pack
+from journeyman.train.engine.fast.shape import shape_of
+from journeyman.train.engine.fast.weights import RandomWeights
+from journeyman.train.forecast.base_model import known_shape
 
 
 def rows_of(count: int, prefix: int, own: int, vocabulary: int) -> list[TokenRow]:

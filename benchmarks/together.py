@@ -10,12 +10,12 @@ from typing import Any
 from log_rows import PADDED_TOKENS
 from workers import trl_has_bf16
 
+from journeyman.machine.memory import memory_room
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import arithmetic_of
-from journeyman.train.fast.memory import footprint_of
-from journeyman.train.fast.shape import DecoderShape, shape_of
-from journeyman.train.plan.resources import memory_room
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.arithmetic import arithmetic_of
+from journeyman.train.engine.fast.memory import footprint_of
+from journeyman.train.engine.fast.shape import DecoderShape, shape_of
 
 # torch, transformers and what they import.
 _PROGRAM_BYTES = 500 * 2**20

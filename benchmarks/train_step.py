@@ -43,14 +43,14 @@ from together import warning_of
 from workers import PEER, Answer, Recipe, Worker, WorkerEnded, own_recipe, started, trl_recipe
 
 from journeyman.errors import JourneymanError
-from journeyman.model.base import find_base
+from journeyman.machine.processor import machine, processor_flags
+from journeyman.model.base import find_base, read_config
 from journeyman.model.chat import load_chat
-from journeyman.model.configs import read_config
 from journeyman.records import BaseModel
-from journeyman.runs import machine, processor_flags, versions
-from journeyman.train.fast.shape import shape_of
-from journeyman.train.product_rates import Rates, measured_now
-from journeyman.train.rows import TokenRow
+from journeyman.runs import versions
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.fast.shape import shape_of
+from journeyman.train.engine.product_rates import Rates, measured_now
 
 UNITS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16")
 Answers = dict[str, list[Answer]]

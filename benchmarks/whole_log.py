@@ -37,17 +37,19 @@ from rounding import ROUNDED
 from workers import WorkerEnded, own_recipe, started
 
 from journeyman.events import Event, Note
+from journeyman.machine.memory import peak_rss_bytes
+from journeyman.machine.processor import machine
+from journeyman.model.adapter_files import read_weights
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
-from journeyman.runs import machine, versions
+from journeyman.runs import versions
 from journeyman.settings import TrainSettings
-from journeyman.train import engines, exactness
-from journeyman.train.adapter_files import copy_into, read_weights
-from journeyman.train.arithmetic import arithmetic_for
-from journeyman.train.fast.products import Arithmetic
-from journeyman.train.memory import peak_rss_bytes
-from journeyman.train.prefixes import division
-from journeyman.train.rows import read_rows
+from journeyman.train.batching.batches import division
+from journeyman.train.batching.rows import read_rows
+from journeyman.train.engine import factory, int8_accuracy
+from journeyman.train.engine.adapter_parameters import copy_into
+from journeyman.train.engine.arithmetic import arithmetic_for
+from journeyman.train.engine.fast.linear import Arithmetic
 from journeyman.train.stage import train
 
 
@@ -80,7 +82,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         if precision in ROUNDED:
             # What is found out about units that are not here must not be taken for theirs.
-            exactness.cache_folder = lambda: Path(folder) / "cache"  # type: ignore[attr-defined]
+            int8_accuracy.cache_folder = lambda: Path(folder) / "cache"  # type: ignore[attr-defined]
         settings = TrainSettings(
             base=arguments.base,
             data_dir=arguments.data,
@@ -113,17 +115,17 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
 
 def _compute_by(found: Arithmetic) -> None:
     """In place of what a precision is on this machine."""
-    for module in (engines, exactness):
+    for module in (factory, int8_accuracy):
         module.arithmetic_for = lambda *_, **__: found  # type: ignore[attr-defined]
 
 
 def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     """The loss of an adapter over the validation split, all products in FP32."""
-    engines.arithmetic_for = arithmetic_for  # type: ignore[attr-defined]
+    factory.arithmetic_for = arithmetic_for  # type: ignore[attr-defined]
     base = find_base(arguments.base)
     rows = read_rows(arguments.data / "val.jsonl", load_chat(base), max_tokens=2048).used
     settings = TrainSettings(accumulation=8, engine="fast", precision="fp32", compiled=False)
-    engine = engines.open_engine(base, settings)
+    engine = factory.open_engine(base, settings)
     with torch.no_grad():
         copy_into(engine.parameters(), read_weights(adapter))
     tallies = [

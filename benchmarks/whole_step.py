@@ -24,19 +24,19 @@ import torch
 from shapes import base_in, folder_name
 
 from journeyman.events import Event, Note
-from journeyman.model.configs import read_config
+from journeyman.machine.memory import memory_room, peak_rss_bytes
+from journeyman.machine.processor import machine
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
-from journeyman.runs import machine, versions
+from journeyman.runs import versions
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import initialise
-from journeyman.train.engines import open_engine
-from journeyman.train.memory import peak_rss_bytes
-from journeyman.train.optimizer import Optimizer
-from journeyman.train.plan.resources import memory_room
-from journeyman.train.plan.room import footprint_of
-from journeyman.train.prefixes import division
-from journeyman.train.resolved import resolved
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.batches import division
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.adapter_parameters import initialise
+from journeyman.train.engine.factory import open_engine
+from journeyman.train.engine.optimizer import Optimizer
+from journeyman.train.forecast.memory_and_disk import footprint_of
+from journeyman.train.resolve_settings import resolved
 
 
 def say(event: Event) -> None:

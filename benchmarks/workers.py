@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from journeyman.model.machine import BF16_FLAGS
+from journeyman.machine.processor import BF16_FLAGS, processor_flags
 from journeyman.records import BaseModel
-from journeyman.runs import processor_flags
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
 
 FOLDER = Path(__file__).parent
 PEER = FOLDER.parent / "build" / "peers" / "venv" / "bin" / "python3"
-# What `journeyman.train.heap` does to the allocator, by the environment.
+# What `journeyman.machine.torch_runtime` does to the allocator, by the environment.
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
 KEEPING_SUFFIX = "+malloc"
 _ENDING_S = 20.0

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoints import placed
-from journeyman.train.engine import Tally
+from journeyman.train.checkpoint.read import placed
+from journeyman.train.checkpoint.save import Tensors, save_checkpoint
+from journeyman.train.engine.interface import Tally
 from journeyman.train.identity import Identity
-from journeyman.train.saving import Tensors, save_checkpoint
 from journeyman.train.state import FinishedStep, InStep, State
 
 IDENTITY = Identity("base", "a" * 64, "b" * 64, "e" * 64, "c" * 64, "d" * 64, "hf", {"lr": 2e-4})

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.kernels import building
-from journeyman.runs import processor_flags
+from journeyman.kernels import compiling
+from journeyman.machine.processor import processor_flags
 
-_FOLDER = Path(building.__file__).parent / "source"
+_FOLDER = Path(compiling.__file__).parent / "source"
 _HEADERS = Path(__file__).parent / "emulation"
 # Not of this machine's processor: it may have instructions that SIMDe would then use itself.
 _FLAGS = (

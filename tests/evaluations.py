@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from journeyman.evaluate.records import Arm
+from journeyman.evaluate.records.evaluation import Arm
 from journeyman.records import Answer, Example
 from journeyman.runs import write_manifest
 from journeyman.settings import EvaluateSettings

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from journeyman.settings import TrainSettings
-from journeyman.train.processes import RENDEZVOUS, PeerLost
+from journeyman.train.parallel.group import RENDEZVOUS, PeerLost
 from tests.training_runs import names, short_run
 
 STEPS = 12

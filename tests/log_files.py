@@ -5,8 +5,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from journeyman.collect.formats.format import Item, SkippedLogRow
-from journeyman.collect.formats.known import format_named
+from journeyman.collect.formats.detect import format_named
+from journeyman.collect.reading.format import Item, SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction
 

@@ -18,7 +18,7 @@ from journeyman.prepare.records import (
     SplitReport,
     Totals,
 )
-from journeyman.prepare.rules import KNOWN
+from journeyman.prepare.rules.registry import KNOWN
 
 
 def rule_report(**changes: object) -> RuleReport:

@@ -5,10 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from journeyman.data.groups import group_of
-from journeyman.engines.memory import ProcessMemory
-from journeyman.evaluate.records import Arm
+from journeyman.data.prompt_groups import group_of
+from journeyman.evaluate.records.evaluation import Arm
 from journeyman.files import content_id, write_records
+from journeyman.machine.memory import ProcessMemory
 from journeyman.records import Answer, Check, Example, Message, Tool
 
 Script = Callable[[str], Answer]

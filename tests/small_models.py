@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from journeyman.files import content_id, write_records
-from journeyman.gguf_header import GgufHeader, read_gguf_header
+from journeyman.gguf.header import GgufHeader, read_gguf_header
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.model.embedded import embedded_gguf

@@ -11,7 +11,7 @@ import msgspec
 
 from journeyman.events import Event, Progress, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoints import placed
+from journeyman.train.checkpoint.read import placed
 
 
 def short_run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:

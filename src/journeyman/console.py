@@ -21,7 +21,7 @@ from journeyman.events import (
     StageStarted,
     Table,
 )
-from journeyman.lines import in_columns, plain_lines, progress_line
+from journeyman.formatting import in_columns, plain_lines, progress_line
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole

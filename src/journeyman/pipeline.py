@@ -27,7 +27,7 @@ from journeyman.settings import (
     RunSettings,
     TrainSettings,
 )
-from journeyman.train.config_file import RECOMMENDED
+from journeyman.train.presets import RECOMMENDED
 
 DEMO_PACKAGES = ("more_itertools", "toolz", "boltons")
 DEMO_BASE = "smollm2-135m"
@@ -123,7 +123,7 @@ def steps(settings: RunSettings, report: Reporter) -> list[PipelineStage]:
 
 def _collect(stage: CollectPythonSettings, report: Reporter) -> PipelineStage:
     def act() -> object:
-        from journeyman.collect.python_package import collect_python
+        from journeyman.collect.python.package import collect_python
 
         return collect_python(DEMO_PACKAGES, stage, report)
 

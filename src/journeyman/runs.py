@@ -14,13 +14,15 @@ import msgspec
 
 from journeyman.errors import IntegrityError, MachineError
 from journeyman.files import sha256_of, write_json
+from journeyman.machine.processor import machine
 from journeyman.records import Manifest
 
 MANIFEST = "manifest.json"
+
 SCHEMA = 1
-CPUINFO = Path("/proc/cpuinfo")
-TOPOLOGY = Path("/sys/devices/system/cpu")
+
 _DYING_S = 2.0
+
 _RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
@@ -40,40 +42,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def machine() -> str:
-    """The processor's name, its cores and the memory, in a few words."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), name)
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, {memory_bytes / 2**30:.0f} GiB"
-
-
-def physical_cores(topology: Path = TOPOLOGY) -> int:
-    """How many cores the threads that we may use lie on; hyperthreads of one core count once.
-
-    Where the kernel does not say, every thread counts as a core.
-    """
-    mine = os.sched_getaffinity(0)
-    siblings = {cpu: topology / f"cpu{cpu}" / "topology" / "thread_siblings_list" for cpu in mine}
-    known = {
-        path.read_text(encoding="ascii").strip() if path.is_file() else str(cpu)
-        for cpu, path in siblings.items()
-    }
-    return len(known)
-
-
-def processor_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """The instruction sets that the kernel lists, empty where it lists none."""
-    if not cpuinfo.is_file():
-        return frozenset()
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
 
 
 def write_manifest(

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from journeyman.convert.merge import merge
 from journeyman.convert.parity import ParityThresholds, parity_prompts, require_parity
-from journeyman.engines.torch_engine import TorchEngine
 from journeyman.errors import DataRefused, IntegrityError
 from journeyman.events import Caution, Event
+from journeyman.inference.torch_engine import TorchEngine
 from journeyman.model.adapter import read_adapter
 from journeyman.model.base import find_base
 from journeyman.records import Message

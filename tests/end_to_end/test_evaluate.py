@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from journeyman.errors import DataRefused, Interrupted, MachineError, UsageError
-from journeyman.evaluate.answers import record
-from journeyman.evaluate.records import Arm, Evaluation, ScoredItem
+from journeyman.evaluate.asking.answers import record
+from journeyman.evaluate.records.evaluation import Arm, Evaluation, ScoredItem
+from journeyman.evaluate.report.terminal import baseline_table, rung_table, verdict_lines
 from journeyman.evaluate.stage import evaluate
-from journeyman.evaluate.summary import baseline_table, rung_table, verdict_lines
 from journeyman.events import Caution, Event, Table, ignore
 from journeyman.files import write_json
 from journeyman.records import Answer

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from journeyman.errors import IntegrityError
-from journeyman.evaluate.arms import compared, require_unchanged
+from journeyman.evaluate.asking.models import compared, require_unchanged
 from journeyman.events import Caution, Event, ignore
 from journeyman.files import sha256_of
 from journeyman.runs import write_manifest

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.conclusion import concluded
-from journeyman.evaluate.page import page
-from journeyman.evaluate.records import Evaluation, Score, ScoredItem
-from journeyman.evaluate.remaking import findings_of
+from journeyman.evaluate.records.evaluation import Evaluation, Score, ScoredItem
+from journeyman.evaluate.report.page import page
 from journeyman.evaluate.stage import evaluate
+from journeyman.evaluate.verdict.conclude import concluded
+from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.records import Answer
 from tests.evaluations import RIGHT, WRONG, engines, rows, settings_in
 from tests.scripted_engine import said

@@ -14,16 +14,16 @@ from journeyman.kernels.integer_product import find_kernel
 from journeyman.kernels.rows import find_rows
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import initialise
-from journeyman.train.arithmetic import arithmetic_of
-from journeyman.train.engine import TrainingEngine
-from journeyman.train.fast.decoder import DecoderPlan
-from journeyman.train.fast.engine import open_fast_engine
-from journeyman.train.fast.memory import ActivationBudget
-from journeyman.train.fast.products import Arithmetic
-from journeyman.train.fast.shape import ATTENTION_TARGETS, MLP_TARGETS
-from journeyman.train.hf_engine import HfEngine
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.adapter_parameters import initialise
+from journeyman.train.engine.arithmetic import arithmetic_of
+from journeyman.train.engine.fast.decoder import DecoderPlan
+from journeyman.train.engine.fast.engine import open_fast_engine
+from journeyman.train.engine.fast.linear import Arithmetic
+from journeyman.train.engine.fast.memory import ActivationBudget
+from journeyman.train.engine.fast.shape import ATTENTION_TARGETS, MLP_TARGETS
+from journeyman.train.engine.hf import HfEngine
+from journeyman.train.engine.interface import TrainingEngine
 from tests.small_models import VARIANT_VOCABULARY, VARIANTS, small_variant
 
 FP32 = DecoderPlan(Arithmetic("fp32", "fp32", torch.float32))

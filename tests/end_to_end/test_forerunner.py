@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.records import Arm, Evaluation
+from journeyman.evaluate.records.evaluation import Arm, Evaluation
 from journeyman.evaluate.stage import evaluate
 from journeyman.records import Answer, Check
 from journeyman.runs import write_manifest
@@ -111,7 +111,7 @@ def test_a_harness_whose_file_of_tests_holds_none(tmp_path: Path) -> None:
 def test_a_machine_that_was_training_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from journeyman.evaluate.idleness import ProcessorUsage
+    from journeyman.machine.load import ProcessorUsage
 
     readings = iter(range(10**6))
 
@@ -119,7 +119,7 @@ def test_a_machine_that_was_training_meanwhile(
         now = float(next(readings))
         return ProcessorUsage(at_s=now, all_s=1.6 * now, own_s=now)
 
-    monkeypatch.setattr("journeyman.evaluate.answers.usage", busy)
+    monkeypatch.setattr("journeyman.evaluate.asking.answers.usage", busy)
     result = evaluate(
         settings_in(tmp_path, rows(31), suites="held-out", sandbox="none"), open_engine=engines()
     )

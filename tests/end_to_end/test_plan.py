@@ -8,18 +8,12 @@ import pytest
 from journeyman.cli import run
 from journeyman.model.folders import weight_files
 from journeyman.settings import TrainSettings
-from journeyman.train.plan.described import described, of_folder
-from journeyman.train.plan.engines import (
-    Build,
-    random_fast_engine,
-    random_hf_engine,
-)
-from journeyman.train.plan.known_shapes import KNOWN, smaller_siblings
-from journeyman.train.plan.probe import Depths, measure, saved_bytes
-from journeyman.train.plan.run import estimated_rows
-from journeyman.train.plan.shape import shape_of
-from journeyman.train.plan.work import work_of
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.forecast.base_model import KNOWN, described, of_folder, smaller_siblings
+from journeyman.train.forecast.probe import Depths, measure, saved_bytes
+from journeyman.train.forecast.probe_parts import Build, random_fast_engine, random_hf_engine
+from journeyman.train.forecast.run import estimated_rows, work_of
+from journeyman.train.forecast.shape import shape_of
 from tests.small_models import small_dataset, small_model
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.data.examples import read_examples
+from journeyman.data.dataset import read_examples
 from journeyman.errors import UsageError
 from journeyman.events import Caution, Event, Note
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.template import CHATML
-from journeyman.prepare.rendering import find_renderer
+from journeyman.prepare.chat_template import find_renderer
 from journeyman.prepare.stage import prepare
 from journeyman.records import Message
 from journeyman.settings import PrepareSettings

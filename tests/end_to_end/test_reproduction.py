@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.engines.torch_engine import TorchEngine
-from journeyman.evaluate.records import Evaluation
+from journeyman.evaluate.records.evaluation import Evaluation
 from journeyman.evaluate.stage import evaluate
+from journeyman.inference.torch_engine import TorchEngine
 from journeyman.model.base import find_base
 from journeyman.records import Message
 from tests.end_to_end.test_evaluate import settings_in

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from journeyman.errors import Interrupted, UsageError
-from journeyman.evaluate.records import Arm, Evaluation, ScoredItem
+from journeyman.evaluate.records.evaluation import Arm, Evaluation, ScoredItem
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.probes import probes
-from journeyman.evaluate.verify import verify
+from journeyman.evaluate.verify.verify import verify
 from journeyman.files import write_json
 from journeyman.records import Answer, Message, Tool
 from journeyman.sandbox import find_sandbox

@@ -11,7 +11,7 @@ from journeyman.errors import UsageError
 from journeyman.events import Event, Note, Progress
 from journeyman.model.adapter import read_adapter, require_fit
 from journeyman.model.base import find_base
-from journeyman.train.outputs import TrainingResult
+from journeyman.train.checkpoint.result import TrainingResult
 from journeyman.train.stage import train
 from tests.small_models import small_dataset, small_model
 from tests.training_runs import drawn_steps, names, short_run

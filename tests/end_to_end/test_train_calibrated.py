@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from journeyman.errors import IntegrityError, Interrupted, UsageError
 from journeyman.events import Event, Note
 from journeyman.settings import TrainSettings
-from journeyman.train import engines, exactness
-from journeyman.train.fast.products import Arithmetic
-from journeyman.train.outputs import TrainingResult
-from journeyman.train.rerun import rerun
+from journeyman.train.checkpoint.rerun import rerun
+from journeyman.train.checkpoint.result import TrainingResult
+from journeyman.train.engine import factory, int8_accuracy
+from journeyman.train.engine.fast.linear import Arithmetic
 from journeyman.train.stage import train
 from tests.small_models import small_model
 from tests.training_runs import names, short_run, stop_after
@@ -24,9 +24,9 @@ from tests.training_runs import names, short_run, stop_after
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """INT8 as torch multiplies it, on every machine; nothing is in the cache."""
     coarse = Arithmetic("int8", "int8", torch.float32)
-    for module in (exactness, engines):
+    for module in (int8_accuracy, factory):
         monkeypatch.setattr(module, "arithmetic_for", lambda *_, **__: coarse)
-    monkeypatch.setattr(exactness, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(int8_accuracy, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache" / "calibrations"
 
 
@@ -61,7 +61,7 @@ def test_a_run_does_not_go_on_with_other_products_unasked(
 ) -> None:
     with pytest.raises(Interrupted):
         train(run(base, data, tmp_path / "one", calibrate=False), stop_after(1))
-    with pytest.raises(UsageError, match="`narrowing`"):
+    with pytest.raises(UsageError, match="`int8_plan`"):
         train(run(base, data, tmp_path / "one"))
     accepted = train(run(base, data, tmp_path / "one", accept_change=("narrowing",)))
     assert accepted.final_model.is_dir()
@@ -70,7 +70,7 @@ def test_a_run_does_not_go_on_with_other_products_unasked(
 def test_what_is_wide_stands_in_the_config(
     base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exactness, "BOUND", 1e-12)
+    monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
     train(run(base, data, tmp_path / "one"))
     config = json.loads((tmp_path / "one" / "training_config.json").read_text())
     assert "0.down" in config["calibrated_wide"]

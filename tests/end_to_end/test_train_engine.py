@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from journeyman.events import Event, Note
+from journeyman.model.adapter_files import read_weights
 from journeyman.model.base import find_base, load_causal_model
 from journeyman.model.chat import load_chat
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import copy_into, initialise, read_weights
-from journeyman.train.engine import total
-from journeyman.train.hf_engine import HfEngine
-from journeyman.train.rows import TokenRow, read_rows
+from journeyman.train.batching.rows import TokenRow, read_rows
+from journeyman.train.engine.adapter_parameters import copy_into, initialise
+from journeyman.train.engine.hf import HfEngine
+from journeyman.train.engine.interface import total
 from journeyman.train.stage import train
 from tests.small_models import small_dataset, small_model
 from tests.training_runs import short_run

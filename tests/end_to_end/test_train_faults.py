@@ -13,12 +13,12 @@ from journeyman.errors import IntegrityError, Interrupted, MachineError, UsageEr
 from journeyman.events import Caution, Event, Note, Progress, Reporter
 from journeyman.runs import read_manifest
 from journeyman.settings import TrainSettings
-from journeyman.train.engine import TrainingEngine
-from journeyman.train.fast.engine import FastEngine
-from journeyman.train.hf_engine import HfEngine
-from journeyman.train.outputs import TrainingResult
+from journeyman.train.checkpoint.result import TrainingResult
+from journeyman.train.engine.fast.engine import FastEngine
+from journeyman.train.engine.hf import HfEngine
+from journeyman.train.engine.interface import TrainingEngine
+from journeyman.train.monitor.status import new_status, read_status, write_status
 from journeyman.train.stage import train
-from journeyman.train.status import new_status, read_status, write_status
 from tests.killed_runs import counted_kills
 from tests.training_runs import names, short_run
 

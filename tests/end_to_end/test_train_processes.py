@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from journeyman.settings import TrainSettings
-from journeyman.train.launching import launch
-from journeyman.train.outputs import TrainingResult
-from journeyman.train.places import layout
+from journeyman.train.checkpoint.result import TrainingResult
+from journeyman.train.parallel.affinity import layout
+from journeyman.train.parallel.launch import launch
 from journeyman.train.stage import train
 from journeyman.train.state import State
 from tests.training_runs import drawn_steps, names, short_run

@@ -14,8 +14,8 @@ from journeyman.files import write_records
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.records import Message, ToolCall
-from journeyman.train.rerun import rerun
-from journeyman.train.rows import read_rows
+from journeyman.train.batching.rows import read_rows
+from journeyman.train.checkpoint.rerun import rerun
 from journeyman.train.stage import train
 from tests.small_models import small_dataset, small_example, small_model
 from tests.training_runs import names, short_run

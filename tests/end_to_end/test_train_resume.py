@@ -11,7 +11,7 @@ from journeyman.errors import IntegrityError, Interrupted, MachineError, UsageEr
 from journeyman.events import Caution, Event, Note, Progress
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
-from journeyman.train.outputs import TrainingResult
+from journeyman.train.checkpoint.result import TrainingResult
 from journeyman.train.stage import train
 from journeyman.train.state import State
 from tests.small_models import small_model

@@ -10,7 +10,7 @@ import pytest
 from journeyman.cli import run
 from journeyman.errors import IntegrityError
 from journeyman.evaluate.stage import evaluate
-from journeyman.evaluate.verify import verify
+from journeyman.evaluate.verify.verify import verify
 from journeyman.settings import VerifySettings
 from tests.evaluations import engines, rows, settings_in
 

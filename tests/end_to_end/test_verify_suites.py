@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.conclusion import concluded
-from journeyman.evaluate.page import page
-from journeyman.evaluate.records import CheckTrust, Evaluation, Score
-from journeyman.evaluate.remaking import findings_of
+from journeyman.evaluate.records.evaluation import CheckTrust, Evaluation, Score
+from journeyman.evaluate.report.page import page
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.quantisation import divergence_suite, parsed
-from journeyman.evaluate.verify import verify
+from journeyman.evaluate.verdict.conclude import concluded
+from journeyman.evaluate.verify.recompute import findings_of
+from journeyman.evaluate.verify.verify import verify
 from journeyman.files import write_json, write_text
 from tests.end_to_end.test_suites import opener, suite_settings
 from tests.unit.test_divergence import REPORT

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from journeyman.convert.records import ConversionResult
+from journeyman.convert.outputs import ConversionResult
 from journeyman.convert.stage import compare, convert
 from journeyman.errors import IntegrityError, UsageError
-from journeyman.gguf_header import GgufHeader, read_gguf_header
+from journeyman.gguf.header import GgufHeader, read_gguf_header
 from journeyman.llama_cpp import find_tools
 from journeyman.model.base import find_base
 from journeyman.model.gguf_tokenizer import write_tokenizer

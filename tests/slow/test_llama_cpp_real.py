@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.engines.llama_server import LlamaServer
-from journeyman.gguf_header import read_gguf_header
+from journeyman.gguf.header import read_gguf_header
+from journeyman.inference.llama_server import LlamaServer
 from journeyman.llama_cpp import Tools, find_tools
 from journeyman.llama_cpp.conversion import convert_folder, quantize
 from journeyman.model.base import find_base

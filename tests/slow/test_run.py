@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from journeyman.evaluate.records import Evaluation
+from journeyman.evaluate.records.evaluation import Evaluation
 from journeyman.events import Event, StageStarted
 from journeyman.pipeline import run
 from journeyman.settings import RunSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.engines.llama_server import LlamaServer
+from journeyman.inference.llama_server import LlamaServer
 from journeyman.llama_cpp import find_tools
 from journeyman.model.base import find_base, load_tokenizer
 from journeyman.model.chat import Chat, load_chat

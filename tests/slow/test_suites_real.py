@@ -2,8 +2,8 @@
 
 import pytest
 
-from journeyman.engines.llama_server import LlamaServer
-from journeyman.engines.torch_engine import TorchEngine
+from journeyman.inference.llama_server import LlamaServer
+from journeyman.inference.torch_engine import TorchEngine
 from journeyman.llama_cpp import find_tools
 from journeyman.llama_cpp.conversion import cached_gguf
 from journeyman.model.base import find_base

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.data.facts import RULES
 from journeyman.data.interactions import read_interactions
-from journeyman.model.vocabularies import FAMILIES, find_vocabularies
-from journeyman.prepare.token_cap import CutOffs, find_cut_offs
+from journeyman.model.known_vocabularies import FAMILIES, find_vocabularies
+from journeyman.prepare.rules.completeness import RULES
+from journeyman.prepare.rules.token_limit import CutOffs, find_cut_offs
 from journeyman.records import Interaction
 from journeyman.runs import cache_folder
 from tests.logs import REAL_LOG, needs_real_log

@@ -8,7 +8,7 @@ import torch
 
 from journeyman.kernels import adapters
 from journeyman.kernels.adapters import AdapterKernel, Drawn, find_adapters
-from journeyman.kernels.chance import PART_VALUES, kept
+from journeyman.kernels.dropout_mask import PART_VALUES, kept
 from tests.emulated import emulated
 
 CPU = torch.device("cpu")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from journeyman.train.fast.adapters import AdaptedProduct, Leaf
-from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.products import Arithmetic, Method, frozen_product
+from journeyman.train.engine.fast.elementwise import Elementwise
+from journeyman.train.engine.fast.linear import Arithmetic, Method, frozen_product
+from journeyman.train.engine.fast.lora import AdaptedProduct, Leaf
 
 TOKENS, INPUTS, OUTPUTS, RANK = 96, 64, 80, 4
 

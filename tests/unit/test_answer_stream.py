@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from journeyman.engines.answer_stream import read_answer
+from journeyman.inference.answer_stream import read_answer
 from journeyman.records import Answer
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from journeyman.data.answers import (
+from journeyman.prepare.rules.answers import (
     RULES,
     AnswerStatistics,
     answer_key,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from journeyman.kernels.attention import AttentionKernel, Span, find_attention, is_right, loaded
-from journeyman.train.arithmetic import arithmetic_of
+from journeyman.train.engine.arithmetic import arithmetic_of
 from tests.attended_trees import (
     EDGES,
     ODD,
@@ -138,7 +138,7 @@ def test_bfloat16_activations_have_the_kernel_too(monkeypatch: pytest.MonkeyPatc
     if kernel is None:
         pytest.skip("no AVX2 and FMA, or no C++ compiler")
     monkeypatch.setattr(
-        "journeyman.train.product_rates.processor_flags", lambda: frozenset({"avx512_bf16"})
+        "journeyman.train.engine.product_rates.processor_flags", lambda: frozenset({"avx512_bf16"})
     )
     found = arithmetic_of("bf16")
     assert found.activations is torch.bfloat16

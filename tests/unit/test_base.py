@@ -10,12 +10,12 @@ from safetensors.numpy import save_file
 
 from journeyman.errors import IntegrityError, UpstreamError, UsageError
 from journeyman.events import Event, Progress
-from journeyman.gguf_header import read_gguf_header
+from journeyman.gguf.header import read_gguf_header
+from journeyman.machine.processor import choose_precision
 from journeyman.model.base import find_base, load_tokenizer
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.folders import find_faults, sha256_of_weights
 from journeyman.model.hub import reporting_bar
-from journeyman.model.machine import choose_precision
 from tests.small_models import small_tokenizer
 
 

@@ -7,17 +7,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from journeyman.kernels.integer_product import IntegerProduct
-from journeyman.model.configs import read_config
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
-from journeyman.train.fast.calibration import Calibration
-from journeyman.train.fast.int8_weights import quantised
-from journeyman.train.fast.narrowing import Int8Plan
-from journeyman.train.fast.narrowing_files import read_narrowing, write_narrowing
-from journeyman.train.fast.packing import pack
-from journeyman.train.fast.products import Arithmetic
-from journeyman.train.fast.shape import HEAD
-from journeyman.train.fast.sources import FolderWeights
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.fast.calibration import Calibration
+from journeyman.train.engine.fast.int8_plan import Int8Plan, read_int8_plan, write_int8_plan
+from journeyman.train.engine.fast.int8_weights import quantised
+from journeyman.train.engine.fast.linear import Arithmetic
+from journeyman.train.engine.fast.packing import pack
+from journeyman.train.engine.fast.shape import HEAD
+from journeyman.train.engine.fast.weights import FolderWeights
 from tests.small_models import VARIANT_VOCABULARY, small_variant
 
 WEIGHTS_ALONE = Arithmetic("int8 widened", "int8 widened", torch.float32)
@@ -131,8 +130,8 @@ def test_a_narrowing_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     written = Int8Plan(
         frozenset({"3.down", HEAD}), {"0.output": torch.tensor([1.5, 0.25])}, wide_bytes=77
     )
-    write_narrowing(tmp_path / "one.safetensors", written, note="said")
-    found, note = read_narrowing(tmp_path / "one.safetensors")
+    write_int8_plan(tmp_path / "one.safetensors", written, note="said")
+    found, note = read_int8_plan(tmp_path / "one.safetensors")
     assert (found.wide, found.wide_bytes, note) == (written.wide, 77, "said")
     assert torch.equal(found.largest_inputs["0.output"], written.largest_inputs["0.output"])
     assert found.id == written.id != Int8Plan().id == ""

@@ -2,9 +2,9 @@
 
 import ast
 
-from journeyman.evaluate.canaries import enough, try_canaries
-from journeyman.evaluate.scored import EvaluationTask
-from journeyman.evaluate.stubs import stub_of
+from journeyman.evaluate.measuring.check_trust import enough, try_canaries
+from journeyman.evaluate.records.scores import EvaluationTask
+from journeyman.evaluate.scoring.mutants import stub_of
 from journeyman.events import ignore
 from journeyman.records import Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check

@@ -7,12 +7,20 @@ from collections.abc import Callable
 
 import pytest
 
-from journeyman.data import answers, characters, code_blocks, licences, personal, secrets, wording
-from journeyman.data.facts import RowRule
-from journeyman.data.groups import group_of
 from journeyman.data.interactions import read_interactions
-from journeyman.data.near_duplicates import NearDuplicates, prompt_text
-from journeyman.data.prompts import messages_for
+from journeyman.data.prompt_groups import group_of
+from journeyman.data.role_prompts import messages_for
+from journeyman.prepare.rules import (
+    answers,
+    characters,
+    code,
+    licences,
+    personal_data,
+    secrets,
+    wording,
+)
+from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.split.near_duplicates import NearDuplicates, prompt_text
 from journeyman.records import Interaction, Message
 from tests.logs import REAL_LOG, needs_real_log
 
@@ -38,11 +46,11 @@ def _hits(rows: list[Interaction], rules: tuple[RowRule, ...], name: str) -> int
         # 14 by another list of phrases; 3 of these are `# ...` alone.
         (wording.RULES, "left-open", 18),
         (wording.RULES, "refusal", 0),
-        (code_blocks.RULES, "bad-python", 32),
+        (code.RULES, "bad-python", 32),
         (characters.RULES, "mojibake", 0),
         (characters.RULES, "control-character", 0),
         (characters.RULES, "special-token", 0),
-        (personal.RULES, "personal", 0),
+        (personal_data.RULES, "personal", 0),
         # `mypass`, which another program reports, is a stand-in.
         (secrets.RULES, "secret", 0),
         # 51 of 76 tasks without a word of testing, and none of these 51 has a test in its answer.
@@ -66,7 +74,7 @@ def test_201_of_211_answers_of_one_producer_begin_with_sure(rows: list[Interacti
 
 
 def test_33_of_114_python_blocks_do_not_parse(rows: list[Interaction]) -> None:
-    blocks = [one for row in rows for one in code_blocks.python_blocks(row.answer or "")]
+    blocks = [one for row in rows for one in code.python_blocks(row.answer or "")]
     unclosed = [one for one in blocks if one.block.unclosed]
     closed = [one for one in blocks if not one.block.unclosed]
     assert (len(blocks), len(unclosed), len(closed)) == (114, 36, 78)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from journeyman.kernels.chance import PART_VALUES, kept, keys_of, threshold_of
-from journeyman.train.fast.elementwise import dropped, dropped_onto
+from journeyman.kernels.dropout_mask import PART_VALUES, kept, keys_of, threshold_of
+from journeyman.train.engine.fast.elementwise import dropped, dropped_onto
 
 CPU = torch.device("cpu")
 # Standard deviations: by chance alone one in 15,000 such comparisons would fail.

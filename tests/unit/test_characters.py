@@ -2,7 +2,12 @@
 
 import pytest
 
-from journeyman.data.characters import RULES, SPECIAL_TOKENS, mojibake_in, special_tokens_in
+from journeyman.prepare.rules.characters import (
+    RULES,
+    SPECIAL_TOKENS,
+    mojibake_in,
+    special_tokens_in,
+)
 from journeyman.records import Interaction
 
 

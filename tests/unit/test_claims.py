@@ -5,10 +5,10 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.claims import claims
-from journeyman.evaluate.costs import Latency
-from journeyman.evaluate.records import Rung, Suite, SuiteName
-from journeyman.evaluate.suite_records import Likelihood, QuantisationDivergence, SuiteArm
+from journeyman.evaluate.records.evaluation import Rung, Suite, SuiteName
+from journeyman.evaluate.records.measurements import Latency
+from journeyman.evaluate.records.suites import Likelihood, QuantisationDivergence, SuiteArm
+from journeyman.evaluate.verdict.claims import claims
 from journeyman.stats import Mean, wilson
 from tests.unit.test_verdict import GOOD, pair, result
 

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from journeyman.collect.formats.format import SkippedLogRow
+from journeyman.collect.reading.format import SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall
 from tests.log_files import interactions_of, items_of, log_file, turns_of

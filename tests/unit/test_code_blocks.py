@@ -2,8 +2,8 @@
 
 import pytest
 
-from journeyman.data.code_blocks import NOTES, RULES, languages, python_blocks
-from journeyman.data.fences import FencedBlock, fenced_blocks, without_thinking
+from journeyman.data.markdown import FencedBlock, fenced_blocks, without_thinking
+from journeyman.prepare.rules.code import NOTES, RULES, languages, python_blocks
 from journeyman.records import Interaction
 
 

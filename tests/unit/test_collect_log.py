@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.cli import run
-from journeyman.collect.formats.known import FORMATS
+from journeyman.collect.formats.detect import FORMATS
 from journeyman.collect.log import LogCollection, collect_log
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import DataRefused, IntegrityError, UsageError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.modules import read_package
-from journeyman.collect.python_package import FunctionCollection, collect_python
+from journeyman.collect.python.modules import read_package
+from journeyman.collect.python.package import FunctionCollection, collect_python
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import DataRefused, UsageError
 from journeyman.events import Caution, Event

@@ -7,7 +7,7 @@ import pytest
 from journeyman.console import Console
 from journeyman.errors import DataRefused
 from journeyman.events import Caution, Note, Progress, ProgressEnded, StageStarted, Table
-from journeyman.lines import duration, in_columns, progress_line
+from journeyman.formatting import duration, in_columns, progress_line
 
 
 def shown(*events: object) -> tuple[str, str]:

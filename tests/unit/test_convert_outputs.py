@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.convert.outputs import Outputs, work_folder
-from journeyman.convert.records import Parity
+from journeyman.convert.outputs import Outputs, Parity, work_folder
 from journeyman.errors import MachineError, UsageError
 from journeyman.files import sha256_of
 from journeyman.records import Gguf

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.data.examples import read_examples
+from journeyman.data.dataset import TRAIN, read_examples
 from journeyman.model.chat import Chat
-from journeyman.prepare.records import TRAIN
 from journeyman.prepare.stage import prepare
 from journeyman.settings import PrepareSettings
-from journeyman.train.rows import TokenRow, read_rows
+from journeyman.train.batching.rows import TokenRow, read_rows
 from tests.logs import log_row, write_log
 from tests.small_models import END_OF_TURN, small_tokenizer
 

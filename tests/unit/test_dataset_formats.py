@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats import rows
-from journeyman.collect.formats.format import SkippedLogRow
+from journeyman.collect.reading import rows
+from journeyman.collect.reading.format import SkippedLogRow
 from journeyman.errors import UsageError
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeyman.collect.formats.detect import detect
-from journeyman.collect.formats.known import FORMATS, format_named
+from journeyman.collect.formats.detect import FORMATS, detect, format_named
 from journeyman.errors import JourneymanError, UsageError
 from tests.log_files import FOLDER, database
 

@@ -3,7 +3,7 @@
 import pytest
 
 from journeyman.errors import UpstreamError
-from journeyman.evaluate.records import Arm
+from journeyman.evaluate.records.evaluation import Arm
 from journeyman.evaluate.suites.quantisation import parsed, window_for
 
 # The program's own layout (llama.cpp, tools/perplexity/perplexity.cpp); the figures are made up.

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from journeyman.cli import run
-from journeyman.data.examples import read_examples
+from journeyman.data.dataset import read_examples
 from journeyman.errors import DataRefused, UsageError
 from journeyman.prepare import workers
-from journeyman.prepare.benchmark_prompts import humaneval
 from journeyman.prepare.doctor import examine_log, is_clean
-from journeyman.prepare.policy import resolved
 from journeyman.prepare.records import Report, RuleReport
+from journeyman.prepare.rules.benchmark_overlap import humaneval
+from journeyman.prepare.rules.registry import resolved
 from journeyman.prepare.stage import prepare
 from journeyman.settings import DoctorSettings, PrepareSettings
 from tests.logs import REAL_LOG, log_row, needs_real_log, read_lines_of, write_log

@@ -2,8 +2,8 @@
 
 import pytest
 
-from journeyman.evaluate.page_charts import HEIGHT, WIDTH, Axes, Series, chart, ticks
-from journeyman.evaluate.page_times import fitted
+from journeyman.evaluate.report.charts import HEIGHT, WIDTH, Axes, Series, chart, ticks
+from journeyman.evaluate.report.page_times import fitted
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 import html.parser
 
-from journeyman.evaluate.costs import Latency
-from journeyman.evaluate.page import page
-from journeyman.evaluate.records import (
+from journeyman.evaluate.records.evaluation import (
     Arm,
     ArmResult,
     Environment,
@@ -17,6 +15,8 @@ from journeyman.evaluate.records import (
     ScoredItem,
     Verdict,
 )
+from journeyman.evaluate.records.measurements import Latency
+from journeyman.evaluate.report.page import page
 from journeyman.records import Answer, Message
 from journeyman.stats import wilson
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from journeyman.errors import UsageError
-from journeyman.evaluate.baseline import read_baseline
-from journeyman.evaluate.plan import planned, tasks_of
+from journeyman.evaluate.asking.plan import planned, tasks_of
+from journeyman.evaluate.measuring.baseline import read_baseline
 from journeyman.files import write_json
 from journeyman.records import Message, Tool, ToolCall
 from journeyman.settings import EvaluateSettings

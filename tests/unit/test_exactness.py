@@ -10,11 +10,11 @@ from journeyman.errors import JourneymanError, MachineError
 from journeyman.events import Caution, Event, Note
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train import exactness
-from journeyman.train.exactness import BOUND, narrowing_of, spread
-from journeyman.train.fast import calibration
-from journeyman.train.fast.products import Arithmetic
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine import int8_accuracy
+from journeyman.train.engine.fast import calibration
+from journeyman.train.engine.fast.linear import Arithmetic
+from journeyman.train.engine.int8_accuracy import BOUND, int8_plan_of, spread
 from tests.small_models import VARIANT_VOCABULARY, small_variant
 
 SETTINGS = TrainSettings(engine="fast", precision="int8", threads=1)
@@ -29,8 +29,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
 def _by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """INT8 as torch multiplies it, on every machine; nothing is in the cache."""
     coarse = Arithmetic("int8", "int8", torch.float32)
-    monkeypatch.setattr(exactness, "arithmetic_for", lambda *_, **__: coarse)
-    monkeypatch.setattr(exactness, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(int8_accuracy, "arithmetic_for", lambda *_, **__: coarse)
+    monkeypatch.setattr(int8_accuracy, "cache_folder", lambda: tmp_path / "cache")
 
 
 def rows(count: int = 6, length: int = 50) -> list[TokenRow]:
@@ -40,13 +40,13 @@ def rows(count: int = 6, length: int = 50) -> list[TokenRow]:
 
 
 def told(settings: TrainSettings, base: BaseModel, events: list[Event]) -> str:
-    narrowing_of(settings, base, rows(), events.append)
+    int8_plan_of(settings, base, rows(), events.append)
     return " ".join(x.text for x in events if isinstance(x, Note | Caution))
 
 
 def test_inputs_are_smoothed_and_nothing_is_wide_within_the_bound(base: BaseModel) -> None:
     events: list[Event] = []
-    found = narrowing_of(SETTINGS, base, rows(), events.append)
+    found = int8_plan_of(SETTINGS, base, rows(), events.append)
     assert not found.wide
     assert found.wide_bytes == 0
     assert set(found.largest_inputs) == {
@@ -60,11 +60,11 @@ def test_products_stay_wide_until_the_bound_holds(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loose: list[Event] = []
-    plain = narrowing_of(SETTINGS, base, rows(), loose.append)
-    monkeypatch.setattr(exactness, "BOUND", 1e-12)
-    monkeypatch.setattr(exactness, "_VERSION", "another")
+    plain = int8_plan_of(SETTINGS, base, rows(), loose.append)
+    monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
+    monkeypatch.setattr(int8_accuracy, "_VERSION", "another")
     events: list[Event] = []
-    found = narrowing_of(SETTINGS, base, rows(), events.append)
+    found = int8_plan_of(SETTINGS, base, rows(), events.append)
     # The output layer is never INT8 here: it is not off, and takes no more.
     assert found.wide == set(found.largest_inputs)
     # FP32 beside INT8 for the gradient: 4 bytes a weight of two layers.
@@ -78,8 +78,8 @@ def test_products_stay_wide_until_the_bound_holds(
 def test_without_room_for_wide_products_it_says_so(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exactness, "BOUND", 1e-12)
-    monkeypatch.setattr("journeyman.train.fast.memory.spare_bytes", lambda *_: 1000)
+    monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
+    monkeypatch.setattr("journeyman.train.engine.fast.memory.spare_bytes", lambda *_: 1000)
     events: list[Event] = []
     assert "less exact" in told(SETTINGS, base, events)
     assert any(isinstance(x, Caution) for x in events)
@@ -88,7 +88,7 @@ def test_without_room_for_wide_products_it_says_so(
 def test_what_was_found_is_kept_until_it_is_damaged(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = narrowing_of(SETTINGS, base, rows(), lambda _: None)
+    first = int8_plan_of(SETTINGS, base, rows(), lambda _: None)
     made = []
     original = calibration.Calibration.compared
 
@@ -97,15 +97,15 @@ def test_what_was_found_is_kept_until_it_is_damaged(
         return original(self)
 
     monkeypatch.setattr(calibration.Calibration, "compared", counted)
-    assert narrowing_of(SETTINGS, base, rows(), lambda _: None).id == first.id
+    assert int8_plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
     assert not made
     (path,) = (tmp_path / "cache" / "calibrations").iterdir()
     path.write_bytes(path.read_bytes()[:100])
     assert "calibrated again" in told(SETTINGS, base, [])
-    assert narrowing_of(SETTINGS, base, rows(), lambda _: None).id == first.id
+    assert int8_plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
     assert len(made) == 1
     # Other rows are another calibration.
-    narrowing_of(SETTINGS, base, rows(7), lambda _: None)
+    int8_plan_of(SETTINGS, base, rows(7), lambda _: None)
     assert len(made) == 2
 
 
@@ -114,7 +114,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_is_calibrated(
 ) -> None:
     monkeypatch.setattr(calibration, "Calibration", lambda *_, **__: pytest.fail("calibrated"))
     with pytest.raises(MachineError, match="--memory-gib"):
-        narrowing_of(dataclasses.replace(SETTINGS, memory_gib=0.5), base, rows(), lambda _: None)
+        int8_plan_of(dataclasses.replace(SETTINGS, memory_gib=0.5), base, rows(), lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_is_calibrated(
 )
 def test_other_runs_are_left_as_they_are(base: BaseModel, changes: dict[str, str]) -> None:
     settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
-    found = narrowing_of(settings, base, rows(), lambda _: pytest.fail("said something"))
+    found = int8_plan_of(settings, base, rows(), lambda _: pytest.fail("said something"))
     assert found.id == ""
 
 
@@ -134,7 +134,7 @@ def test_damaged_weights_are_an_error_of_the_users_own_kind(
     (empty / "config.json").write_bytes((base.folder / "config.json").read_bytes())
     lacking = BaseModel("x", empty, "c" * 64, "d" * 64, "folder")
     with pytest.raises(JourneymanError, match="has no weight"):
-        narrowing_of(SETTINGS, lacking, rows(), lambda _: None)
+        int8_plan_of(SETTINGS, lacking, rows(), lambda _: None)
 
 
 def test_rows_are_spread_over_the_split() -> None:

@@ -1,11 +1,11 @@
-"""`journeyman.data.examples`: rows come back as they were written, or not at all."""
+"""`journeyman.data.dataset`: rows come back as they were written, or not at all."""
 
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from journeyman.data.examples import read_examples
+from journeyman.data.dataset import read_examples
 from journeyman.errors import DataRefused, UsageError
 from journeyman.files import write_records
 from journeyman.records import Example, Message, ToolCall

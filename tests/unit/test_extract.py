@@ -2,8 +2,8 @@
 
 import pytest
 
-from journeyman.data.fences import fenced_blocks
-from journeyman.evaluate.extract import after_thinking, extract
+from journeyman.data.markdown import fenced_blocks
+from journeyman.evaluate.scoring.extract_code import after_thinking, extract
 
 ADD = "def add(a, b):\n    return a + b\n"
 TIMES = "def times(a, b):\n    total = 0\n    for _ in range(b): total += a\n    return total\n"

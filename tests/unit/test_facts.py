@@ -1,12 +1,13 @@
-"""`journeyman.data.facts`: what is there, in an answer made by hand and in the real log."""
+"""`completeness`: what is there, in an answer made by hand and in the real log."""
 
 from collections import Counter
 
 import msgspec
 import pytest
 
-from journeyman.data.facts import RULES, ends_well, has_open_fence
 from journeyman.data.interactions import read_interactions
+from journeyman.data.markdown import has_open_fence
+from journeyman.prepare.rules.completeness import RULES, ends_well
 from journeyman.records import Interaction
 from tests.logs import REAL_LOG, needs_real_log
 

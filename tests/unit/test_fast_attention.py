@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from journeyman.train.fast import attention
-from journeyman.train.fast.attention import AttentionOutput, Heads, attend, attend_backward
-from journeyman.train.fast.packing import TokenSpan
+from journeyman.train.engine.fast import attention
+from journeyman.train.engine.fast.attention import AttentionOutput, Heads, attend, attend_backward
+from journeyman.train.engine.fast.packing import TokenSpan
 
 # A root with two children, the first of which has a child; and a row alone.
 SPANS = (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from journeyman.train.fast.elementwise import Elementwise, gated, gated_backward
+from journeyman.train.engine.fast.elementwise import Elementwise, gated, gated_backward
 
 
 @pytest.mark.parametrize("rows", [0, 1, 128, 300])

@@ -5,9 +5,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.train.fast.packing import Pack, pack
-from journeyman.train.prefixes import LEAST_SHARED_TOKENS, by_prefix, shared_tokens
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.batches import LEAST_SHARED_TOKENS, by_prefix, shared_tokens
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.fast.packing import Pack, pack
 
 PREFIX = tuple(range(1000, 1040))
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats.detect import detect
-from journeyman.collect.formats.format import SkippedLogRow
-from journeyman.collect.formats.known import FORMATS, format_named
+from journeyman.collect.formats.detect import FORMATS, detect, format_named
+from journeyman.collect.reading.format import SkippedLogRow
 from journeyman.data.interactions import read_interactions, write_interactions
-from journeyman.data.prompts import ROLE_PROMPTS
+from journeyman.data.role_prompts import ROLE_PROMPTS
 from journeyman.files import LineFault
 from journeyman.records import Interaction
 from tests.log_files import FILES, interactions_of, items_of, log_file

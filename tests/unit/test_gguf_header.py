@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from journeyman.errors import IntegrityError, UsageError
-from journeyman.gguf_header import read_gguf_header
+from journeyman.gguf.header import read_gguf_header
 from tests.gguf_files import (
     ARRAY,
     TEXT,

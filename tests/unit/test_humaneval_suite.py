@@ -3,7 +3,7 @@
 import pytest
 
 from journeyman.errors import UsageError
-from journeyman.evaluate.canaries import try_canaries
+from journeyman.evaluate.measuring.check_trust import try_canaries
 from journeyman.evaluate.suites.humaneval import humaneval_suite
 from journeyman.events import ignore
 from journeyman.sandbox.checks import run_check

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.engines.memory import memory_of
-from journeyman.evaluate.idleness import ProcessorUsage, mean_load, other_load, usage
+from journeyman.machine.load import ProcessorUsage, mean_load, other_load, usage
+from journeyman.machine.memory import memory_of
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

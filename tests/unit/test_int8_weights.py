@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.int8_weights import quantised
-from journeyman.train.fast.products import Arithmetic, Method, Product, frozen_product
+from journeyman.train.engine.fast.elementwise import Elementwise
+from journeyman.train.engine.fast.int8_weights import quantised
+from journeyman.train.engine.fast.linear import Arithmetic, Method, Product, frozen_product
 from tests.kernels import outlier_rows, relative_error
 
 ROWS, INPUTS, OUTPUTS = 40, 300, 70

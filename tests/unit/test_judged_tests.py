@@ -2,10 +2,10 @@
 
 import pytest
 
-from journeyman.evaluate.canaries import try_canaries
-from journeyman.evaluate.extract import extract
-from journeyman.evaluate.judged_tests import judged, with_imports
-from journeyman.evaluate.scored import EvaluationTask, Score
+from journeyman.evaluate.measuring.check_trust import try_canaries
+from journeyman.evaluate.records.scores import EvaluationTask, Score
+from journeyman.evaluate.scoring.extract_code import extract
+from journeyman.evaluate.scoring.run_checks import judged, with_imports
 from journeyman.events import ignore
 from journeyman.records import Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check

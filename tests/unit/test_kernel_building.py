@@ -6,8 +6,8 @@ import pytest
 
 from journeyman.errors import MachineError
 from journeyman.events import Event, Note
-from journeyman.kernels import finding
-from journeyman.kernels.building import built_library, find_compiler
+from journeyman.kernels import loading
+from journeyman.kernels.compiling import built_library, find_compiler
 from journeyman.kernels.integer_product import find_kernel
 
 
@@ -86,7 +86,7 @@ def test_a_compiler_that_is_named_but_absent_is_not_replaced_by_another(
 
 
 def test_without_avx2_there_is_no_kernel_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finding, "processor_flags", lambda: frozenset({"sse2"}))
+    monkeypatch.setattr(loading, "processor_flags", lambda: frozenset({"sse2"}))
     said, kernel = notes()
     assert kernel is None
     assert said == [Note("the int8 kernel cannot be used: this processor has no AVX2 and no FMA")]

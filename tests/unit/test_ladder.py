@@ -2,11 +2,11 @@
 
 import pytest
 
-from journeyman.evaluate.extract import extract
-from journeyman.evaluate.form import asked_names, form
-from journeyman.evaluate.ladder import finished, score, served
-from journeyman.evaluate.records import EvaluationTask, Item, ScoredItem
-from journeyman.evaluate.timing import decode_rate
+from journeyman.evaluate.records.evaluation import EvaluationTask, Item, ScoredItem
+from journeyman.evaluate.records.scores import decode_rate
+from journeyman.evaluate.scoring.extract_code import extract
+from journeyman.evaluate.scoring.ladder import finished, score_item, served
+from journeyman.evaluate.scoring.well_formed import asked_names, form
 from journeyman.records import Answer, Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check
 from tests.sandboxes import sandbox
@@ -34,7 +34,7 @@ def passing(code: str, check: Check) -> CheckResult:
 
 def test_an_error_stands_on_no_rung_and_says_why() -> None:
     item = Item("tuned", "t", Answer("", "error", error="connection lost"))
-    found = score(item, task("x", "coder", CHECK), passing)
+    found = score_item(item, task("x", "coder", CHECK), passing)
     assert [(s.rung, s.passed, s.code) for s in found.scores] == [
         ("S0", False, "error"),
         ("S1", False, "not_served"),
@@ -147,7 +147,7 @@ def test_other_agents_are_judged_by_form_only_and_it_says_so() -> None:
 
 
 def test_without_a_sandbox_checks_are_unmeasured_and_not_failed() -> None:
-    found = score(Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), None)
+    found = score_item(Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), None)
     assert found.passed("S4") is None
     assert code_of("S4", found) == "not_executed"
 
@@ -156,7 +156,7 @@ def test_a_check_that_fails_gives_its_reason() -> None:
     def failing(code: str, check: Check) -> CheckResult:
         return CheckResult(False, 1, 2, "mismatch", "expected 4, got 5")
 
-    found = score(Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), failing)
+    found = score_item(Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), failing)
     assert code_of("S4", found) == "mismatch"
     assert found.scores[-1].detail == "1 of 2 ran: expected 4, got 5"
 
@@ -168,13 +168,13 @@ def test_every_check_must_pass() -> None:
         return CheckResult(check is CHECK, 1, 1, "" if check is CHECK else "mismatch")
 
     item = Item("tuned", "t", Answer(CODE, "stop"))
-    assert score(item, task("x", "coder", CHECK), run).passed("S4")
-    assert not score(item, task("x", "coder", CHECK, second), run).passed("S4")
+    assert score_item(item, task("x", "coder", CHECK), run).passed("S4")
+    assert not score_item(item, task("x", "coder", CHECK, second), run).passed("S4")
 
 
 def test_a_cut_off_answer_may_still_pass_its_checks() -> None:
     item = Item("tuned", "t", Answer(CODE + "And now", "length"))
-    found = score(item, task("x", "coder", CHECK), passing)
+    found = score_item(item, task("x", "coder", CHECK), passing)
     assert (found.passed("S1"), found.passed("S4")) == (False, True)
 
 
@@ -188,7 +188,9 @@ def test_code_runs_by_itself_even_where_its_check_fails() -> None:
     def only_loads(code: str, check: Check) -> CheckResult:
         return CheckResult(passed=check is not CHECK, ran=0, expected=1, failure="mismatch")
 
-    found = score(Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), only_loads)
+    found = score_item(
+        Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), only_loads
+    )
     assert [(s.rung, s.passed) for s in found.scores[-2:]] == [("S3", True), ("S4", False)]
 
 
@@ -203,10 +205,10 @@ def test_code_runs_by_itself_even_where_its_check_fails() -> None:
 )
 def test_code_that_does_not_run_says_why(body: str, code: str) -> None:
     item = Item("tuned", "t", Answer(f"```python\n{body}```\n", "stop"))
-    found = score(item, task(), lambda code, check: run_check(sandbox(), code, check))
+    found = score_item(item, task(), lambda code, check: run_check(sandbox(), code, check))
     assert code_of("S3", found) == code
 
 
 def test_prose_is_not_asked_to_run() -> None:
-    found = score(Item("tuned", "t", Answer(PROSE, "stop")), task("x", "reviewer"), passing)
+    found = score_item(Item("tuned", "t", Answer(PROSE, "stop")), task("x", "reviewer"), passing)
     assert [s.rung for s in found.scores] == ["S0", "S1", "S2"]

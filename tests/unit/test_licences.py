@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from journeyman.data.licences import READ, RULES, TERMS, terms_of, usable
+from journeyman.prepare.rules.licences import READ, RULES, TERMS, terms_of, usable
 from journeyman.records import Interaction
 
 

@@ -24,8 +24,8 @@ from journeyman.llama_cpp.finding import (
     tools_on_path,
     with_vocabularies,
 )
-from journeyman.llama_cpp.processes import run_logged
 from journeyman.llama_cpp.source import VOCABULARIES
+from journeyman.machine.processes import run_logged
 from tests.fake_tools import OLD_HELP, write_tools, write_vocabularies
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from journeyman.engines.llama_server import LlamaServer
 from journeyman.errors import IntegrityError, MachineError, UpstreamError
 from journeyman.events import Event, Note
+from journeyman.inference.llama_server import LlamaServer
 from journeyman.llama_cpp.tools import Tools
-from journeyman.model.turns import as_openai
+from journeyman.model.message_format import as_openai
 from journeyman.records import Message, Tool, ToolCall
 from tests.fake_tools import fake_server, fake_tools, python_script
 from tests.gguf_files import gguf_bytes, pair_integers, pair_text, pair_texts, write_gguf

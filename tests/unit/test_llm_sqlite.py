@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats.format import SkippedLogRow
-from journeyman.collect.formats.sqlite_file import opened, tables_of
+from journeyman.collect.reading.format import SkippedLogRow
+from journeyman.collect.reading.sqlite import opened, tables_of
 from journeyman.data.interactions import read_interactions, write_interactions
 from journeyman.errors import DataRefused, UsageError
 from journeyman.files import LineFault

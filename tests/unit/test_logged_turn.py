@@ -1,4 +1,4 @@
-"""`journeyman.data.logged_turn`: tool calls in a log, in this project's shape and in OpenAI's."""
+"""`journeyman.data.log_turns`: tool calls in a log, in this project's shape and in OpenAI's."""
 
 from pathlib import Path
 

@@ -3,9 +3,14 @@
 import threading
 from pathlib import Path
 
-from journeyman.evaluate.fixed_plan import fixed, plan_sha256, prompts_sha256, write_plan
-from journeyman.evaluate.looks import look_key, look_number, looks_folder, record_look
-from journeyman.evaluate.records import Arm, EvaluationPlan, EvaluationTask
+from journeyman.evaluate.asking.plan import fixed, plan_sha256, prompts_sha256, write_plan
+from journeyman.evaluate.asking.test_set_uses import (
+    look_key,
+    look_number,
+    looks_folder,
+    record_look,
+)
+from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan, EvaluationTask
 from journeyman.records import Message
 
 SHA = "ab" * 32

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from journeyman.runs import physical_cores
+from journeyman.machine.processor import physical_cores
 
 
 def test_two_threads_of_one_core_count_once(tmp_path: Path) -> None:

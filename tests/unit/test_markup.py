@@ -1,6 +1,6 @@
 """Markup nobody breaks out of, and nothing in it that nobody sees."""
 
-from journeyman.pages.markup import document, element, joined
+from journeyman.html.markup import document, element, joined
 
 
 def test_children_are_escaped_unless_they_are_markup() -> None:

@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.measures import clusters_passing, paired, rungs, strictly_less
-from journeyman.evaluate.records import ArmId, EvaluationTask, Score, ScoredItem
-from journeyman.evaluate.timing import latency
-from journeyman.evaluate.words import percent
+from journeyman.evaluate.measuring.latency import latency
+from journeyman.evaluate.measuring.rates import clusters_passing, paired, rungs, strictly_less
+from journeyman.evaluate.records.evaluation import ArmId, EvaluationTask, Score, ScoredItem
+from journeyman.formatting import percent
 from journeyman.records import Answer, Check, Message
 from tests.scripted_engine import said
 

@@ -2,7 +2,7 @@
 
 import ast
 
-from journeyman.evaluate.mutants import mutants_of
+from journeyman.evaluate.scoring.mutants import mutants_of
 
 CODE = '''
 def clamp(value, low, high):

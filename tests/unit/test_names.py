@@ -2,8 +2,8 @@
 
 import pytest
 
-from journeyman.evaluate.extract import extract
-from journeyman.evaluate.names import undefined_names, words_of
+from journeyman.evaluate.scoring.extract_code import extract
+from journeyman.evaluate.scoring.well_formed import undefined_names, words_of
 from journeyman.evaluate.suites.humaneval import humaneval_suite
 
 

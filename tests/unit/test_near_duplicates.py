@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.data import near_duplicates
-from journeyman.data.groups import group_of
-from journeyman.data.near_duplicates import NearDuplicates, NearGroups, prompt_text
-from journeyman.data.shingles import jaccard, shingles
+from journeyman.data.prompt_groups import group_of
+from journeyman.prepare.split import near_duplicates
+from journeyman.prepare.split.minhash import jaccard, shingles
+from journeyman.prepare.split.near_duplicates import NearDuplicates, NearGroups, prompt_text
 from journeyman.records import Message
 
 LONG = "write a function that reads a file of comma separated values and gives its rows as records"

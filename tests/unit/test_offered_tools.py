@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from journeyman.collect.formats.format import Item
+from journeyman.collect.reading.format import Item
 from journeyman.data.interactions import read_interactions, write_interactions
 from journeyman.errors import DataRefused
 from journeyman.events import Caution, Event
 from journeyman.files import LineFault
 from journeyman.model.chat import Chat
+from journeyman.model.message_format import as_tool
 from journeyman.model.template import CHATML, render, shows
-from journeyman.model.turns import as_tool
+from journeyman.prepare.chat_template import Renderer
 from journeyman.prepare.example_rows import Rendering, RowToRender, rendered
-from journeyman.prepare.rendering import Renderer
 from journeyman.prepare.stage import prepare
 from journeyman.records import Example, Interaction, Message, Tool, ToolCall
 from journeyman.runs import cache_folder

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats.format import SkippedLogRow
+from journeyman.collect.reading.format import SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall
 from tests.log_files import interactions_of, items_of, log_file, only_item, reason_of, turns_of

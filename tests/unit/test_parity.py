@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 
+from journeyman.convert.outputs import Parity
 from journeyman.convert.parity import (
     NEAR_TIE_MARGIN,
     ParityThresholds,
     find_divergence,
     require_parity,
 )
-from journeyman.convert.records import Parity
-from journeyman.engines.torch_engine import Greedy
 from journeyman.errors import IntegrityError
+from journeyman.inference.torch_engine import Greedy
 from journeyman.records import Message
 
 END = 2

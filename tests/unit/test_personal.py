@@ -2,7 +2,7 @@
 
 import pytest
 
-from journeyman.data.personal import RULES, find_traces
+from journeyman.prepare.rules.personal_data import RULES, find_traces
 from journeyman.records import Interaction
 
 

@@ -1,4 +1,4 @@
-"""`journeyman.train.plan.findings` and `same_base`: mistakes that cost the forerunner a night."""
+"""`findings` and `same_base`: mistakes that cost the forerunner a night."""
 
 import dataclasses
 from pathlib import Path
@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from journeyman.settings import TrainSettings
-from journeyman.train.plan.findings import findings_of
-from journeyman.train.plan.records import DiskForecast, Forecast, MemoryForecast, Steps, Tokens
-from journeyman.train.plan.same_base import of_dataset, same_name
-from journeyman.train.plan.serving import serving_of
-from journeyman.train.plan.shape import ModelShape
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.forecast.answer_time import serving_of
+from journeyman.train.forecast.base_mismatch import of_dataset, same_name
+from journeyman.train.forecast.findings import findings_of
+from journeyman.train.forecast.records import DiskForecast, Forecast, MemoryForecast, Steps, Tokens
+from journeyman.train.forecast.shape import ModelShape
 
 GIB = 2**30
 

@@ -1,18 +1,25 @@
-"""`journeyman.train.plan.hours`, `work` and `pace`: from a few micro-batches to a whole run."""
+"""`journeyman.train.forecast.time`, `work` and `pace`: from a few micro-batches to a whole run."""
 
 import msgspec
 import pytest
 
 from journeyman.settings import TrainSettings
-from journeyman.train.pace import Pace
-from journeyman.train.plan.engines import VOCABULARY
-from journeyman.train.plan.hours import DiskTraffic, costs_of, fitted, hours_of
-from journeyman.train.plan.probe import DepthTimes, ProbeResult, depths_for
-from journeyman.train.plan.records import TimeForecast
-from journeyman.train.plan.run import IntendedRun, changed, run_of
-from journeyman.train.plan.shape import ModelShape
-from journeyman.train.plan.work import MicroBatchWork, layer_operations, seed_work, work_of
-from journeyman.train.rows import Rows, TokenRow
+from journeyman.train.batching.rows import Rows, TokenRow
+from journeyman.train.forecast.probe import DepthTimes, ProbeResult, depths_for
+from journeyman.train.forecast.probe_parts import VOCABULARY
+from journeyman.train.forecast.records import TimeForecast
+from journeyman.train.forecast.run import (
+    IntendedRun,
+    MicroBatchWork,
+    changed,
+    layer_operations,
+    run_of,
+    seed_work,
+    work_of,
+)
+from journeyman.train.forecast.shape import ModelShape
+from journeyman.train.forecast.time import DiskTraffic, costs_of, fitted, hours_of
+from journeyman.train.monitor.progress import Pace
 
 SHAPE = ModelShape(1000, 30, 100, 8, 49152, 8, 32, True, (("q_proj", 8, 8),))
 

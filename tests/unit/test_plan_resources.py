@@ -1,10 +1,10 @@
-"""`journeyman.train.plan.resources`: the tightest limit counts, also a cgroup's."""
+"""`journeyman.machine.memory`: the tightest limit counts, also a cgroup's."""
 
 from pathlib import Path
 
 import torch
 
-from journeyman.train.plan.resources import free_bytes, memory_room, peak_growth_bytes
+from journeyman.machine.memory import free_bytes, memory_room, peak_growth_bytes
 
 GIB = 2**30
 

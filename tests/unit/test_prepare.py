@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.data.examples import read_examples
+from journeyman.data.dataset import read_examples
 from journeyman.errors import DataRefused, IntegrityError, MachineError, UsageError
 from journeyman.events import Caution, Event, Note, Table
 from journeyman.prepare.records import PreparedDataset

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from journeyman.prepare.command import command_of
-from journeyman.prepare.page import page
-from journeyman.prepare.page_actions import actions, sentence, what_came_out
 from journeyman.prepare.records import FileCheck, Flow, Report, RuleExample, Totals
+from journeyman.prepare.report.page import page
+from journeyman.prepare.report.page_actions import actions, sentence, what_came_out
+from journeyman.prepare.stage import command_of
 from journeyman.settings import PrepareSettings
 from tests.reports import rule_report, rules_with, small_report
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from journeyman.evaluate.scored import Item
+from journeyman.evaluate.records.scores import Item
+from journeyman.evaluate.suites.probe_rules import KINDS, ProbeRule, broken_rule
 from journeyman.evaluate.suites.probes import Probe, probe_tasks, probes, score_probe
-from journeyman.evaluate.suites.rules import KINDS, ProbeRule, broken_rule
 from journeyman.records import Answer
 
 

@@ -6,14 +6,13 @@ import pytest
 from transformers import LlamaConfig
 
 from journeyman.events import Event, Note, ignore
+from journeyman.machine.memory import MemoryRoom
 from journeyman.settings import ProductGroup, TrainSettings
-from journeyman.train import product_rates
-from journeyman.train.arithmetic import EngineChoice, choose
-from journeyman.train.fast.shape import HEAD, shape_of
-from journeyman.train.model_rates import ModelRates, model_rates
-from journeyman.train.plan.described import known_shape
-from journeyman.train.plan.resources import MemoryRoom
-from journeyman.train.product_rates import LARGE, Rates, measured_rates
+from journeyman.train.engine import product_rates
+from journeyman.train.engine.choose import EngineChoice, ModelRates, choose, model_rates
+from journeyman.train.engine.fast.shape import HEAD, shape_of
+from journeyman.train.engine.product_rates import LARGE, Rates, measured_rates
+from journeyman.train.forecast.base_model import known_shape
 
 CONFIG = LlamaConfig(
     vocab_size=1000,

@@ -1,4 +1,4 @@
-"""`journeyman.data.prompts` and `groups`: what is asked, and which rows ask the same."""
+"""`journeyman.data.role_prompts` and `groups`: what is asked, and which rows ask the same."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeyman.data.groups import group_of, joined, normalised
-from journeyman.data.prompts import ROLE_PROMPTS, messages_for
+from journeyman.data.prompt_groups import group_of, joined, normalised
+from journeyman.data.role_prompts import ROLE_PROMPTS, messages_for
 from journeyman.errors import DataRefused
 from journeyman.records import Interaction, Message, ToolCall
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from journeyman.kernels.chance import PART_VALUES
+from journeyman.kernels.dropout_mask import PART_VALUES
 from journeyman.kernels.rows import RowsKernel, find_rows, loaded
-from journeyman.train.fast.elementwise import dropped, dropped_onto, rotate, rotate_backward
+from journeyman.train.engine.fast.elementwise import dropped, dropped_onto, rotate, rotate_backward
 from tests.emulated import emulated
 
 DTYPES = (torch.float32, torch.bfloat16)

@@ -13,7 +13,7 @@ import pytest
 from journeyman.sandbox import Profile
 from journeyman.sandbox.attacks import ALL
 from journeyman.sandbox.attacks.attack import Attack
-from journeyman.sandbox.bait import Decoys
+from journeyman.sandbox.decoys import Decoys
 from journeyman.sandbox.selftest import AttackResult, SelfTest, carried_out
 from tests.sandboxes import Starter, as_plain_user, outcomes, sandbox
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from journeyman.sandbox.memory import memory_of_tree, processes_of_user, size_of
+from journeyman.machine.memory import memory_of_tree, processes_of_user, size_of
 from tests.sandboxes import RIGHT, check
 
 

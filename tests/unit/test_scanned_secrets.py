@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.data.examples import read_examples
-from journeyman.data.secrets import find_secrets, redacted
+from journeyman.data.dataset import read_examples
 from journeyman.errors import MachineError
 from journeyman.prepare import workers
-from journeyman.prepare.command import command_of
 from journeyman.prepare.doctor import examine_log
-from journeyman.prepare.stage import prepare
+from journeyman.prepare.rules.secrets import find_secrets, redacted
+from journeyman.prepare.stage import command_of, prepare
 from journeyman.settings import DoctorSettings, PrepareSettings
 from tests.logs import log_row, task_rows, write_log
 

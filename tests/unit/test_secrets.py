@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from journeyman.data.secrets import RULES, find_secrets, redacted
+from journeyman.prepare.rules.secrets import RULES, find_secrets, redacted
 from journeyman.records import Interaction
 
 # Made up character by character; split so that no scanner takes this file for a leak.

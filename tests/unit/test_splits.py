@@ -1,4 +1,4 @@
-"""`journeyman.data.splits`: whole groups, exact counts where there are any, the same every time."""
+"""`group_split`: whole groups, exact counts where there are any, the same every time."""
 
 import itertools
 
@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeyman.data.splits import GroupSplit, Member, SplitCounts, asked_counts, split_groups
-from journeyman.data.subset_sum import choose, choose_two
 from journeyman.errors import UsageError
+from journeyman.prepare.split.group_split import (
+    GroupSplit,
+    Member,
+    SplitCounts,
+    asked_counts,
+    split_groups,
+)
+from journeyman.prepare.split.subset_sum import choose, choose_two
 
 SIZES = st.lists(st.integers(1, 6), min_size=1, max_size=7)
 

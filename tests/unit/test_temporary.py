@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.errors import MachineError
-from journeyman.temporary import OwnedFolder, remove_abandoned
+from journeyman.temporary_folders import OwnedFolder, remove_abandoned
 
 KILLED = """
 import os, signal

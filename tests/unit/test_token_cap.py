@@ -7,10 +7,10 @@ from pathlib import Path
 import gguf
 import pytest
 
-from journeyman.data.length_spikes import spike_at, spike_at_top
 from journeyman.errors import IntegrityError
-from journeyman.model.vocabularies import FAMILIES, Vocabulary, family_of, find_vocabularies
-from journeyman.prepare.token_cap import find_cut_offs
+from journeyman.model.known_vocabularies import FAMILIES, Vocabulary, family_of, find_vocabularies
+from journeyman.prepare.rules.length_spikes import spike_at, spike_at_top
+from journeyman.prepare.rules.token_limit import find_cut_offs
 from journeyman.records import Interaction
 
 CAP = 100

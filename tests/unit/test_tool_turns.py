@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from journeyman.errors import DataRefused
 from journeyman.model.chat import Chat
+from journeyman.model.message_format import as_turn
 from journeyman.model.template import CHATML, render
-from journeyman.model.turns import as_turn
 from journeyman.records import Message, ToolCall
 from tests.small_models import END_OF_TURN
 

@@ -1,8 +1,8 @@
 """What a run's losses say: named where they go wrong, nothing where they go well."""
 
 from journeyman.events import Caution, Event
-from journeyman.train.advice import LossWarnings, advice_on, best_validation
 from journeyman.train.identity import Identity
+from journeyman.train.monitor.loss_warnings import LossWarnings, advice_on, best_validation
 from journeyman.train.state import FinishedStep, State, Validation
 
 IDENTITY = Identity("base", "a", "b", "e", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeyman.train.batches import accumulation_for, by_length, epoch_ends, plan_steps
-from journeyman.train.schedule import learning_rate, warmup_steps
-from journeyman.train.seeds import derived_seed
+from journeyman.train.batching.batches import accumulation_for, by_length, epoch_ends, plan_steps
+from journeyman.train.batching.seeds import derived_seed
+from journeyman.train.engine.learning_rate import learning_rate, warmup_steps
 
 LENGTHS = [(7 * n) % 23 + 1 for n in range(21)]
 

@@ -16,8 +16,8 @@ import pytest
 from journeyman.errors import IntegrityError, MachineError
 from journeyman.events import Caution, Event
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoints import fault_of, newest_good, read_checkpoint, sealed
-from journeyman.train.saving import save_checkpoint
+from journeyman.train.checkpoint.read import fault_of, newest_good, read_checkpoint, sealed
+from journeyman.train.checkpoint.save import save_checkpoint
 from journeyman.train.state import Validation
 from tests.checkpoint_files import FILES, a_state, mutations, places, saved, tensors_of
 

@@ -13,18 +13,18 @@ from transformers import AutoConfig
 
 from journeyman.errors import MachineError, UsageError
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import initialise
-from journeyman.train.arithmetic import choose
-from journeyman.train.devices import found_device
-from journeyman.train.fast.decoder import DecoderPlan, added_at
-from journeyman.train.fast.engine import FastEngine
-from journeyman.train.fast.products import Arithmetic
-from journeyman.train.fast.shape import shape_of
-from journeyman.train.fast.sources import RandomWeights
-from journeyman.train.optimizer import Optimizer
-from journeyman.train.product_rates import Rates
-from journeyman.train.resolved import require_usable
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.adapter_parameters import initialise
+from journeyman.train.engine.choose import choose
+from journeyman.train.engine.devices import found_device
+from journeyman.train.engine.fast.decoder import DecoderPlan, added_at
+from journeyman.train.engine.fast.engine import FastEngine
+from journeyman.train.engine.fast.linear import Arithmetic
+from journeyman.train.engine.fast.shape import shape_of
+from journeyman.train.engine.fast.weights import RandomWeights
+from journeyman.train.engine.optimizer import Optimizer
+from journeyman.train.engine.product_rates import Rates
+from journeyman.train.resolve_settings import require_usable
 
 HAS_GPU = torch.cuda.is_available()
 CONFIG = AutoConfig.for_model(

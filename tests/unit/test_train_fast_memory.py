@@ -6,20 +6,24 @@ import pytest
 import torch
 
 from journeyman.errors import MachineError
-from journeyman.model.machine import BF16_FLAGS
-from journeyman.runs import processor_flags
+from journeyman.machine.memory import MemoryRoom
+from journeyman.machine.processor import BF16_FLAGS, processor_flags
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import choose
-from journeyman.train.fast import memory
-from journeyman.train.fast.elementwise import Elementwise
-from journeyman.train.fast.memory import ActivationBudget, fitting_run, keeping_of, weight_bytes
-from journeyman.train.fast.products import Arithmetic, frozen_product
-from journeyman.train.fast.shape import shape_of
-from journeyman.train.fast.sources import FolderWeights
-from journeyman.train.plan.described import known_shape
-from journeyman.train.plan.engines import product_dtype
-from journeyman.train.plan.resources import MemoryRoom
-from journeyman.train.product_rates import Rates
+from journeyman.train.engine.choose import choose
+from journeyman.train.engine.fast import memory
+from journeyman.train.engine.fast.elementwise import Elementwise
+from journeyman.train.engine.fast.linear import Arithmetic, frozen_product
+from journeyman.train.engine.fast.memory import (
+    ActivationBudget,
+    fitting_run,
+    keeping_of,
+    weight_bytes,
+)
+from journeyman.train.engine.fast.shape import shape_of
+from journeyman.train.engine.fast.weights import FolderWeights
+from journeyman.train.engine.product_rates import Rates
+from journeyman.train.forecast.base_model import known_shape
+from journeyman.train.forecast.probe_parts import product_dtype
 from tests.small_models import small_variant
 
 GIB = 2**30

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from journeyman.kernels.rows import RowsKernel, find_rows
-from journeyman.train.head_loss import PlainHead, completion_loss
+from journeyman.train.engine.loss import PlainHead, completion_loss
 
 N, H, V = 7, 12, 31
 

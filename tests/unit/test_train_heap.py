@@ -1,4 +1,4 @@
-"""`journeyman.train.heap`: what is freed stays at hand during a run and goes back after it."""
+"""`torch_runtime`: what is freed stays at hand during a run and goes back after it."""
 
 import os
 import platform

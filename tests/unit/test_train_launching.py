@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from journeyman.errors import Interrupted
-from journeyman.train.launching import launch
-from journeyman.train.places import Place, ProcessLayout
+from journeyman.train.parallel.affinity import Place, ProcessLayout
+from journeyman.train.parallel.launch import launch
 
 TWO = ProcessLayout(tuple(Place(tuple(sorted(os.sched_getaffinity(0))), 1) for _ in range(2)), "")
 SAYS = (
@@ -56,7 +56,7 @@ def test_a_killed_process_ends_the_run_with_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The other one here never notices; a training process does, by its connection.
-    monkeypatch.setattr("journeyman.train.launching._GRACE_S", 0.5)
+    monkeypatch.setattr("journeyman.train.parallel.launch._GRACE_S", 0.5)
     code = (
         "say(f'pid-{rank}', str(os.getpid()))\n"
         "if rank == '1': os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -85,15 +85,15 @@ def test_a_signal_reaches_every_process(tmp_path: Path) -> None:
 def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path: Path) -> None:
     inner = (
         "import sys, os, pathlib, time\n"
-        "from journeyman.train.launching import end_with_parent\n"
+        "from journeyman.train.parallel.launch import end_with_parent\n"
         "end_with_parent()\n"
         "pathlib.Path(sys.argv[1], 'pid-' + os.environ['RANK']).write_text(str(os.getpid()))\n"
         "time.sleep(600)\n"
     )
     outer = (
         "import sys\n"
-        "from journeyman.train.launching import launch\n"
-        "from journeyman.train.places import Layout, Place\n"
+        "from journeyman.train.parallel.launch import launch\n"
+        "from journeyman.train.parallel.affinity import Layout, Place\n"
         f"launch([sys.executable, '-c', {inner!r}, sys.argv[1]],"
         f" Layout((Place({TWO.places[0].cpus}, 1),) * 2, ''))\n"
     )

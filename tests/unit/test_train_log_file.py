@@ -7,7 +7,7 @@ import pytest
 
 from journeyman.errors import MachineError
 from journeyman.events import Caution, Event, Note, Progress, ProgressEnded
-from journeyman.train.log_file import LOG, LogFile, last_lines
+from journeyman.train.monitor.log_file import LOG, LogFile, last_lines
 
 
 def written(folder: Path) -> list[str]:
@@ -40,7 +40,7 @@ def test_every_event_is_written_and_handed_on(tmp_path: Path) -> None:
 def test_of_progress_a_line_is_written_every_so_many_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, lines: list[str]
 ) -> None:
-    monkeypatch.setattr("journeyman.train.log_file.SECONDS_BETWEEN_LINES", seconds)
+    monkeypatch.setattr("journeyman.train.monitor.log_file.SECONDS_BETWEEN_LINES", seconds)
     events: list[Event] = []
     log = LogFile(tmp_path, events.append)
     for done in range(1, 4):

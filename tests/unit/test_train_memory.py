@@ -1,12 +1,12 @@
-"""`journeyman.train.memory`: the peak is this process's own."""
+"""`journeyman.machine.memory`: the peak is this process's own."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from journeyman.train.memory import peak_rss_bytes, status_bytes
+from journeyman.machine.memory import peak_rss_bytes, status_bytes
 
-ASK = "from journeyman.train.memory import peak_rss_bytes; print(peak_rss_bytes())"
+ASK = "from journeyman.machine.memory import peak_rss_bytes; print(peak_rss_bytes())"
 # Larger than any process that only imports and asks.
 ENOUGH_BYTES = 2**30
 

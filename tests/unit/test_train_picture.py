@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 
 from journeyman.train.identity import Identity
-from journeyman.train.picture import draw_losses, smoothed
+from journeyman.train.monitor.loss_plot import draw_losses, smoothed
 from journeyman.train.state import FinishedStep, State, Validation
 
 IDENTITY = Identity("base", "a", "b", "e", "c", "d", "hf", {"lr": 2e-4, "epochs": 3.0})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.errors import UsageError
-from journeyman.train.places import Place, layout, ranges
+from journeyman.train.parallel.affinity import Place, layout, ranges
 
 
 def machine(folder: Path, nodes: list[str], *, siblings: dict[int, str] | None = None) -> Path:

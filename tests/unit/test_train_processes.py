@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.train.processes import RENDEZVOUS, SingleProcess
+from journeyman.train.parallel.group import RENDEZVOUS, SingleProcess
 
 ACTS = """
 import json, os, signal, sys, torch

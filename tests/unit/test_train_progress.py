@@ -3,14 +3,14 @@
 from msgspec.structs import replace
 
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import OptimiserStep
-from journeyman.train.plan.limit import limit_tokens_per_s
-from journeyman.train.plan.records import Machine
-from journeyman.train.plan.run import IntendedRun
-from journeyman.train.plan.shape import ModelShape
-from journeyman.train.progress import detail_of
-from journeyman.train.rows import Rows, TokenRow
-from journeyman.train.status import new_status
+from journeyman.train.batching.batches import OptimiserStep
+from journeyman.train.batching.rows import Rows, TokenRow
+from journeyman.train.forecast.records import Machine
+from journeyman.train.forecast.run import IntendedRun
+from journeyman.train.forecast.shape import ModelShape
+from journeyman.train.forecast.stage import limit_tokens_per_s
+from journeyman.train.monitor.progress import detail_of
+from journeyman.train.monitor.status import new_status
 
 STATUS = replace(new_status("training"), steps=57)
 

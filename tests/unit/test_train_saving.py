@@ -9,7 +9,7 @@ import pytest
 
 from journeyman.errors import IntegrityError, MachineError
 from journeyman.events import Event
-from journeyman.train.checkpoints import newest_good
+from journeyman.train.checkpoint.read import newest_good
 from tests.checkpoint_files import a_state, copied, places, saved
 from tests.fail_points import killed_at
 

@@ -10,8 +10,8 @@ from transformers import AutoConfig
 from journeyman.errors import UsageError
 from journeyman.events import Event, Note
 from journeyman.settings import LORA_CONFIG, TrainSettings
-from journeyman.train.config_file import RECOMMENDED, load_lora_config
-from journeyman.train.resolved import require_usable, resolved
+from journeyman.train.presets import RECOMMENDED, load_lora_config
+from journeyman.train.resolve_settings import require_usable, resolved
 
 REPOSITORY = Path(__file__).parents[2]
 FAMILY = AutoConfig.for_model("llama")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from journeyman.train.status import STATUS, new_status, read_status, write_status
+from journeyman.train.monitor.status import STATUS, new_status, read_status, write_status
 
 FIELDS = (
     "state pid process_count step steps micro_batch micro_batches epoch tokens_done tokens_total "

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from journeyman.errors import Interrupted
-from journeyman.train.stopping import StopRequest
+from journeyman.train.stop_signal import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -11,14 +11,25 @@ import pytest
 import torch
 
 from journeyman.events import Caution, Event
-from journeyman.train.fit import MemoryReduction, next_smaller, split
-from journeyman.train.fitting import OutOfMemory, OutOfMemoryHandler, is_out_of_memory
-from journeyman.train.heartbeat import heartbeat
-from journeyman.train.outages import outage, read_start, write_start
-from journeyman.train.spikes import is_spike
-from journeyman.train.state import State
-from journeyman.train.status import STATUS, new_status, read_status, write_status
-from journeyman.train.watchdog import Watchdog
+from journeyman.train.batching.batches import MemoryReduction, split
+from journeyman.train.monitor.status import (
+    STATUS,
+    Watchdog,
+    heartbeat,
+    new_status,
+    read_status,
+    write_status,
+)
+from journeyman.train.out_of_memory import (
+    OutOfMemory,
+    OutOfMemoryHandler,
+    is_out_of_memory,
+    next_smaller,
+    outage,
+    read_start,
+    write_start,
+)
+from journeyman.train.state import State, is_spike
 from tests.checkpoint_files import a_state
 
 BATCHES = ((0, 1, 2, 3), (4, 5), (6,))
@@ -231,7 +242,7 @@ def test_a_limit_on_the_address_space_is_a_lack_of_memory() -> None:
     """Fault 16 by RLIMIT_AS, in a process of its own."""
     code = (
         "import resource, torch\n"
-        "from journeyman.train.fitting import is_out_of_memory\n"
+        "from journeyman.train.out_of_memory import is_out_of_memory\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))\n"
         "try:\n"
         "    torch.ones(2**33)\n"

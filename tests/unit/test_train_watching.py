@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from journeyman.cli.watch import watch
-from journeyman.cli.watch_view import curve, headline, one_line
+from journeyman.cli.watch import curve, headline, one_line, watch
 from journeyman.console import Console
 from journeyman.errors import Interrupted, JourneymanError, MachineError, UsageError
-from journeyman.train.status import Status, new_status, write_status
-from journeyman.train.watching import Verdict, look
+from journeyman.train.monitor.status import Status, new_status, write_status
+from journeyman.train.watch import Verdict, look
 
 SPEED = {"tokens_done": 500, "tokens_total": 1000, "tokens_per_s": 312.4, "eta_s": 4.0}
 AT = {"step": 12, "steps": 57, "micro_batch": 3, "micro_batches": 8, "epoch": 0}

@@ -3,10 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate import criteria
-from journeyman.evaluate.costs import Latency
-from journeyman.evaluate.evidence import SuccessCount
-from journeyman.evaluate.records import (
+from journeyman.evaluate.records.evaluation import (
     Arm,
     ArmResult,
     EvaluationPlan,
@@ -15,8 +12,11 @@ from journeyman.evaluate.records import (
     Rung,
     Verdict,
 )
-from journeyman.evaluate.validity import gates
-from journeyman.evaluate.verdict import is_smallest, judge
+from journeyman.evaluate.records.measurements import Latency
+from journeyman.evaluate.verdict import criteria
+from journeyman.evaluate.verdict.claims import SuccessCount
+from journeyman.evaluate.verdict.validity import gates
+from journeyman.evaluate.verdict.verdict import is_smallest, judge
 from journeyman.stats import Mean, PairedDifference, tango_interval, wilson
 
 GIB = 2**30

@@ -6,21 +6,21 @@ import msgspec
 import pytest
 import torch
 
-from journeyman.model.configs import read_config
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train.adapter_files import initialise
-from journeyman.train.fast.calibration import Calibration
-from journeyman.train.fast.decoder import DecoderPlan
-from journeyman.train.fast.engine import open_fast_engine
-from journeyman.train.fast.memory import weight_bytes
-from journeyman.train.fast.narrowing import AS_IT_IS, Int8Plan, group_of
-from journeyman.train.fast.packing import pack
-from journeyman.train.fast.products import Arithmetic
-from journeyman.train.fast.shape import GROUPS, HEAD, shape_of
-from journeyman.train.fast.sources import FolderWeights
-from journeyman.train.plan import apart
-from journeyman.train.rows import TokenRow
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.adapter_parameters import initialise
+from journeyman.train.engine.fast.calibration import Calibration
+from journeyman.train.engine.fast.decoder import DecoderPlan
+from journeyman.train.engine.fast.engine import open_fast_engine
+from journeyman.train.engine.fast.int8_plan import PLAIN_INT8, Int8Plan, group_of
+from journeyman.train.engine.fast.linear import Arithmetic
+from journeyman.train.engine.fast.memory import weight_bytes
+from journeyman.train.engine.fast.packing import pack
+from journeyman.train.engine.fast.shape import GROUPS, HEAD, shape_of
+from journeyman.train.engine.fast.weights import FolderWeights
+from journeyman.train.forecast import probe_parts
 from tests.small_models import VARIANT_VOCABULARY, small_variant
 
 FP32 = Arithmetic("fp32", "fp32", torch.float32)
@@ -94,19 +94,19 @@ def test_products_kept_wide_are_forecast_by_what_they_take_more(
     """Only the clock is another: a wide product takes 3 s of 400 rows, a narrow one 1 s."""
     config = read_config(base.folder)
     settings = TrainSettings(engine="fast", precision="int8")
-    monkeypatch.setattr(apart, "arithmetic_for", lambda _: INT8)
+    monkeypatch.setattr(probe_parts, "arithmetic_for", lambda _: INT8)
 
     def best_s(act: Callable[[], object], *_: object, **__: object) -> float:
         product = act.__closure__[0].cell_contents  # type: ignore[index]
         act()
         return 3.0 if type(product).__name__ == "WideProduct" else 1.0
 
-    monkeypatch.setattr(apart, "best_s", best_s)
-    narrowing = Int8Plan(wide=frozenset({"0.down", "1.down", "1.gate_up", HEAD}))
-    assert apart.widening_s(config, settings, narrowing) == pytest.approx(3 * 2.0 / 400)
+    monkeypatch.setattr(probe_parts, "best_s", best_s)
+    int8_plan = Int8Plan(wide=frozenset({"0.down", "1.down", "1.gate_up", HEAD}))
+    assert probe_parts.widening_s(config, settings, int8_plan) == pytest.approx(3 * 2.0 / 400)
     # A product that is cut by half takes twice what its half takes.
     inputs, outputs = shape_of(config).product_sizes["gate_up"]
-    monkeypatch.setattr(apart, "_LIMIT_BYTES", 4 * inputs * outputs // 2)
+    monkeypatch.setattr(probe_parts, "_LIMIT_BYTES", 4 * inputs * outputs // 2)
     one = Int8Plan(wide=frozenset({"1.gate_up"}))
-    assert apart.widening_s(config, settings, one) == pytest.approx(2 * 2.0 / 400)
-    assert apart.widening_s(config, settings, AS_IT_IS) == 0.0
+    assert probe_parts.widening_s(config, settings, one) == pytest.approx(2 * 2.0 / 400)
+    assert probe_parts.widening_s(config, settings, PLAIN_INT8) == 0.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from journeyman.data.wording import NOTES, RULES
+from journeyman.prepare.rules.wording import NOTES, RULES
 from journeyman.records import Interaction
 
 

@@ -29,7 +29,7 @@ def log(
 @app.command
 def formats() -> None:
     """List the formats that `journeyman collect log` reads."""
-    from journeyman.collect.formats.known import formats_table
+    from journeyman.collect.formats.detect import formats_table
 
     with Console() as console:
         console.table(formats_table())
@@ -43,7 +43,7 @@ def python(
     settings: Annotated[CollectPythonSettings, Parameter(name="*")] = CollectPythonSettings(),
 ) -> None:
     """From documented functions of installed packages to interactions with doctest checks."""
-    from journeyman.collect.python_package import collect_python
+    from journeyman.collect.python.package import collect_python
 
     with Console() as console:
         collected = collect_python(packages, settings, console.report)

@@ -13,7 +13,7 @@ def evaluate(
 ) -> int:
     """Base and tuned model on held-out tasks, and the verdict."""
     from journeyman.evaluate.stage import evaluate as act
-    from journeyman.evaluate.verdict import EXIT_CODES
+    from journeyman.evaluate.verdict.verdict import EXIT_CODES
 
     with Console() as console:
         result = act(settings, console.report)

@@ -36,8 +36,8 @@ def plan(
     del config, preset  # `journeyman.cli.presets` has read them, before the flags were parsed
     import msgspec
 
-    from journeyman.train.plan.lines import cheaper_runs, remarks, summary
-    from journeyman.train.plan.stage import plan as act
+    from journeyman.train.forecast.stage import plan as act
+    from journeyman.train.forecast.tables import cheaper_runs, remarks, summary
 
     with Console() as console:
         made = act(settings, console.report, serve_base=serve_base, goal_s=answer_s)

@@ -16,11 +16,11 @@ def named_values(arguments: Sequence[str]) -> list[Dict]:
         return []
     sources = []
     if file := _value(arguments, "--config"):
-        from journeyman.train.config_file import load_lora_config
+        from journeyman.train.presets import load_lora_config
 
         sources.append(Dict({command: load_lora_config(Path(file))}, source=file))
     if _value(arguments, "--preset") == "recommended":
-        from journeyman.train.config_file import RECOMMENDED
+        from journeyman.train.presets import RECOMMENDED
 
         sources.append(Dict({command: dict(RECOMMENDED)}, source="preset recommended"))
     return sources

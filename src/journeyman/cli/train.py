@@ -1,15 +1,21 @@
-"""`journeyman train`."""
+"""`journeyman train`.
+
+One of several processes of `journeyman train --processes N`; not meant to be run by hand.
+"""
 
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import msgspec
 from cyclopts import Parameter
 
+from journeyman.cli import guarded
 from journeyman.console import Console
 from journeyman.errors import Interrupted, UsageError
 from journeyman.events import Note, ignore
+from journeyman.machine.processes import end_with_parent
 from journeyman.settings import Preset, TrainSettings
 
 
@@ -53,7 +59,7 @@ def train(
 
 def act(settings: TrainSettings) -> None:
     """Train in this process; of several processes only the first one speaks."""
-    from journeyman.train.processes import PeerLost, rank_here
+    from journeyman.train.parallel.group import PeerLost, rank_here
     from journeyman.train.stage import train as trained_by
 
     is_first = rank_here() == 0
@@ -70,11 +76,10 @@ def act(settings: TrainSettings) -> None:
 
 def _together(settings: TrainSettings) -> int:
     """Train in as many processes as were asked for, each on its own processors."""
-    from journeyman.cli.train_process import command
-    from journeyman.train.launching import launch
-    from journeyman.train.places import layout
-    from journeyman.train.processes import size_here
-    from journeyman.train.resolved import require_usable
+    from journeyman.train.parallel.affinity import layout
+    from journeyman.train.parallel.group import size_here
+    from journeyman.train.parallel.launch import launch
+    from journeyman.train.resolve_settings import require_usable
 
     if size_here() > 1:
         raise UsageError(
@@ -89,8 +94,27 @@ def _together(settings: TrainSettings) -> int:
 
 
 def _replay(folder: Path, console: Console) -> None:
-    from journeyman.train.rerun import rerun
+    from journeyman.train.checkpoint.rerun import rerun
 
     found = rerun(folder, console.report)
     console.table(found.table())
     console.data(found.verdict())
+
+
+def command(settings: TrainSettings) -> list[str]:
+    """The command line of such a process."""
+    text = msgspec.json.encode(settings, enc_hook=str).decode()
+    return [sys.executable, "-m", __name__, text]
+
+
+def main() -> NoReturn:
+    """Train with the settings in the first argument."""
+    end_with_parent()
+    settings = msgspec.json.decode(
+        sys.argv[1], type=TrainSettings, dec_hook=lambda kind, value: kind(value)
+    )
+    sys.exit(guarded(lambda: act(settings), ("train",)))
+
+
+if __name__ == "__main__":
+    main()

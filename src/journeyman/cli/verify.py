@@ -23,8 +23,8 @@ def verify(
     result
         Result file (JSON) of `journeyman evaluate`.
     """
-    from journeyman.evaluate.verdict import EXIT_CODES
-    from journeyman.evaluate.verify import verify as act
+    from journeyman.evaluate.verdict.verdict import EXIT_CODES
+    from journeyman.evaluate.verify.verify import verify as act
 
     with Console() as console:
         found = act(result, settings, console.report)

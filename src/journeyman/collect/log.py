@@ -14,12 +14,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from journeyman.collect.formats.detect import detect
-from journeyman.collect.formats.format import Format, Item, SkippedLogRow
-from journeyman.collect.formats.known import format_named
-from journeyman.collect.formats.sqlite_file import is_sqlite
+from journeyman.collect.formats.detect import detect, format_named
+from journeyman.collect.reading.format import Format, Item, SkippedLogRow
+from journeyman.collect.reading.sqlite import is_sqlite
 from journeyman.data.interactions import write_interactions
-from journeyman.data.prompts import ROLE_PROMPTS
+from journeyman.data.role_prompts import ROLE_PROMPTS
 from journeyman.errors import DataRefused, IntegrityError, UsageError
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter, StageStarted, ignore
 from journeyman.files import LineFault, content_id

@@ -3,6 +3,8 @@
 The manifest `NAME.gguf.manifest.json` is written under a hidden name first (the claim), the GGUF
 files are renamed, and the manifest gets its own name last. Killed in between, the claim tells the
 next run that the files are this project's own, to be made again.
+
+What a conversion found out and made.
 """
 
 import shutil
@@ -14,7 +16,6 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from journeyman.convert.records import ConversionResult, Parity
 from journeyman.errors import UsageError
 from journeyman.files import sha256_of, sync_folder
 from journeyman.llama_cpp.conversion import F16
@@ -22,6 +23,45 @@ from journeyman.records import Gguf, Manifest
 from journeyman.runs import owned, read_manifest, write_manifest
 
 STAGE = "convert"
+
+
+class DivergencePoint(Struct, frozen=True):
+    """Where the adapter and the GGUF part, after equal tokens.
+
+    `at` counts the answer's tokens from 0; a token of None means that the answer has ended there.
+    `margin` is the adapter's logit of its token minus its second best.
+    """
+
+    prompt: str
+    at: int
+    adapter_token: int | None
+    gguf_token: int | None
+    margin: float
+
+
+class Parity(Struct, frozen=True):
+    """Greedy tokens of the adapter in PyTorch against those of the F16 GGUF in llama.cpp.
+
+    `equal` prompts gave the same `tokens` tokens each; `near_ties` are the prompts that were
+    replaced because the adapter itself could hardly tell its best two tokens apart.
+    """
+
+    equal: int
+    tokens: int
+    near_ties: tuple[DivergencePoint, ...]
+    near_tie_margin: float
+    smallest_margin: float | None
+
+
+class ConversionResult(Struct, frozen=True):
+    """A GGUF in its place. `f16` is the checked file it was quantised from (or is the same one)."""
+
+    gguf: Gguf
+    f16: Gguf
+    adapter_sha256: str
+    base_sha256: str
+    parity: Parity
+    outcome: Literal["made", "fresh"]
 
 
 class Outputs(Struct, frozen=True):

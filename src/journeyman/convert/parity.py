@@ -11,12 +11,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from journeyman.convert.records import DivergencePoint, Parity
-from journeyman.data.examples import read_examples
-from journeyman.engines.torch_engine import Greedy
+from journeyman.convert.outputs import DivergencePoint, Parity
+from journeyman.data.dataset import read_examples
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
-from journeyman.gguf_header import read_gguf_header
+from journeyman.gguf.header import read_gguf_header
+from journeyman.inference.torch_engine import Greedy
 from journeyman.model.chat import KNOWN_ENDS, Chat
 from journeyman.records import Message
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from journeyman.convert.merge import merge
-from journeyman.convert.outputs import STAGE, Outputs, work_folder
+from journeyman.convert.outputs import STAGE, ConversionResult, Outputs, Parity, work_folder
 from journeyman.convert.parity import (
     CONTEXT_TOKENS,
     ParityThresholds,
@@ -16,12 +16,11 @@ from journeyman.convert.parity import (
     require_parity,
     require_same_ends,
 )
-from journeyman.convert.records import ConversionResult, Parity
-from journeyman.engines.llama_server import LlamaServer
-from journeyman.engines.torch_engine import TorchEngine
 from journeyman.errors import UsageError
 from journeyman.events import Note, ProgressEnded, Reporter, StageStarted, ignore
 from journeyman.files import require_space
+from journeyman.inference.llama_server import LlamaServer
+from journeyman.inference.torch_engine import TorchEngine
 from journeyman.llama_cpp import Tools, find_tools
 from journeyman.llama_cpp.conversion import F16, checked_quantization, convert_folder, quantize
 from journeyman.model.adapter import Adapter, read_adapter, require_fit

@@ -1,7 +1,7 @@
 """The user's log of interactions: read line by line and checked, and written in the same format.
 
 Covered: every line is either an Interaction or a LineFault that names the line, the field and the
-reason. Not covered: whether an answer is any good (`journeyman.data.facts`).
+reason. Not covered: whether an answer is any good (`journeyman.prepare.rules.completeness`).
 Memory: one line at a time, and about 300 bytes a row for the ids that were seen.
 """
 
@@ -13,8 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from journeyman.data.log_row import LogRow, content_of, to_interaction, to_row
-from journeyman.data.logged_tool import fault_of_tools
-from journeyman.data.logged_turn import fault_of_calls
+from journeyman.data.log_turns import fault_of_calls, fault_of_tools
 from journeyman.data.strict_json import at_the_tail, control_in, decoded
 from journeyman.events import Caution, Reporter, ignore
 from journeyman.files import LineFault, NumberedLine, content_id, read_lines, write_records

@@ -10,13 +10,15 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from journeyman.data.logged_tool import LoggedTool, to_logged_tools, to_tools
-from journeyman.data.logged_turn import (
+from journeyman.data.log_turns import (
     LoggedCall,
+    LoggedTool,
     LoggedTurn,
     to_calls,
     to_logged_calls,
+    to_logged_tools,
     to_message,
+    to_tools,
     to_turn,
 )
 from journeyman.files import content_id

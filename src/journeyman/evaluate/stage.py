@@ -2,18 +2,28 @@
 
 The plan first, then all answers (each on disk as it comes), then the scores, then the result. What
 makes every answer worthless (a leak, another file than ships) is a result too: nothing is asked.
+
+From answers to the result: code is run, scores are given, and the conclusion drawn.
 """
 
+import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from msgspec.structs import replace
 
 from journeyman.errors import Interrupted
-from journeyman.evaluate.answers import AnswerRecord, answers_of, record, warm_timings
-from journeyman.evaluate.arms import (
+from journeyman.evaluate.asking.answers import (
+    AnswerRecord,
+    answers_of,
+    blocks,
+    record,
+    warm_blocks,
+    warm_timings,
+)
+from journeyman.evaluate.asking.models import (
     ModelsUnderTest,
     OpenEngine,
     commands_of,
@@ -21,24 +31,28 @@ from journeyman.evaluate.arms import (
     engine_opener,
     require_unchanged,
 )
-from journeyman.evaluate.costs import Timing
-from journeyman.evaluate.fixed_plan import fixed, write_plan
-from journeyman.evaluate.interleave import blocks, warm_blocks
-from journeyman.evaluate.looks import look_key, record_look
-from journeyman.evaluate.page import page
-from journeyman.evaluate.plan import PlanWithTasks, planned
-from journeyman.evaluate.records import Evaluation, Item
-from journeyman.evaluate.rescoring import rescored
-from journeyman.evaluate.result import assembled, unasked
-from journeyman.evaluate.suite_records import SuitePlan
-from journeyman.evaluate.suites.choice import asked_suites, chosen, planned_suites
-from journeyman.evaluate.suites.measuring import measure
-from journeyman.evaluate.summary import tables, verdict_lines
-from journeyman.evaluate.validity import gates_before
+from journeyman.evaluate.asking.plan import PlanWithTasks, fixed, planned, write_plan
+from journeyman.evaluate.asking.test_set_uses import look_key, record_look
+from journeyman.evaluate.measuring.baseline import read_baseline
+from journeyman.evaluate.measuring.check_trust import try_canaries
+from journeyman.evaluate.records.evaluation import Arm, Environment, Evaluation, Item
+from journeyman.evaluate.records.measurements import Timing
+from journeyman.evaluate.records.suites import SuitePlan
+from journeyman.evaluate.report.page import page
+from journeyman.evaluate.report.terminal import tables, verdict_lines
+from journeyman.evaluate.scoring.ladder import find_checker, score_all
+from journeyman.evaluate.suites.choose import asked_suites, chosen, planned_suites
+from journeyman.evaluate.suites.measure import SuiteMeasurements, mean_answer_s, measure, results
+from journeyman.evaluate.verdict.conclude import Findings, concluded
+from journeyman.evaluate.verdict.validity import gates_before
+from journeyman.evaluate.verify.rescore import rescored
 from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
 from journeyman.files import write_json, write_text
 from journeyman.llama_cpp import find_tools
 from journeyman.llama_cpp.bench import BenchRates, bench
+from journeyman.machine.processor import machine
+from journeyman.runs import versions
+from journeyman.sandbox.selftest import SelfTest
 from journeyman.settings import EvaluateSettings
 
 BENCH_TOKENS = 128
@@ -198,3 +212,70 @@ def _written(output: Path, result: Evaluation, report: Reporter) -> Evaluation:
         report(Note(line))
     report(Note(f"result: `{output}`, page: `{beside}`"))
     return result
+
+
+def assembled(
+    settings: EvaluateSettings,
+    plan: PlanWithTasks,
+    arms: Sequence[Arm],
+    items: Sequence[Item],
+    *,
+    timings: Sequence[Timing],
+    rates: Mapping[str, BenchRates],
+    suites: SuiteMeasurements,
+    load_average: float | None,
+    report: Reporter,
+) -> Evaluation:
+    """Scores, rates and the verdict from the answers of all arms."""
+    asked = [task for suite in suites.asked for task in suite.tasks]
+    checker = find_checker((*plan.tasks, *asked), report, profile=settings.sandbox)
+    check_code = checker.run
+    canaries = try_canaries(plan.tasks, check_code, report)
+    scored = score_all(items, canaries.counted(plan.tasks), check_code, report)
+    return concluded(
+        Findings(
+            plan=plan.plan,
+            environment=environment(load_average, checker.self_test),
+            leak=plan.leak,
+            tasks=plan.tasks,
+            arms=tuple(arms),
+            items=tuple(scored),
+            timings=tuple(timings),
+            rates=rates,
+            canaries=canaries.tried,
+            suites=results(
+                suites,
+                [arm.id for arm in arms],
+                check_code,
+                report,
+                answer_s=mean_answer_s(items),
+                alpha=plan.plan.alpha,
+            ),
+            baseline=read_baseline(settings.test_data.parent),
+        )
+    )
+
+
+def unasked(
+    settings: EvaluateSettings, plan: PlanWithTasks, arms: Sequence[Arm] = ()
+) -> Evaluation:
+    """The result where a gate fails before the first answer: none, and a verdict that says why."""
+    return concluded(
+        Findings(
+            plan=plan.plan,
+            environment=environment(None, None),
+            leak=plan.leak,
+            tasks=plan.tasks,
+            arms=tuple(arms),
+            baseline=read_baseline(settings.test_data.parent),
+        )
+    )
+
+
+def environment(load_average: float | None, self_test: SelfTest | None) -> Environment:
+    """Where this is measured, now. self_test: of the sandbox, None where no code was to be run."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    cores = len(os.sched_getaffinity(0))
+    held = self_test is not None and self_test.held
+    sandbox = self_test.profile if self_test is not None and held else "none"
+    return Environment(machine(), versions(), load_average, sandbox, now, cores, self_test)

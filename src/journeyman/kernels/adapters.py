@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.errors import MachineError
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.chance import all_keys, kept, threshold_of
-from journeyman.kernels.finding import found_kernel
+from journeyman.kernels.dropout_mask import all_keys, kept, threshold_of
+from journeyman.kernels.loading import found_kernel
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.errors import MachineError
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.finding import found_kernel
+from journeyman.kernels.loading import found_kernel
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.chance import all_keys, kept, threshold_of
-from journeyman.kernels.finding import found_kernel
+from journeyman.kernels.dropout_mask import all_keys, kept, threshold_of
+from journeyman.kernels.loading import found_kernel
 
 if TYPE_CHECKING:
     import torch

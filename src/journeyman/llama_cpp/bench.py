@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.errors import UpstreamError
-from journeyman.llama_cpp.processes import plain_environment, run_logged
 from journeyman.llama_cpp.tools import Tools
-from journeyman.runs import cache_folder, physical_cores
+from journeyman.machine.processes import plain_environment, run_logged
+from journeyman.machine.processor import physical_cores
+from journeyman.runs import cache_folder
 
 REPETITIONS = 2
 

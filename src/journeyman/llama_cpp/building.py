@@ -14,7 +14,6 @@ from pathlib import Path
 from journeyman.errors import MachineError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import require_space
-from journeyman.llama_cpp.processes import run_logged
 from journeyman.llama_cpp.source import (
     OWN_TOOLS_HINT,
     SHA256,
@@ -24,6 +23,7 @@ from journeyman.llama_cpp.source import (
     unpack_source,
 )
 from journeyman.llama_cpp.tools import CONVERTER, CONVERTER_PARTS, PROGRAMS, missing_flags
+from journeyman.machine.processes import run_logged
 
 NEEDED_BYTES = 500 * 2**20
 _COMPILER_BYTES = 2**30

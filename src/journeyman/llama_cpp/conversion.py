@@ -21,10 +21,10 @@ import msgspec
 from journeyman.errors import DataRefused, IntegrityError, UsageError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, content_id, require_space, sha256_of, sync_folder
-from journeyman.gguf_header import read_gguf_header
-from journeyman.llama_cpp import exact_tokenizer
-from journeyman.llama_cpp.processes import plain_environment, run_logged
+from journeyman.gguf.header import read_gguf_header
+from journeyman.llama_cpp import convert_with_own_tokenizer
 from journeyman.llama_cpp.tools import Tools
+from journeyman.machine.processes import plain_environment, run_logged
 from journeyman.records import Gguf
 from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
 
@@ -74,7 +74,9 @@ def checked_quantization(kind: str) -> str:
 
 
 def _converter(folder: Path, tools: Tools) -> list[str | Path]:
-    launcher = [exact_tokenizer.__file__] if (folder / "tokenizer.json").is_file() else []
+    launcher = (
+        [convert_with_own_tokenizer.__file__] if (folder / "tokenizer.json").is_file() else []
+    )
     return [sys.executable, *launcher, tools.converter]
 
 

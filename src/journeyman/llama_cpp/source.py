@@ -15,8 +15,8 @@ from pathlib import Path
 from journeyman.errors import IntegrityError, MachineError, UpstreamError
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import sha256_of
-from journeyman.llama_cpp.processes import run_logged
-from journeyman.temporary import OwnedFolder
+from journeyman.machine.processes import run_logged
+from journeyman.temporary_folders import OwnedFolder
 
 PACKAGE = "llama_cpp_python"
 VERSION = "0.3.36"

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from journeyman.errors import MachineError
 from journeyman.files import sha256_of
-from journeyman.llama_cpp.processes import ended, plain_environment
 from journeyman.llama_cpp.source import VOCABULARIES
+from journeyman.machine.processes import ended, plain_environment
 
 PROGRAMS = {
     "server": "llama-server",
@@ -26,7 +26,7 @@ PROGRAMS = {
 CONVERTER = "convert_hf_to_gguf.py"
 CONVERTER_PARTS = ("conversion", "gguf-py")
 
-# What `journeyman.engines.llama_server` passes: a server without one of these is too old.
+# What `journeyman.inference.llama_server` passes: a server without one of these is too old.
 SERVER_FLAGS = (
     "--api-key-file",
     "--cache-ram",

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from msgspec import Struct
+from safetensors import SafetensorError
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.files import sha256_of
@@ -15,6 +16,7 @@ from journeyman.records import BaseModel
 from journeyman.runs import read_manifest
 
 CONFIG = "adapter_config.json"
+
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -170,7 +172,7 @@ def _weight_faults(folder: Path) -> list[str]:
 
 def tensor_names(path: Path) -> list[str]:
     """The names in a safetensors file. Raises IntegrityError where it is damaged."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="numpy") as tensors:

@@ -3,10 +3,12 @@
 `smollm2-135m` comes from an installed package, a `.gguf` file is dequantised once into the cache,
 a folder is used as it is, and any other name is a model of the hub. Each ends as a folder in the
 hub's layout that loads without running anybody's code: safetensors and JSON only.
+
+A model's configuration, without its weights.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.events import Reporter, ignore
@@ -100,3 +102,10 @@ def load_causal_model(base: BaseModel, dtype: "torch.dtype") -> "torch.nn.Module
         ) from error
     module: torch.nn.Module = model.eval()
     return module
+
+
+def read_config(folder: Path) -> Any:
+    """The model's configuration as transformers reads it."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from journeyman.errors import DataRefused, UsageError
 from journeyman.model.base import load_tokenizer
-from journeyman.model.safe_encoder import SafeEncoder
+from journeyman.model.special_tokens import SafeEncoder
 from journeyman.model.template import read_template, sha256_of_template
 from journeyman.records import BaseModel, Message, Tool
 

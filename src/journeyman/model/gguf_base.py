@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, sha256_of
-from journeyman.gguf_header import GgufHeader, read_gguf_header
+from journeyman.gguf.header import GgufHeader, read_gguf_header
+from journeyman.model.folders import save_weights
 from journeyman.model.gguf_tokenizer import write_tokenizer
-from journeyman.model.weights import save_weights
 from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
-from journeyman.temporary import OwnedFolder
+from journeyman.temporary_folders import OwnedFolder
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.files import write_json, write_text
-from journeyman.gguf_header import GgufHeader
+from journeyman.gguf.header import GgufHeader
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -22,8 +22,8 @@ import jinja2.parser
 import jinja2.sandbox
 
 from journeyman.errors import DataRefused, IntegrityError
-from journeyman.model.marks import marked_tools
-from journeyman.model.turns import as_tool, as_turn, speaks_of_tools
+from journeyman.model.message_format import as_tool, as_turn, speaks_of_tools
+from journeyman.model.template_marks import marked_tools
 from journeyman.records import Message, Tool
 
 CHATML = (

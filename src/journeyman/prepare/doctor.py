@@ -5,21 +5,20 @@ Only where `--report` asks for it the whole report is written, as JSON or as a p
 
 from pathlib import Path
 
-from journeyman.data.near_duplicates import NearDuplicates
 from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, StageStarted, counted, ignore
 from journeyman.files import write_json, write_text
+from journeyman.prepare.chat_template import find_renderer
 from journeyman.prepare.dataset import example_lines
-from journeyman.prepare.examining import ExaminationPlan, examine
-from journeyman.prepare.excerpts import Album
-from journeyman.prepare.page import page
-from journeyman.prepare.policy import resolved
+from journeyman.prepare.examine import ExaminationPlan, examine
+from journeyman.prepare.log import Spill, hash_of
 from journeyman.prepare.records import Report
-from journeyman.prepare.rendering import find_renderer
-from journeyman.prepare.reporting import report_of
-from journeyman.prepare.source import hash_of
-from journeyman.prepare.spill import Spill
-from journeyman.prepare.summary import cautions_of, in_words, table_of, tell_log
+from journeyman.prepare.report.build import report_of
+from journeyman.prepare.report.excerpts import Album
+from journeyman.prepare.report.page import page
+from journeyman.prepare.report.terminal import cautions_of, in_words, table_of, tell_log
+from journeyman.prepare.rules.registry import resolved
+from journeyman.prepare.split.near_duplicates import NearDuplicates
 from journeyman.settings import DoctorSettings
 
 _KINDS = (".json", ".html")

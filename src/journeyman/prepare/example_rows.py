@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET, Struct
 
-from journeyman.data.prompts import messages_for
-from journeyman.data.secrets import redacted
+from journeyman.data.role_prompts import messages_for
 from journeyman.errors import DataRefused
-from journeyman.prepare.rendering import Renderer
-from journeyman.prepare.rules import SECRET
+from journeyman.prepare.chat_template import Renderer
+from journeyman.prepare.rules.registry import SECRET
+from journeyman.prepare.rules.secrets import redacted
 from journeyman.records import Example, Interaction, Message, Tool
 from journeyman.settings import Prompts
 

@@ -9,15 +9,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from journeyman.data.splits import Split, SplitCounts
 from journeyman.events import Caution, Table
+from journeyman.prepare.split.group_split import Split, SplitCounts
 
 Action = Literal["kept", "masked", "dropped", "quarantined"]
+
 Level = Literal["error", "warning", "note"]
 """An `error` should not be trained; a `note` is a habit of the set, not a fault of a row."""
-
-TRAIN, VAL, TEST = "train.jsonl", "val.jsonl", "test.jsonl"
-METADATA, LEDGER, PAGE = "metadata.json", "ledger.jsonl", "report.html"
 
 
 class LedgerRow(Struct, frozen=True):

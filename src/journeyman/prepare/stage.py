@@ -3,22 +3,24 @@
 The log is read twice: once to judge it, when its rows go to a file without a name beside the
 output, and once more from there to the splits. Memory: about 1.5 KB a row, whatever its length.
 Equal input, settings and earlier dataset give equal files, but for the time in manifest.json.
+
+The command line that makes a dataset again, from the settings it was made with.
 """
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from journeyman.data.near_duplicates import NearDuplicates
-from journeyman.data.prompts import ROLE_PROMPTS
-from journeyman.data.splits import GroupSplit
+from journeyman.data.role_prompts import ROLE_PROMPTS
 from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter, StageStarted, counted, ignore
-from journeyman.prepare.command import command_of
+from journeyman.prepare.assign_splits import read_earlier, split
+from journeyman.prepare.chat_template import Renderer, find_renderer
 from journeyman.prepare.dataset import publish
-from journeyman.prepare.earlier import read_earlier
-from journeyman.prepare.examining import Examination, ExaminationPlan, examine
-from journeyman.prepare.policy import resolved
+from journeyman.prepare.examine import Examination, ExaminationPlan, examine
+from journeyman.prepare.log import Spill, find_log, hash_of
 from journeyman.prepare.records import (
     FileCheck,
     Metadata,
@@ -27,25 +29,24 @@ from journeyman.prepare.records import (
     Report,
     RuleExample,
 )
-from journeyman.prepare.refusals import (
-    require_allowed,
-    require_own_folder,
-    require_readable,
-    require_rows,
-    require_settings,
-)
-from journeyman.prepare.rendering import Renderer, find_renderer
-from journeyman.prepare.reporting import baseline_of, report_of, totals_of
-from journeyman.prepare.source import find_log, hash_of
-from journeyman.prepare.spill import Spill
-from journeyman.prepare.splitting import split
-from journeyman.prepare.summary import (
+from journeyman.prepare.report.build import baseline_of, report_of, totals_of
+from journeyman.prepare.report.terminal import (
     cautions_of,
     cautions_of_splits,
     in_words,
     table_of,
     tell_log,
 )
+from journeyman.prepare.requirements import (
+    require_allowed,
+    require_own_folder,
+    require_readable,
+    require_rows,
+    require_settings,
+)
+from journeyman.prepare.rules.registry import resolved
+from journeyman.prepare.split.group_split import GroupSplit
+from journeyman.prepare.split.near_duplicates import NearDuplicates
 from journeyman.settings import PrepareSettings
 
 
@@ -214,3 +215,22 @@ def _tell(prepared: PreparedDataset, found: Report, report: Reporter) -> None:
             " look at `report.html` there"
         )
     )
+
+
+def command_of(settings: PrepareSettings, log: Path) -> str:
+    """`journeyman prepare --input log.jsonl ...`: the log and all that is not default."""
+    words = ["journeyman", "prepare", "--input", str(log), *_options(settings)]
+    return shlex.join(words)
+
+
+def _options(settings: PrepareSettings) -> Iterator[str]:
+    default = PrepareSettings()
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.name == "input" or value == getattr(default, field.name):
+            continue
+        if value is True:
+            yield f"--{field.name.replace('_', '-')}"
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            yield from (f"--{field.name.replace('_', '-')}", str(one))

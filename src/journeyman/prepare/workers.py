@@ -2,36 +2,46 @@
 
 Rows go out in batches and come back in their order; a small log is worked on in this process.
 Equal rows give equal results, so it makes no difference who works. The workers are processes of
-their own (`journeyman.prepare.worker`), which whoever calls `prepare` need not prepare for.
+their own (`journeyman.prepare.workers`), which whoever calls `prepare` need not prepare for.
+
+A process that works on batches of rows: rows in on stdin, results out on stdout, until the end.
+
+Both are MessagePack behind four bytes of length. The first argument names the job; the first
+message is what the job needs to know.
 """
 
 import contextlib
 import itertools
 import os
 import queue
+import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from types import MappingProxyType
+from typing import IO, TypeVar
 
 import msgspec
 
 from journeyman.errors import MachineError
 from journeyman.files import LineFault
 from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender, rendered
-from journeyman.prepare.judging import RowFindings, found_in
-from journeyman.prepare.worker import LOOK, RENDER, receive, send
+from journeyman.prepare.row_findings import RowFindings, found_in
 from journeyman.records import Interaction
 
 Looked = tuple[Interaction, RowFindings] | LineFault
 
 _BATCH = 200
+
 # Processes take a second to start; so many rows take longer in one.
 _SMALL = 5000
+
 _WAITING = 3
+
 _FOUND = msgspec.msgpack.Decoder(list[RowFindings])
+
 _RENDERED = msgspec.msgpack.Decoder(list[RenderedExample])
 
 Item = TypeVar("Item")
@@ -98,7 +108,7 @@ def _answered(
 @contextlib.contextmanager
 def _worker(job: str, told: bytes) -> Iterator[subprocess.Popen[bytes]]:
     # -P: a file in the user's folder must not be taken for a module.
-    command = [sys.executable, "-P", "-m", "journeyman.prepare.worker", job]
+    command = [sys.executable, "-P", "-m", "journeyman.prepare.workers", job]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         # One that has ended already is found out when it is asked.
@@ -124,3 +134,63 @@ def _ask(idle: "queue.SimpleQueue[subprocess.Popen[bytes]]", rows: bytes) -> byt
             hint="check the memory; the same command starts over",
         )
     return found
+
+
+_LENGTH_BYTES = 4
+
+LOOK, RENDER = "look", "render"
+"""Look at rows with the rules that need one row alone; render rows as the dataset has them."""
+
+Work = Callable[[bytes], bytes]
+
+
+def send(stream: IO[bytes], data: bytes) -> None:
+    """Write one message."""
+    stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> bytes | None:
+    """Read one message, or None at the end of the stream."""
+    head = stream.read(_LENGTH_BYTES)
+    size = int.from_bytes(head, "big")
+    data = stream.read(size) if len(head) == _LENGTH_BYTES else b""
+    return data if len(head) == _LENGTH_BYTES and len(data) == size else None
+
+
+def _look(told: bytes) -> Work:
+    from journeyman.prepare.row_findings import found_in
+    from journeyman.records import Interaction
+
+    decoder = msgspec.msgpack.Decoder(list[Interaction])
+    scan = msgspec.msgpack.decode(told, type=bool)
+    return lambda data: msgspec.msgpack.encode(
+        [found_in(row, scan=scan) for row in decoder.decode(data)]
+    )
+
+
+def _render(told: bytes) -> Work:
+    from journeyman.prepare.example_rows import Rendering, RowToRender, rendered
+
+    how = msgspec.msgpack.decode(told, type=Rendering)
+    decoder = msgspec.msgpack.Decoder(list[RowToRender])
+    return lambda data: msgspec.msgpack.encode([rendered(row, how) for row in decoder.decode(data)])
+
+
+_JOBS: Mapping[str, Callable[[bytes], Work]] = MappingProxyType({LOOK: _look, RENDER: _render})
+
+
+def main() -> None:
+    """Answer until there is nothing more to read."""
+    # Who started this process decides when it ends, also after Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    told = receive(sys.stdin.buffer)
+    if told is None:
+        return
+    work = _JOBS[sys.argv[1]](told)
+    while (rows := receive(sys.stdin.buffer)) is not None:
+        send(sys.stdout.buffer, work(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,13 +24,13 @@ from msgspec import Struct
 
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
-from journeyman.sandbox.file_of_tests import run_file_of_tests
-from journeyman.sandbox.judgement import CheckStep, NoTests, Statement, steps_of
-from journeyman.sandbox.loading import CheckOutcome, load
+from journeyman.sandbox.check_steps import CheckStep, NoTests, Statement, steps_of
+from journeyman.sandbox.command_check import run_shell
+from journeyman.sandbox.mounted_files import mounted
+from journeyman.sandbox.outcome import CheckOutcome, load
+from journeyman.sandbox.pytest_check import run_file_of_tests
 from journeyman.sandbox.sandbox import Sandbox
 from journeyman.sandbox.session import Failure, SandboxSession, SessionEnded
-from journeyman.sandbox.shell import run_shell
-from journeyman.sandbox.staging import mounted
 
 TIMEOUT_S = 10.0
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from journeyman.events import Caution, Note, Reporter, ignore
 from journeyman.sandbox.inside.confinement import landlock_abi
+from journeyman.sandbox.mounted_files import bwrap_copy, open_to_all, runtime_copy
 from journeyman.sandbox.sandbox import Profile, Sandbox
 from journeyman.sandbox.seccomp import SeccompMissing, deny_list
-from journeyman.sandbox.staging import bwrap_copy, open_to_all, runtime_copy
 
 NOBODY = 65534
 """The user and group that a run by root is dropped to before anything is started."""

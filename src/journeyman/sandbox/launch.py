@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from journeyman.sandbox.memory import processes_of_user
+from journeyman.machine.memory import processes_of_user
 from journeyman.sandbox.sandbox import MIB, Sandbox
 
 INSIDE = Path(__file__).with_name("inside")

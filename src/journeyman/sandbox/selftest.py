@@ -18,11 +18,11 @@ from msgspec import Struct
 from journeyman.events import Caution, Event, Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
 from journeyman.sandbox.attacks import ALL, Attack
-from journeyman.sandbox.bait import Decoys
 from journeyman.sandbox.checks import CheckResult, run_check
+from journeyman.sandbox.decoys import Decoys
 from journeyman.sandbox.finding import find_sandbox
 from journeyman.sandbox.sandbox import Profile, Sandbox
-from journeyman.temporary import OwnedFolder
+from journeyman.temporary_folders import OwnedFolder
 
 GRACE_S = 10.0
 """How much longer than its time limit a run may take: to start, to be ended, on a busy machine."""

@@ -21,10 +21,10 @@ from typing import IO, Literal, Self
 import msgspec
 from msgspec import Struct
 
+from journeyman.machine.memory import memory_of_tree, size_of, use_of_group
 from journeyman.sandbox.launch import command, layout_of
-from journeyman.sandbox.memory import memory_of_tree, size_of, use_of_group
 from journeyman.sandbox.sandbox import Sandbox
-from journeyman.temporary import OwnedFolder
+from journeyman.temporary_folders import OwnedFolder
 
 START_LIMIT_S = 20.0
 _TICK_S = 0.05

@@ -6,8 +6,6 @@ Not covered: sequential tests (a look at the same tasks is priced by `alpha_at_l
 corrections for many criteria (all of them must hold, which needs none).
 """
 
-from journeyman.stats.attempts import all_of_k, pass_at_k
-from journeyman.stats.levels import ALPHA, CONFIDENCE, alpha_at_look
 from journeyman.stats.means import Mean, bootstrap_mean, quantile
 from journeyman.stats.pairs import PairedDifference, mcnemar_exact, tango_interval
 from journeyman.stats.power import (
@@ -18,10 +16,15 @@ from journeyman.stats.power import (
     provable_gain,
 )
 from journeyman.stats.rates import (
+    ALPHA,
+    CONFIDENCE,
+    all_of_k,
+    alpha_at_look,
     clopper_pearson,
     clopper_pearson_lower,
     clopper_pearson_upper,
     needed_n,
+    pass_at_k,
     wilson,
 )
 

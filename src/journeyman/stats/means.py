@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from msgspec import Struct
 
-from journeyman.stats.levels import CONFIDENCE
+from journeyman.stats.rates import CONFIDENCE
 
 
 class Mean(Struct, frozen=True):

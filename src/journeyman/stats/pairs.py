@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 from msgspec import Struct
 
-from journeyman.stats.levels import CONFIDENCE
+from journeyman.stats.rates import CONFIDENCE
 
 
 class PairedDifference(Struct, frozen=True):

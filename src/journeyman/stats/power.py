@@ -7,9 +7,8 @@ import itertools
 import math
 from statistics import NormalDist
 
-from journeyman.stats.levels import CONFIDENCE
 from journeyman.stats.pairs import tango_score
-from journeyman.stats.rates import binomial_tail, needed_n
+from journeyman.stats.rates import CONFIDENCE, binomial_tail, needed_n
 
 POWER = 0.8
 _UNLIKELY = 1e-12

@@ -1,10 +1,14 @@
-"""Single rates: k of n, with intervals, bounds, and the n that a claim needs."""
+"""Single rates: k of n, with intervals, bounds, and the n that a claim needs.
+
+Several attempts at one task: the chance that one of k, or that all of k, are right.
+
+How sure is sure: the confidence of bounds, and what another look at the same tasks costs.
+"""
 
 import math
 from statistics import NormalDist
 
 from journeyman.records import Interval
-from journeyman.stats.levels import CONFIDENCE
 
 
 def wilson(k: int, n: int) -> Interval:
@@ -18,6 +22,12 @@ def wilson(k: int, n: int) -> Interval:
     low = 0.0 if k == 0 else centre - half
     high = 1.0 if k == n else centre + half
     return Interval(k=k, n=n, share=share, low=low, high=high)
+
+
+ALPHA = 0.05
+"""The error that a one-sided bound is allowed at the first look."""
+
+CONFIDENCE = 1 - ALPHA
 
 
 def clopper_pearson_lower(k: int, n: int, confidence: float = CONFIDENCE) -> float:
@@ -87,3 +97,38 @@ def binomial_tail(k: int, n: int, share: float) -> float:
 def _require_counts(k: int, n: int) -> None:
     if n < 1 or not 0 <= k <= n:
         raise ValueError(f"{k} of {n} is no share")
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Unbiased estimate that at least one of k attempts is right, from n of which some were.
+
+    1 - C(n - c, k) / C(n, k); 1 <= k <= n. (Chen et al. 2021, arXiv 2107.03374.)
+    """
+    _require(n, correct, k)
+    return 1 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def all_of_k(n: int, correct: int, k: int) -> float:
+    """Unbiased estimate that all of k attempts are right ("pass^k"): what an agent relies on.
+
+    C(c, k) / C(n, k); 1 <= k <= n. (Yao et al. 2024, arXiv 2406.12045.)
+    """
+    _require(n, correct, k)
+    return math.comb(correct, k) / math.comb(n, k)
+
+
+def _require(n: int, correct: int, k: int) -> None:
+    if not (1 <= k <= n and 0 <= correct <= n):
+        raise ValueError(f"{k} of {n} attempts with {correct} right cannot be")
+
+
+def alpha_at_look(look: int, alpha: float = ALPHA) -> float:
+    """The error allowed to a one-sided bound at the n-th look at one test set; look >= 1.
+
+    0.05, 0.025, 0.0125, ...: a model that is chosen by its score on the same tasks has had as many
+    chances as there were looks. The sum over all looks stays below 2 alpha (Bonferroni's bound with
+    weights halved each time; alpha spending: Lan & DeMets 1983, Biometrika 70:659).
+    """
+    if look < 1:
+        raise ValueError(f"looks are counted from 1, not {look}")
+    return float(alpha / 2 ** (look - 1))

@@ -68,15 +68,15 @@ class Identity(Struct, frozen=True):
 
 
 def identity_of(
-    settings: TrainSettings, base: BaseModel, *, engine: str, narrowing_id: str = ""
+    settings: TrainSettings, base: BaseModel, *, engine: str, int8_plan_id: str = ""
 ) -> Identity:
     """The identity of a run whose settings are resolved (no `auto`, no None accumulation).
 
-    narrowing_id: of what a calibration found; empty without one.
+    int8_plan_id: of what a calibration found; empty without one.
     """
     from_settings = {name: _plain(getattr(settings, name)) for name in _FROM_SETTINGS}
     # Absent and not empty: so are runs from before there were any.
-    sometimes = {_WIDE: _plain(settings.wide_products), _NARROWING: narrowing_id}
+    sometimes = {_WIDE: _plain(settings.wide_products), _NARROWING: int8_plan_id}
     return Identity(
         base_name=base.name,
         base_sha256=base.sha256,

@@ -13,32 +13,30 @@ from typing import TYPE_CHECKING
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.batches import Batches, OptimiserStep
-from journeyman.train.engine import Tally, TrainingEngine, total
-from journeyman.train.fit import split
-from journeyman.train.fitting import OutOfMemoryHandler
-from journeyman.train.optimizer import Optimizer
-from journeyman.train.plan.records import TimeForecast
-from journeyman.train.prefixes import division
-from journeyman.train.processes import ALONE, ProcessGroup
-from journeyman.train.progress import Meter
-from journeyman.train.replay import NotFinite, dropout_seed
-from journeyman.train.rows import TokenRow
-from journeyman.train.schedule import learning_rate
-from journeyman.train.sharing import agree, sum_gradients, summed
-from journeyman.train.spikes import spike_caution
+from journeyman.train.batching.batches import Batches, OptimiserStep, division, split
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.batching.seeds import dropout_seed
+from journeyman.train.engine.interface import Tally, TrainingEngine, total
+from journeyman.train.engine.learning_rate import learning_rate
+from journeyman.train.engine.optimizer import Optimizer
+from journeyman.train.forecast.records import TimeForecast
+from journeyman.train.gradient_sync import agree, sum_gradients, summed
+from journeyman.train.monitor.loss_warnings import NotFinite, spike_caution
+from journeyman.train.monitor.progress import Meter
+from journeyman.train.out_of_memory import OutOfMemoryHandler
+from journeyman.train.parallel.group import ALONE, ProcessGroup
 from journeyman.train.state import State, after_micro_batches, after_step, after_validation
-from journeyman.train.stopping import Stopped, StopRequest
+from journeyman.train.stop_signal import Stopped, StopRequest
 
 if TYPE_CHECKING:
-    from journeyman.train.fast.narrowing import Int8Plan
+    from journeyman.train.engine.fast.int8_plan import Int8Plan
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
     """What stays the same from the first step to the last; settings are resolved.
 
-    narrowing: of int8 products, where they were calibrated.
+    int8_plan: of int8 products, where they were calibrated.
     """
 
     settings: TrainSettings
@@ -46,7 +44,7 @@ class TrainingJob:
     val_rows: Sequence[TokenRow]
     steps: Sequence[OptimiserStep]
     validated_steps: frozenset[int]
-    narrowing: "Int8Plan | None" = None
+    int8_plan: "Int8Plan | None" = None
     hours: TimeForecast | None = None
     limit_tokens_per_s: float | None = None
 

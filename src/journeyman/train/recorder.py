@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from journeyman.errors import MachineError
 from journeyman.events import Caution, Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.advice import LossWarnings
-from journeyman.train.checkpoints import name_of
-from journeyman.train.curves import TensorBoardWriter
-from journeyman.train.optimizer import Optimizer
-from journeyman.train.progress import Meter
-from journeyman.train.saving import Tensors, save_checkpoint
+from journeyman.train.checkpoint.read import name_of
+from journeyman.train.checkpoint.save import Tensors, save_checkpoint
+from journeyman.train.engine.optimizer import Optimizer
+from journeyman.train.monitor.loss_warnings import LossWarnings
+from journeyman.train.monitor.progress import Meter
+from journeyman.train.monitor.tensorboard import TensorBoardWriter
 from journeyman.train.state import State
 
 if TYPE_CHECKING:

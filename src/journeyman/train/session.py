@@ -1,4 +1,7 @@
-"""One process's share of a run: load, restore, fit, and write the result."""
+"""One process's share of a run: load, restore, fit, and write the result.
+
+The other processes of a run: they compute what process 0 writes down, and write nothing.
+"""
 
 from pathlib import Path
 
@@ -6,41 +9,41 @@ import torch
 from msgspec.structs import replace
 
 from journeyman.errors import IntegrityError, Interrupted, MachineError
-from journeyman.events import Caution, Note, Reporter
-from journeyman.model.configs import read_config
+from journeyman.events import Caution, Note, Reporter, ignore
+from journeyman.machine.torch_runtime import freed_memory_kept, using_threads
+from journeyman.model.adapter_files import read_weights
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
-from journeyman.settings import Device
-from journeyman.train.adapter_files import copy_into, initialise, read_weights
-from journeyman.train.advice import LossWarnings
-from journeyman.train.checkpoints import GRADIENTS, OPTIMIZER, Checkpoint
-from journeyman.train.curves import TensorBoardWriter
-from journeyman.train.devices import CPU, CUDA, gpu_name, gpu_peak_bytes
-from journeyman.train.engine import TrainingEngine
-from journeyman.train.engines import open_engine, spares_memory
-from journeyman.train.fit import next_smaller
-from journeyman.train.fitting import (
+from journeyman.train.checkpoint.read import GRADIENTS, OPTIMIZER, Checkpoint
+from journeyman.train.checkpoint.replay import write_replay
+from journeyman.train.checkpoint.result import TrainingResult, write_final
+from journeyman.train.engine.adapter_parameters import copy_into, initialise
+from journeyman.train.engine.devices import CPU, gpu_peak_bytes
+from journeyman.train.engine.factory import open_engine, spares_memory
+from journeyman.train.engine.interface import TrainingEngine
+from journeyman.train.engine.optimizer import Optimizer
+from journeyman.train.gradient_sync import gather_gradients, share_start
+from journeyman.train.identity import Change, Identity
+from journeyman.train.loop import Trainer, TrainingJob
+from journeyman.train.monitor.loss_plot import draw_losses
+from journeyman.train.monitor.loss_warnings import LossWarnings, NotFinite
+from journeyman.train.monitor.progress import Meter, Pace
+from journeyman.train.monitor.status import Heartbeat, Status, heartbeat, new_status
+from journeyman.train.monitor.tensorboard import TensorBoardWriter
+from journeyman.train.out_of_memory import (
     OutOfMemory,
     OutOfMemoryHandler,
     is_out_of_memory,
+    next_smaller,
     out_of_memory,
+    outage,
+    read_start,
+    write_start,
 )
-from journeyman.train.heap import freed_memory_kept
-from journeyman.train.heartbeat import Heartbeat, heartbeat
-from journeyman.train.identity import Change, Identity
-from journeyman.train.loop import Trainer, TrainingJob
-from journeyman.train.optimizer import Optimizer
-from journeyman.train.outages import outage, read_start, write_start
-from journeyman.train.outputs import TrainingResult, write_final
-from journeyman.train.pace import Pace
-from journeyman.train.picture import draw_losses
-from journeyman.train.processes import PeerLost, ProcessGroup
-from journeyman.train.progress import Meter
+from journeyman.train.parallel.group import PeerLost, ProcessGroup
 from journeyman.train.recorder import Recorder
-from journeyman.train.replay import NotFinite, write_replay
-from journeyman.train.sharing import gather_gradients, share_start
-from journeyman.train.state import State, with_change
-from journeyman.train.stopping import Stopped, StopRequest
-from journeyman.train.threads import using_threads
+from journeyman.train.state import State, arithmetic, with_change
+from journeyman.train.stop_signal import Stopped, StopRequest
 
 
 def run_job(
@@ -65,7 +68,7 @@ def run_job(
     ):
         if settings.device == CPU:
             report(Note(f"threads: {threads}"))
-        engine = open_engine(base, settings, report, narrowing=job.narrowing)
+        engine = open_engine(base, settings, report, int8_plan=job.int8_plan)
         optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
         fitter = OutOfMemoryHandler(
             engine,
@@ -123,14 +126,6 @@ def run_job(
         return write_final(settings, base, state, engine.parameters())
 
 
-def arithmetic(processes: int = 1, device: Device = "cpu") -> str:
-    """What the bits of a result depend on beside its identity."""
-    if device == CUDA:
-        return f"torch {torch.__version__}, {gpu_name()}"
-    together = f", {processes} processes" if processes > 1 else ""
-    return f"torch {torch.__version__}, {torch.get_num_threads()} threads{together}"
-
-
 def meter_of(state: State, job: TrainingJob, beating: Heartbeat, report: Reporter) -> Meter:
     """The meter of a run that begins with a state."""
     rows = job.rows
@@ -183,7 +178,7 @@ def _leave_replay(error: NotFinite, trainer: Trainer) -> None:
     job = trainer.job
     try:
         path = write_replay(
-            error, job.rows, trainer.engine.parameters(), job.settings, job.narrowing
+            error, job.rows, trainer.engine.parameters(), job.settings, job.int8_plan
         )
     except (OSError, MachineError) as failure:
         trainer.report(Caution(f"the step could not be kept for a replay: {failure}"))
@@ -249,3 +244,47 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
     tensors: dict[str, torch.Tensor] = load_file(path)
     return tensors
+
+
+class SilentHeartbeat(Heartbeat):
+    """A heartbeat that nobody hears: process 0 speaks for the run."""
+
+    def __init__(self) -> None:
+        self.status = new_status("starting")
+
+    def beat(self, status: Status) -> None:
+        """Say nothing."""
+
+
+def follow_job(job: TrainingJob, base: BaseModel, group: ProcessGroup) -> None:
+    """Take this process's share of all steps that are left. Raises what ends the run early."""
+    settings = job.settings
+    with (
+        StopRequest(patient=False) as stop,
+        using_threads(settings.threads),
+        freed_memory_kept(spares_memory(read_config(base.folder), settings)),
+    ):
+        engine = open_engine(base, settings, ignore, int8_plan=job.int8_plan)
+        optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
+        fitter = OutOfMemoryHandler(
+            engine, allowed=settings.fit, adopted=lambda _: None, report=ignore
+        )
+        state = share_start(group, None, optimizer, {})
+        fitter.apply(state.fit)
+        stop.patient = True
+        meter = meter_of(state, job, SilentHeartbeat(), ignore)
+        trainer = Trainer(
+            engine=engine,
+            optimizer=optimizer,
+            fitter=fitter,
+            job=job,
+            stop=stop,
+            meter=meter,
+            report=ignore,
+            group=group,
+        )
+        try:
+            trainer.fit(state, lambda _: None)
+        except Stopped as error:
+            gather_gradients(group, error.state, optimizer)
+            raise

@@ -8,35 +8,40 @@ from msgspec import Struct
 
 from journeyman.errors import JourneymanError
 from journeyman.events import Note, Reporter, StageStarted, ignore
-from journeyman.model.configs import read_config
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.runs import owned
 from journeyman.settings import TrainSettings
-from journeyman.train.arithmetic import compiles
-from journeyman.train.batches import OptimiserStep, plan_steps, tokens_of_run, validated_steps
-from journeyman.train.checkpoints import Checkpoint
-from journeyman.train.earlier import (
+from journeyman.train.batching.batches import (
+    OptimiserStep,
+    division,
+    plan_steps,
+    tokens_of_run,
+    validated_steps,
+)
+from journeyman.train.batching.rows import TrainingSplits, read_splits
+from journeyman.train.checkpoint.read import Checkpoint
+from journeyman.train.checkpoint.result import TrainingResult, write_config
+from journeyman.train.checkpoint.resume import (
     clear_debris,
     finished,
     move_aside,
     require_steps_left,
     starting_point,
 )
-from journeyman.train.exactness import narrowing_of
+from journeyman.train.engine.choose import compiles
+from journeyman.train.engine.int8_accuracy import int8_plan_of
+from journeyman.train.engine.learning_rate import warmup_steps
+from journeyman.train.forecast.records import Forecast, TimeForecast
+from journeyman.train.forecast.tables import told
 from journeyman.train.identity import Identity, identity_of, require_same
-from journeyman.train.log_file import LogFile
-from journeyman.train.outputs import TrainingResult, write_config
-from journeyman.train.places import take_place_of_torchrun
-from journeyman.train.plan.lines import told
-from journeyman.train.plan.records import Forecast, TimeForecast
-from journeyman.train.prefixes import division
-from journeyman.train.processes import ProcessGroup, joined, require_one
-from journeyman.train.read_splits import TrainingSplits, read_splits
-from journeyman.train.resolved import require_usable, resolved
-from journeyman.train.schedule import warmup_steps
+from journeyman.train.monitor.log_file import LogFile
+from journeyman.train.parallel.affinity import take_place_of_torchrun
+from journeyman.train.parallel.group import ProcessGroup, joined, require_one
+from journeyman.train.resolve_settings import require_usable, resolved
 
 if TYPE_CHECKING:
-    from journeyman.train.fast.narrowing import Int8Plan
+    from journeyman.train.engine.fast.int8_plan import Int8Plan
     from journeyman.train.loop import TrainingJob
 
 
@@ -79,14 +84,14 @@ def _followed(settings: TrainSettings, group: ProcessGroup) -> TrainingResult:
     # First, for process 0 leaves the machine's rates and what it calibrated in the cache.
     start = msgspec.json.decode(group.text_from_first(""), type=_Start)
     settings, data = _settled(settings, base, ignore)
-    narrowing = narrowing_of(settings, base, data.train.used, ignore)
+    int8_plan = int8_plan_of(settings, base, data.train.used, ignore)
     # Another machine may hold another file under the same name, or lack an instruction.
-    identity = _identity(settings, base, narrowing)
+    identity = _identity(settings, base, int8_plan)
     require_same(start.identity, identity, where="process 0")
     if not start.is_finished:
-        from journeyman.train.following import follow_job
+        from journeyman.train.session import follow_job
 
-        job = _job(settings, data, _planned(settings, data, ignore), narrowing=narrowing)
+        job = _job(settings, data, _planned(settings, data, ignore), int8_plan=int8_plan)
         follow_job(job, base, group)
     return msgspec.json.decode(
         group.text_from_first(""), type=TrainingResult, dec_hook=lambda kind, text: kind(text)
@@ -102,8 +107,8 @@ def _done_or_trained(
     clear_debris(settings.output_dir)
     base = find_base(settings.base, report)
     settings, data = _settled(settings, base, report)
-    narrowing = narrowing_of(settings, base, data.train.used, report)
-    identity = _identity(settings, base, narrowing)
+    int8_plan = int8_plan_of(settings, base, data.train.used, report)
+    identity = _identity(settings, base, int8_plan)
     if settings.fresh and (aside := move_aside(settings.output_dir)):
         report(Note(f"the earlier run was moved to `{aside}`"))
     done = finished(settings, identity, report)
@@ -116,7 +121,7 @@ def _done_or_trained(
         settings,
         base,
         data,
-        narrowing=narrowing,
+        int8_plan=int8_plan,
         identity=identity,
         found=found,
         group=group,
@@ -124,8 +129,8 @@ def _done_or_trained(
     )
 
 
-def _identity(settings: TrainSettings, base: BaseModel, narrowing: "Int8Plan") -> Identity:
-    return identity_of(settings, base, engine=settings.engine, narrowing_id=narrowing.id)
+def _identity(settings: TrainSettings, base: BaseModel, int8_plan: "Int8Plan") -> Identity:
+    return identity_of(settings, base, engine=settings.engine, int8_plan_id=int8_plan.id)
 
 
 def _settled(
@@ -172,7 +177,7 @@ def _forecast(
     data: TrainingSplits,
     steps: tuple[OptimiserStep, ...],
     *,
-    narrowing: "Int8Plan",
+    int8_plan: "Int8Plan",
     report: Reporter,
 ) -> tuple[Forecast | None, float | None]:
     """What the steps that are left will take, told, and the most tokens a second; None: unknown.
@@ -181,19 +186,18 @@ def _forecast(
     """
     if not steps:
         return None, None
-    from journeyman.train.plan.described import of_folder
-    from journeyman.train.plan.limit import limit_tokens_per_s
-    from journeyman.train.plan.run import IntendedRun
-    from journeyman.train.plan.shape import shape_of
-    from journeyman.train.plan.stage import forecast
-    from journeyman.train.threads import using_threads
+    from journeyman.machine.torch_runtime import using_threads
+    from journeyman.train.forecast.base_model import of_folder
+    from journeyman.train.forecast.run import IntendedRun
+    from journeyman.train.forecast.shape import shape_of
+    from journeyman.train.forecast.stage import forecast, limit_tokens_per_s
 
     run = IntendedRun(
         settings=settings,
         train=data.train,
         val=data.val,
         steps=steps,
-        narrowing=narrowing,
+        int8_plan=int8_plan,
     )
     described = of_folder(base.name, base.folder)
     with using_threads(settings.threads):
@@ -208,7 +212,7 @@ def _trained(
     base: BaseModel,
     data: TrainingSplits,
     *,
-    narrowing: "Int8Plan",
+    int8_plan: "Int8Plan",
     identity: Identity,
     found: Checkpoint | None,
     group: ProcessGroup,
@@ -222,7 +226,7 @@ def _trained(
         _report_shares(steps, data, group, report)
     else:
         left = steps[found.state.step :] if found else steps
-        plan, limit = _forecast(settings, base, data, left, narrowing=narrowing, report=report)
+        plan, limit = _forecast(settings, base, data, left, int8_plan=int8_plan, report=report)
     write_config(
         settings,
         identity,
@@ -231,7 +235,7 @@ def _trained(
             "train_rows": len(data.train.used),
             "val_rows": len(data.val.used),
             "plan": plan,
-            "calibrated_wide": sorted(narrowing.wide),
+            "calibrated_wide": sorted(int8_plan.wide),
             "left_out": {"train": data.train.left_out, "val": data.val.left_out},
         },
     )
@@ -242,7 +246,7 @@ def _trained(
         settings,
         data,
         steps,
-        narrowing=narrowing,
+        int8_plan=int8_plan,
         hours=plan.hours if plan else None,
         limit=limit,
     )
@@ -254,7 +258,7 @@ def _job(
     data: TrainingSplits,
     steps: tuple[OptimiserStep, ...],
     *,
-    narrowing: "Int8Plan",
+    int8_plan: "Int8Plan",
     hours: TimeForecast | None = None,
     limit: float | None = None,
 ) -> "TrainingJob":
@@ -266,7 +270,7 @@ def _job(
         val_rows=data.val.used,
         steps=steps,
         validated_steps=validated_steps(settings, steps),
-        narrowing=narrowing,
+        int8_plan=int8_plan,
         hours=hours,
         limit_tokens_per_s=limit,
     )
@@ -275,7 +279,7 @@ def _job(
 def _report_shares(
     steps: tuple[OptimiserStep, ...], data: TrainingSplits, group: ProcessGroup, report: Reporter
 ) -> None:
-    from journeyman.train.sharing import busy_share
+    from journeyman.train.gradient_sync import busy_share
 
     lengths = [len(row.ids) for row in data.train.used]
     busy = busy_share([step.micro_batches for step in steps], lengths, group.size)

@@ -1,15 +1,16 @@
 """How far a run is, in plain data: what a checkpoint holds beside its tensors."""
 
+import statistics
 from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.train.batches import OptimiserStep
-from journeyman.train.engine import Tally, total
-from journeyman.train.fit import MemoryReduction
+from journeyman.settings import Device
+from journeyman.train.batching.batches import MemoryReduction, OptimiserStep
+from journeyman.train.engine.devices import CUDA, gpu_name
+from journeyman.train.engine.interface import Tally, total
 from journeyman.train.identity import Change, Identity
-from journeyman.train.spikes import is_spike
 
 
 class FinishedStep(Struct, frozen=True):
@@ -45,6 +46,16 @@ class InStep(Struct, frozen=True):
     micro_batches: int = 0
     tally: Tally = Tally()
     seconds: float = 0.0
+
+
+def arithmetic(processes: int = 1, device: Device = "cpu") -> str:
+    """What the bits of a result depend on beside its identity."""
+    import torch
+
+    if device == CUDA:
+        return f"torch {torch.__version__}, {gpu_name()}"
+    together = f", {processes} processes" if processes > 1 else ""
+    return f"torch {torch.__version__}, {torch.get_num_threads()} threads{together}"
 
 
 class State(Struct, frozen=True):
@@ -146,3 +157,21 @@ def with_change(state: State, *changes: Change) -> State:
 def loss_at(validations: Sequence[Validation], step: int) -> float | None:
     """The validation loss after a step, or None where it was not measured."""
     return next((one.loss for one in validations if one.step == step), None)
+
+
+WINDOW_STEPS = 128
+
+DEVIATIONS = 6.0
+
+LEAST_STEPS = 8
+
+
+def is_spike(loss: float, before: Sequence[float]) -> bool:
+    """Whether a loss is 6 standard deviations above the mean of up to 128 steps before it.
+
+    Never among fewer than 8 steps: their deviation says too little.
+    """
+    window = before[-WINDOW_STEPS:]
+    if len(window) < LEAST_STEPS:
+        return False
+    return loss > statistics.fmean(window) + DEVIATIONS * statistics.stdev(window)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from journeyman.collect.formats.format import Format, Item, JsonObject, by_row, by_type
-from journeyman.collect.formats.turns import ModelCall, interaction
+from journeyman.collect.reading.calls import ModelCall, interaction
+from journeyman.collect.reading.format import Format, Item, JsonObject, by_row, by_type
 from journeyman.records import Message
 
 NAME = "alpaca"

@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.collect.formats.anthropic_turns import (
+from journeyman.collect.reading.anthropic_turns import (
     AnthropicTurn,
     Content,
     answer_of,
     messages_of,
     system_of,
 )
-from journeyman.collect.formats.exchanges import (
+from journeyman.collect.reading.calls import ModelCall, interaction, offered_in
+from journeyman.collect.reading.exchanges import (
     conversation_in,
+    duration_s,
     failed,
     request_in,
     response_in,
     typed,
 )
-from journeyman.collect.formats.format import Faulty, Format, Item, JsonObject, by_row, by_type
-from journeyman.collect.formats.moments import duration_s
-from journeyman.collect.formats.turns import ModelCall, interaction, offered_in
-from journeyman.data.logged_tool import LoggedTool
+from journeyman.collect.reading.format import Faulty, Format, Item, JsonObject, by_row, by_type
+from journeyman.data.log_turns import LoggedTool
 
 NAME = "anthropic-messages"
 

@@ -1,6 +1,6 @@
 """Logs of an OpenAI-compatible chat interface: requests with `messages`, responses with `choices`.
 
-Every choice is an interaction. `journeyman.collect.formats.exchanges` says where both may stand.
+Every choice is an interaction. `journeyman.collect.reading.exchanges` says where both may stand.
 """
 
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.collect.formats.exchanges import (
+from journeyman.collect.reading.calls import ModelCall, interaction, offered_in
+from journeyman.collect.reading.exchanges import (
     ExchangeSide,
     conversation_in,
+    duration_s,
     failed,
     request_in,
     response_in,
     text_in,
     typed,
 )
-from journeyman.collect.formats.format import Faulty, Format, Item, JsonObject, by_row, by_type
-from journeyman.collect.formats.moments import duration_s
-from journeyman.collect.formats.openai_turns import OpenAITurn, message_of, messages_of
-from journeyman.collect.formats.turns import ModelCall, interaction, offered_in
-from journeyman.data.logged_tool import LoggedTool
+from journeyman.collect.reading.format import Faulty, Format, Item, JsonObject, by_row, by_type
+from journeyman.collect.reading.openai_turns import OpenAITurn, message_of, messages_of
+from journeyman.data.log_turns import LoggedTool
 
 NAME = "chat-completions"
 

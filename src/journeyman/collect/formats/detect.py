@@ -1,15 +1,30 @@
-"""Which format a file is in, by the structure of its beginning and not by its name."""
+"""Which format a file is in, by the structure of its beginning and not by its name.
+
+All formats that can be read. To add one, write its module and put its `FORMAT` here.
+"""
 
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from journeyman.collect.formats.format import Format, FormatMatch, JsonObject, Sample
-from journeyman.collect.formats.known import FORMATS
-from journeyman.collect.formats.rows import Value, is_list, values_of
-from journeyman.collect.formats.sqlite_file import is_sqlite, opened, tables_of
+from journeyman.collect.formats import (
+    alpaca,
+    anthropic_messages,
+    chat_completions,
+    claude_code,
+    journeyman_log,
+    llm_sqlite,
+    openai_chat,
+    otel_genai,
+    prompt_completion,
+    sharegpt,
+)
+from journeyman.collect.reading.format import Format, FormatMatch, JsonObject, Sample
+from journeyman.collect.reading.rows import Value, is_list, values_of
+from journeyman.collect.reading.sqlite import is_sqlite, opened, tables_of
 from journeyman.errors import UsageError
+from journeyman.events import Table
 
 ROWS = 50
 """So many rows of a file are looked at, each below the limit of a line."""
@@ -57,3 +72,34 @@ def sample_of(path: Path) -> Sample:
 
 def _why_not(fit: FormatMatch) -> str:
     return f"{fit.reason} ({fit.k} of {fit.n} rows fit)" if fit.k else fit.reason
+
+
+FORMATS: tuple[Format, ...] = (
+    journeyman_log.FORMAT,
+    openai_chat.FORMAT,
+    chat_completions.FORMAT,
+    anthropic_messages.FORMAT,
+    sharegpt.FORMAT,
+    alpaca.FORMAT,
+    prompt_completion.FORMAT,
+    claude_code.FORMAT,
+    llm_sqlite.FORMAT,
+    otel_genai.FORMAT,
+)
+
+
+def format_named(name: str) -> Format:
+    """The format of a name."""
+    found = next((one for one in FORMATS if one.name == name), None)
+    if found is None:
+        names = ", ".join(f"`{one.name}`" for one in FORMATS)
+        raise UsageError(
+            f"there is no format `{name}`; there are {names}",
+            hint="see `journeyman collect formats`",
+        )
+    return found
+
+
+def formats_table() -> Table:
+    """The formats to read side by side."""
+    return Table("", ("format", "what it is"), tuple((one.name, one.what) for one in FORMATS))

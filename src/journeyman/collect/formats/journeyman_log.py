@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from journeyman.collect.formats.format import Format, Item, JsonObject, by_row
+from journeyman.collect.reading.format import Format, Item, JsonObject, by_row
 from journeyman.data.interactions import read_interactions
 
 

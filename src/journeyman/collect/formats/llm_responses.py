@@ -2,21 +2,18 @@
 
 A conversation's system prompt is logged with the call that brought it; fragments and tool calls
 stand in tables of their own, which older files lack.
+
+Values of the `llm` tool's tables: SQLite holds any type anywhere, so each one is checked.
 """
 
 import sqlite3
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from journeyman.collect.formats.format import Item, Unusable, made
-from journeyman.collect.formats.llm_values import (
-    finish_in,
-    max_tokens_in,
-    object_of,
-    text_at,
-    whole_at,
-)
-from journeyman.collect.formats.turns import ModelCall, interaction
+import msgspec
+
+from journeyman.collect.reading.calls import ModelCall, interaction
+from journeyman.collect.reading.format import Faulty, Item, Unusable, made
 from journeyman.records import Message, ToolCall
 
 Tables = Mapping[str, frozenset[str]]
@@ -24,6 +21,7 @@ Tables = Mapping[str, frozenset[str]]
 _COLUMNS = frozenset(
     {"id", "model", "prompt", "system", "response", "conversation_id", "datetime_utc"}
 )
+
 _ORDER = "SELECT rowid AS line FROM responses ORDER BY conversation_id, datetime_utc, id"
 
 
@@ -143,3 +141,47 @@ class _Responses:
             f"SELECT * FROM {table} WHERE response_id = ? ORDER BY rowid",  # noqa: S608 - our own words
             (row_id,),
         ).fetchall()
+
+
+def text_at(row: sqlite3.Row, column: str) -> str | None:
+    """A text or None. Raises Faulty for anything else."""
+    value = row[column]
+    if value is None or isinstance(value, str):
+        return value
+    raise Faulty(f"expected `str | null`, got `{type(value).__name__}` - at `{column}`")
+
+
+def whole_at(row: sqlite3.Row, column: str, columns: frozenset[str]) -> int | None:
+    """A whole number or None, also where the table is older than the column."""
+    value = row[column] if column in columns else None
+    if value is None or isinstance(value, int):
+        return value
+    raise Faulty(f"expected `int | null`, got `{type(value).__name__}` - at `{column}`")
+
+
+def object_of(text: str | None) -> Mapping[str, object]:
+    """A JSON object in a text; empty where the text holds none (other plugins write there too)."""
+    try:
+        found = msgspec.json.decode(text) if text else {}
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def max_tokens_in(options: Mapping[str, object]) -> int | None:
+    """The limit of an answer, under the names that the tool's plugins give it."""
+    names = ("max_tokens", "max_output_tokens", "num_predict")
+    found = (options.get(name) for name in names)
+    return next(
+        (value for value in found if isinstance(value, int) and not isinstance(value, bool)), None
+    )
+
+
+def finish_in(response: Mapping[str, object]) -> str | None:
+    """Why an answer ended, where the provider's own payload says so."""
+    choices = response.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    places = (response, first if isinstance(first, dict) else {})
+    names = ("finish_reason", "stop_reason")
+    found = (place.get(name) for place in places for name in names)
+    return next((value for value in found if isinstance(value, str)), None)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from journeyman.collect.formats import llm_responses, llm_turns
-from journeyman.collect.formats.format import Format, FormatMatch, Item, Sample
-from journeyman.collect.formats.sqlite_file import is_sqlite, opened, tables_of
+from journeyman.collect.reading.format import Format, FormatMatch, Item, Sample
+from journeyman.collect.reading.sqlite import is_sqlite, opened, tables_of
 from journeyman.errors import DataRefused, UsageError
 
 NAME = "llm-sqlite"

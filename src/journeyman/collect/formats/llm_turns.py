@@ -10,15 +10,15 @@ from functools import partial
 
 import msgspec
 
-from journeyman.collect.formats.format import Faulty, Item, Unusable, made
-from journeyman.collect.formats.llm_values import (
+from journeyman.collect.formats.llm_responses import (
     finish_in,
     max_tokens_in,
     object_of,
     text_at,
     whole_at,
 )
-from journeyman.collect.formats.turns import ModelCall, interaction
+from journeyman.collect.reading.calls import ModelCall, interaction
+from journeyman.collect.reading.format import Faulty, Item, Unusable, made
 from journeyman.records import Message, ToolCall
 
 Tables = Mapping[str, frozenset[str]]

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from journeyman.collect.formats.format import Format, Item, JsonObject, Unusable, by_row, by_type
-from journeyman.collect.formats.openai_turns import OpenAITurn, messages_of
-from journeyman.collect.formats.turns import (
+from journeyman.collect.reading.calls import (
     ModelCall,
     final_answers,
     interaction,
     offered_in,
     row_name,
 )
-from journeyman.data.logged_tool import LoggedTool
+from journeyman.collect.reading.format import Format, Item, JsonObject, Unusable, by_row, by_type
+from journeyman.collect.reading.openai_turns import OpenAITurn, messages_of
+from journeyman.data.log_turns import LoggedTool
 
 NAME = "openai-chat"
 

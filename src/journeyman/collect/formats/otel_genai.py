@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from journeyman.collect.formats.format import (
+from journeyman.collect.reading.calls import ModelCall, interaction
+from journeyman.collect.reading.format import (
     Faulty,
     Format,
     FormatMatch,
@@ -23,13 +24,11 @@ from journeyman.collect.formats.format import (
     by_row,
     made,
 )
-from journeyman.collect.formats.otel_parts import read_value
-from journeyman.collect.formats.otel_spans import Attributes, OtelSpan, spans_in
-from journeyman.collect.formats.otel_tools import offered_by
-from journeyman.collect.formats.otel_turns import spoken_in
-from journeyman.collect.formats.rows import Value, values_of
-from journeyman.collect.formats.turns import ModelCall, interaction
-from journeyman.data.prompts import ROLE_PROMPTS
+from journeyman.collect.reading.otel_parts import read_value
+from journeyman.collect.reading.otel_spans import Attributes, OtelSpan, spans_in
+from journeyman.collect.reading.otel_turns import offered_by, spoken_in
+from journeyman.collect.reading.rows import Value, values_of
+from journeyman.data.role_prompts import ROLE_PROMPTS
 from journeyman.files import LineFault
 from journeyman.records import Message
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from journeyman.collect.formats.format import (
+from journeyman.collect.reading.calls import ModelCall, interaction
+from journeyman.collect.reading.format import (
     Faulty,
     Format,
     Item,
@@ -13,8 +14,7 @@ from journeyman.collect.formats.format import (
     by_row,
     by_type,
 )
-from journeyman.collect.formats.openai_turns import OpenAITurn, messages_of
-from journeyman.collect.formats.turns import ModelCall, interaction
+from journeyman.collect.reading.openai_turns import OpenAITurn, messages_of
 from journeyman.records import Message, Role
 
 NAME = "prompt-completion"

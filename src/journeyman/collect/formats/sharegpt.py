@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from journeyman.collect.formats.format import (
+from journeyman.collect.reading.calls import ModelCall, final_answers, interaction, row_name
+from journeyman.collect.reading.format import (
     Faulty,
     Format,
     Item,
@@ -18,7 +19,6 @@ from journeyman.collect.formats.format import (
     by_row,
     by_type,
 )
-from journeyman.collect.formats.turns import ModelCall, final_answers, interaction, row_name
 from journeyman.data.strict_json import words
 from journeyman.records import Message, Role, ToolCall
 

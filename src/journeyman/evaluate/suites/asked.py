@@ -4,12 +4,19 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.canaries import CheckTrustTotals, try_canaries
-from journeyman.evaluate.executing import CheckCode
-from journeyman.evaluate.measures import LADDER, extract_rules, paired, rungs
-from journeyman.evaluate.scored import ArmId, EvaluationTask, Item, RungId, ScoredItem, counts
-from journeyman.evaluate.scoring import ScoreItem, score_all
-from journeyman.evaluate.suite_records import ExcludedTask, Suite, SuiteArm, SuiteName
+from journeyman.evaluate.measuring.check_trust import CheckTrustTotals, try_canaries
+from journeyman.evaluate.measuring.rates import LADDER, extract_rules, paired, rungs
+from journeyman.evaluate.records.scores import (
+    ArmId,
+    EvaluationTask,
+    Item,
+    RungId,
+    ScoredItem,
+    counts,
+)
+from journeyman.evaluate.records.suites import ExcludedTask, Suite, SuiteArm, SuiteName
+from journeyman.evaluate.scoring.ladder import ScoreItem, score_all
+from journeyman.evaluate.scoring.run_checks import CheckCode
 from journeyman.evaluate.suites.probes import PROBE_RUNGS, score_probe
 from journeyman.events import Reporter
 from journeyman.stats import ALPHA

@@ -10,9 +10,9 @@ import random
 
 from journeyman.data.humaneval import HumanEvalTask, humaneval_tasks
 from journeyman.errors import UsageError
-from journeyman.evaluate.extract import parse
-from journeyman.evaluate.measures import LADDER
-from journeyman.evaluate.scored import EvaluationTask
+from journeyman.evaluate.measuring.rates import LADDER
+from journeyman.evaluate.records.scores import EvaluationTask
+from journeyman.evaluate.scoring.extract_code import parse
 from journeyman.evaluate.suites.asked import SuiteTasks
 from journeyman.files import content_id
 from journeyman.records import Check, Message

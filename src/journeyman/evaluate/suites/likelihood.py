@@ -9,17 +9,17 @@ and measures how well the log's answers are imitated, right or wrong.
 import time
 from collections.abc import Sequence
 
-from journeyman.engines.engine import Engine, Likelihoods
 from journeyman.errors import DataRefused, UpstreamError
-from journeyman.evaluate.answers import AnswerLine, AnswerRecord, ReferenceLikelihood
-from journeyman.evaluate.arms import OpenEngine
-from journeyman.evaluate.records import Arm
-from journeyman.evaluate.scored import EvaluationTask
-from journeyman.evaluate.suite_records import Likelihood, RowLikelihood, Suite
+from journeyman.evaluate.asking.answers import AnswerLine, AnswerRecord, ReferenceLikelihood
+from journeyman.evaluate.asking.models import OpenEngine
+from journeyman.evaluate.records.evaluation import Arm
+from journeyman.evaluate.records.scores import EvaluationTask
+from journeyman.evaluate.records.suites import Likelihood, RowLikelihood, Suite
 from journeyman.events import Caution, Progress, ProgressEnded, Reporter
 from journeyman.files import content_id
+from journeyman.inference.interface import Engine, Likelihoods
+from journeyman.machine.processor import machine
 from journeyman.records import Message
-from journeyman.runs import machine
 from journeyman.stats import bootstrap_mean
 
 TOKENS = 64

@@ -10,12 +10,18 @@ from importlib import resources
 import msgspec
 from msgspec import Struct
 
-from journeyman.evaluate.extract import after_thinking
-from journeyman.evaluate.ladder import served
-from journeyman.evaluate.scored import EvaluationTask, Item, RungId, Score, ScoredItem
-from journeyman.evaluate.suite_records import ExcludedTask
-from journeyman.evaluate.suites.rules import ProbeRule, broken_rule
-from journeyman.evaluate.timing import decode_rate
+from journeyman.evaluate.records.scores import (
+    EvaluationTask,
+    Item,
+    RungId,
+    Score,
+    ScoredItem,
+    decode_rate,
+)
+from journeyman.evaluate.records.suites import ExcludedTask
+from journeyman.evaluate.scoring.extract_code import after_thinking
+from journeyman.evaluate.scoring.ladder import served
+from journeyman.evaluate.suites.probe_rules import ProbeRule, broken_rule
 from journeyman.files import content_id
 from journeyman.records import Message
 

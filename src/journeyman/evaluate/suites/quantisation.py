@@ -17,15 +17,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from journeyman.errors import IntegrityError, JourneymanError, UpstreamError
-from journeyman.evaluate.answers import AnswerLine, AnswerRecord
-from journeyman.evaluate.records import Arm
-from journeyman.evaluate.scored import EvaluationTask
-from journeyman.evaluate.suite_records import QuantisationDivergence, Suite
+from journeyman.evaluate.asking.answers import AnswerLine, AnswerRecord
+from journeyman.evaluate.records.evaluation import Arm
+from journeyman.evaluate.records.scores import EvaluationTask
+from journeyman.evaluate.records.suites import QuantisationDivergence, Suite
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import content_id, require_space, sha256_of
-from journeyman.gguf_header import read_gguf_header
+from journeyman.gguf.header import read_gguf_header
 from journeyman.llama_cpp import Tools, find_tools
-from journeyman.llama_cpp.processes import plain_environment, run_logged
+from journeyman.machine.processes import plain_environment, run_logged
 from journeyman.runs import cache_folder, read_manifest
 
 TITLE = "F16 against quantised"

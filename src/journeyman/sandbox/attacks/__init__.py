@@ -1,6 +1,6 @@
 """The attacks that a sandbox must hold against, as data: `reach`, `bombs` and `lies`.
 
-Words in braces, such as `{secret}`, are filled in from the bait (`journeyman.sandbox.bait`).
+Words in braces, such as `{secret}`, are filled in from the bait (`journeyman.sandbox.decoys`).
 The list is that of the literature on judging generated code, and of faults found while building.
 """
 

@@ -1,0 +1,1 @@
+"""From documented Python packages to interactions with doctest checks."""

@@ -1,0 +1,1 @@
+"""What the log formats share: rows, calls, turns, spans."""

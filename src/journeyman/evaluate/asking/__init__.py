@@ -1,0 +1,1 @@
+"""Asking the models: which ones, in what order, and what they answered."""

@@ -1,0 +1,1 @@
+"""From scored answers to rates, latencies and intervals."""

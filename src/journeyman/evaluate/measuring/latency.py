@@ -1,0 +1,123 @@
+"""From answers to seconds: what a user waits, how sure that is, and what disturbed it."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from statistics import fmean, median
+from typing import Protocol
+
+from journeyman.evaluate.records.measurements import Latency, Timing
+from journeyman.evaluate.records.scores import ArmId, EvaluationTask, ScoredItem, decode_rate
+from journeyman.machine.load import mean_load
+from journeyman.records import Answer
+from journeyman.stats import ALPHA, Mean, bootstrap_mean, quantile
+
+
+class TimedAnswer(Protocol):
+    """An answer that was timed, to which task, and what else the machine did meanwhile."""
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def answer(self) -> Answer:
+        """What came, and when."""
+        ...
+
+    @property
+    def other_load(self) -> float | None:
+        """Processor cores that other programs kept busy."""
+        ...
+
+
+def latency(
+    tasks: Sequence[EvaluationTask],
+    timed: Sequence[TimedAnswer],
+    seed: int,
+    *,
+    alpha: float = ALPHA,
+    cores: int | None = None,
+) -> Latency:
+    """The times of the answers that came; bounds over clusters of equal prompts.
+
+    alpha: error of the one-sided bounds. An answer without a time (an error) is not among them.
+    """
+    cluster = {task.id: task.cluster for task in tasks}
+    came = [(one, one.answer.latency_s) for one in timed if one.answer.latency_s is not None]
+    if not came:
+        return Latency(planned=len(tasks), answered=0, cores=cores)
+    seconds = [value for _, value in came]
+    answers = [one.answer for one, _ in came]
+    labels = [cluster[one.task] for one, _ in came]
+    return Latency(
+        planned=len(tasks),
+        answered=len(came),
+        mean=bootstrap_mean(seconds, seed=seed, clusters=labels, confidence=1 - alpha),
+        p50_s=quantile(seconds, 0.5),
+        p95_s=quantile(seconds, 0.95),
+        max_s=max(seconds),
+        first_token_s=_mean([a.first_token_s for a in answers]),
+        tokens_per_s=_mean([decode_rate(a) for a in answers]),
+        answer_tokens=_mean([a.answer_tokens for a in answers]),
+        prompt_tokens=_mean([a.prompt_tokens for a in answers]),
+        other_load=mean_load((one.other_load, s) for one, s in came),
+        cores=cores,
+        overhead_share=_mean([overhead_share(a) for a in answers]),
+        repeat_spread=_repeat_spread(came),
+    )
+
+
+def overhead_share(answer: Answer) -> float | None:
+    """The share of the wait that the server's own clock leaves out; None where it has none."""
+    if answer.server_s is None or not answer.latency_s:
+        return None
+    return (answer.latency_s - answer.server_s) / answer.latency_s
+
+
+def difference(
+    tasks: Sequence[EvaluationTask], items: Sequence[ScoredItem], seed: int, *, alpha: float = ALPHA
+) -> Mean | None:
+    """Seconds of tuned minus base, pair by pair; None where no task was answered by both."""
+    seconds: dict[ArmId, Mapping[str, float]] = {
+        arm: {
+            item.task: item.answer.latency_s
+            for item in items
+            if item.arm == arm and item.answer.latency_s is not None
+        }
+        for arm in ("base", "tuned")
+    }
+    both = [task for task in tasks if all(task.id in found for found in seconds.values())]
+    if not both:
+        return None
+    differences = [seconds["tuned"][task.id] - seconds["base"][task.id] for task in both]
+    clusters: list[Hashable] = [task.cluster for task in both]
+    return bootstrap_mean(differences, seed=seed, clusters=clusters, confidence=1 - alpha)
+
+
+def warm_latency(
+    arm: str,
+    tasks: Sequence[EvaluationTask],
+    timings: Sequence[Timing],
+    seed: int,
+    *,
+    cores: int | None,
+) -> Latency | None:
+    """The warm workload of one arm; None where it has none."""
+    mine = [timing for timing in timings if timing.arm == arm]
+    asked = {timing.task for timing in mine}
+    planned = [task for task in tasks if task.id in asked]
+    return latency(planned, mine, seed, cores=cores) if mine else None
+
+
+def _repeat_spread(came: Sequence[tuple[TimedAnswer, float]]) -> float | None:
+    """Median of (longest - shortest) / mean over the repeats of one task; None without repeats."""
+    repeats: dict[str, list[float]] = {}
+    for one, seconds in came:
+        repeats.setdefault(one.task, []).append(seconds)
+    spreads = [(max(s) - min(s)) / fmean(s) for s in repeats.values() if len(s) > 1]
+    return median(spreads) if spreads else None
+
+
+def _mean(values: Sequence[float | int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

@@ -1,0 +1,100 @@
+"""What answers cost, as records: single times, memory, a prediction; and what was to be reached."""
+
+from msgspec import Struct
+
+from journeyman.machine.memory import ProcessMemory
+from journeyman.records import Answer
+from journeyman.stats import Mean
+
+
+class Targets(Struct, frozen=True):
+    """What a tuned model must reach; shares 0..1. A gain proven to be below `useful_gain` fails.
+
+    `margin` is how much worse than base it may be; up to `small_n` pairs `small_margin`, because
+    fewer pairs with flips in both directions can prove no more.
+    """
+
+    success: float = 0.98
+    latency_s: float = 12.0
+    latency_stretch_s: float = 10.0
+    memory_bytes: int = 10 * 2**30
+    margin: float = 0.05
+    small_margin: float = 0.10
+    small_n: int = 60
+    useful_gain: float = 0.05
+
+
+class ModelPlan(Struct, frozen=True):
+    """A model as it was to be measured. `command` is its server's, empty where there is none."""
+
+    id: str
+    engine: str
+    sha256: str
+    quantization: str = ""
+    command: tuple[str, ...] = ()
+
+
+class Latency(Struct, frozen=True):
+    """Seconds from request to the last token by the client's clock, over the answers that came.
+
+    `answered` of `planned` answers have a latency; an error has none and counts as a failed task.
+    `first_token_s` and `tokens_per_s` are means; `tokens_per_s` is the rate after the first token.
+    `other_load` is how many of the `cores` other programs kept busy meanwhile. `overhead_share` of
+    the wait is outside of the server's own clock. `repeat_spread` is the median over tasks of
+    (longest - shortest) / mean of their repeats.
+    """
+
+    planned: int
+    answered: int
+    mean: Mean | None = None
+    p50_s: float | None = None
+    p95_s: float | None = None
+    max_s: float | None = None
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
+    answer_tokens: float | None = None
+    prompt_tokens: float | None = None
+    other_load: float | None = None
+    cores: int | None = None
+    overhead_share: float | None = None
+    repeat_spread: float | None = None
+
+
+class Timing(Struct, frozen=True):
+    """One timed request of the warm workload. `block` counts the server's starts, from 0.
+
+    `other_load` is how many processor cores other programs kept busy meanwhile, None: not known.
+    """
+
+    arm: str
+    task: str
+    block: int
+    answer: Answer
+    other_load: float | None = None
+    memory: ProcessMemory | None = None
+
+
+class Prediction(Struct, frozen=True):
+    """What llama-bench's rates say that the mean answer takes; its clock leaves out HTTP and text.
+
+    Rates are tokens a second; the lengths are the means of the answers that were measured.
+    """
+
+    prompt_tokens_per_s: float
+    decode_tokens_per_s: float
+    prompt_tokens: float
+    answer_tokens: float
+    predicted_s: float
+    measured_s: float
+
+
+class Validity(Struct, frozen=True):
+    """One thing without which the numbers must not be used. `ok` is None where it cannot be known.
+
+    `text` says what was found, `action` what would mend it (empty where it holds).
+    """
+
+    id: str
+    ok: bool | None
+    text: str
+    action: str = ""

@@ -1,0 +1,1 @@
+"""The report of an evaluation: on the terminal and as a page."""

@@ -1,0 +1,1 @@
+"""From an answer to its rungs on the ladder."""

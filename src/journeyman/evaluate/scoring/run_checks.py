@@ -1,0 +1,145 @@
+"""Running an answer's code: by itself (S3), and against the checks of its task (S4).
+
+Rung S4t: an answer that is itself a file of tests, judged by what the tests tell apart.
+
+They must pass on a right implementation and fail on the same with empty bodies; how many of its
+mutants they find is counted beside it. Never are a model's tests the judge of its own code.
+An import of a module that is not there is taken for the implementation where that defines what is
+imported, and names that the tests use without an import are given to them.
+"""
+
+import ast
+import sys
+from collections.abc import Callable, Sequence
+
+from journeyman.evaluate.records.scores import RungId, Score
+from journeyman.evaluate.scoring.extract_code import Extraction, defined_names, parse
+from journeyman.evaluate.scoring.mutants import mutants_of, stub_of
+from journeyman.records import Check
+from journeyman.sandbox.checks import CheckResult
+
+DETAIL_LIMIT = 500
+
+CheckCode = Callable[[str, Check], CheckResult]
+"""Runs one check against code, in the sandbox."""
+
+LOADS = Check("assert", "assert True", n=1)
+"""What any code passes that compiles, imports and executes to its end."""
+
+
+def no_code(rung: RungId, extraction: Extraction) -> Score:
+    """The score of an answer in which there is nothing to run."""
+    code = "syntax" if extraction.rule == "broken_block" else extraction.rule
+    return Score(rung, passed=False, code=code)
+
+
+def not_executed(rung: RungId) -> Score:
+    """The score where there is nothing to run it in: nothing is claimed."""
+    return Score(rung, passed=None, code="not_executed", detail="no sandbox")
+
+
+def checked(
+    extraction: Extraction,
+    checks: Sequence[Check],
+    check_code: CheckCode | None,
+    rung: RungId = "S4",
+) -> Score:
+    """S4: the code passes every check. Without a sandbox it is not run, and nothing is claimed."""
+    if check_code is None:
+        return not_executed(rung)
+    if not extraction.parses:
+        return no_code(rung, extraction)
+    for check in checks:
+        result = check_code(extraction.code, check)
+        if not result.passed:
+            return Score(rung, passed=False, code=result.failure or "failed", detail=said(result))
+    return Score(rung, passed=True)
+
+
+def said(result: CheckResult) -> str:
+    """How far a check came, and what it said."""
+    ran = f"{result.ran} of {result.expected} ran"
+    return (f"{ran}: {result.detail}" if result.detail else ran)[:DETAIL_LIMIT]
+
+
+PRESENT = frozenset({"pytest", *sys.stdlib_module_names})
+
+
+def judged(
+    extraction: Extraction, references: Sequence[Check], check_code: CheckCode | None
+) -> Score:
+    """S4t of one answer. references: its task's checks of kind `reference`."""
+    if check_code is None:
+        return not_executed("S4t")
+    if not extraction.parses:
+        return no_code("S4t", extraction)
+    found = of = 0
+    for reference in references:
+        tests = tests_for(reference, extraction.code)
+        right = check_code(reference.source, tests)
+        if not right.passed:
+            code = "fails_reference" if right.failure == "assert" else right.failure
+            return Score("S4t", passed=False, code=code or "failed", detail=said(right))
+        if check_code(stub_of(reference.source), tests).passed:
+            return Score("S4t", passed=False, code="passes_stub", detail="empty bodies pass too")
+        mutants = mutants_of(reference.source)
+        of += len(mutants)
+        found += sum(not check_code(mutant, tests).passed for mutant in mutants)
+    return Score("S4t", passed=True, detail=f"{found} of {of} mutants found", found=found, of=of)
+
+
+def tests_for(reference: Check, code: str) -> Check:
+    """The answer's tests as a check of the implementation."""
+    module = reference.file.removesuffix(".py")
+    implementation = parse(reference.source)
+    names = frozenset() if implementation is None else defined_names(implementation)
+    source = with_imports(code, module, names)
+    return Check("pytest", source, n=max(1, reference.n), setup=reference.setup,
+                 file=reference.file)  # fmt: skip
+
+
+def with_imports(code: str, module: str, names: frozenset[str]) -> str:
+    """Tests that import what they test from `module`, whatever they called it."""
+    tree = parse(code)
+    if tree is None:
+        return code
+    bound = set(defined_names(tree))
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            bound |= _from_module(node, module, names)
+        elif isinstance(node, ast.Import):
+            node.names = [_renamed(alias, module) for alias in node.names]
+            bound |= {alias.asname or alias.name for alias in node.names}
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    wanted = sorted((used & names) - bound)
+    if wanted:
+        place = next((at for at, one in enumerate(tree.body) if not _is_start(one)), 0)
+        given = ast.ImportFrom(module, [ast.alias(name) for name in wanted], 0)
+        tree.body.insert(place, given)
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _from_module(node: ast.ImportFrom, module: str, names: frozenset[str]) -> frozenset[str]:
+    """Turn an import of what is not there to `module`, where that defines it. What it binds."""
+    asked = {alias.name for alias in node.names}
+    if _is_missing(node.module) and asked <= names | {"*"}:
+        node.module, node.level = module, 0
+    bound = {alias.asname or alias.name for alias in node.names}
+    return frozenset(bound | names if "*" in asked else bound)
+
+
+def _is_start(node: ast.stmt) -> bool:
+    """A docstring or an import from `__future__`, before which nothing else may stand."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
+def _is_missing(module: str | None) -> bool:
+    return module is None or module.partition(".")[0] not in PRESENT
+
+
+def _renamed(alias: ast.alias, module: str) -> ast.alias:
+    if not _is_missing(alias.name):
+        return alias
+    return ast.alias(module, alias.asname or alias.name.partition(".")[0])

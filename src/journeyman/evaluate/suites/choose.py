@@ -1,0 +1,80 @@
+"""Which suites are measured, and the tasks of those that ask the models.
+
+The held-out split always is: the verdict is on it. By default a GGUF also gets what takes little
+beside it (probes, likelihood); an adapter, answered by torch for a look, gets nothing more.
+"""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from journeyman.errors import UsageError
+from journeyman.evaluate.asking.plan import prompts_sha256
+from journeyman.evaluate.records.suites import SuiteName, SuitePlan
+from journeyman.evaluate.suites.asked import SuiteTasks
+from journeyman.evaluate.suites.humaneval import humaneval_suite
+from journeyman.evaluate.suites.probes import NOTE, PROBE_RUNGS, probe_tasks
+from journeyman.settings import EvaluateSettings
+
+NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
+BY_DEFAULT: tuple[SuiteName, ...] = ("held-out", "probes", "likelihood")
+
+
+def chosen(settings: EvaluateSettings) -> tuple[SuiteName, ...]:
+    """The suites to measure, in their own order. Raises UsageError for a name that is none."""
+    if settings.suites is None:
+        return BY_DEFAULT if settings.model.is_file() else ("held-out",)
+    wanted = [name.strip() for name in settings.suites.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown:
+        raise UsageError(
+            f"`--suites` does not know `{'`, `'.join(unknown)}`",
+            hint=f"choose from: {','.join(NAMES)}",
+        )
+    return tuple(name for name in NAMES if name in wanted or name == "held-out")
+
+
+def asked_suites(names: Sequence[SuiteName], settings: EvaluateSettings) -> tuple[SuiteTasks, ...]:
+    """The chosen suites that ask the models, with their tasks."""
+    found = []
+    if "humaneval" in names:
+        suite = humaneval_suite(settings.limit_humaneval, settings.seed)
+        found += [suite] if suite else []
+    if "probes" in names:
+        found.append(probes_suite())
+    return tuple(found)
+
+
+def asked_by_plan(planned: SuitePlan, seed: int) -> SuiteTasks | None:
+    """What a plan's suite asks; None where it asks nothing, or the package with it is missing."""
+    if not planned.n:
+        return None
+    if planned.name == "humaneval":
+        return humaneval_suite(planned.n, seed)
+    return probes_suite() if planned.name == "probes" else None
+
+
+def probes_suite() -> SuiteTasks:
+    """Our own instruction probes."""
+    tasks, excluded = probe_tasks()
+    return SuiteTasks(
+        name="probes",
+        title="instructions kept",
+        tasks=tasks,
+        rungs=PROBE_RUNGS,
+        excluded=excluded,
+        note=NOTE,
+    )
+
+
+def planned_suites(
+    names: Sequence[SuiteName], asked: Sequence[SuiteTasks]
+) -> tuple[SuitePlan, ...]:
+    """What the plan says of the suites besides the held-out split."""
+    tasks = {suite.name: suite.tasks for suite in asked}
+    return tuple(
+        SuitePlan(name, len(tasks[name]), prompts_sha256(tasks[name]))
+        if name in tasks
+        else SuitePlan(name)
+        for name in names
+        if name != "held-out"
+    )

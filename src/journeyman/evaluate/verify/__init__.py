@@ -1,0 +1,1 @@
+"""Checking a report: every number recomputed from what it stores."""

@@ -1,0 +1,130 @@
+"""A server program as a child: started, waited for until it listens, measured, and ended.
+
+It dies with us: by `close`, at exit, or by the kernel when the thread that started it ends.
+"""
+
+import atexit
+import re
+import secrets
+import subprocess
+import time
+from collections.abc import Sequence
+
+import httpx
+
+from journeyman.errors import MachineError
+from journeyman.machine.memory import ProcessMemory, memory_of
+from journeyman.machine.processes import (
+    dying_with_parent,
+    end_process,
+    ended,
+    log_tail,
+    plain_environment,
+)
+from journeyman.temporary_folders import OwnedFolder
+
+_POLL_S = 0.05
+_LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d{1,5})\b")
+
+
+class ServerProcess:
+    """llama-server with a key that only we know, at a port of 127.0.0.1 that the kernel chose.
+
+    `address` is its URL, `headers` carry the key, `load_s` is the time until it was ready, and
+    `log` is the file with all that it says, gone after `close`.
+    """
+
+    def __init__(self, command: Sequence[str], *, subject: str, limit_s: float) -> None:
+        """Start and wait. subject: what it loads, for errors. limit_s: how long that may take."""
+        self.subject = subject
+        self._memory: ProcessMemory | None = None
+        self._owned = OwnedFolder("server")
+        self._folder = self._owned.path
+        self.log = self._folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+        started_s = time.perf_counter()
+        try:
+            self.headers = self._start(command)
+            self.address = self._await(started_s + limit_s)
+        except BaseException:
+            self.close()
+            raise
+        self.load_s = time.perf_counter() - started_s
+
+    def _start(self, command: Sequence[str]) -> dict[str, str]:
+        key = secrets.token_urlsafe(32)
+        # A key on the command line would be there for every user of this machine to see.
+        key_file = self._folder / "key"
+        key_file.touch(mode=0o600)
+        key_file.write_text(key + "\n", encoding="ascii")
+        with self.log.open("wb") as log:
+            try:
+                self._process = subprocess.Popen(
+                    [*command, "--host", "127.0.0.1", "--port", "0", "--api-key-file", key_file],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=plain_environment(),
+                    start_new_session=True,
+                    preexec_fn=dying_with_parent(),  # noqa: PLW1509
+                )
+            except OSError as error:
+                raise MachineError(f"cannot start `{command[0]}`: {error}") from error
+        return {"Authorization": f"Bearer {key}"}
+
+    def _await(self, deadline_s: float) -> str:
+        """The address, once the server has said that it listens and is healthy."""
+        while time.perf_counter() < deadline_s:
+            reason = self.end_reason()
+            if reason:
+                raise MachineError(
+                    f"llama-server did not load `{self.subject}`: it {reason}",
+                    hint="with too little memory, take a smaller quantisation or context",
+                )
+            found = _LISTENING.search(self.log.read_text(encoding="utf-8", errors="replace"))
+            if found and self._is_healthy(found[1]):
+                return found[1]
+            time.sleep(_POLL_S)
+        raise MachineError(
+            f"llama-server was not ready for `{self.subject}` in time: {log_tail(self.log)}",
+            hint="the disk is slow or the machine under load; try again when it is idle",
+        )
+
+    def _is_healthy(self, address: str) -> bool:
+        try:
+            # Proxies of the environment are for the world outside, not for this machine.
+            with httpx.Client(trust_env=False, headers=self.headers) as client:
+                return client.get(f"{address}/health").status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def end_reason(self, *, wait_s: float = 0.0) -> str:
+        """How the process ended, with its last lines; empty while it runs."""
+        if self._process is None:
+            return "was not started"
+        try:
+            code = self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return ""
+        return f"{ended(code)}: {log_tail(self.log)}"
+
+    def peak_memory_bytes(self) -> int | None:
+        """Its peak resident memory (VmHWM, mapped pages counted); after its end, the last known."""
+        memory = self.memory()
+        return memory.peak_bytes if memory else None
+
+    def memory(self) -> ProcessMemory | None:
+        """What it holds, by the kernel; after its end, the last known."""
+        if self._process is not None and self._process.poll() is None:
+            now = memory_of(self._process.pid)
+            self._memory = now or self._memory
+        return self._memory
+
+    def close(self) -> None:
+        """End the process and remove its folder; a second call does nothing."""
+        atexit.unregister(self.close)
+        if self._process is not None:
+            self.memory()
+            end_process(self._process)
+        self._owned.close()

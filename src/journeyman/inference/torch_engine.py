@@ -1,0 +1,185 @@
+"""Answers from PyTorch on the CPU: a base model, with an adapter or without, greedy and in order.
+
+It is the yardstick, not the fast way: what an adapter says here is what its GGUF must say. Memory
+is that of this process, the loading included (VmHWM), so measure one model in one process.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from msgspec import Struct
+
+from journeyman.errors import DataRefused
+from journeyman.machine.memory import ProcessMemory, memory_of
+from journeyman.machine.processor import choose_precision
+from journeyman.model.base import load_causal_model
+from journeyman.model.chat import Chat, load_chat
+from journeyman.records import Answer, BaseModel, Message, Tool
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Greedy(Struct, frozen=True):
+    """A greedy continuation. `margins`: logit of the best token minus the second's, for each id.
+
+    It ends early with an end token, which is then the last id.
+    """
+
+    ids: list[int]
+    margins: list[float]
+
+
+class TorchEngine:
+    """Messages in, Answer out, by transformers on this machine's processor."""
+
+    def __init__(
+        self,
+        base: BaseModel,
+        *,
+        adapter: Path | None = None,
+        threads: int | None = None,
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
+    ) -> None:
+        """Load the model; precision auto is bf16 where the processor multiplies it natively."""
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.precision = choose_precision(precision)
+        self.name = f"torch {self.precision.name} {base.name}" + (
+            f" + {adapter}" if adapter else ""
+        )
+        self.chat: Chat = load_chat(base)
+        dtype = torch.bfloat16 if self.precision.name == "bf16" else torch.float32
+        self.context_tokens = context_tokens(base)
+        self._model = _with_adapter(load_causal_model(base, dtype), adapter)
+
+    def answer(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        reuse_prompt: bool = False,  # noqa: ARG002
+        tools: Sequence[Tool] = (),
+    ) -> Answer:
+        """One greedy answer; times are this process's own, prompt and answer together.
+
+        reuse_prompt changes nothing: every prompt is read whole.
+        """
+        started = time.perf_counter()
+        ids = self.chat.prompt_ids(messages, tools)
+        if len(ids) >= self.context_tokens:
+            reason = f"the prompt has {len(ids)} tokens, the model's context {self.context_tokens}"
+            return Answer(text="", finish="error", prompt_tokens=len(ids), error=reason)
+        found: list[int] = []
+        first_token_s: float | None = None
+        room = min(max_tokens, self.context_tokens - len(ids))
+        for token, _ in self._steps(ids, room):
+            if first_token_s is None:
+                first_token_s = time.perf_counter() - started
+            found.append(token)
+        latency_s = time.perf_counter() - started
+        stopped = bool(found) and found[-1] in self.chat.end_ids
+        return Answer(
+            text=self.chat.decode(found[:-1] if stopped else found),
+            finish="stop" if stopped else "length",
+            latency_s=latency_s,
+            first_token_s=first_token_s,
+            prompt_tokens=len(ids),
+            answer_tokens=len(found),
+        )
+
+    def complete(self, ids: Sequence[int], n_tokens: int) -> Greedy:
+        """The most likely next tokens, one by one, and how clear each choice was."""
+        steps = list(self._steps(ids, n_tokens))
+        return Greedy([token for token, _ in steps], [margin for _, margin in steps])
+
+    def answer_nats(
+        self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[float]:
+        """Minus the log probability of each of the answer's first `limit` tokens, in nats.
+
+        See `interface.Likelihoods`. All in one pass. Raises DataRefused where the
+        conversation is longer than the model's context.
+        """
+        import torch
+
+        prompt = self.chat.prompt_ids(messages, tools)
+        answer = self.chat.answer_ids(messages[-1].content)[:limit]
+        if len(prompt) + len(answer) > self.context_tokens:
+            raise DataRefused(f"{len(prompt) + len(answer)} tokens do not fit into the context")
+        with torch.inference_mode():
+            ids = torch.tensor([[*prompt, *answer]])
+            # The last logit is of what follows the answer.
+            logits = self._model(input_ids=ids, logits_to_keep=len(answer) + 1).logits[0, :-1]
+            losses = torch.nn.functional.cross_entropy(
+                logits.float(), torch.tensor(answer), reduction="none"
+            )
+        return [float(loss) for loss in losses]
+
+    def peak_memory_bytes(self) -> int | None:
+        """Most memory this process has held at once (VmHWM), or None where the kernel is silent."""
+        memory = self.memory()
+        return memory.peak_bytes if memory else None
+
+    def memory(self) -> ProcessMemory | None:
+        """What this process holds and held, by the kernel."""
+        return memory_of()
+
+    def _steps(self, ids: Sequence[int], n_tokens: int) -> Iterator[tuple[int, float]]:
+        """The best next token and its margin, n times or until an end token."""
+        import torch
+
+        given = torch.tensor([list(ids)])
+        memory = None
+        for _ in range(n_tokens):
+            # Not around the whole loop: a generator that is left early must not keep the mode.
+            with torch.inference_mode():
+                out = self._model(
+                    input_ids=given, past_key_values=memory, use_cache=True, logits_to_keep=1
+                )
+                best, second = out.logits[0, -1].float().topk(2)[0].tolist()
+                token = int(out.logits[0, -1].argmax())
+            yield token, best - second
+            if token in self.chat.end_ids:
+                return
+            memory, given = out.past_key_values, torch.tensor([[token]])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to stop: the model goes with the object."""
+
+
+def context_tokens(base: BaseModel) -> int:
+    """How many tokens the base was made to see at once, or a great many where it does not say."""
+    config = json.loads((base.folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or sys.maxsize)
+
+
+def _with_adapter(model: "torch.nn.Module", adapter: Path | None) -> "torch.nn.Module":
+    """The model with the adapter beside its weights, as PEFT computes it (nothing is merged)."""
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        # peft asks transformers for an attribute that it has renamed; nobody can act on that.
+        warnings.simplefilter("ignore", FutureWarning)
+        adapted: torch.nn.Module = PeftModel.from_pretrained(
+            model, str(adapter), is_trainable=False
+        )
+    return adapted.eval()

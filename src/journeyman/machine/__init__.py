@@ -1,0 +1,1 @@
+"""The machine: processor, memory, load, processes. Every fact about it is read here."""

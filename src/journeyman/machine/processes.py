@@ -1,0 +1,153 @@
+"""Running programs that do a piece of work: their lines become events, their end an error or not.
+
+A child dies with this process, even when that is killed (PR_SET_PDEATHSIG, Linux): no compiler or
+server is left behind. The kernel ties this to the thread that started the child, so start one from
+a thread that lives as long as the child must.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from journeyman.errors import JourneymanError, MachineError
+
+_PR_SET_PDEATHSIG = 1
+
+_TAIL_LINES = 12
+
+_GRACE_S = 10.0
+
+_NEEDED = """
+PATH HOME USER LANG LC_ALL LC_CTYPE TMPDIR TZ LD_LIBRARY_PATH VIRTUAL_ENV CC CXX OMP_NUM_THREADS
+OMP_PROC_BIND OMP_PLACES GOMP_CPU_AFFINITY CUDA_VISIBLE_DEVICES
+"""
+
+_KEPT = frozenset(_NEEDED.split())
+
+
+def plain_environment(**added: str) -> dict[str, str]:
+    """An environment with what a program needs to run, and no setting or secret beyond that.
+
+    `LLAMA_ARG_*` of the user's shell would otherwise change a server behind our back.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+    return {**kept, **added}
+
+
+def dying_with_parent() -> Callable[[], None]:
+    """A `preexec_fn` that has the kernel send SIGTERM to the child when this process ends."""
+    # Looked up before the fork: between fork and exec only the bare call may happen.
+    call = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def set_signal() -> None:
+        call(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return set_signal
+
+
+def run_logged(
+    command: Sequence[str | Path],
+    *,
+    doing: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] = lambda _: None,
+    failure: type[JourneymanError] = MachineError,
+    hint: str = "",
+) -> None:
+    """Run a program to its end; every line goes to `log` (appended) and to `on_line`.
+
+    doing: what it does, for the error (`converting `x` to GGUF`). A carriage return ends a line
+    too, so that progress bars can be read. Raises `failure` with the last lines when it fails.
+    """
+    arguments = [str(part) for part in command]
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as record:
+        record.write(f"$ {' '.join(arguments)}\n")
+        try:
+            process = _start(arguments, environment)
+        except OSError as error:
+            raise MachineError(
+                f"cannot start `{arguments[0]}` for {doing}: {error.strerror or error}"
+            ) from error
+        try:
+            for line in process.stdout or ():
+                record.write(line)
+                if line.strip():
+                    tail.append(line.strip())
+                    on_line(line.strip())
+            code = process.wait()
+        finally:
+            end_process(process, group=True)
+    if code != 0:
+        raise failure(
+            f"{doing} failed: `{Path(arguments[0]).name}` {ended(code)}: {' | '.join(tail)}",
+            hint=f"the whole log is `{log}`" + (f"; {hint}" if hint else ""),
+        )
+
+
+def _start(
+    arguments: Sequence[str], environment: Mapping[str, str] | None
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=None if environment is None else dict(environment),
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=dying_with_parent(),  # noqa: PLW1509
+    )
+
+
+def ended(code: int) -> str:
+    """How a process ended, in words: its exit code, or the signal that ended it."""
+    if code >= 0:
+        return f"ended with code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    reason = " (often: the system ran out of memory)" if -code == signal.SIGKILL else ""
+    return f"was ended by {name}{reason}"
+
+
+def end_process(
+    process: "subprocess.Popen[str] | subprocess.Popen[bytes]", *, group: bool = False
+) -> None:
+    """End a process that may still run: ask, wait, then kill; with `group`, its children too."""
+    send = os.killpg if group else os.kill
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            break
+        send(process.pid, sign)
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            continue
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def log_tail(path: Path, lines: int = 6) -> str:
+    """The last lines of a log, joined for an error message; empty where there is no log."""
+    try:
+        data = path.read_bytes()[-8192:]
+    except OSError:
+        return ""
+    text = data.decode("utf-8", "replace").strip().splitlines()
+    return " | ".join(line.strip() for line in text[-lines:])
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to stop this process as SIGTERM does when the one that started it is gone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

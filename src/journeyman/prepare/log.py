@@ -1,0 +1,112 @@
+"""The log to read: found, read once from end to end, and known to be the one that was hashed.
+
+Rows that wait on the disk while the whole log is judged, so that no text waits in memory.
+
+The file has no name: nothing is left of it, whatever happens.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from journeyman.data.interactions import read_interactions
+from journeyman.errors import IntegrityError, MachineError, UsageError
+from journeyman.events import Note, Progress, ProgressEnded, Reporter, counted
+from journeyman.files import LineFault, sha256_of
+from journeyman.records import Interaction
+
+LOGS = Path("data/training")
+
+PATTERN = "interactions_*.jsonl"
+
+_ROWS_BETWEEN_REPORTS = 1000
+
+
+def find_log(given: Path | None, report: Reporter) -> Path:
+    """The log that was named, else the one last changed of the default place (then by name).
+
+    Raises UsageError that says where it looked.
+    """
+    if given is not None:
+        return given
+    found = sorted(
+        (path for path in LOGS.glob(PATTERN) if path.is_file()),
+        key=lambda path: (path.stat().st_mtime_ns, path.name),
+    )
+    if not found:
+        raise UsageError(
+            f"there is no log: nothing is called `{LOGS / PATTERN}` in `{Path.cwd()}`",
+            hint="name one with `--input FILE`, or make one from code that you have:"
+            " `journeyman collect python PACKAGE`",
+        )
+    others = f", the newest of {len(found)}" if len(found) > 1 else ""
+    report(Note(f"reading `{found[-1]}`{others}"))
+    return found[-1]
+
+
+def hash_of(path: Path) -> str:
+    """Hex sha256 of the log. Raises UsageError where it is missing, MachineError if unreadable."""
+    if not path.is_file():
+        raise UsageError(f"`{path}` is not a file", hint="check the path given with `--input`")
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise MachineError(
+            f"cannot read `{path}`: {error.strerror or error}", hint="check its permissions"
+        ) from error
+
+
+def read_log(path: Path, sha256: str, report: Reporter) -> Iterator[Interaction | LineFault]:
+    """The rows of the log, one at a time; progress is told every 1000 rows.
+
+    Raises IntegrityError after the last one where the file is no longer the one that was hashed.
+    """
+    count = 0
+    for row in read_interactions(path, report):
+        count += 1
+        if count % _ROWS_BETWEEN_REPORTS == 0:
+            report(Progress("read", count, unit="rows"))
+        yield row
+    report(ProgressEnded("read", f"read {counted(count, 'row', 'rows')} of `{path}`"))
+    if hash_of(path) != sha256:
+        raise IntegrityError(
+            f"`{path}` changed while it was read",
+            hint="wait until nothing writes to it, or copy it and name the copy with `--input`",
+        )
+
+
+_LENGTH_BYTES = 4
+
+
+class Spill:
+    """Interactions in the order they came; a context manager. Iterate as often as you like.
+
+    scratch: a folder with room for the whole log; by default the system's temporary one.
+    """
+
+    def __init__(self, *, scratch: Path | None = None) -> None:
+        self._file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by __exit__
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Interaction)
+
+    def __enter__(self) -> "Spill":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, interaction: Interaction) -> None:
+        """Take a row. Not while another is iterating."""
+        data = self._encoder.encode(interaction)
+        self._file.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        return map(self._decoder.decode, self.encoded())
+
+    def encoded(self) -> Iterator[bytes]:
+        """The rows as MessagePack, for whoever only hands them on."""
+        self._file.seek(0)
+        while head := self._file.read(_LENGTH_BYTES):
+            yield self._file.read(int.from_bytes(head, "big"))

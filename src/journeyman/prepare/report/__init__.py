@@ -1,0 +1,1 @@
+"""The report of a dataset: on the terminal, as JSON and as a page."""

@@ -1,0 +1,1 @@
+"""The rules of the doctor, a file each, and the registry of them all."""

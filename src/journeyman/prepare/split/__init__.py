@@ -1,0 +1,1 @@
+"""Splits by group: near-duplicates stay together, counts come out as asked."""

@@ -1,0 +1,206 @@
+"""What an attack is given to reach for on the host, and whether it did: seen from outside.
+
+Files that everyone may read and write, listening sockets, a process of the sandbox's own user that
+keeps a signal it gets, and a secret in the environment. Everything carries a name of its own, so
+that other work on the machine changes nothing here.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from journeyman.sandbox.launch import MARK
+from journeyman.temporary_folders import OwnedFolder
+
+_SECRET = "a secret of the host"  # noqa: S105 - bait
+_DYING_S = 5.0
+
+
+class Decoys:
+    """The host's side of one attack. Use as a context manager; then ask for `changes`."""
+
+    def __init__(self, user: int | None) -> None:
+        self.token = f"journeyman-bait-{secrets.token_hex(8)}"
+        self._user = user
+
+    def __enter__(self) -> Self:
+        self._owned = OwnedFolder("bait", open_to_all=True)
+        self.folder = self._owned.path / "folder"
+        self.folder.mkdir()
+        self.folder.chmod(0o777)
+        self.secret = self.folder / "secret.txt"
+        self.secret.write_text(_SECRET, encoding="utf-8")
+        self.secret.chmod(0o666)
+        self._sockets = [self._listening(kind) for kind in ("tcp", "udp", "unix", "abstract")]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.listen_port = int(free.getsockname()[1])
+        self._victim = self._started()
+        self._before = self._state()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._victim.kill()
+        self._victim.wait()
+        for one in self._sockets:
+            one.close()
+        self._owned.close()
+
+    def filled(self, code: str) -> str:
+        """An attack's code with the bait's words."""
+        tcp, udp = (one.getsockname()[1] for one in self._sockets[:2])
+        words = {
+            "token": self.token,
+            "secret": str(self.secret),
+            "folder": str(self.folder),
+            "home": str(Path.home()),
+            "temp": tempfile.gettempdir(),
+            "tcp": str(tcp),
+            "udp": str(udp),
+            "listen": str(self.listen_port),
+            "unix": str(self.folder / "socket"),
+            "victim": str(self._victim.pid),
+            "pass": f"{self.token}-pass",
+        }
+        for word, value in words.items():
+            code = code.replace(f"{{{word}}}", value)
+        return code
+
+    def _listening(self, kind: str) -> socket.socket:
+        family = socket.AF_INET if kind in ("tcp", "udp") else socket.AF_UNIX
+        one = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+        path = str(self.folder / "socket")
+        names = {"unix": path, "abstract": f"\0{self.token}"}
+        one.bind(names.get(kind) or ("127.0.0.1", 0))
+        if kind == "unix":
+            Path(path).chmod(0o666)
+        if kind != "udp":
+            one.listen()
+        one.setblocking(False)
+        return one
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """A process of the sandbox's user that a signal reaches and does not end."""
+        return subprocess.Popen(
+            ["/usr/bin/env", "--block-signal=URG", "sleep", "600"],
+            stdin=subprocess.DEVNULL,
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
+            env={"PATH": "/usr/bin:/bin", "SECRET": f"{self.token}-password"},
+            cwd="/",
+        )
+
+    @property
+    def victim(self) -> int:
+        """The process that an attack may reach for."""
+        return self._victim.pid
+
+    @property
+    def tcp_address(self) -> tuple[str, int]:
+        """Where something of the host listens."""
+        host, port = self._sockets[0].getsockname()
+        return str(host), int(port)
+
+    def changes(self, dying_s: float = _DYING_S) -> list[str]:
+        """What is other than before; the run's processes get some seconds to be gone."""
+        left = self._left_processes()
+        end = time.monotonic() + dying_s
+        while left and time.monotonic() < end:
+            time.sleep(0.02)
+            left = self._left_processes()
+        found = [f"process {process} is still there" for process in left]
+        found += [
+            f"{name}: {before!r} became {after!r}"
+            for (name, before), after in zip(
+                self._before.items(), self._state().values(), strict=True
+            )
+            if before != after
+        ]
+        return found + [f"{one} was reached" for one in self._reached()] + self._listeners()
+
+    def _state(self) -> dict[str, object]:
+        about = self.secret.stat() if self.secret.exists() else None
+        return {
+            "the bait's files": sorted(path.name for path in self.folder.iterdir()),
+            "the secret": about and (self.secret.read_bytes(), about.st_mode, about.st_mtime_ns),
+            "files left": self._strays(),
+            "kernel settings": [
+                _text(f"/proc/sys/{x}") for x in ("vm/swappiness", "kernel/hostname")
+            ],
+            "own mounts": len(_text("/proc/self/mountinfo").splitlines()),
+            "own memory score": _text("/proc/self/oom_score_adj"),
+            "the other process": self._victim.poll(),
+            "its signals": _signals(self._victim.pid),
+            "its priority": os.getpriority(os.PRIO_PROCESS, self._victim.pid),
+            "its processors": sorted(os.sched_getaffinity(self._victim.pid)),
+            "its limits": _text(f"/proc/{self._victim.pid}/limits"),
+        }
+
+    def _strays(self) -> list[str]:
+        """Names that hold the token, in the folders where anyone might leave one."""
+        places = {"/", "/usr", "/etc", "/var/tmp", "/dev/shm", "/tmp"}  # noqa: S108
+        places |= {tempfile.gettempdir(), str(Path.home())}
+        found: list[str] = []
+        for place in sorted(places):
+            try:
+                found += [str(x) for x in Path(place).iterdir() if self.token in x.name]
+            except OSError:
+                continue
+        return found
+
+    def _reached(self) -> list[str]:
+        names = ("TCP", "UDP", "a socket with a path", "an abstract socket")
+        return [name for name, one in zip(names, self._sockets, strict=True) if _was_reached(one)]
+
+    def _listeners(self) -> list[str]:
+        """Listening sockets that were not there."""
+        port = f":{self.listen_port:04X} "
+        found = [x for x in ("tcp", "tcp6", "udp", "udp6") if port in _text(f"/proc/net/{x}")]
+        found += ["unix"] if f"@{self.token}-own" in _text("/proc/net/unix") else []
+        return [f"something listens by {x}" for x in found]
+
+    def _left_processes(self) -> list[int]:
+        """Processes that carry the run's mark."""
+        mark = f"{MARK}={self.token}".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit() or int(folder.name) == os.getpid():
+                continue
+            try:
+                if mark in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+
+def _was_reached(one: socket.socket) -> bool:
+    try:
+        if one.type == socket.SOCK_DGRAM:
+            one.recv(1)
+        else:
+            one.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _signals(process: int) -> str:
+    """Whether the signal that the process keeps is waiting for it."""
+    lines = _text(f"/proc/{process}/status").splitlines()
+    masks = [int(x.split()[1], 16) for x in lines if x.startswith(("SigPnd:", "ShdPnd:"))]
+    return "reached" if any(mask >> (signal.SIGURG - 1) & 1 for mask in masks) else "none"
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

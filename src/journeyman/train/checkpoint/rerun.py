@@ -1,0 +1,100 @@
+"""Computes a step again that had no finite loss or gradient, from the folder it was kept in.
+
+Nothing is updated or written. The same base is needed; it is compared by the hash of its weights.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+from msgspec import Struct
+
+from journeyman.errors import IntegrityError
+from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter, Table
+from journeyman.machine.torch_runtime import using_threads
+from journeyman.model.adapter_files import read_weights
+from journeyman.model.base import find_base
+from journeyman.train.checkpoint.replay import Replay, read_replay
+from journeyman.train.engine.adapter_parameters import copy_into
+from journeyman.train.engine.factory import open_engine
+from journeyman.train.engine.fast.int8_plan import FILE, read_int8_plan
+from journeyman.train.engine.interface import TrainingEngine
+from journeyman.train.state import arithmetic
+
+TASK = "replay"
+
+
+class ReplayResult(Struct, frozen=True):
+    """What a step gave when it was computed again.
+
+    losses: of each micro-batch, in nats a trained token. not_finite: the parameters whose gradient
+    has a value that is no number.
+    """
+
+    replay: Replay
+    losses: tuple[float, ...]
+    gradient_norm: float
+    not_finite: tuple[str, ...]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all is well this time."""
+        return all(math.isfinite(x) for x in (*self.losses, self.gradient_norm))
+
+    def table(self) -> Table:
+        """The micro-batches side by side."""
+        rows = [
+            (str(at), f"{loss:.4f}", str(len(part.rows)), ", ".join(row.id for row in part.rows))
+            for at, (loss, part) in enumerate(zip(self.losses, self.replay.parts, strict=True), 1)
+        ]
+        return Table(
+            f"step {self.replay.step}", ("micro-batch", "loss", "rows", "ids"), tuple(rows)
+        )
+
+    def verdict(self) -> str:
+        """In a sentence, what was found."""
+        if self.is_finite:
+            return f"every loss and the gradient are finite now (norm {self.gradient_norm:.4g})"
+        named = ", ".join(f"`{name}`" for name in self.not_finite[:3])
+        more = len(self.not_finite) - 3
+        return f"not finite again; gradients that are no numbers: {named or 'none'}" + (
+            f" and {more} more" if more > 0 else ""
+        )
+
+
+def rerun(folder: Path, report: Reporter) -> ReplayResult:
+    """Compute the micro-batches of the step again. Raises UsageError, IntegrityError."""
+    replay = read_replay(folder)
+    base = find_base(replay.settings.base, report)
+    if base.sha256 != replay.base_sha256:
+        raise IntegrityError(
+            f"the step was computed on `{replay.base_name}@{replay.base_sha256[:7]}`, the base "
+            f"found is `{base.name}@{base.sha256[:7]}` (sha256 of the weights)",
+            hint="put the base back that the run was trained on",
+        )
+    report(Note(f"step {replay.step}: {replay.what} was not finite"))
+    with using_threads(replay.settings.threads):
+        now = arithmetic(device=replay.settings.device)
+        if now != replay.arithmetic:
+            report(Caution(f"computed with {replay.arithmetic} then, with {now} now"))
+        kept = folder / FILE
+        int8_plan = read_int8_plan(kept)[0] if kept.is_file() else None
+        engine = open_engine(base, replay.settings, report, int8_plan=int8_plan)
+        copy_into(engine.parameters(), read_weights(folder))
+        return _computed(replay, engine, report)
+
+
+def _computed(replay: Replay, engine: TrainingEngine, report: Reporter) -> ReplayResult:
+    losses = []
+    for at, part in enumerate(replay.parts, 1):
+        losses.append(engine.backward(part.rows, weight=replay.weight, seed=part.seed).loss)
+        report(Progress(TASK, at, len(replay.parts), "micro-batches"))
+    report(ProgressEnded(TASK))
+    gradients = {
+        name: parameter.grad
+        for name, parameter in engine.parameters().items()
+        if parameter.grad is not None
+    }
+    norm = torch.nn.utils.get_total_norm(gradients.values())
+    bad = [name for name, tensor in gradients.items() if not bool(tensor.isfinite().all())]
+    return ReplayResult(replay, tuple(losses), float(norm), tuple(bad))

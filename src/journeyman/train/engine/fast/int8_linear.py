@@ -1,0 +1,87 @@
+"""Products of INT8 weights and rounded activations: by torch, or by the project's own kernel.
+
+Each implements `products.Product`.
+"""
+
+import torch
+from torch import Tensor
+
+from journeyman.kernels.integer_product import IntegerProduct
+from journeyman.train.engine.fast.elementwise import Elementwise
+from journeyman.train.engine.fast.int8_weights import Int8Weights
+from journeyman.train.engine.fast.wide_linear import rounded_sum
+
+
+class Int8Product:
+    """INT8 weights times activations rounded to INT8 row by row, summed in INT32.
+
+    `torch._int_mm` runs it through oneDNN; quick where the processor has VNNI or AMX.
+    """
+
+    def __init__(self, weights: Int8Weights, bias: Tensor | None, elementwise: Elementwise) -> None:
+        self._weights = weights
+        self._bias = bias
+        self._do = elementwise
+        self.out_size = len(weights.values)
+
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
+        """See Product."""
+        weights = self._weights
+        if weights.inverse is None:
+            rows, row_scale = self._do.quantised_rows(states)
+        else:
+            rows, row_scale = self._do.quantised_scaled_rows(states, weights.inverse)
+        product = torch._int_mm(rows, weights.values.t())
+        dtype = states.dtype if onto is None else torch.float32
+        found: Tensor = self._do.rescaled(product, row_scale, weights.scale, dtype)
+        if self._bias is not None:
+            found.add_(self._bias.to(dtype))
+        return rounded_sum(found, onto, states.dtype)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Product. The scales of the channels go into the gradient before it is rounded."""
+        weights = self._weights
+        rows, row_scale = self._do.quantised_scaled_rows(gradient, weights.scale)
+        product = torch._int_mm(rows, weights.values)
+        if weights.inverse is not None:
+            found: Tensor = self._do.rescaled(product, row_scale, weights.inverse, gradient.dtype)
+        else:
+            found = self._do.row_rescaled(product, row_scale, gradient.dtype)
+        return found
+
+    def stored_bytes(self) -> int:
+        """See Product."""
+        return self._weights.nbytes
+
+
+class KernelProduct:
+    """INT8 weights by the project's kernel: activations of 15 bits (AVX2) or 7 (AVX-512 VNNI)."""
+
+    def __init__(self, weights: Int8Weights, bias: Tensor | None, kernel: IntegerProduct) -> None:
+        self._weights = weights
+        self._bias = bias
+        self._kernel = kernel
+        self.out_size = len(weights.values)
+
+    def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
+        """See Product."""
+        return self._kernel.forward(
+            states,
+            self._weights.values,
+            self._weights.scale,
+            onto,
+            bias=self._bias,
+            input_scale=self._weights.inverse,
+            accumulate=onto is not None,
+        )
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """See Product."""
+        weights = self._weights
+        return self._kernel.backward(
+            gradient, weights.values, weights.scale, input_scale=weights.inverse
+        )
+
+    def stored_bytes(self) -> int:
+        """See Product."""
+        return self._weights.nbytes

@@ -1,0 +1,214 @@
+"""The engine for every architecture: AutoModelForCausalLM with PEFT's LoRA. Also the yardstick.
+
+Rows of a micro-batch are padded on the right to the longest. Causal attention never looks to the
+right, so no mask is needed and the quick path of SDPA is taken; padding is never trained.
+Not covered: models whose attention is not causal; adapters on the embedding or the output layer.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from journeyman.errors import UsageError
+from journeyman.events import Note, Reporter, ignore
+from journeyman.kernels.rows import RowsKernel
+from journeyman.model.base import load_causal_model
+from journeyman.records import BaseModel
+from journeyman.settings import TrainSettings
+from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.interface import Tally
+from journeyman.train.engine.loss import PlainHead, completion_loss
+
+_PROBE_TOKENS = 8
+# Tight: a soft cap of 30 changes a small logit by one part in ten thousand only.
+_TOLERANCE = 1e-5
+
+
+class HfEngine:
+    """A Hugging Face model with a LoRA adapter. It implements `TrainingEngine`."""
+
+    name = "hf"
+
+    def __init__(
+        self,
+        base: BaseModel | torch.nn.Module,
+        settings: TrainSettings,
+        *,
+        dtype: torch.dtype,
+        kernel: RowsKernel | None = None,
+        report: Reporter = ignore,
+    ) -> None:
+        """base: a model on the disk, or one in memory (a forecast measures random weights).
+
+        kernel: for the loss, in place of torch.
+        """
+        from peft import get_peft_model_state_dict
+
+        causal: Any = base if isinstance(base, torch.nn.Module) else load_causal_model(base, dtype)
+        require_targets(causal, settings.lora_targets)
+        self._model = _with_adapter(causal, settings)
+        self._causal = causal
+        self._decoder = causal.base_model
+        self._head = causal.get_output_embeddings()
+        self._parameters = _named(self._model, get_peft_model_state_dict)
+        self._model.eval()
+        self._kernel = kernel
+        self._plain_head = self._head_is_plain()
+        if not self._plain_head:
+            report(
+                Note(
+                    f"whole logits are computed: `{type(causal).__name__}` does more after its "
+                    "output layer than a product; this takes more time and memory"
+                )
+            )
+
+    def recompute(self) -> None:
+        """Keep no activations inside of a layer: less memory, about a third slower."""
+        self._causal.activation_checkpointing_enable({"use_reentrant": False})
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The adapter's tensors by PEFT's file names."""
+        return self._parameters
+
+    def backward(self, rows: Sequence[TokenRow], *, weight: float, seed: int) -> Tally:
+        """Add the gradient of `weight` times the summed loss; dropout is drawn from `seed`."""
+        batch = _Batch(rows)
+        self._model.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            hidden = self._selected(batch)
+            if self._plain_head:
+                loss_sum, gradient = self._loss(hidden, batch, with_gradient=True)
+                torch.autograd.backward(hidden, gradient.mul_(weight))
+            else:
+                loss = torch.nn.functional.cross_entropy(
+                    hidden.float(), batch.targets, reduction="sum"
+                )
+                torch.autograd.backward(loss * weight)
+                loss_sum = float(loss.detach())
+        return batch.tally(loss_sum)
+
+    def loss(self, rows: Sequence[TokenRow]) -> Tally:
+        """The summed loss without dropout."""
+        batch = _Batch(rows)
+        self._model.eval()
+        with torch.inference_mode():
+            hidden = self._selected(batch)
+            if self._plain_head:
+                loss_sum, _ = self._loss(hidden, batch, with_gradient=False)
+            else:
+                loss_sum = float(
+                    torch.nn.functional.cross_entropy(
+                        hidden.float(), batch.targets, reduction="sum"
+                    )
+                )
+        return batch.tally(loss_sum)
+
+    def _selected(self, batch: "_Batch") -> Tensor:
+        """(N, H) hidden states before each trained token; (N, V) logits without a plain head."""
+        if self._plain_head:
+            states = self._decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+        else:
+            states = self._causal(input_ids=batch.ids, use_cache=False).logits
+        flat: Tensor = states.flatten(0, 1)
+        return flat.index_select(0, batch.positions)
+
+    def _loss(
+        self, hidden: Tensor, batch: "_Batch", *, with_gradient: bool
+    ) -> tuple[float, Tensor]:
+        head = PlainHead(self._head.weight, self._head.bias)
+        return completion_loss(
+            hidden.detach(),
+            batch.targets,
+            head,
+            with_gradient=with_gradient,
+            kernel=self._kernel,
+        )
+
+    def _head_is_plain(self) -> bool:
+        """Whether logits are the output layer over the last hidden state, and no more.
+
+        Some families scale or cap them (Gemma 2, Cohere, Granite), so it is tried and not assumed.
+        """
+        if self._head is None or self._decoder is self._causal:
+            return False
+        ids = torch.arange(_PROBE_TOKENS).remainder(self._head.weight.shape[0]).unsqueeze(0)
+        with torch.inference_mode():
+            logits = self._causal(input_ids=ids, use_cache=False).logits
+            hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
+            again = self._head(hidden)
+        same: bool = torch.allclose(
+            logits.float(), again.float(), rtol=_TOLERANCE, atol=_TOLERANCE / 10, equal_nan=True
+        )
+        return same
+
+
+class _Batch:
+    """Rows as tensors. ids: (B, T) int64, padded on the right with 0. positions: (N,) into B*T."""
+
+    def __init__(self, rows: Sequence[TokenRow]) -> None:
+        longest = max(len(row.ids) for row in rows)
+        self.ids = torch.zeros((len(rows), longest), dtype=torch.int64)
+        positions: list[int] = []
+        targets: list[int] = []
+        for number, row in enumerate(rows):
+            self.ids[number, : len(row.ids)] = torch.tensor(row.ids)
+            learned = [at for at in range(1, len(row.ids)) if row.trained[at]]
+            positions += [number * longest + at - 1 for at in learned]
+            targets += [row.ids[at] for at in learned]
+        self.positions = torch.tensor(positions)
+        self.targets = torch.tensor(targets)
+        self._real_tokens = sum(len(row.ids) for row in rows)
+
+    def tally(self, loss_sum: float) -> Tally:
+        """The account of this batch."""
+        return Tally(loss_sum, len(self.targets), self._real_tokens, self.ids.numel())
+
+
+def _with_adapter(causal: Any, settings: TrainSettings) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.lora_targets),
+        task_type=TaskType.CAUSAL_LM,
+    )
+    # PEFT draws its start values from the global generator; the loop sets its own over them.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # About an attribute of transformers that PEFT reads; nothing that a user could act on.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(causal, config)
+
+
+def _named(model: Any, state_dict_of: Any) -> dict[str, Tensor]:
+    """The trainable leaves by the names that PEFT gives them in its files."""
+    by_address = {
+        parameter.data_ptr(): parameter
+        for parameter in model.parameters()
+        if parameter.requires_grad
+    }
+    saved: dict[str, Tensor] = state_dict_of(model, save_embedding_layers=False)
+    return {name: by_address[tensor.data_ptr()] for name, tensor in sorted(saved.items())}
+
+
+def require_targets(causal: torch.nn.Module, targets: Sequence[str]) -> None:
+    """Refuse targets that the model does not have, or that no GGUF adapter can hold. UsageError."""
+    head = causal.get_output_embeddings()  # type: ignore[operator]
+    linear = {
+        name.rsplit(".", 1)[-1]
+        for name, module in causal.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    }
+    unknown = [name for name in targets if name not in linear]
+    if unknown or not targets:
+        raise UsageError(
+            f"no adapter can be put on {', '.join(f'`{name}`' for name in unknown) or 'nothing'} "
+            f"of `{type(causal).__name__}`",
+            hint=f"its linear layers are {', '.join(sorted(linear))}; the output layer and the "
+            "embedding are not adapted, because llama.cpp cannot read such an adapter",
+        )

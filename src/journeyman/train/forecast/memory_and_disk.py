@@ -1,0 +1,122 @@
+"""Memory and disk that a run needs, from its shape and from what the probe saw."""
+
+from typing import Any
+
+from journeyman.machine.memory import MemoryRoom, free_bytes, memory_room, rss_bytes
+from journeyman.settings import TrainSettings
+from journeyman.train.engine.arithmetic import arithmetic_for
+from journeyman.train.engine.devices import CUDA, room_on
+from journeyman.train.engine.fast.memory import Footprint
+from journeyman.train.engine.fast.memory import footprint_of as fast_footprint_of
+from journeyman.train.engine.loss import CHUNK_BYTES
+from journeyman.train.forecast.base_model import BaseDescription
+from journeyman.train.forecast.records import DiskForecast, MemoryForecast
+from journeyman.train.forecast.run import IntendedRun, MicroBatchWork
+from journeyman.train.forecast.shape import ModelShape
+
+ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "int8": 1, "mixed": 3}
+_CHUNKS_AT_ONCE = 3
+"""Logits, their float32 copy or shares, and the product's own buffer."""
+
+_WIDE_AT_ONCE = 3
+"""Gradients of the two wide inputs of an MLP and of its product, at the last layer."""
+
+_ADAPTER_COPIES = 4
+"""Value, gradient, and AdamW's two moments, all float32."""
+
+_CHECKPOINT_COPIES = 3
+_Q4_K_M_BYTES = 4_677_120_000 / 7_615_616_512
+"""Bytes a parameter of Qwen2.5-7B in Q4_K_M (llama.cpp, tools/llama-bench/README.md)."""
+
+
+def quantised_bytes(parameters: int) -> int:
+    """Size of a GGUF file in Q4_K_M."""
+    return round(parameters * _Q4_K_M_BYTES)
+
+
+def saved_bytes_guess(shape: ModelShape, element_bytes: int) -> float:
+    """What a layer keeps of a token where nothing was probed: the inputs of its products, the
+    products themselves, and as many values of the hidden width for norms and sums."""
+    per_layer = len(shape.linears) // shape.layers
+    widths = sum(width + out for _, width, out in shape.linears[:per_layer])
+    return element_bytes * (widths + 4.0 * shape.hidden)
+
+
+def footprint_of(config: Any, settings: TrainSettings, *, wide_bytes: int = 0) -> Footprint | None:
+    """The fast engine's own account of a run; None for the other engine."""
+    if settings.engine != "fast":
+        return None
+    arithmetic = arithmetic_for(settings)
+    room = room_on(settings.device)
+    return fast_footprint_of(config, arithmetic, settings, room, wide_bytes=wide_bytes)
+
+
+def memory_of(
+    run: IntendedRun,
+    shape: ModelShape,
+    *,
+    saved_bytes: float,
+    room: MemoryRoom | None = None,
+    padded: bool,
+    footprint: Footprint | None = None,
+) -> MemoryForecast:
+    """Peak memory of the run. saved_bytes: what one layer keeps of one token.
+
+    footprint: of the fast engine; without one, every layer keeps all in the run's precision.
+    """
+    settings = run.settings
+    element_bytes = ELEMENT_BYTES[settings.precision]
+    largest = max(
+        (work for step in run.work(padded=padded) for work in step), key=lambda work: work.computed
+    )
+    adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
+    parts = {
+        "program_bytes": 0 if settings.device == CUDA else rss_bytes() or 0,
+        "weights_bytes": element_bytes * shape.parameters
+        if footprint is None
+        else round(footprint.weight_bytes),
+        "adapter_bytes": 4 * _ADAPTER_COPIES * adapter,
+        "activation_bytes": round(
+            saved_bytes * shape.layers * largest.computed
+            if footprint is None
+            else footprint.keeping.activation_bytes(largest.computed, kept_bytes=saved_bytes)
+        ),
+        "workspace_bytes": _workspace_bytes(shape, largest, element_bytes, footprint),
+    }
+    if room is None:
+        room = memory_room() if footprint is None else footprint.room
+    return MemoryForecast(
+        **parts,
+        peak_bytes=sum(parts.values()),
+        available_bytes=room.available_bytes + parts["program_bytes"],
+        limit_bytes=room.limit_bytes,
+        limited_by=room.limited_by,
+    )
+
+
+def _workspace_bytes(
+    shape: ModelShape, largest: MicroBatchWork, element_bytes: int, footprint: Footprint | None
+) -> int:
+    """What is alive for a moment only: chunks of logits, or the widest gradients of one layer."""
+    logits = min(CHUNK_BYTES, 4 * shape.vocabulary * largest.trained)
+    head = _CHUNKS_AT_ONCE * logits + 2 * element_bytes * shape.hidden * largest.trained
+    wide = _WIDE_AT_ONCE * element_bytes * shape.widest * largest.computed
+    if footprint is not None:
+        wide = round(footprint.keeping.working_bytes * largest.computed)
+    return max(head, wide)
+
+
+def disk_of(run: IntendedRun, shape: ModelShape, base: BaseDescription) -> DiskForecast:
+    """What training writes, and what converting its result writes after it."""
+    settings = run.settings
+    adapter = 4 * shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
+    # The newest is whole before the oldest goes.
+    kept = min(settings.keep_checkpoints, run.checkpoints) + 1
+    return DiskForecast(
+        checkpoints_bytes=kept * _CHECKPOINT_COPIES * adapter,
+        final_bytes=adapter,
+        merged_bytes=4 * shape.parameters,
+        gguf_bytes=2 * shape.parameters + quantised_bytes(shape.parameters),
+        download_bytes=0 if base.weight_bytes is not None else 2 * shape.parameters,
+        free_bytes=free_bytes(settings.output_dir),
+    )

@@ -1,0 +1,172 @@
+"""From what was measured on some micro-batches to the time of all of them.
+
+A layer's time is a line over its operations (so that short micro-batches keep their fixed cost),
+fitted to the measured ones; the run's own micro-batches are put in one by one.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from journeyman.train.engine.fast.memory import ActivationBudget
+from journeyman.train.forecast.probe import DepthTimes, ProbeResult
+from journeyman.train.forecast.probe_parts import VOCABULARY
+from journeyman.train.forecast.records import TimeForecast
+from journeyman.train.forecast.run import IntendedRun, MicroBatchWork, layer_operations
+from journeyman.train.forecast.shape import ModelShape
+
+_LEAST_RANGE = 0.1
+"""Half-width of the range on a machine without any unrest: what the model itself may be off."""
+
+_FILES_S = 0.05
+"""A checkpoint's small files, their sync and rename; a run's curves. Measured, see docs."""
+
+_START_S, _END_S = 3.0, 1.0
+"""Building the engine and opening the curves; drawing the losses and writing the manifest."""
+
+
+class LinearFit(Struct, frozen=True):
+    """seconds = at_zero + slope * operations, both 0 or more."""
+
+    at_zero: float
+    slope: float
+
+    def at(self, operations: float) -> float:
+        """Seconds of so many operations."""
+        return self.at_zero + self.slope * operations
+
+
+class MicroBatchCost(Struct, frozen=True):
+    """Seconds of one micro-batch: all layers, the fixed part, and the output layer by token.
+
+    wide_s: of a computed token, by products that are kept wide in some layers.
+    """
+
+    layer: LinearFit
+    fixed_s: float
+    head_s: float
+    wide_s: float = 0.0
+
+    def seconds(self, shape: ModelShape, work: MicroBatchWork) -> float:
+        """Of one micro-batch on the whole model."""
+        layers_s = shape.layers * self.layer.at(layer_operations(shape, work))
+        by_token_s = self.head_s * work.trained + self.wide_s * work.computed
+        return self.fixed_s + layers_s + by_token_s
+
+
+class MicroBatchCosts(Struct, frozen=True):
+    """What a training and a validating micro-batch cost, and one update. Seconds, best case."""
+
+    backward: MicroBatchCost
+    forward: MicroBatchCost
+    update_s: float
+
+    def training_s(
+        self, shape: ModelShape, work: MicroBatchWork, keeping: ActivationBudget | None
+    ) -> float:
+        """One micro-batch with gradients; layers that keep too little run forward once more."""
+        again = 0 if keeping is None else keeping.recomputed_layers(work.computed)
+        again_s = again * self.forward.layer.at(layer_operations(shape, work))
+        return self.backward.seconds(shape, work) + again_s
+
+
+def fitted(points: Sequence[tuple[float, float]]) -> LinearFit:
+    """The line through (operations, seconds) with the least relative squares and no part below 0.
+
+    With one point, or where the fixed part would be negative, seconds are proportional.
+    """
+    weights = [1 / (seconds * seconds) for _, seconds in points]
+    total = sum(weights)
+    mean_x = sum(w * x for w, (x, _) in zip(weights, points, strict=True)) / total
+    mean_y = sum(w * y for w, (_, y) in zip(weights, points, strict=True)) / total
+    spread = sum(w * (x - mean_x) ** 2 for w, (x, _) in zip(weights, points, strict=True))
+    if spread > 1e-9 * total * mean_x * mean_x:
+        pairs = zip(weights, points, strict=True)
+        slope = sum(w * (x - mean_x) * (y - mean_y) for w, (x, y) in pairs) / spread
+        if slope > 0 and mean_y - slope * mean_x >= 0:
+            return LinearFit(mean_y - slope * mean_x, slope)
+    return LinearFit(0.0, mean_y / mean_x)
+
+
+def costs_of(measured: ProbeResult, shape: ModelShape) -> MicroBatchCosts:
+    """What a micro-batch of any lengths costs on the whole model."""
+    share = VOCABULARY / shape.vocabulary
+    forward = [(one, one.shallow_forward_s, one.deep_forward_s) for one in measured.batches]
+    backward = [(one, one.shallow_s, one.deep_s) for one in measured.batches]
+    return MicroBatchCosts(
+        backward=_cost(measured, shape, backward, measured.head_s, share),
+        forward=_cost(measured, shape, forward, measured.head_forward_s, share),
+        update_s=measured.optimizer_s * shape.layers / measured.deep,
+    )
+
+
+def _cost(
+    measured: ProbeResult,
+    shape: ModelShape,
+    times: Iterable[tuple[DepthTimes, float, float]],
+    head_s: float,
+    share: float,
+) -> MicroBatchCost:
+    """head_s: of the whole vocabulary; share: of it, what the probed model has."""
+    points, rests = [], []
+    between = measured.deep - measured.shallow
+    for one, shallow_s, deep_s in times:
+        probed_head_s = share * head_s * one.work.trained
+        if between and deep_s > shallow_s:
+            layer_s = (deep_s - shallow_s) / between
+        else:
+            layer_s = max(0.1 * deep_s, deep_s - probed_head_s) / measured.deep
+        points.append((layer_operations(shape, one.work), layer_s))
+        rests.append(max(0.0, deep_s - measured.deep * layer_s - probed_head_s))
+    return MicroBatchCost(fitted(points), sum(rests) / len(rests), head_s, measured.wide_s)
+
+
+class DiskTraffic(Struct, frozen=True):
+    """What is written and read around the steps, in bytes and bytes a second."""
+
+    checkpoint_bytes: int
+    weight_bytes: int
+    disk_rate: float
+    memory_rate: float
+
+
+def hours_of(
+    run: IntendedRun,
+    shape: ModelShape,
+    costs: MicroBatchCosts,
+    *,
+    writing: DiskTraffic,
+    slowdown: float,
+    padded: bool,
+    keeping: ActivationBudget | None = None,
+) -> TimeForecast:
+    """The time of a run. slowdown: how much slower than its best this machine mostly is.
+
+    keeping: what the memory lets the fast engine keep; None: all.
+    """
+    steps = [
+        sum(costs.training_s(shape, work, keeping) for work in step) + costs.update_s
+        for step in run.work(padded=padded)
+    ]
+    steps_s = slowdown * sum(steps)
+    once_s = sum(costs.forward.seconds(shape, work) for work in run.validation_work(padded=padded))
+    validation_s = slowdown * once_s * run.validations
+    each_s = _FILES_S + writing.checkpoint_bytes / writing.disk_rate
+    checkpoints_s = each_s * run.checkpoints
+    start_s = _START_S + 2 * writing.weight_bytes / writing.memory_rate
+    total_s = start_s + steps_s + validation_s + checkpoints_s + _END_S
+    width = _LEAST_RANGE + (slowdown - 1)
+    rows = run.train.used
+    real = sum(len(rows[index].ids) for step in run.steps for index in step.rows)
+    return TimeForecast(
+        total_s=total_s,
+        low_s=total_s * max(0.5, 1 - width),
+        high_s=total_s * (1 + width),
+        start_s=start_s,
+        steps_s=steps_s,
+        validation_s=validation_s,
+        checkpoints_s=checkpoints_s,
+        end_s=_END_S,
+        first_step_s=slowdown * steps[0],
+        real_tokens_per_s=real / steps_s,
+    )

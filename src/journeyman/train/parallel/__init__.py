@@ -1,0 +1,1 @@
+"""Data parallel runs: the processes of a run and where they run."""

@@ -1,0 +1,105 @@
+"""What another process's run is doing, read from its folder alone; nothing there is touched.
+
+Covered: runs on this machine. Not covered: whether a process on another machine lives.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from journeyman.train.checkpoint.read import PREFIX, STATE
+from journeyman.train.monitor.log_file import last_lines
+from journeyman.train.monitor.loss_warnings import LossWarning, advice_on
+from journeyman.train.monitor.status import Status, read_status
+from journeyman.train.state import State
+
+Verdict = Literal["absent", "running", "stalled", "suspended", "dead", "over"]
+
+STALL_LEAST_S = 600.0
+"""Silence that is never a stall: a micro-batch of a large model takes minutes."""
+_STALL_FACTOR = 10
+_PROC = Path("/proc")
+
+
+class RunObservation(Struct, frozen=True):
+    """One look at a run. `silent_s` is the time since its last sign of life; `why` explains."""
+
+    verdict: Verdict
+    why: str
+    status: Status | None = None
+    silent_s: float | None = None
+    log: tuple[str, ...] = ()
+    losses: tuple[float, ...] = ()
+    advice: tuple[LossWarning, ...] = ()
+
+
+def look(folder: Path, *, log_lines: int = 8, proc: Path = _PROC) -> RunObservation:
+    """What the run in a folder is doing now."""
+    status = read_status(folder)
+    log = last_lines(folder, log_lines)
+    if status is None:
+        return RunObservation("absent", f"no run has started in `{folder}` yet", log=log)
+    silent_s = (time.monotonic_ns() - status.monotonic_ns) / 1e9
+    verdict, why = _judged(status, silent_s, proc)
+    state = _last_state(folder)
+    return RunObservation(
+        verdict,
+        why,
+        status=status,
+        # Below 0 the machine was started anew since, and the two clocks do not compare.
+        silent_s=silent_s if silent_s >= 0 else None,
+        log=log,
+        losses=tuple(one.loss for one in state.taken) if state else (),
+        advice=advice_on(state) if state else (),
+    )
+
+
+def _judged(status: Status, silent_s: float, proc: Path) -> tuple[Verdict, str]:
+    if status.state in ("finished", "stopped", "failed"):
+        return "over", status.message or status.state
+    if silent_s < 0:
+        return "dead", "this machine was started anew since the run's last sign of life"
+    letter = _process_letter(status, proc)
+    if letter is None:
+        return "dead", f"process {status.pid} is gone and did not say why: it was killed"
+    if letter in "Tt":
+        return "suspended", f"process {status.pid} is suspended; `kill -CONT {status.pid}` wakes it"
+    limit_s = max(STALL_LEAST_S, _STALL_FACTOR * (_micro_batch_s(status) or 0.0))
+    if silent_s > limit_s:
+        return "stalled", f"process {status.pid} lives and gave no sign for {silent_s:.0f} s"
+    return "running", status.message or ""
+
+
+def _process_letter(status: Status, proc: Path) -> str | None:
+    """The kernel's letter for the state of the run's process; None where it is no more."""
+    try:
+        text = (proc / str(status.pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # After the name, which may hold blanks and brackets: state is field 3, start time field 22.
+    fields = text.rpartition(")")[2].split()
+    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    asleep_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    # Another process that was given the same number began after the last sign of life.
+    is_other = started_s - asleep_s > status.monotonic_ns / 1e9
+    return None if is_other or fields[0] in "ZX" else fields[0]
+
+
+def _micro_batch_s(status: Status) -> float | None:
+    """How long a micro-batch takes at the run's own rate, in seconds; None while unknown."""
+    if not (status.tokens_total and status.steps and status.micro_batches and status.tokens_per_s):
+        return None
+    return status.tokens_total / status.steps / status.micro_batches / status.tokens_per_s
+
+
+def _last_state(folder: Path) -> State | None:
+    """The newest checkpoint's state; None while there is none, or where a run is replacing it."""
+    try:
+        newest = max(folder.glob(f"{PREFIX}*/{STATE}"), key=lambda path: path.stat().st_mtime)
+        return msgspec.json.decode(newest.read_bytes(), type=State)
+    except (ValueError, FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
