@@ -19,7 +19,7 @@ from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.evaluate.verify.verify import verify
 from journeyman.files import write_json, write_text
 from tests.end_to_end.test_suites import opener, suite_settings
-from tests.unit.test_divergence import REPORT
+from tests.unit.evaluate.suites.test_quantisation import REPORT
 
 Report = dict[str, Any]
 Tamper = Callable[[Report], None]

@@ -10,7 +10,7 @@ from journeyman.evaluate.records.measurements import Latency
 from journeyman.evaluate.records.suites import Likelihood, QuantisationDivergence, SuiteArm
 from journeyman.evaluate.verdict.claims import claims
 from journeyman.stats import Mean, wilson
-from tests.unit.test_verdict import GOOD, pair, result
+from tests.unit.evaluate.verdict.test_verdict import GOOD, pair, result
 
 MEAN = Mean(1.0, 9, 9, None, None, None, None)
 RAN = {

@@ -13,7 +13,7 @@ from journeyman.settings import LORA_CONFIG, TrainSettings
 from journeyman.train.presets import RECOMMENDED, load_lora_config
 from journeyman.train.resolve_settings import require_usable, resolved
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 FAMILY = AutoConfig.for_model("llama")
 
 
