@@ -25,7 +25,7 @@ from journeyman.kernels.integer_product import IntegerProduct, find_kernel
 from journeyman.machine.processor import machine, processor_has
 from journeyman.runs import versions
 from journeyman.train.engine.fast.elementwise import Elementwise
-from journeyman.train.engine.fast.int8_linear import Int8Product
+from journeyman.train.engine.fast.int8_linear import TorchInt8Linear
 from journeyman.train.engine.fast.int8_weights import Int8Weights
 from journeyman.train.engine.product_rates import INT8_FLAGS
 
@@ -65,7 +65,7 @@ def rates(
         "int8_backward": lambda: kernel.backward(dy, weight, scale),
     }
     if processor_has(INT8_FLAGS):
-        by_torch = Int8Product(Int8Weights(weight, scale), None, Elementwise(compiled=True))
+        by_torch = TorchInt8Linear(Int8Weights(weight, scale), None, Elementwise(compiled=True))
         products["torch_int8_forward"] = lambda: by_torch.forward(x)
         products["torch_int8_backward"] = lambda: by_torch.input_gradient(dy)
     seconds: dict[str, list[float]] = {name: [] for name in products}

@@ -37,8 +37,8 @@ from journeyman.settings import TrainSettings
 from journeyman.train.batching.batches import division
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.adapter_parameters import initialise
-from journeyman.train.engine.factory import open_engine, spares_memory
-from journeyman.train.resolve_settings import resolved
+from journeyman.train.engine.factory import open_engine
+from journeyman.train.engine.recipe import Recipe, decide
 
 PRECISIONS = ("fp32", "bf16", "int8", "mixed")
 RECIPES = ("seed", "hf fp32", "hf bf16", *(f"fast {precision}" for precision in PRECISIONS))
@@ -79,14 +79,14 @@ def seed_step(base: BaseModel) -> Step:
     return step
 
 
-def engine_step(base: BaseModel, settings: TrainSettings) -> Step:
+def engine_step(base: BaseModel, recipe: Recipe) -> Step:
     """This project's own engine, in micro-batches as a run has them."""
-    engine = open_engine(base, settings, say)
+    engine = open_engine(base, recipe, say)
     initialise(engine.parameters(), seed=1)
 
     def step(given: Sequence[TokenRow]) -> float:
         losses, trained = 0.0, 0
-        for batch in division(given, settings)(range(len(given))):
+        for batch in division(given, recipe.settings)(range(len(given))):
             tally = engine.backward([given[index] for index in batch], weight=1.0, seed=0)
             losses, trained = losses + tally.loss_sum, trained + tally.trained_tokens
         for parameter in engine.parameters().values():
@@ -97,18 +97,18 @@ def engine_step(base: BaseModel, settings: TrainSettings) -> Step:
 
 
 @contextlib.contextmanager
-def opened(recipe: str, base: BaseModel, *, compiled: bool) -> Iterator[tuple[Step, bool]]:
+def opened(name: str, base: BaseModel, *, compiled: bool) -> Iterator[tuple[Step, bool]]:
     """The step of a recipe, and whether freed memory is kept while it is open."""
-    if recipe == "seed":
+    if name == "seed":
         yield seed_step(base), False
         return
-    engine, precision = recipe.split()
+    engine, precision = name.split()
     asked = replace(TrainSettings(), engine=engine, precision=precision)  # type: ignore[arg-type]
     config = read_config(base.folder)
-    settings = replace(resolved(asked, config, say), compiled=compiled and engine == "fast")
-    kept = spares_memory(config, settings)
+    recipe = decide(replace(asked, compiled=compiled and engine == "fast"), config, say)
+    kept = recipe.spares_memory
     with freed_memory_kept(kept):
-        yield engine_step(base, settings), kept
+        yield engine_step(base, recipe), kept
 
 
 def rows_in(line: str) -> list[TokenRow]:

@@ -92,7 +92,7 @@ def one(name: str, arguments: argparse.Namespace) -> dict[str, object]:
         "taken_s": round(taken_s, 1),
         "error": round(forecast_s / taken_s - 1, 4),
         "steps_forecast_s": round((before.hours.steps_s + after.hours.steps_s) / 2, 1),
-        "steps_taken_s": round(trained.seconds, 1),
+        "steps_taken_s": round(trained.final.seconds, 1),
         "memory_forecast_bytes": before.memory.peak_bytes,
         "memory_peak_bytes": peak_bytes,
         "probe_s": [round(x.machine.probe_s, 1) for x in (before, after) if x.machine],

@@ -23,8 +23,8 @@ def bf16_rounded(report: Reporter = ignore) -> Arithmetic:
     """Weights and activations in BF16."""
     found = msgspec.structs.replace(
         arithmetic_of("bf16", report),
-        forward="bf16 widened",
-        backward="bf16 widened",
+        forward="bf16 upcast",
+        backward="bf16 upcast",
         activations=torch.bfloat16,
     )
     if found.attention is None:
@@ -56,8 +56,8 @@ class _ByVnni(Arithmetic, frozen=True):
     """Its output layer is BF16, and that is widened here."""
 
     @property
-    def wide_method(self) -> Method:
-        return "bf16 widened"
+    def full_precision_method(self) -> Method:
+        return "bf16 upcast"
 
 
 @dataclass(frozen=True)

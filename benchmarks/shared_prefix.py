@@ -63,7 +63,7 @@ def main() -> None:
     shape = shape_of(config)
     settings = TrainSettings(lora_dropout=0.0)
     again = arguments.layers if arguments.recompute else 0
-    plan = DecoderPlan(arithmetic_of(arguments.precision), recomputed_layers=again)
+    plan = DecoderPlan(arithmetic_of(arguments.precision), checkpointed_layers=again)
     leaves = adapter_leaves(shape, settings, plan.device)
     initialise(leaves, seed=1)
     torch.set_grad_enabled(False)

@@ -14,7 +14,7 @@ from journeyman.machine.memory import memory_room
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.arithmetic import arithmetic_of
-from journeyman.train.engine.fast.memory import footprint_of
+from journeyman.train.engine.fast.memory import memory_plan_of
 from journeyman.train.engine.fast.shape import DecoderShape, shape_of
 
 # torch, transformers and what they import.
@@ -43,9 +43,13 @@ def _need(name: str, config: Any, rows: Sequence[TokenRow]) -> tuple[float, floa
     tokens = sum(len(row.ids) for row in rows)
     kind, _, precision = name.partition(" ")
     if kind == "fast":
-        found = footprint_of(config, arithmetic_of(precision), TrainSettings(), memory_room())  # type: ignore[arg-type]
+        arithmetic = arithmetic_of(precision)  # type: ignore[arg-type]
+        found = memory_plan_of(shape, arithmetic, TrainSettings(), memory_room())
         tokens = min(tokens, TrainSettings().micro_batch_tokens)
-        working = found.keeping.activation_bytes(tokens) + tokens * found.keeping.working_bytes
+        working = (
+            found.activation_budget.activation_bytes(tokens)
+            + tokens * found.activation_budget.working_bytes
+        )
         return _PROGRAM_BYTES + found.weight_bytes + working, 0.0
     narrow = precision == "bf16" or (kind == "trl" and trl_has_bf16())
     tables = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)

@@ -40,16 +40,18 @@ from journeyman.events import Event, Note
 from journeyman.machine.memory import peak_rss_bytes
 from journeyman.machine.processor import machine
 from journeyman.model.adapter_files import read_weights
-from journeyman.model.base import find_base
+from journeyman.model.base import find_base, read_config
 from journeyman.model.chat import load_chat
 from journeyman.runs import versions
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.batches import division
 from journeyman.train.batching.rows import read_rows
-from journeyman.train.engine import factory, int8_accuracy
+from journeyman.train.engine import arithmetic, int8_accuracy
 from journeyman.train.engine.adapter_parameters import copy_into
-from journeyman.train.engine.arithmetic import arithmetic_for
+from journeyman.train.engine.arithmetic import arithmetic_of
+from journeyman.train.engine.factory import open_engine
 from journeyman.train.engine.fast.linear import Arithmetic
+from journeyman.train.engine.recipe import recipe_of
 from journeyman.train.stage import train
 
 
@@ -97,35 +99,34 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
         trained = train(settings, say)
         wall_s = time.perf_counter() - start
         peak_bytes = peak_rss_bytes()
-        assert trained.val_loss_base is not None
-        assert trained.val_loss_final is not None
+        assert trained.final.val_loss_base is not None
+        assert trained.final.val_loss_final is not None
         return Measured(
             precision=precision,
             wall_s=round(wall_s, 1),
-            steps_s=round(trained.seconds, 1),
-            steps=trained.steps,
+            steps_s=round(trained.final.seconds, 1),
+            steps=trained.final.steps,
             rows=len(read_rows(settings.data_dir / "train.jsonl", chat, max_tokens=2048).used),
-            real_tokens=trained.tokens,
+            real_tokens=trained.final.tokens,
             peak_rss_bytes=peak_bytes,
-            loss_of_the_base=round(trained.val_loss_base, 6),
-            loss=round(trained.val_loss_final, 6),
+            loss_of_the_base=round(trained.final.val_loss_base, 6),
+            loss=round(trained.final.val_loss_final, 6),
             loss_by_fp32=round(loss_by_fp32(trained.final_model, arguments), 6),
         )
 
 
 def _compute_by(found: Arithmetic) -> None:
     """In place of what a precision is on this machine."""
-    for module in (factory, int8_accuracy):
-        module.arithmetic_for = lambda *_, **__: found  # type: ignore[attr-defined]
+    arithmetic.arithmetic_of = lambda *_, **__: found
 
 
 def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     """The loss of an adapter over the validation split, all products in FP32."""
-    factory.arithmetic_for = arithmetic_for  # type: ignore[attr-defined]
+    arithmetic.arithmetic_of = arithmetic_of
     base = find_base(arguments.base)
     rows = read_rows(arguments.data / "val.jsonl", load_chat(base), max_tokens=2048).used
     settings = TrainSettings(accumulation=8, engine="fast", precision="fp32", compiled=False)
-    engine = factory.open_engine(base, settings)
+    engine = open_engine(base, recipe_of(settings, read_config(base.folder)))
     with torch.no_grad():
         copy_into(engine.parameters(), read_weights(adapter))
     tallies = [

@@ -35,8 +35,7 @@ from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.adapter_parameters import initialise
 from journeyman.train.engine.factory import open_engine
 from journeyman.train.engine.optimizer import Optimizer
-from journeyman.train.forecast.memory_and_disk import footprint_of
-from journeyman.train.resolve_settings import resolved
+from journeyman.train.engine.recipe import Recipe, decide
 
 
 def say(event: Event) -> None:
@@ -62,10 +61,11 @@ def random_rows(count: int, tokens: int, vocabulary: int) -> list[TokenRow]:
     return [TokenRow(str(number), tuple(ids), trained) for number, ids in enumerate(drawn)]
 
 
-def step(base: BaseModel, settings: TrainSettings, rows: Sequence[TokenRow]) -> dict[str, object]:
+def step(base: BaseModel, recipe: Recipe, rows: Sequence[TokenRow]) -> dict[str, object]:
     """Load, all micro-batches, the update; seconds and peaks of each."""
+    settings = recipe.settings
     started = time.perf_counter()
-    engine = open_engine(base, settings, say)
+    engine = open_engine(base, recipe, say)
     optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
     initialise(engine.parameters(), seed=1)
     found: dict[str, object] = {
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--row-tokens", type=int, default=512)
     parser.add_argument("--micro-batch-tokens", type=int, default=2048)
-    parser.add_argument("--memory-gib", type=float, help="layers run twice to keep to it")
+    parser.add_argument("--memory-gib", type=float, help="gradient checkpointing keeps to it")
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=False)
     arguments = parser.parse_args()
     folder = arguments.folder or Path("build") / folder_name(arguments.shape, arguments.layers)
@@ -121,9 +121,10 @@ def main() -> None:
         compiled=arguments.compiled,
         memory_gib=arguments.memory_gib,
     )
-    settings = resolved(settings, config, say)
-    footprint = footprint_of(config, settings)
-    assert footprint is not None  # the fast engine
+    recipe = decide(settings, config, say)
+    settings = recipe.settings
+    assert recipe.fast is not None
+    memory = recipe.fast.memory
     rows = random_rows(arguments.rows, arguments.row_tokens, config.vocab_size)
     most = max(sum(len(rows[i].ids) for i in x) for x in division(rows, settings)(range(len(rows))))
     room = memory_room()
@@ -139,13 +140,13 @@ def main() -> None:
         "versions": versions(),
         "rows": len(rows),
         "real_tokens": sum(len(row.ids) for row in rows),
-        "recomputed_layers": footprint.keeping.recomputed_layers(most),
+        "checkpointed_layers": memory.activation_budget.checkpointed_layers(most),
         "forecast_bytes": {
-            "weights": round(footprint.weight_bytes),
-            "activations": round(footprint.keeping.activation_bytes(most)),
-            "working": round(footprint.keeping.working_bytes * most),
+            "weights": round(memory.weight_bytes),
+            "activations": round(memory.activation_budget.activation_bytes(most)),
+            "working": round(memory.activation_budget.working_bytes * most),
         },
-        **step(base, settings, rows),
+        **step(base, recipe, rows),
     }
     print(json.dumps(result))
 

@@ -23,8 +23,8 @@ from journeyman.train.batching.rows import TokenRow
 FOLDER = Path(__file__).parent
 PEER = FOLDER.parent / "build" / "peers" / "venv" / "bin" / "python3"
 # What `journeyman.machine.torch_runtime` does to the allocator, by the environment.
-KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
-KEEPING_SUFFIX = "+malloc"
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
+ALLOCATOR_SUFFIX = "+malloc"
 _ENDING_S = 20.0
 
 
@@ -132,12 +132,12 @@ def trl_recipe(
     variant: str, base: BaseModel, *, python: str, threads: int, environment: Mapping[str, str]
 ) -> Recipe:
     """TRL in its own environment; a variant's suffix `+malloc` keeps its freed memory."""
-    plain = variant.removesuffix(KEEPING_SUFFIX)
+    plain = variant.removesuffix(ALLOCATOR_SUFFIX)
     command = [python, str(FOLDER / "peers" / "trl_step.py"), "--model", str(base.folder)]
     command += ["--variant", plain, "--threads", str(threads)]
     command += ["--bf16"] if trl_has_bf16() else []
-    keeping = KEEPING if variant != plain else {}
-    return Recipe(f"trl {variant}", command, {**environment, **keeping})
+    allocator = ALLOCATOR if variant != plain else {}
+    return Recipe(f"trl {variant}", command, {**environment, **allocator})
 
 
 def trl_has_bf16() -> bool:

@@ -22,7 +22,6 @@ Prompts = Literal["role", "logged"]
 SplitBy = Literal["prompt", "conversation", "repository", "time"]
 Preset = Literal["given", "recommended"]
 Precision = Literal["auto", "fp32", "bf16", "int8", "mixed"]
-ProductGroup = Literal["query_key_value", "output", "gate_up", "down", "head"]
 Engine = Literal["auto", "fast", "hf"]
 Device = Literal["auto", "cpu", "cuda"]
 SandboxProfile = Literal["strict", "degraded", "none"]
@@ -164,8 +163,6 @@ class TrainSettings:
     """Arithmetic of the frozen products; mixed is bf16 forward and int8 backward, auto the quickest that is exact enough here."""
     calibrate: bool = True
     """fast engine, int8: let some rows of the training set show what its products lose, smooth them, and keep those wide that lose too much."""
-    wide_products: Annotated[tuple[ProductGroup, ...], Parameter(negative=())] = ()
-    """fast engine, int8 and mixed: products that are kept wide in every layer; auto adds those that gain nothing here by int8. May be given again."""
     engine: Engine = "auto"
     """Who computes: fast for the Llama family, hf for every architecture; auto takes fast where it can."""
     device: Device = "cpu"

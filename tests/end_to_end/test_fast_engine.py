@@ -128,7 +128,7 @@ def test_layers_that_run_again_change_no_bit(folder: Path) -> None:
         layers=2, kept_bytes=2, bare_bytes=1, working_bytes=0, room_bytes=0
     )
     found = []
-    for changes in ({}, {"recomputed_layers": 1}, {"keeping": none_fits}):
+    for changes in ({}, {"checkpointed_layers": 1}, {"keeping": none_fits}):
         engine = _fast(base, settings, msgspec.structs.replace(FP32, **changes))
         engine.backward(_rows(), weight=1.0, seed=5)
         found.append(_gradients(engine))
@@ -139,7 +139,7 @@ def test_layers_that_run_again_change_no_bit(folder: Path) -> None:
 
 def test_weights_held_in_bf16_lose_nothing_that_the_files_have(folder: Path) -> None:
     narrow = _in_bf16(small_variant(folder, "qwen2"), folder / "bf16")
-    widened = DecoderPlan(Arithmetic("bf16 widened", "bf16 widened", torch.float32))
+    widened = DecoderPlan(Arithmetic("bf16 upcast", "bf16 upcast", torch.float32))
     engines = [_fast(narrow, _settings(), plan) for plan in (FP32, widened)]
     losses = [engine.backward(_rows(), weight=0.1, seed=0).loss for engine in engines]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
@@ -210,8 +210,8 @@ NARROW_TOLERANCE = 0.016
 @pytest.mark.parametrize(
     "arithmetic",
     [
-        Arithmetic("bf16 widened", "bf16 widened", torch.float32),
-        Arithmetic("int8 widened", "int8 widened", torch.float32),
+        Arithmetic("bf16 upcast", "bf16 upcast", torch.float32),
+        Arithmetic("int8 upcast", "int8 upcast", torch.float32),
         Arithmetic("int8", "int8", torch.float32),
         Arithmetic("bf16", "bf16", torch.bfloat16),
         Arithmetic("bf16", "int8", torch.bfloat16),

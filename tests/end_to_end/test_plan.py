@@ -7,11 +7,12 @@ import pytest
 
 from journeyman.cli import run
 from journeyman.model.folders import weight_files
-from journeyman.settings import TrainSettings
+from journeyman.settings import Engine, TrainSettings
 from journeyman.train.batching.rows import TokenRow
+from journeyman.train.engine.recipe import recipe_of
 from journeyman.train.forecast.base_model import KNOWN, described, of_folder, smaller_siblings
 from journeyman.train.forecast.probe import Depths, measure, saved_bytes
-from journeyman.train.forecast.probe_parts import Build, random_fast_engine, random_hf_engine
+from journeyman.train.forecast.probe_parts import random_engine
 from journeyman.train.forecast.run import estimated_rows, work_of
 from journeyman.train.forecast.shape import shape_of
 from tests.small_models import small_dataset, small_model
@@ -122,19 +123,16 @@ def test_a_folder_with_its_small_files_alone_must_be_fetched(base: Path, tmp_pat
     assert of_folder("there", tmp_path).weight_bytes is None
 
 
-@pytest.mark.parametrize("build", [random_hf_engine, random_fast_engine], ids=["hf", "fast"])
-def test_each_engine_can_be_probed(base: Path, build: Build) -> None:
+@pytest.mark.parametrize("engine", ["hf", "fast"])
+def test_each_engine_can_be_probed(base: Path, engine: Engine) -> None:
     config = of_folder("small", base).config
-    settings = TrainSettings(precision="fp32")
+    recipe = recipe_of(TrainSettings(engine=engine, precision="fp32"), config)
     rows = [TokenRow("a", (49000,) * 64, (True,) * 64)]
     found = measure(
-        config,
+        recipe,
         shape_of(config),
-        settings,
         [rows],
         depths=Depths(1, 2, 64),
-        padded=False,
-        build=build,
     )
     assert (found.shallow, found.deep, len(found.batches)) == (1, 2, 1)
     assert found.batches[0].work.computed == 64
@@ -143,8 +141,9 @@ def test_each_engine_can_be_probed(base: Path, build: Build) -> None:
 
 def test_a_layer_keeps_the_same_for_every_token_of_any_row(base: Path) -> None:
     config = of_folder("small", base).config
-    settings = TrainSettings(precision="fp32", lora_dropout=0.0)
-    engines = {layers: random_hf_engine(config, settings, layers) for layers in (1, 2)}
+    settings = TrainSettings(engine="hf", precision="fp32", lora_dropout=0.0)
+    recipe = recipe_of(settings, config)
+    engines = {layers: random_engine(recipe, layers) for layers in (1, 2)}
     short, long = (saved_bytes(engines, [TokenRow("a", (1,) * n, (True,) * n)]) for n in (64, 128))
     assert long == pytest.approx(short)
     # At the least the inputs of its four adapted layers and of its MLP, 64 floats or 128 each.

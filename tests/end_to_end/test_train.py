@@ -50,11 +50,11 @@ def run(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Tra
 
 
 def test_loss_falls_on_rows_that_were_not_trained_on(run: TrainingResult) -> None:
-    assert run.val_loss_base is not None
-    assert run.val_loss_final is not None
-    assert run.val_loss_final < run.val_loss_base - 0.3
+    assert run.final.val_loss_base is not None
+    assert run.final.val_loss_final is not None
+    assert run.final.val_loss_final < run.final.val_loss_base - 0.3
     # 10 rows by 4 are 3 steps an epoch.
-    assert run.steps == 9
+    assert run.final.steps == 9
 
 
 def test_every_folder_holds_exactly_its_files(run: TrainingResult) -> None:
@@ -97,7 +97,7 @@ def test_a_rate_at_which_nothing_is_learned_is_named_in_log_and_result(
 ) -> None:
     settings = short_run(base, data, tmp_path / "out", lr=1e-9, epochs=2)
     result = train(settings)
-    (advice,) = result.advice
+    (advice,) = result.final.advice
     assert "the training loss hardly changes" in advice.text
     assert "`--lr 2e-9`" in advice.hint
     assert f"warning: {advice.text}" in (tmp_path / "out" / "train.log").read_text()
@@ -150,7 +150,7 @@ def test_another_run_in_the_folder_is_refused_and_fresh_moves_it_aside(
     train(dataclasses.replace(second, fresh=True))
     moved = tmp_path / "out" / "earlier-1"
     assert names(moved) >= {"checkpoint-1", "checkpoint-2", "final_model", "logs"}
-    assert train(second).steps == 2
+    assert train(second).final.steps == 2
 
 
 def test_progress_tells_step_loss_rate_and_time_left(

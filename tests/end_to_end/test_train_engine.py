@@ -98,7 +98,7 @@ def test_loss_and_gradient_are_those_of_transformers_own_masked_loss(
 def test_recomputed_activations_give_the_same_loss_and_gradient(base: Path, data: Path) -> None:
     engine, rows = _engine(base, lora_dropout=0.1), _rows(base, data)[:3]
     kept, gradient = engine.backward(rows, weight=0.01, seed=3), _gradients(engine)
-    engine.recompute()
+    engine.enable_gradient_checkpointing()
     again, other = engine.backward(rows, weight=0.01, seed=3), _gradients(engine)
     assert any(getattr(m, "gradient_checkpointing", False) for m in engine._model.modules())
     assert again == kept

@@ -42,7 +42,7 @@ def _assert_equal(one: TrainingResult, other: TrainingResult) -> None:
     for name in COMPARED:
         files = [x.final_model.parent / f"checkpoint-{STEPS}" / name for x in (one, other)]
         assert files[0].read_bytes() == files[1].read_bytes()
-    assert one.val_loss_final == other.val_loss_final
+    assert one.final.val_loss_final == other.final.val_loss_final
 
 
 def _every(count: int) -> Reporter:
@@ -207,7 +207,7 @@ def test_with_fit_a_run_goes_on_smaller_and_says_since_when(
     assert manifest.facts["lineage"] == [
         {"step": 1, "field": "fit", "before": "as asked", "after": "micro-batches in 2 parts"}
     ]
-    assert result.steps == STEPS
+    assert result.final.steps == STEPS
 
 
 def test_after_a_kill_for_memory_the_next_start_says_so_and_with_fit_is_smaller(
@@ -232,7 +232,7 @@ def test_the_status_of_a_finished_run_is_whole(whole: TrainingResult) -> None:
     assert status is not None
     assert (status.state, status.step, status.steps) == ("finished", STEPS, STEPS)
     assert status.tokens_done == status.tokens_total
-    assert status.validation_loss == whole.val_loss_final
+    assert status.validation_loss == whole.final.val_loss_final
 
 
 def test_a_run_says_what_its_checkpoints_cost(base: Path, data: Path, tmp_path: Path) -> None:

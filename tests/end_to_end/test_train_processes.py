@@ -74,7 +74,7 @@ def alone(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The folder of the run of one process."""
     folder = tmp_path_factory.mktemp("alone")
     trained: TrainingResult = train(settings(base, data, folder))
-    assert trained.steps == STEPS
+    assert trained.final.steps == STEPS
     return folder
 
 

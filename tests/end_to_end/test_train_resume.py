@@ -50,7 +50,7 @@ def _assert_equal(one: TrainingResult, other: TrainingResult) -> None:
         assert files[0].read_bytes() == files[1].read_bytes()
     assert [x.loss for x in _state(left).taken] == [x.loss for x in _state(right).taken]
     assert _state(left).validations == _state(right).validations
-    assert one.val_loss_final == other.val_loss_final
+    assert one.final.val_loss_final == other.final.val_loss_final
 
 
 def _stopped(settings: TrainSettings, step: int) -> Interrupted:

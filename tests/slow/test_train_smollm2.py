@@ -21,9 +21,9 @@ def _settings(folder: Path, name: str) -> TrainSettings:
 
 def test_smollm2_learns_and_survives_a_kill(tmp_path: Path) -> None:
     whole = train(_settings(tmp_path, "whole"))
-    assert whole.val_loss_base is not None
-    assert whole.val_loss_final is not None
-    assert whole.val_loss_final < whole.val_loss_base
+    assert whole.final.val_loss_base is not None
+    assert whole.final.val_loss_final is not None
+    assert whole.final.val_loss_final < whole.final.val_loss_base
     killed = started(_settings(tmp_path, "killed"))
     wait_for_step(killed, tmp_path / "killed", 1)
     killed.kill()
@@ -31,5 +31,5 @@ def test_smollm2_learns_and_survives_a_kill(tmp_path: Path) -> None:
     again = train(_settings(tmp_path, "killed"))
     files = [one.final_model / "adapter_model.safetensors" for one in (whole, again)]
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert again.val_loss_final == whole.val_loss_final
+    assert again.final.val_loss_final == whole.final.val_loss_final
     require_fit(read_adapter(again.final_model), find_base("smollm2-135m"))

@@ -76,10 +76,10 @@ def act(settings: TrainSettings) -> None:
 
 def _together(settings: TrainSettings) -> int:
     """Train in as many processes as were asked for, each on its own processors."""
+    from journeyman.train.check_settings import require_usable
     from journeyman.train.parallel.affinity import layout
     from journeyman.train.parallel.group import size_here
     from journeyman.train.parallel.launch import launch
-    from journeyman.train.resolve_settings import require_usable
 
     if size_here() > 1:
         raise UsageError(

@@ -36,8 +36,10 @@ _FROM_SETTINGS = (
 )
 
 
-_WIDE = "wide_products"
-_NARROWING = "narrowing"
+_INT8_PLAN = "int8_plan"
+# Names in checkpoints of earlier versions.
+_RENAMED = {"narrowing": _INT8_PLAN}
+_RETIRED = ("wide_products",)
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # Other shapes: the tensors of a checkpoint would not fit.
 _NEVER_ACCEPTED = ("lora_r", "lora_targets")
@@ -67,16 +69,15 @@ class Identity(Struct, frozen=True):
     settings: dict[str, object]
 
 
-def identity_of(
-    settings: TrainSettings, base: BaseModel, *, engine: str, int8_plan_id: str = ""
-) -> Identity:
+def identity_of(settings: TrainSettings, base: BaseModel, *, int8_plan_id: str = "") -> Identity:
     """The identity of a run whose settings are resolved (no `auto`, no None accumulation).
 
-    int8_plan_id: of what a calibration found; empty without one.
+    int8_plan_id: of what a calibration decided; empty without one.
     """
     from_settings = {name: _plain(getattr(settings, name)) for name in _FROM_SETTINGS}
-    # Absent and not empty: so are runs from before there were any.
-    sometimes = {_WIDE: _plain(settings.wide_products), _NARROWING: int8_plan_id}
+    if int8_plan_id:
+        # Absent if empty, as in runs of versions that had no calibration.
+        from_settings[_INT8_PLAN] = int8_plan_id
     return Identity(
         base_name=base.name,
         base_sha256=base.sha256,
@@ -84,8 +85,8 @@ def identity_of(
         tokenizer_sha256=_tokenizer_sha256(base.folder),
         train_sha256=sha256_of(settings.data_dir / "train.jsonl"),
         val_sha256=sha256_of(settings.data_dir / "val.jsonl"),
-        engine=engine,
-        settings=from_settings | {name: value for name, value in sometimes.items() if value},
+        engine=settings.engine,
+        settings=from_settings,
     )
 
 
@@ -118,7 +119,7 @@ def _facts(identity: Identity) -> dict[str, object]:
     facts: dict[str, object] = msgspec.to_builtins(identity)
     settings = facts.pop("settings")
     assert isinstance(settings, Mapping)
-    return {**facts, **settings}
+    return facts | {_RENAMED.get(str(name), str(name)): x for name, x in settings.items()}
 
 
 def _short(value: object) -> str:
@@ -136,6 +137,7 @@ def require_same(
     name: that is damage, all else is another run.
     """
     found = differences(there, here)
+    accepted = [_RENAMED.get(name, name) for name in accepted]
     refused = [one for one in found if one.field not in accepted or one.field in _NEVER_ACCEPTED]
     if not refused:
         return found
@@ -157,9 +159,9 @@ def _ways_out(refused: Sequence[Change]) -> str:
 
 def require_known(accepted: Sequence[str]) -> None:
     """Refuse names that no run differs in. Raises UsageError."""
-    known = {*(set(Identity.__struct_fields__) - {"settings"}), *_FROM_SETTINGS, _WIDE, _NARROWING}
+    known = {*(set(Identity.__struct_fields__) - {"settings"}), *_FROM_SETTINGS, _INT8_PLAN}
     possible = sorted(known - set(_NEVER_ACCEPTED))
-    wrong = [name for name in accepted if name not in possible]
+    wrong = [name for name in accepted if name not in (*possible, *_RETIRED, *_RENAMED)]
     if wrong:
         raise UsageError(
             f"`--accept-change {wrong[0]}` names nothing that can be accepted",

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
@@ -19,7 +18,8 @@ from journeyman.train.batching.seeds import dropout_seed
 from journeyman.train.engine.interface import Tally, TrainingEngine, total
 from journeyman.train.engine.learning_rate import learning_rate
 from journeyman.train.engine.optimizer import Optimizer
-from journeyman.train.forecast.records import TimeForecast
+from journeyman.train.engine.recipe import Recipe
+from journeyman.train.forecast.records import Forecast
 from journeyman.train.gradient_sync import agree, sum_gradients, summed
 from journeyman.train.monitor.loss_warnings import NotFinite, spike_caution
 from journeyman.train.monitor.progress import Meter
@@ -28,29 +28,26 @@ from journeyman.train.parallel.group import ALONE, ProcessGroup
 from journeyman.train.state import State, after_micro_batches, after_step, after_validation
 from journeyman.train.stop_signal import Stopped, StopRequest
 
-if TYPE_CHECKING:
-    from journeyman.train.engine.fast.int8_plan import Int8Plan
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What stays the same from the first step to the last; settings are resolved.
+    """What stays the same from the first step to the last. forecast: None if none was made."""
 
-    int8_plan: of int8 products, where they were calibrated.
-    """
-
-    settings: TrainSettings
+    recipe: Recipe
     rows: Sequence[TokenRow]
     val_rows: Sequence[TokenRow]
     steps: Sequence[OptimiserStep]
     validated_steps: frozenset[int]
-    int8_plan: "Int8Plan | None" = None
-    hours: TimeForecast | None = None
-    limit_tokens_per_s: float | None = None
+    forecast: Forecast | None = None
 
     @property
-    def looks(self) -> frozenset[int]:
-        """The steps after which the validation split is looked at; none without its rows."""
+    def settings(self) -> TrainSettings:
+        """The resolved settings."""
+        return self.recipe.settings
+
+    @property
+    def validations(self) -> frozenset[int]:
+        """The steps that a validation follows; none without validation rows."""
         return self.validated_steps if self.val_rows else frozenset()
 
 
@@ -60,7 +57,7 @@ class Trainer:
 
     engine: TrainingEngine
     optimizer: Optimizer
-    fitter: OutOfMemoryHandler
+    oom_handler: OutOfMemoryHandler
     job: TrainingJob
     stop: StopRequest
     meter: Meter
@@ -77,7 +74,7 @@ class Trainer:
         record(state)
         for step in self.job.steps[state.step :]:
             state = self.take_step(state, step)
-            with pace.keeping():
+            with pace.saving():
                 record(state)
             state = self.validated(state)
             record(state)
@@ -109,7 +106,7 @@ class Trainer:
 
     def _accumulated(self, state: State, step: OptimiserStep) -> State:
         """The state with the gradients of all micro-batches of the step."""
-        return self.fitter.run(
+        return self.oom_handler.run(
             lambda state: self._micro_batches(state, step), state, step.micro_batches
         )
 
@@ -159,11 +156,13 @@ class Trainer:
     def validated(self, state: State) -> State:
         """The state with its validation, where one is due and not there yet."""
         rows = self.job.val_rows
-        if state.step not in self.job.looks or state.is_validated():
+        if state.step not in self.job.validations or state.is_validated():
             return state
         batches = division(rows, self.job.settings)(range(len(rows)))
-        with self.meter.pace.looking():
-            return self.fitter.run(lambda state: self._validated(state, batches), state, batches)
+        with self.meter.pace.validating():
+            return self.oom_handler.run(
+                lambda state: self._validated(state, batches), state, batches
+            )
 
     def _validated(self, state: State, batches: Sequence[Sequence[int]]) -> State:
         """The state with the loss over all trained tokens of the validation split."""

@@ -130,7 +130,7 @@ class OutOfMemoryHandler:
     def apply(self, fit: MemoryReduction) -> None:
         """Put a fit into effect where that is the engine's affair."""
         if fit.recompute and isinstance(self._engine, CheckpointingEngine):
-            self._engine.recompute()
+            self._engine.enable_gradient_checkpointing()
 
 
 def next_smaller(

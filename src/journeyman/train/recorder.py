@@ -1,7 +1,7 @@
-"""Keeps what a run has reached: curves, advice, and a checkpoint where one is due.
+"""Records how far a run has come: curves, loss warnings, and a checkpoint when one is due.
 
-A checkpoint that cannot be saved (a full disk) is said, tried again after the next step, and does
-not end the run: the last good one stays.
+A checkpoint that cannot be saved (a full disk) is reported and tried again after the next step. It
+does not end the run: the last good one stays.
 """
 
 import time
@@ -37,8 +37,8 @@ class Recorder:
         steps: int,
         parameters: Mapping[str, "Tensor"],
         optimizer: Optimizer,
-        curves: TensorBoardWriter,
-        adviser: LossWarnings,
+        tensorboard: TensorBoardWriter,
+        loss_warnings: LossWarnings,
         meter: Meter,
         report: Reporter,
     ) -> None:
@@ -47,8 +47,8 @@ class Recorder:
         self._steps = steps
         self._parameters = parameters
         self._optimizer = optimizer
-        self._curves = curves
-        self._adviser = adviser
+        self._tensorboard = tensorboard
+        self._loss_warnings = loss_warnings
         self._meter = meter
         self._report = report
         self._saved = state.place
@@ -61,12 +61,12 @@ class Recorder:
         is_step = state.step > self.state.step
         self.state = state
         if is_step:
-            self._curves.add_step(state)
+            self._tensorboard.add_step(state)
             due = state.step % self._settings.save_steps == 0 or state.step == self._steps
             if due or self._is_overdue:
                 self.save(state)
-        self._curves.add_validations(state)
-        self._adviser.look(state)
+        self._tensorboard.add_validations(state)
+        self._loss_warnings.check(state)
 
     def save(self, state: State, gradients: Mapping[str, "Tensor"] = NONE) -> None:
         """Save a state where it is not on the disk yet; a failure is said, and the run goes on.
@@ -118,3 +118,22 @@ class Recorder:
                     f"{share:.2%} of a step's time"
                 )
             )
+
+
+class SilentRecorder:
+    """The recorder of every process but rank 0, which records for all of them."""
+
+    saved = "rank 0 saves the run"
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def record(self, state: State) -> None:
+        """Keep the state in memory only."""
+        self.state = state
+
+    def save(self, state: State, gradients: Mapping[str, "Tensor"] = NONE) -> None:
+        """Save nothing."""
+
+    def report_cost(self) -> None:
+        """Report nothing."""

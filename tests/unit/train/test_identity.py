@@ -8,7 +8,7 @@ import pytest
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.records import BaseModel
-from journeyman.settings import ProductGroup, TrainSettings
+from journeyman.settings import TrainSettings
 from journeyman.train.identity import (
     Identity,
     differences,
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> TrainSettings:
 
 
 def _identity(settings: TrainSettings, base: BaseModel = BASE) -> Identity:
-    return identity_of(settings, base, engine="hf")
+    return identity_of(settings, base)
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,29 @@ def test_order_of_the_targets_does_not_count(settings: TrainSettings) -> None:
     assert differences(_identity(one), _identity(two)) == []
 
 
-def test_wide_products_count_and_a_run_without_any_is_as_earlier_ones(
+def test_an_int8_plan_counts_and_a_run_without_one_is_like_earlier_runs(
     settings: TrainSettings,
 ) -> None:
-    def identity(*groups: ProductGroup) -> Identity:
-        return _identity(dataclasses.replace(settings, wide_products=groups))
+    plain = _identity(settings)
+    assert "int8_plan" not in plain.settings
+    planned = identity_of(settings, BASE, int8_plan_id="f" * 64)
+    (change,) = differences(plain, planned)
+    assert change.field == "int8_plan"
+    # Its name in checkpoints of earlier versions.
+    earlier = msgspec.structs.replace(plain, settings={**plain.settings, "narrowing": "f" * 64})
+    assert differences(earlier, planned) == []
 
-    assert "wide_products" not in identity().settings
-    (change,) = differences(identity("down", "head"), identity("down"))
-    assert change.field == "wide_products"
-    assert identity("head", "down") == identity("down", "head")
+
+def test_a_setting_that_no_longer_exists_can_be_accepted_by_its_name(
+    settings: TrainSettings,
+) -> None:
+    here = _identity(settings)
+    there = msgspec.structs.replace(here, settings={**here.settings, "wide_products": ["down"]})
+    with pytest.raises(UsageError, match="wide_products"):
+        require_same(there, here, where="checkpoint-3")
     require_known(("wide_products",))
+    (change,) = require_same(there, here, where="checkpoint-3", accepted=("wide_products",))
+    assert change.field == "wide_products"
 
 
 def test_changed_data_counts(settings: TrainSettings) -> None:

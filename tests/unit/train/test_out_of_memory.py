@@ -166,7 +166,7 @@ class _Engine:
     def __init__(self) -> None:
         self.recomputes = False
 
-    def recompute(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         self.recomputes = True
 
 

@@ -169,7 +169,7 @@ class MemoryReduction(Struct, frozen=True):
 
     def __str__(self) -> str:
         parts = f"micro-batches in {2**self.halvings} parts" if self.halvings else "as asked"
-        return f"{parts}, activations computed twice" if self.recompute else parts
+        return f"{parts}, gradient checkpointing" if self.recompute else parts
 
 
 def split(batches: Sequence[Sequence[int]], fit: MemoryReduction) -> Batches:

@@ -17,12 +17,11 @@ from journeyman.settings import TrainSettings
 from journeyman.train.batching.batches import split
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.batching.seeds import dropout_seed
+from journeyman.train.engine.recipe import Recipe
 from journeyman.train.monitor.loss_warnings import NotFinite
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from journeyman.train.engine.fast.int8_plan import Int8Plan
 
 PREFIX = "replay-step-"
 
@@ -59,18 +58,18 @@ def write_replay(
     error: NotFinite,
     rows: Sequence[TokenRow],
     parameters: Mapping[str, "Tensor"],
-    settings: TrainSettings,
-    int8_plan: "Int8Plan | None" = None,
+    recipe: Recipe,
 ) -> Path:
     """Write the bundle of the step beside the checkpoints; gives its folder."""
+    settings = recipe.settings
     from journeyman.model.adapter_files import write_adapter
     from journeyman.train.engine.fast.int8_plan import FILE, write_int8_plan
 
     path = settings.output_dir / f"{PREFIX}{error.step.number}"
     with atomic_folder(path, replace=True) as folder:
         write_adapter(folder, parameters, settings)
-        if int8_plan is not None and int8_plan.id:
-            write_int8_plan(folder / FILE, int8_plan)
+        if recipe.fast is not None and recipe.int8_plan_id:
+            write_int8_plan(folder / FILE, recipe.fast.int8_plan)
         write_json(folder / NOTE, msgspec.to_builtins(_replay(error, rows, settings), enc_hook=str))
     return path
 

@@ -13,12 +13,13 @@ from journeyman.errors import IntegrityError
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter, Table
 from journeyman.machine.torch_runtime import using_threads
 from journeyman.model.adapter_files import read_weights
-from journeyman.model.base import find_base
+from journeyman.model.base import find_base, read_config
 from journeyman.train.checkpoint.replay import Replay, read_replay
 from journeyman.train.engine.adapter_parameters import copy_into
 from journeyman.train.engine.factory import open_engine
 from journeyman.train.engine.fast.int8_plan import FILE, read_int8_plan
 from journeyman.train.engine.interface import TrainingEngine
+from journeyman.train.engine.recipe import recipe_of
 from journeyman.train.state import arithmetic
 
 TASK = "replay"
@@ -79,7 +80,9 @@ def rerun(folder: Path, report: Reporter) -> ReplayResult:
             report(Caution(f"computed with {replay.arithmetic} then, with {now} now"))
         kept = folder / FILE
         int8_plan = read_int8_plan(kept)[0] if kept.is_file() else None
-        engine = open_engine(base, replay.settings, report, int8_plan=int8_plan)
+        config = read_config(base.folder)
+        recipe = recipe_of(replay.settings, config, report, int8_plan=int8_plan)
+        engine = open_engine(base, recipe, report)
         copy_into(engine.parameters(), read_weights(folder))
         return _computed(replay, engine, report)
 

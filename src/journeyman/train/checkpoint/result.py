@@ -37,28 +37,13 @@ _TOKENIZER_FILES = (
 )
 
 
-class TrainingResult(Struct, frozen=True):
-    """A finished run. Losses in nats a trained token; None where there were no validation rows.
-
-    `tokens` are real tokens of all epochs; `seconds` the time in steps; shares are 0..1. `advice`
-    is what the losses say about the settings, empty where they went as they should.
-    """
-
-    final_model: Path
-    steps: int
-    tokens: int
-    seconds: float
-    real_token_share: float | None
-    val_loss_base: float | None
-    val_loss_final: float | None
-    advice: tuple[LossWarning, ...] = ()
-
-
 class FinalModel(Struct, frozen=True):
     """What the manifest of `final_model/` says about the run, beside the base.
 
-    `exact`: equal, bit for bit, to a run with this identity that nothing interrupted; else
-    `lineage` says what was changed on the way.
+    Losses in nats a trained token; None if there were no validation rows. tokens: real tokens of
+    all epochs. seconds: in steps. real_token_share: 0..1. advice: loss warnings, empty if the
+    losses went well. exact: equal, bit for bit, to a run with this identity that nothing
+    interrupted; if not, `lineage` says what changed on the way.
     """
 
     identity: Identity
@@ -72,18 +57,12 @@ class FinalModel(Struct, frozen=True):
     exact: bool = True
     lineage: tuple[Change, ...] = ()
 
-    def trained(self, folder: Path) -> TrainingResult:
-        """The same as a result, with the folder where it lies now."""
-        return TrainingResult(
-            final_model=folder,
-            steps=self.steps,
-            tokens=self.tokens,
-            seconds=self.seconds,
-            real_token_share=self.real_token_share,
-            val_loss_base=self.val_loss_base,
-            val_loss_final=self.val_loss_final,
-            advice=self.advice,
-        )
+
+class TrainingResult(Struct, frozen=True):
+    """A finished run: the folder of its adapter, and what the manifest there says."""
+
+    final_model: Path
+    final: FinalModel
 
 
 def final_of(state: State) -> FinalModel:
@@ -161,7 +140,7 @@ def write_final(
             f"cannot write `{path}`: {error.strerror or error}",
             hint="free some space and run the same command again; the last checkpoint is intact",
         ) from error
-    return final.trained(path)
+    return TrainingResult(path, final)
 
 
 def _copy_tokenizer(base: BaseModel, folder: Path) -> None:

@@ -97,7 +97,7 @@ def finished(
     report(
         Note(f"`{folder}` is finished, with the same settings, data and base; --fresh redoes it")
     )
-    return final.trained(folder)
+    return TrainingResult(folder, final)
 
 
 def starting_point(

@@ -1,14 +1,12 @@
-"""The fast engine's arithmetic on this machine: which kernels multiply, and in which type."""
+"""The fast engine's arithmetic on this machine: which kernels multiply, and in which dtype."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from journeyman.events import Note, Reporter, ignore
-from journeyman.kernels.rows import find_rows
 from journeyman.machine.processor import BF16_FLAGS, processor_has
-from journeyman.settings import Device, Precision, TrainSettings
+from journeyman.settings import Device, Precision
 from journeyman.train.engine.product_rates import INT8_FLAGS, LARGE, measured_rates
 
 if TYPE_CHECKING:
@@ -16,30 +14,19 @@ if TYPE_CHECKING:
     from journeyman.train.engine.fast.linear import Arithmetic
 
 
-def arithmetic_for(settings: TrainSettings, report: Reporter = ignore) -> "Arithmetic":
-    """The fast engine's arithmetic for resolved settings, on this machine."""
-    return arithmetic_of(
-        settings.precision, report, device=settings.device, wide=settings.wide_products
-    )
-
-
 def arithmetic_of(
-    precision: Precision,
-    report: Reporter = ignore,
-    *,
-    device: Device = "cpu",
-    wide: Sequence[str] = (),
+    precision: Precision, report: Reporter = ignore, *, device: Device = "cpu"
 ) -> "Arithmetic":
-    """The same for a resolved precision. wide: groups of products that are wide in any."""
+    """The arithmetic of a resolved precision (not `auto`)."""
     from journeyman.kernels.adapters import find_adapters
     from journeyman.kernels.attention import find_attention
+    from journeyman.kernels.rows import find_rows
 
-    found = _products(precision, report, device)
+    products = _products(precision, report, device)
     if device == "cuda":
-        return found
+        return products
     return replace(
-        found,
-        wide=frozenset(wide),
+        products,
         adapters=find_adapters(report),
         attention=find_attention(report),
         rows=find_rows(report),
@@ -47,31 +34,30 @@ def arithmetic_of(
 
 
 def _products(precision: Precision, report: Reporter, device: Device) -> "Arithmetic":
-
     import torch
 
     from journeyman.train.engine.fast.linear import Arithmetic, Method
 
     has_bf16 = device == "cuda" or processor_has(BF16_FLAGS)
-    narrow = torch.bfloat16 if has_bf16 else torch.float32
+    activations = torch.bfloat16 if has_bf16 else torch.float32
     if precision == "fp32":
         return Arithmetic("fp32", "fp32", torch.float32)
     if precision == "bf16":
-        method: Method = "bf16" if has_bf16 else "bf16 widened"
-        return Arithmetic(method, method, narrow)
+        method: Method = "bf16" if has_bf16 else "bf16 upcast"
+        return Arithmetic(method, method, activations)
     kernel = _integer_kernel(report)
     if precision == "mixed":
-        return Arithmetic("bf16", "int8" if kernel is None else "int8 kernel", narrow, kernel)
+        return Arithmetic("bf16", "int8" if kernel is None else "int8 kernel", activations, kernel)
     if kernel is not None:
-        return Arithmetic("int8 kernel", "int8 kernel", narrow, kernel)
+        return Arithmetic("int8 kernel", "int8 kernel", activations, kernel)
     if processor_has(INT8_FLAGS):
-        return Arithmetic("int8", "int8", narrow)
-    report(Note("int8 weights are multiplied in fp32: this processor has no quicker way"))
-    return Arithmetic("int8 widened", "int8 widened", torch.float32)
+        return Arithmetic("int8", "int8", activations)
+    report(Note("INT8 weights are multiplied in FP32: this processor has no faster way"))
+    return Arithmetic("int8 upcast", "int8 upcast", torch.float32)
 
 
 def _integer_kernel(report: Reporter) -> "IntegerProduct | None":
-    """The project's own kernel, where torch is not quicker and one can be had."""
+    """The project's INT8 kernel, if it can be built and torch is not faster."""
     from journeyman.kernels.integer_product import find_kernel
 
     by_torch = processor_has(INT8_FLAGS) and not measured_rates(LARGE, report).has_quick_kernel

@@ -1,32 +1,36 @@
-"""Which engine trains, and in which arithmetic: decided from the model and the machine's rates.
+"""Chooses engine, device, precision and compilation from the model, the machine's rates and memory.
 
-How quick the products of one model are on this machine, and which arithmetic that speaks for.
+`auto` takes the fastest precision by the rates of this model's own products, if memory can hold it.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from journeyman.errors import MachineError, UsageError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.machine.processor import choose_precision
-from journeyman.settings import Device, Engine, Precision, ProductGroup, TrainSettings
+from journeyman.settings import Device, Engine, Precision, TrainSettings
 from journeyman.train.engine.arithmetic import arithmetic_of
 from journeyman.train.engine.devices import found_device, gpu_compiles, gpu_precision
-from journeyman.train.engine.fast.shape import HEAD, shape_of
+from journeyman.train.engine.fast.shape import HEAD, DecoderShape, ProductGroup, shape_of
 from journeyman.train.engine.product_rates import Rates, measured_rates
 
 if TYPE_CHECKING:
     from journeyman.machine.memory import MemoryRoom
 
+WORTH_COMPILING = 5e13
+"""Operations of a run: compiling takes a minute of two cores and saves a fifth of the rest."""
+
+# Fewer bits must pay: a precision that is faster by less than this ratio is not taken.
+_WORTH = 1.15
 _NO_BF16 = "this processor has neither amx_bf16 nor avx512_bf16"
 
-# Tried in turn where memory is short: what holds fewer bytes a weight.
-_NARROWER: dict[Precision, tuple[Precision, ...]] = {
+# Tried in turn if memory is short: each holds fewer bytes a weight.
+_SMALLER: dict[Precision, tuple[Precision, ...]] = {
     "fp32": ("bf16", "int8"),
     "bf16": ("int8",),
     "int8": (),
@@ -34,16 +38,12 @@ _NARROWER: dict[Precision, tuple[Precision, ...]] = {
 
 
 class EngineChoice(Struct, frozen=True):
-    """An engine, a precision, where it computes, and the reasons.
-
-    wide_products: the groups (`fast.shape`) whose products are wide though the precision is narrow.
-    """
+    """An engine, a precision and a device, and the reasons."""
 
     engine: Engine
     precision: Precision
     reasons: tuple[str, ...]
     device: Device = "cpu"
-    wide_products: tuple[ProductGroup, ...] = ()
 
 
 RatesOf = Callable[[tuple[int, int], Reporter], Rates]
@@ -58,9 +58,10 @@ def choose(
     rates_of: RatesOf = measured_rates,
     room: "MemoryRoom | None" = None,
 ) -> EngineChoice:
-    """Engine and precision of a run. Raises UsageError, MachineError for what was asked in vain.
+    """Engine, precision and device of a run.
 
-    room: of this machine, found here where it is not given.
+    room: this machine's memory, read here if it is not given. Raises UsageError, MachineError if
+    something was asked for that this model or machine cannot have.
     """
     from journeyman.train.engine.fast.shape import reason_against
 
@@ -68,198 +69,147 @@ def choose(
     if settings.engine == "fast" and against:
         raise UsageError(f"`--engine fast` cannot train this model: {against}", hint="use `hf`")
     if settings.engine == "hf" or against:
-        why = f"engine hf: {against}" if against else "engine hf: it was asked for"
-        if settings.device == "cuda":
-            raise UsageError(
-                "`--device cuda` is the fast engine's, and this run has the other: "
-                + why.removeprefix("engine hf: "),
-                hint="leave `--device` out",
-            )
-        return _of_hf(settings, why)
-    engine_why = "engine fast: the model is of the Llama family"
-    device, where = found_device(settings.device, settings.precision)
+        return _hf(settings, f"engine hf: {against or 'it was asked for'}")
+    engine_reason = "engine fast: the model is of the Llama family"
+    device, device_reason = found_device(settings.device, settings.precision)
     if device == "cuda":
-        precision, why = gpu_precision(settings.precision)
-        return EngineChoice("fast", precision, (engine_why, where, why), device)
+        precision, reason = gpu_precision(settings.precision)
+        return EngineChoice("fast", precision, (engine_reason, device_reason, reason), device)
     rates = model_rates(config, report, rates_of)
     if settings.precision == "auto":
-        found = _fitting(settings, config, rates, room)
+        precision, reason = _fastest_that_fits(settings, config, rates, room)
     else:
-        found = _asked(settings, rates)
-    reasons = [engine_why, found.reason]
+        precision, reason = settings.precision, _reason_if_asked(settings.precision, rates)
+    reasons = [engine_reason, reason]
     if settings.device != "cpu":
-        reasons.insert(1, where)
-    if found.wide:
-        reasons.append(f"these products are wide all the same: {', '.join(found.wide)}")
-    elif settings.wide_products:
-        reasons.append(
-            f"`--wide-products` changes nothing: no product is narrow in {found.precision}"
+        reasons.insert(1, device_reason)
+    return EngineChoice("fast", precision, tuple(reasons))
+
+
+def _hf(settings: TrainSettings, reason: str) -> EngineChoice:
+    """The hf engine; it has neither INT8 nor a GPU. Raises UsageError, MachineError."""
+    why = reason.removeprefix("engine hf: ")
+    if settings.device == "cuda":
+        raise UsageError(
+            f"`--device cuda` needs the fast engine, and this run has the hf engine: {why}",
+            hint="leave `--device` out",
         )
-    return EngineChoice("fast", found.precision, tuple(reasons), wide_products=found.wide)
-
-
-def _of_hf(settings: TrainSettings, why: str) -> EngineChoice:
     if settings.precision == "int8" or settings.precision == "mixed":  # noqa: PLR1714 (narrows)
         raise UsageError(
-            f"`--precision {settings.precision}` is the fast engine's, and this run has the other: "
-            + why.removeprefix("engine hf: "),
+            f"`--precision {settings.precision}` needs the fast engine, and this run has the hf "
+            f"engine: {why}",
             hint="use `--precision auto`",
         )
     found = choose_precision(settings.precision)
-    return EngineChoice("hf", found.name, (why, f"precision: {found.reason}"))
-
-
-class QuickestPrecision(Struct, frozen=True):
-    """A precision, the groups of products that are wide in it, and the reason."""
-
-    precision: Precision
-    wide: tuple[ProductGroup, ...]
-    reason: str
+    return EngineChoice("hf", found.name, (reason, f"precision: {found.reason}"))
 
 
 class ModelRates(Struct, frozen=True):
-    """By group of products (`fast.shape`): the rates of one, and the weights of all.
+    """By group of products (`fast.shape`): the rates of one product, and the weights of all.
 
-    never_int8: groups that are wide whatever is quicker.
+    head_stays_full: the output layer is never INT8, however fast that would be.
     """
 
     rates: Mapping[ProductGroup, Rates]
     parameters: Mapping[ProductGroup, int]
-    never_int8: tuple[ProductGroup, ...] = ()
+    head_stays_full: bool = False
 
     @property
     def has_bf16(self) -> bool:
-        """Whether products of BF16 are multiplied as such."""
+        """Whether the processor multiplies BF16."""
         return all(rates.bf16 is not None for rates in self.rates.values())
 
-    def wide_groups(self) -> tuple[ProductGroup, ...]:
-        """Those that could be INT8 and gain too little by it."""
-        return tuple(
-            group
-            for group, rates in self.rates.items()
-            if group not in self.never_int8 and rates.narrow <= _WORTH * rates.wide
-        )
-
-    def quickest(self) -> QuickestPrecision:
-        """The quickest precision: INT8, with the groups that gain nothing by it wide, or BF16."""
-        told = self.told()
+    def fastest(self) -> tuple[Precision, str]:
+        """The fastest precision that gains enough over the next wider one, and the reason."""
         fp32, bf16 = self._mean(lambda x: x.fp32), self._mean(lambda x: x.bf16)
-        wide, name = max((fp32, "fp32"), (bf16, "bf16"))
-        groups = self.wide_groups()
-        int8 = self._mean(lambda x: x.narrow, wide=(*groups, *self.never_int8))
-        if int8 > _WORTH * wide:
-            return QuickestPrecision("int8", groups, f"precision: int8, the quickest here ({told})")
-        if name == "bf16" and wide > _WORTH * fp32:
-            return QuickestPrecision("bf16", (), f"precision: bf16, the quickest here ({told})")
-        reason = f"precision: fp32, and nothing narrower is much quicker here ({told})"
-        return QuickestPrecision("fp32", (), reason)
+        best, name = max((fp32, "fp32"), (bf16, "bf16"))
+        if self._mean(lambda x: x.best_int8, full_head=self.head_stays_full) > _WORTH * best:
+            return "int8", f"precision: int8, the fastest here ({self.summary()})"
+        if name == "bf16" and best > _WORTH * fp32:
+            return "bf16", f"precision: bf16, the fastest here ({self.summary()})"
+        return "fp32", f"precision: fp32; fewer bits are not much faster here ({self.summary()})"
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The rates of all products together, for people."""
-        named = {
+        means = {
             "fp32": self._mean(lambda x: x.fp32),
             "bf16": self._mean(lambda x: x.bf16),
             "int8": self._mean(lambda x: x.int8),
             "int8 by the kernel": self._mean(lambda x: x.kernel),
         }
-        parts = [f"{name} {rate / 1e9:.0f}" for name, rate in named.items() if rate]
+        parts = [f"{name} {rate / 1e9:.0f}" for name, rate in means.items() if rate]
         return ", ".join(parts) + " GOP/s a core"
 
-    def _mean(
-        self, rate_of: Callable[[Rates], float | None], *, wide: tuple[ProductGroup, ...] = ()
-    ) -> float:
-        """Operations a second of all products; 0 where one of them cannot be made so."""
+    def _mean(self, rate_of: Callable[[Rates], float | None], *, full_head: bool = False) -> float:
+        """Operations a second of all products; 0 if one of them cannot be computed so."""
         seconds = 0.0
         for group, parameters in self.parameters.items():
             rates = self.rates[group]
-            rate = rates.wide if group in wide else rate_of(rates)
+            rate = rates.full_precision if full_head and group == HEAD else rate_of(rates)
             if not rate:
                 return 0.0
             seconds += parameters / rate
         return sum(self.parameters.values()) / seconds
 
 
-def _asked(settings: TrainSettings, rates: ModelRates) -> QuickestPrecision:
-    """The precision that was asked for and how it is had; no product is wide unasked."""
-    precision = settings.precision
+def model_rates(config: Any, report: Reporter, rates_of: RatesOf = measured_rates) -> ModelRates:
+    """The rates of a model of the family."""
+    shape = shape_of(config)
+    found = {group: rates_of(size, report) for group, size in shape.product_sizes.items()}
+    # INT8 with 8-bit activations would round the output layer's gradient away.
+    return ModelRates(found, shape.group_parameters, found[HEAD].int8 is not None)
+
+
+def _reason_if_asked(precision: Precision, rates: ModelRates) -> str:
+    """Why this precision, which the user named. Raises MachineError if it cannot be had."""
     if precision == "mixed" and not rates.has_bf16:
         raise MachineError(
             f"mixed was asked for, and {_NO_BF16}",
             hint="use `--precision fp32` or `--precision int8`: here they are many times faster",
         )
-    held = _held(precision, rates)
-    reason = f"precision: {precision} was asked for{held} ({rates.told()})"
-    return QuickestPrecision(precision, _asked_wide(settings, precision), reason)
+    return f"precision: {precision} was asked for{_upcast(precision, rates)} ({rates.summary()})"
 
 
-def _asked_wide(settings: TrainSettings, precision: Precision) -> tuple[ProductGroup, ...]:
-    return settings.wide_products if precision in ("int8", "mixed") else ()
-
-
-def _held(precision: Precision, rates: ModelRates) -> str:
+def _upcast(precision: Precision, rates: ModelRates) -> str:
     if precision != "bf16" or rates.has_bf16:
         return ""
-    return f"; weights are held in bf16 and widened to fp32 for each product, for {_NO_BF16}"
+    return f"; weights are held in bf16 and upcast to fp32 for each product, because {_NO_BF16}"
 
 
-def _fitting(
+def _fastest_that_fits(
     settings: TrainSettings, config: Any, rates: ModelRates, room: "MemoryRoom | None"
-) -> QuickestPrecision:
-    """The quickest precision, or the widest below it whose weights the memory can hold."""
+) -> tuple[Precision, str]:
+    """The fastest precision, or the first with fewer bytes whose weights the memory can hold."""
     from journeyman.machine.memory import memory_room
     from journeyman.train.engine.fast.memory import shortage
 
     room = room or memory_room()
 
-    def lacks(precision: Precision, wide: Sequence[str]) -> str | None:
-        return shortage(config, arithmetic_of(precision, wide=wide), settings, room)
+    def shortage_in(precision: Precision) -> str | None:
+        return shortage(config, arithmetic_of(precision), settings, room)
 
-    found = rates.quickest()
-    asked = _asked_wide(settings, found.precision)
-    # In the order of the shape, each once.
-    both = tuple(group for group in rates.rates if group in {*found.wide, *asked})
-    short = lacks(found.precision, both)
-    if short is None:
-        return replace(found, wide=both)
-    narrower = _NARROWER[found.precision]
-    if not narrower or (both != asked and lacks(found.precision, asked) is None):
-        return replace(found, wide=asked)
-    # The last one, where none fits: opening the engine says by how much.
-    fitting = (x for x in narrower if lacks(x, _asked_wide(settings, x)) is None)
-    precision = next(fitting, narrower[-1])
-    why = f"precision: {precision}, for {short}{_held(precision, rates)}"
-    return QuickestPrecision(precision, _asked_wide(settings, precision), why)
+    fastest, reason = rates.fastest()
+    short = shortage_in(fastest)
+    smaller = _SMALLER[fastest]
+    if short is None or not smaller:
+        return fastest, reason
+    # The last one if none fits: opening the engine says how much memory is missing.
+    precision = next((one for one in smaller if shortage_in(one) is None), smaller[-1])
+    return precision, f"precision: {precision}, because {short}{_upcast(precision, rates)}"
 
 
-# Narrower numbers must pay: below this ratio the wider arithmetic is taken.
-_WORTH = 1.15
+def compiles(
+    settings: TrainSettings, shape: DecoderShape | None, *, tokens: int, report: Reporter
+) -> bool:
+    """Whether the loops between the products are compiled.
 
-
-def model_rates(config: Any, report: Reporter, rates_of: RatesOf = measured_rates) -> ModelRates:
-    """The rates of a model of the family."""
-    shape = shape_of(config)
-    found = {group: rates_of(size, report) for group, size in shape.product_sizes.items()}
-    # Where integers are multiplied in 8 bits they would round the output layer's gradient away.
-    never: tuple[ProductGroup, ...] = (HEAD,) if found[HEAD].int8 is not None else ()
-    return ModelRates(found, shape.group_parameters, never)
-
-
-# Operations of a run. Compiling takes about a minute of two cores and saves a fifth of the rest.
-WORTH_COMPILING = 5e13
-
-
-def compiles(settings: TrainSettings, config: Any, *, tokens: int, report: Reporter) -> bool:
-    """Whether the loops between the products are compiled. tokens: of the whole run.
-
-    Raises MachineError where that was asked for and there is no compiler.
+    shape: None for the hf engine, which compiles nothing. tokens: of the whole run. Raises
+    MachineError if that was asked for and there is no compiler.
     """
-    from journeyman.train.engine.fast.shape import shape_of
-
-    if settings.engine != "fast" or settings.compiled is False:
+    if shape is None or settings.compiled is False:
         return False
     if settings.device == "cuda":
         return gpu_compiles(settings.compiled)
-    shape = shape_of(config)
     operations = 4.0 * shape.layer_parameters * shape.layers * tokens
     if settings.compiled is None and operations < WORTH_COMPILING:
         return False
@@ -269,5 +219,5 @@ def compiles(settings: TrainSettings, config: Any, *, tokens: int, report: Repor
         raise MachineError(
             "`--compiled` was asked for, and there is no C++ compiler", hint="install `g++`"
         )
-    report(Note("there is no C++ compiler (`g++`): norms and gates run as they are, and slower"))
+    report(Note("no C++ compiler (`g++`) found: norms and gates are not compiled and run slower"))
     return False

@@ -65,8 +65,8 @@ class HfEngine:
                 )
             )
 
-    def recompute(self) -> None:
-        """Keep no activations inside of a layer: less memory, about a third slower."""
+    def enable_gradient_checkpointing(self) -> None:
+        """Keep no activations inside a layer: less memory, about a third slower."""
         self._causal.activation_checkpointing_enable({"use_reentrant": False})
 
     def parameters(self) -> Mapping[str, Tensor]:

@@ -66,7 +66,7 @@ class TrainingEngine(Protocol):
 
 @runtime_checkable
 class CheckpointingEngine(Protocol):
-    """An engine that can compute activations twice instead of keeping them."""
+    """An engine with gradient checkpointing: it recomputes activations instead of keeping them."""
 
-    def recompute(self) -> None:
-        """From now on keep no activations inside of a layer: less memory, about a third slower."""
+    def enable_gradient_checkpointing(self) -> None:
+        """From now on keep no activations inside a layer: less memory, about a third slower."""

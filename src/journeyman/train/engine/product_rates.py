@@ -53,20 +53,20 @@ class Rates(Struct, frozen=True):
     kernel: float | None = None
 
     @property
-    def wide(self) -> float:
-        """Of products that are wide where others are INT8: BF16 where the processor has it."""
+    def full_precision(self) -> float:
+        """Of products that are not INT8: BF16 if the processor multiplies it, else FP32."""
         return self.bf16 or self.fp32
 
     @property
-    def narrow(self) -> float:
-        """Of INT8 products with all that stands around them; 0 where there is no quick way."""
+    def best_int8(self) -> float:
+        """Of INT8 products, rounding and scaling included; 0 if there is no fast way."""
         by_torch = _KERNEL_WORTH * (self.int8 or 0.0)
         return max(by_torch, self.kernel or 0.0)
 
     @property
     def has_quick_kernel(self) -> bool:
         """Whether the project's own kernel multiplies INT8, and not torch."""
-        return self.kernel is not None and self.kernel >= self.narrow
+        return self.kernel is not None and self.kernel >= self.best_int8
 
 
 def measured_rates(size: tuple[int, int], report: Reporter = ignore, *, threads: int = 1) -> Rates:

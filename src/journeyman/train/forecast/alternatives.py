@@ -18,14 +18,13 @@ def cheaper(
     total_s: float,
     *,
     total_of: Callable[[IntendedRun], float],
-    padded: bool,
 ) -> Iterator[Alternative]:
     """What takes at most 95 % of the run's time. total_of: seconds of a changed run."""
     for flags, what, other in _changes(run):
         seconds = total_of(other)
         if seconds < _WORTH * total_s:
             yield Alternative(flags, what, seconds)
-    yield from _smaller_models(run, shape, total_s, padded=padded)
+    yield from _smaller_models(run, shape, total_s)
 
 
 def _changes(run: IntendedRun) -> Iterator[tuple[str, str, IntendedRun]]:
@@ -55,11 +54,9 @@ def _length_for(run: IntendedRun) -> int:
     return lengths[int(_LENGTH_SHARE * (len(lengths) - 1))]
 
 
-def _smaller_models(
-    run: IntendedRun, shape: ModelShape, total_s: float, *, padded: bool
-) -> Iterator[Alternative]:
+def _smaller_models(run: IntendedRun, shape: ModelShape, total_s: float) -> Iterator[Alternative]:
     """Smaller models of the family, by operations: at the same rate as the base."""
-    work = total_work(one for step in run.work(padded=padded) for one in step)
+    work = total_work(one for step in run.work() for one in step)
     for name in smaller_siblings(run.settings.base)[:_SHOWN_SIBLINGS]:
         small = shape_of(known_shape(name).config)
         share = operations(small, work) / operations(shape, work)

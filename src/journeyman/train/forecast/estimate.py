@@ -9,16 +9,13 @@ from journeyman.machine.speed import Clock, disk_rate, memory_rate, product_rate
 from journeyman.machine.torch_runtime import freed_memory_kept
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.devices import CUDA
-from journeyman.train.engine.factory import spares_memory
-from journeyman.train.engine.fast.memory import Footprint
 from journeyman.train.forecast.alternatives import cheaper
 from journeyman.train.forecast.answer_time import serving_of
-from journeyman.train.forecast.base_model import BaseDescription
 from journeyman.train.forecast.memory_and_disk import ELEMENT_BYTES
 from journeyman.train.forecast.probe import ProbeResult, depths_for, measure
 from journeyman.train.forecast.probe_parts import product_dtype
 from journeyman.train.forecast.records import Alternative, AnswerTimeForecast, Machine, TimeForecast
-from journeyman.train.forecast.run import IntendedRun, is_padded, operations, total_work
+from journeyman.train.forecast.run import IntendedRun, operations, total_work
 from journeyman.train.forecast.shape import ModelShape
 from journeyman.train.forecast.time import DiskTraffic, MicroBatchCosts, costs_of, hours_of
 
@@ -43,7 +40,6 @@ class ProbeEstimate:
     costs: MicroBatchCosts
     writing: DiskTraffic
     machine: Machine
-    footprint: Footprint | None
 
     def hours(self, run: IntendedRun) -> TimeForecast:
         """The time of a run of the same shape, precision and adapter."""
@@ -53,8 +49,6 @@ class ProbeEstimate:
             self.costs,
             writing=self.writing,
             slowdown=self.machine.slowdown,
-            padded=is_padded(run.settings),
-            keeping=self.footprint.keeping if self.footprint else None,
         )
 
     def serving(self, run: IntendedRun, goal_s: float) -> AnswerTimeForecast:
@@ -75,22 +69,19 @@ class ProbeEstimate:
             self.shape,
             total_s,
             total_of=lambda other: self.hours(other).total_s,
-            padded=is_padded(run.settings),
         )
         return tuple(found)
 
 
 def probe(
     run: IntendedRun,
-    base: BaseDescription,
     shape: ModelShape,
     report: Reporter,
     *,
     least_s: float,
-    footprint: Footprint | None = None,
     clock: Clock = time.perf_counter,
 ) -> ProbeEstimate | None:
-    """Try the machine and the engine; None where the run takes less than `least_s` seconds."""
+    """Try the machine and the engine; None if the run takes less than `least_s` seconds."""
     import torch
 
     settings = run.settings
@@ -98,8 +89,8 @@ def probe(
         report(Note("the time is not forecast on a GPU: it was never measured on one"))
         return None
     report(Progress(TASK, 0, 3, detail="products and memory"))
-    rate = product_rate(shape.hidden, shape.widest, product_dtype(settings), clock=clock)
-    work = total_work(one for step in run.work(padded=is_padded(run.settings)) for one in step)
+    rate = product_rate(shape.hidden, shape.widest, product_dtype(run.recipe), clock=clock)
+    work = total_work(one for step in run.work() for one in step)
     if operations(shape, work) / rate < least_s:
         report(ProgressEnded(TASK))
         return None
@@ -110,15 +101,12 @@ def probe(
     depths = depths_for(
         shape, element_bytes=ELEMENT_BYTES[settings.precision], rate=rate, tokens=longest
     )
-    with freed_memory_kept(spares_memory(base.config, settings)):
+    with freed_memory_kept(run.recipe.spares_memory):
         measured = measure(
-            base.config,
+            run.recipe,
             shape,
-            settings,
             batches,
             depths=depths,
-            padded=is_padded(run.settings),
-            int8_plan=run.int8_plan,
             clock=clock,
         )
     report(Progress(TASK, 2, 3, detail="disk"))
@@ -144,7 +132,6 @@ def probe(
         costs=costs_of(measured, shape),
         writing=writing,
         machine=machine,
-        footprint=footprint,
     )
 
 

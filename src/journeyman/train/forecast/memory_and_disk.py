@@ -1,18 +1,16 @@
 """Memory and disk that a run needs, from its shape and from what the probe saw."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from journeyman.machine.memory import MemoryRoom, free_bytes, memory_room, rss_bytes
-from journeyman.settings import TrainSettings
-from journeyman.train.engine.arithmetic import arithmetic_for
-from journeyman.train.engine.devices import CUDA, room_on
-from journeyman.train.engine.fast.memory import Footprint
-from journeyman.train.engine.fast.memory import footprint_of as fast_footprint_of
+from journeyman.train.engine.devices import CUDA
 from journeyman.train.engine.loss import CHUNK_BYTES
-from journeyman.train.forecast.base_model import BaseDescription
 from journeyman.train.forecast.records import DiskForecast, MemoryForecast
 from journeyman.train.forecast.run import IntendedRun, MicroBatchWork
 from journeyman.train.forecast.shape import ModelShape
+
+if TYPE_CHECKING:
+    from journeyman.train.engine.fast.memory import MemoryPlan
 
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "int8": 1, "mixed": 3}
 _CHUNKS_AT_ONCE = 3
@@ -42,49 +40,38 @@ def saved_bytes_guess(shape: ModelShape, element_bytes: int) -> float:
     return element_bytes * (widths + 4.0 * shape.hidden)
 
 
-def footprint_of(config: Any, settings: TrainSettings, *, wide_bytes: int = 0) -> Footprint | None:
-    """The fast engine's own account of a run; None for the other engine."""
-    if settings.engine != "fast":
-        return None
-    arithmetic = arithmetic_for(settings)
-    room = room_on(settings.device)
-    return fast_footprint_of(config, arithmetic, settings, room, wide_bytes=wide_bytes)
-
-
 def memory_of(
     run: IntendedRun,
     shape: ModelShape,
     *,
     saved_bytes: float,
     room: MemoryRoom | None = None,
-    padded: bool,
-    footprint: Footprint | None = None,
 ) -> MemoryForecast:
     """Peak memory of the run. saved_bytes: what one layer keeps of one token.
 
-    footprint: of the fast engine; without one, every layer keeps all in the run's precision.
+    With the hf engine, every layer keeps everything in the run's precision. room: of this machine,
+    read here if it is not given.
     """
     settings = run.settings
+    plan = run.recipe.fast.memory if run.recipe.fast else None
     element_bytes = ELEMENT_BYTES[settings.precision]
-    largest = max(
-        (work for step in run.work(padded=padded) for work in step), key=lambda work: work.computed
-    )
+    largest = max((work for step in run.work() for work in step), key=lambda work: work.computed)
     adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
     parts = {
         "program_bytes": 0 if settings.device == CUDA else rss_bytes() or 0,
         "weights_bytes": element_bytes * shape.parameters
-        if footprint is None
-        else round(footprint.weight_bytes),
+        if plan is None
+        else round(plan.weight_bytes),
         "adapter_bytes": 4 * _ADAPTER_COPIES * adapter,
         "activation_bytes": round(
             saved_bytes * shape.layers * largest.computed
-            if footprint is None
-            else footprint.keeping.activation_bytes(largest.computed, kept_bytes=saved_bytes)
+            if plan is None
+            else plan.activation_budget.activation_bytes(largest.computed, kept_bytes=saved_bytes)
         ),
-        "workspace_bytes": _workspace_bytes(shape, largest, element_bytes, footprint),
+        "workspace_bytes": _workspace_bytes(shape, largest, element_bytes, plan),
     }
     if room is None:
-        room = memory_room() if footprint is None else footprint.room
+        room = memory_room() if plan is None else plan.room
     return MemoryForecast(
         **parts,
         peak_bytes=sum(parts.values()),
@@ -95,19 +82,22 @@ def memory_of(
 
 
 def _workspace_bytes(
-    shape: ModelShape, largest: MicroBatchWork, element_bytes: int, footprint: Footprint | None
+    shape: ModelShape, largest: MicroBatchWork, element_bytes: int, plan: "MemoryPlan | None"
 ) -> int:
     """What is alive for a moment only: chunks of logits, or the widest gradients of one layer."""
     logits = min(CHUNK_BYTES, 4 * shape.vocabulary * largest.trained)
     head = _CHUNKS_AT_ONCE * logits + 2 * element_bytes * shape.hidden * largest.trained
     wide = _WIDE_AT_ONCE * element_bytes * shape.widest * largest.computed
-    if footprint is not None:
-        wide = round(footprint.keeping.working_bytes * largest.computed)
+    if plan is not None:
+        wide = round(plan.activation_budget.working_bytes * largest.computed)
     return max(head, wide)
 
 
-def disk_of(run: IntendedRun, shape: ModelShape, base: BaseDescription) -> DiskForecast:
-    """What training writes, and what converting its result writes after it."""
+def disk_of(run: IntendedRun, shape: ModelShape, *, is_here: bool) -> DiskForecast:
+    """What training writes, and what converting its result writes after it.
+
+    is_here: whether the base's weights are on this disk.
+    """
     settings = run.settings
     adapter = 4 * shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
     # The newest is whole before the oldest goes.
@@ -117,6 +107,6 @@ def disk_of(run: IntendedRun, shape: ModelShape, base: BaseDescription) -> DiskF
         final_bytes=adapter,
         merged_bytes=4 * shape.parameters,
         gguf_bytes=2 * shape.parameters + quantised_bytes(shape.parameters),
-        download_bytes=0 if base.weight_bytes is not None else 2 * shape.parameters,
+        download_bytes=0 if is_here else 2 * shape.parameters,
         free_bytes=free_bytes(settings.output_dir),
     )

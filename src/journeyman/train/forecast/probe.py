@@ -10,7 +10,7 @@ Covered: engines behind `TrainingEngine`. Not covered: layers that differ from o
 import statistics
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from msgspec import Struct
@@ -19,15 +19,15 @@ from journeyman.machine.memory import peak_growth_bytes
 from journeyman.machine.speed import Clock, best_s
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
-from journeyman.train.engine.fast.int8_plan import PLAIN_INT8, Int8Plan
 from journeyman.train.engine.interface import TrainingEngine
 from journeyman.train.engine.optimizer import Optimizer
+from journeyman.train.engine.recipe import Recipe
 from journeyman.train.forecast.probe_parts import (
     VOCABULARY,
     Build,
+    full_precision_extra_s,
     output_layer_s,
     random_engine,
-    widening_s,
 )
 from journeyman.train.forecast.run import MicroBatchWork, work_of
 from journeyman.train.forecast.shape import ModelShape
@@ -56,8 +56,8 @@ class ProbeResult(Struct, frozen=True):
     """What was found. `shallow` and `deep` are numbers of layers, equal where one alone fits.
 
     head seconds are for one trained token; `optimizer_s` for one update of `deep` layers;
-    `saved_bytes` what one layer keeps of one token for the backward pass; `wide_s` what a token
-    costs more forward where a calibration keeps products wide.
+    `saved_bytes` what one layer keeps of one token for the backward pass; `full_precision_s`
+    what a token costs more forward because a calibration keeps products in full precision.
     """
 
     shallow: int
@@ -69,7 +69,7 @@ class ProbeResult(Struct, frozen=True):
     saved_bytes: float
     slowdown: float
     seconds: float
-    wide_s: float = 0.0
+    full_precision_s: float = 0.0
 
 
 class Depths(Struct, frozen=True):
@@ -94,14 +94,11 @@ def depths_for(shape: ModelShape, *, element_bytes: int, rate: float, tokens: in
 
 
 def measure(
-    config: Any,
+    recipe: Recipe,
     shape: ModelShape,
-    settings: TrainSettings,
     batches: Sequence[Sequence[TokenRow]],
     *,
     depths: Depths,
-    padded: bool,
-    int8_plan: Int8Plan = PLAIN_INT8,
     build: Build = random_engine,
     clock: Clock = time.perf_counter,
 ) -> ProbeResult:
@@ -109,16 +106,16 @@ def measure(
     started = time.perf_counter()
     cut = different([fitting(batch, depths.most_tokens) for batch in batches])
     numbers = sorted({depths.shallow, depths.deep})
-    engines = {number: build(config, settings, number) for number in numbers}
+    engines = {number: build(recipe, number) for number in numbers}
     rounds = _rounds(engines, cut, clock)
     deep = engines[depths.deep]
-    head_s, head_forward_s = output_layer_s(shape, settings, int8_plan, clock=clock)
+    head_s, head_forward_s = output_layer_s(shape, recipe, clock=clock)
     return ProbeResult(
         shallow=depths.shallow,
         deep=depths.deep,
         batches=tuple(
             DepthTimes(
-                work_of(rows, padded=padded),
+                work_of(rows, padded=recipe.pads_rows),
                 *(
                     min(rounds[number, place, kind])
                     for kind in (True, False)
@@ -129,12 +126,12 @@ def measure(
         ),
         head_s=head_s,
         head_forward_s=head_forward_s,
-        optimizer_s=_optimizer_s(deep, settings, clock),
+        optimizer_s=_optimizer_s(deep, recipe.settings, clock),
         saved_bytes=saved_bytes(engines, cut[-1]),
         slowdown=statistics.fmean(
             statistics.median(times) / min(times) for times in rounds.values()
         ),
-        wide_s=widening_s(config, settings, int8_plan, clock=clock),
+        full_precision_s=full_precision_extra_s(recipe.fast, clock=clock),
         seconds=time.perf_counter() - started,
     )
 

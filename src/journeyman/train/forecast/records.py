@@ -67,7 +67,10 @@ class TimeForecast(Struct, frozen=True):
 
 
 class Machine(Struct, frozen=True):
-    """What the probe found: products in operations/s, memory read in bytes/s, disk in bytes/s."""
+    """What the probe found: products in operations/s, memory read in bytes/s, disk in bytes/s.
+
+    limit_tokens_per_s: real tokens a second at the measured rate of products; None: not known.
+    """
 
     threads: int
     product_rate: float
@@ -75,6 +78,7 @@ class Machine(Struct, frozen=True):
     disk_rate: float
     probe_s: float
     slowdown: float
+    limit_tokens_per_s: float | None = None
 
 
 class MemoryForecast(Struct, frozen=True):

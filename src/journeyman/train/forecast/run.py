@@ -21,7 +21,7 @@ from journeyman.train.batching.batches import (
     validated_steps,
 )
 from journeyman.train.batching.rows import Rows, SkippedRow, TokenRow
-from journeyman.train.engine.fast.int8_plan import PLAIN_INT8, Int8Plan
+from journeyman.train.engine.recipe import Recipe
 from journeyman.train.forecast.shape import ModelShape
 
 CHARACTERS_A_TOKEN = 4.45
@@ -42,22 +42,25 @@ class MicroBatchWork(Struct, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class IntendedRun:
-    """What `train` would do. `exact` is False where tokens were estimated from characters.
+    """What `train` would do.
 
-    `steps` are those that are left, one at least. narrowing: what a calibration found out about
-    the products, known when the run begins.
+    steps: those that are left, at least one. exact: False if tokens are estimated from characters.
     """
 
-    settings: TrainSettings
+    recipe: Recipe
     train: Rows
     val: Rows
     steps: Sequence[OptimiserStep]
     exact: bool = True
-    int8_plan: Int8Plan = PLAIN_INT8
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The resolved settings."""
+        return self.recipe.settings
 
     @property
     def validations(self) -> int:
-        """How often the validation split is looked at; a resumed run has looked at its base."""
+        """How many validations there are; a resumed run has validated its base already."""
         due = validated_steps(self.settings, self.steps) if self.val.used else ()
         done = self.steps[0].number - 1
         return sum(number >= done for number in due)
@@ -67,9 +70,10 @@ class IntendedRun:
         """How many are written: each `save_steps`, and the last step's."""
         return -(-len(self.steps) // self.settings.save_steps)
 
-    def work(self, *, padded: bool) -> list[list[MicroBatchWork]]:
-        """The micro-batches of each step."""
+    def work(self, *, padded: bool | None = None) -> list[list[MicroBatchWork]]:
+        """The micro-batches of each step. padded: by default as the engine has them."""
         rows = self.train.used
+        padded = self.recipe.pads_rows if padded is None else padded
         return [
             [
                 work_of([rows[index] for index in batch], padded=padded)
@@ -78,15 +82,16 @@ class IntendedRun:
             for step in self.steps
         ]
 
-    def validation_work(self, *, padded: bool) -> list[MicroBatchWork]:
-        """The micro-batches of one look at the validation split."""
-        rows = self.val.used
+    def validation_work(self) -> list[MicroBatchWork]:
+        """The micro-batches of one validation."""
+        rows, padded = self.val.used, self.recipe.pads_rows
         batches = division(rows, self.settings)(range(len(rows)))
         return [work_of([rows[index] for index in batch], padded=padded) for batch in batches]
 
 
-def run_of(settings: TrainSettings, train: Rows, val: Rows, *, exact: bool = True) -> IntendedRun:
-    """The run of resolved settings over some rows."""
+def run_of(recipe: Recipe, train: Rows, val: Rows, *, exact: bool = True) -> IntendedRun:
+    """The run of a recipe over some rows."""
+    settings = recipe.settings
     assert settings.accumulation is not None  # resolved
     steps = plan_steps(
         [len(row.ids) for row in train.used],
@@ -97,14 +102,15 @@ def run_of(settings: TrainSettings, train: Rows, val: Rows, *, exact: bool = Tru
         seed=settings.seed,
         divide=division(train.used, settings),
     )
-    return IntendedRun(settings=settings, train=train, val=val, steps=steps, exact=exact)
+    return IntendedRun(recipe=recipe, train=train, val=val, steps=steps, exact=exact)
 
 
 def changed(run: IntendedRun, **changes: object) -> IntendedRun | None:
-    """The run with some settings changed; None where no row would be left."""
+    """The run with some settings changed; None if no row would be left."""
     settings = replace(run.settings, **changes)  # type: ignore[arg-type]
     train, val = (_shorter(rows, settings.max_tokens) for rows in (run.train, run.val))
-    return run_of(settings, train, val, exact=run.exact) if train.used else None
+    recipe = replace(run.recipe, settings=settings)
+    return run_of(recipe, train, val, exact=run.exact) if train.used else None
 
 
 def _shorter(rows: Rows, most: int) -> Rows:
@@ -139,11 +145,6 @@ def _estimated(text: str) -> int:
 
 SEED_TOKENS = 2048
 """To this length the seed recipe pads every row."""
-
-
-def is_padded(settings: TrainSettings) -> bool:
-    """Whether the engine of resolved settings computes every row to the longest of its batch."""
-    return settings.engine != "fast"
 
 
 def work_of(rows: Sequence[TokenRow], *, padded: bool) -> MicroBatchWork:

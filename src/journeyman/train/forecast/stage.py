@@ -9,7 +9,6 @@ The sums of a run that need no machine: tokens, the seed recipe's tokens, steps.
 """
 
 import time
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from journeyman.events import Reporter, StageStarted, ignore
 from journeyman.machine.speed import Clock
 from journeyman.machine.torch_runtime import using_threads
 from journeyman.settings import TrainSettings
-from journeyman.train.batching.batches import tokens_of_run
 from journeyman.train.batching.rows import Rows, read_rows, require_rows
-from journeyman.train.engine.choose import compiles
+from journeyman.train.check_settings import require_usable
 from journeyman.train.engine.learning_rate import warmup_steps
+from journeyman.train.engine.recipe import decide, for_rows
 from journeyman.train.forecast.answer_time import GOAL_S
 from journeyman.train.forecast.base_mismatch import of_dataset, of_served
 from journeyman.train.forecast.base_model import BaseDescription, described
@@ -31,7 +30,6 @@ from journeyman.train.forecast.findings import findings_of
 from journeyman.train.forecast.memory_and_disk import (
     ELEMENT_BYTES,
     disk_of,
-    footprint_of,
     memory_of,
     saved_bytes_guess,
 )
@@ -39,14 +37,12 @@ from journeyman.train.forecast.records import Forecast, Machine, Steps, Tokens
 from journeyman.train.forecast.run import (
     IntendedRun,
     estimated_rows,
-    is_padded,
     operations,
     run_of,
     seed_work,
     total_work,
 )
 from journeyman.train.forecast.shape import ModelShape, shape_of
-from journeyman.train.resolve_settings import require_usable, resolved
 
 
 def plan(
@@ -61,15 +57,21 @@ def plan(
     require_usable(settings)
     report(StageStarted("plan", f"`{settings.data_dir}` on `{settings.base}`"))
     with described(settings.base, report) as base, using_threads(settings.threads):
-        settings = resolved(settings, base.config, report)
+        recipe = decide(settings, base.config, report)
         train = _rows(settings.data_dir / "train.jsonl", base, settings)
         require_rows(train, settings.data_dir / "train.jsonl")
         val = _rows(settings.data_dir / "val.jsonl", base, settings)
-        tokens = tokens_of_run([len(row.ids) for row in train.used], settings)
-        compiled = compiles(settings, base.config, tokens=tokens, report=report)
-        settings = replace(settings, compiled=compiled)
-        run = run_of(settings, train, val, exact=base.chat is not None)
-        return forecast(run, base, report, serve_base=serve_base, goal_s=goal_s, clock=clock)
+        recipe = for_rows(recipe, [len(row.ids) for row in train.used], report)
+        run = run_of(recipe, train, val, exact=base.chat is not None)
+        return forecast(
+            run,
+            base.name,
+            report,
+            is_here=base.weight_bytes is not None,
+            serve_base=serve_base,
+            goal_s=goal_s,
+            clock=clock,
+        )
 
 
 def _rows(path: Path, base: BaseDescription, settings: TrainSettings) -> Rows:
@@ -80,9 +82,10 @@ def _rows(path: Path, base: BaseDescription, settings: TrainSettings) -> Rows:
 
 def forecast(
     run: IntendedRun,
-    base: BaseDescription,
+    base_name: str,
     report: Reporter = ignore,
     *,
+    is_here: bool = True,
     serve_base: str | None = None,
     goal_s: float = GOAL_S,
     clock: Clock = time.perf_counter,
@@ -90,76 +93,60 @@ def forecast(
 ) -> Forecast:
     """Everything that is known of a run before it starts.
 
-    probe_short: False leaves the probe out where the run is over before it would pay.
+    is_here: whether the base's weights are on this disk. probe_short: False skips the probe of a
+    run that is over before the probe would pay.
     """
-    settings = run.settings
-    shape = shape_of(base.config, settings.lora_targets)
-    # Before the probe, whose own memory must not count.
-    footprint = footprint_of(base.config, settings, wide_bytes=run.int8_plan.wide_bytes)
-    probed = probe(
-        run,
-        base,
-        shape,
-        report,
-        least_s=0.0 if probe_short else SHORT_RUN_S,
-        footprint=footprint,
-        clock=clock,
-    )
+    settings, fast = run.settings, run.recipe.fast
+    shape = shape_of(run.recipe.config, settings.lora_targets)
+    probed = probe(run, shape, report, least_s=0.0 if probe_short else SHORT_RUN_S, clock=clock)
     guess = saved_bytes_guess(shape, ELEMENT_BYTES[settings.precision])
-    if footprint is not None:
-        guess = footprint.keeping.kept_bytes
+    if fast is not None:
+        guess = fast.memory.activation_budget.kept_bytes
     # At one depth a layer's own buffers cannot be told from what it keeps.
     is_measured = probed is not None and probed.measured.shallow < probed.measured.deep
     saved_bytes = probed.measured.saved_bytes if probed and is_measured else guess
     outline = Forecast(
-        base=base.name,
+        base=base_name,
         parameters=shape.parameters,
         adapter_parameters=adapter_parameters(run, shape),
         engine=settings.engine,
         precision=settings.precision,
         tokens=tokens_of(run, shape),
         steps=steps_of(run),
-        memory=memory_of(
-            run,
-            shape,
-            saved_bytes=saved_bytes,
-            padded=is_padded(settings),
-            footprint=footprint,
-        ),
-        disk=disk_of(run, shape, base),
+        memory=memory_of(run, shape, saved_bytes=saved_bytes),
+        disk=disk_of(run, shape, is_here=is_here),
         findings=(),
-        machine=probed.machine if probed else None,
+        machine=with_limit(probed.machine, run, shape) if probed else None,
         hours=probed.hours(run) if probed else None,
         serving=probed.serving(run, goal_s) if probed else None,
         alternatives=probed.alternatives(run) if probed else (),
     )
     found = chain(
-        of_served(base.name, shape, serve_base),
-        of_dataset(base.name, settings.data_dir),
+        of_served(base_name, shape, serve_base),
+        of_dataset(base_name, settings.data_dir),
         findings_of(outline, settings),
     )
     return msgspec.structs.replace(outline, findings=tuple(found))
 
 
-def limit_tokens_per_s(
-    machine: Machine | None, run: IntendedRun, shape: ModelShape
-) -> float | None:
-    """Real tokens a second at the measured rate of products, without padding; None: not measured.
+def with_limit(machine: Machine, run: IntendedRun, shape: ModelShape) -> Machine:
+    """The machine with the throughput it would have if it did nothing but products.
 
     A program that computes less than every layer of every token (prefixes shared by rows) may be
     faster.
     """
     # The rate is that of FP32 or BF16 products; INT8 ones have no such limit.
-    if machine is None or run.settings.precision in ("int8", "mixed"):
-        return None
+    if run.settings.precision in ("int8", "mixed"):
+        return machine
     work = total_work(one for step in run.work(padded=False) for one in step)
-    return machine.product_rate * work.real / operations(shape, work)
+    limit = machine.product_rate * work.real / operations(shape, work)
+    return msgspec.structs.replace(machine, limit_tokens_per_s=limit)
 
 
 def tokens_of(run: IntendedRun, shape: ModelShape) -> Tokens:
     """What the run computes, beside what the seed recipe would for the same rows and epochs."""
     rows = run.train.used
-    ours = total_work(work for step in run.work(padded=is_padded(run.settings)) for work in step)
+    ours = total_work(work for step in run.work() for work in step)
     seed = seed_work(rows[index] for step in run.steps for index in step.rows)
     return Tokens(
         rows=len(rows),

@@ -39,18 +39,18 @@ class LinearFit(Struct, frozen=True):
 class MicroBatchCost(Struct, frozen=True):
     """Seconds of one micro-batch: all layers, the fixed part, and the output layer by token.
 
-    wide_s: of a computed token, by products that are kept wide in some layers.
+    full_precision_s: of a computed token, by products that a calibration keeps in full precision.
     """
 
     layer: LinearFit
     fixed_s: float
     head_s: float
-    wide_s: float = 0.0
+    full_precision_s: float = 0.0
 
     def seconds(self, shape: ModelShape, work: MicroBatchWork) -> float:
         """Of one micro-batch on the whole model."""
         layers_s = shape.layers * self.layer.at(layer_operations(shape, work))
-        by_token_s = self.head_s * work.trained + self.wide_s * work.computed
+        by_token_s = self.head_s * work.trained + self.full_precision_s * work.computed
         return self.fixed_s + layers_s + by_token_s
 
 
@@ -62,10 +62,10 @@ class MicroBatchCosts(Struct, frozen=True):
     update_s: float
 
     def training_s(
-        self, shape: ModelShape, work: MicroBatchWork, keeping: ActivationBudget | None
+        self, shape: ModelShape, work: MicroBatchWork, budget: ActivationBudget | None
     ) -> float:
-        """One micro-batch with gradients; layers that keep too little run forward once more."""
-        again = 0 if keeping is None else keeping.recomputed_layers(work.computed)
+        """One micro-batch with gradients; checkpointed layers run forward once more."""
+        again = 0 if budget is None else budget.checkpointed_layers(work.computed)
         again_s = again * self.forward.layer.at(layer_operations(shape, work))
         return self.backward.seconds(shape, work) + again_s
 
@@ -118,7 +118,9 @@ def _cost(
             layer_s = max(0.1 * deep_s, deep_s - probed_head_s) / measured.deep
         points.append((layer_operations(shape, one.work), layer_s))
         rests.append(max(0.0, deep_s - measured.deep * layer_s - probed_head_s))
-    return MicroBatchCost(fitted(points), sum(rests) / len(rests), head_s, measured.wide_s)
+    return MicroBatchCost(
+        fitted(points), sum(rests) / len(rests), head_s, measured.full_precision_s
+    )
 
 
 class DiskTraffic(Struct, frozen=True):
@@ -137,19 +139,16 @@ def hours_of(
     *,
     writing: DiskTraffic,
     slowdown: float,
-    padded: bool,
-    keeping: ActivationBudget | None = None,
 ) -> TimeForecast:
-    """The time of a run. slowdown: how much slower than its best this machine mostly is.
-
-    keeping: what the memory lets the fast engine keep; None: all.
-    """
+    """The time of a run. slowdown: how much slower than its best this machine mostly is."""
+    fast = run.recipe.fast
+    budget = None if fast is None else fast.memory.activation_budget
     steps = [
-        sum(costs.training_s(shape, work, keeping) for work in step) + costs.update_s
-        for step in run.work(padded=padded)
+        sum(costs.training_s(shape, work, budget) for work in step) + costs.update_s
+        for step in run.work()
     ]
     steps_s = slowdown * sum(steps)
-    once_s = sum(costs.forward.seconds(shape, work) for work in run.validation_work(padded=padded))
+    once_s = sum(costs.forward.seconds(shape, work) for work in run.validation_work())
     validation_s = slowdown * once_s * run.validations
     each_s = _FILES_S + writing.checkpoint_bytes / writing.disk_rate
     checkpoints_s = each_s * run.checkpoints

@@ -127,7 +127,7 @@ class LossWarnings:
         self._report = report
         self._said: frozenset[str] = frozenset()
 
-    def look(self, state: State) -> None:
+    def check(self, state: State) -> None:
         """Look at a new state of the run."""
         found = advice_on(state)
         for one in found:

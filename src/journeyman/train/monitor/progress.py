@@ -25,24 +25,24 @@ VALIDATION = "validate"
 
 
 class Pace:
-    """Seconds and tokens of one process. looks: the steps that a validation follows."""
+    """Seconds and tokens of one process. validations: the steps that a validation follows."""
 
     def __init__(
         self,
         *,
         steps: int,
-        looks: Collection[int],
-        hours: TimeForecast | None = None,
+        validations: Collection[int],
+        forecast: TimeForecast | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._steps = steps
-        self._looks = looks
-        self._hours = hours
+        self._validations = validations
+        self._forecast = forecast
         self._tokens = 0
         self._seconds = 0.0
-        self._look_s: float | None = None
-        self._kept: list[float] = []
+        self._validation_s: float | None = None
+        self._saving_s: list[float] = []
 
     def trained(self, tokens: int, seconds: float) -> None:
         """One micro-batch of so many real tokens is done."""
@@ -50,43 +50,49 @@ class Pace:
         self._seconds += seconds
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[None]:
+    def validating(self) -> Iterator[None]:
         """Measure one validation."""
         started = self._clock()
         yield
-        self._look_s = self._clock() - started
+        self._validation_s = self._clock() - started
 
     @contextlib.contextmanager
-    def keeping(self) -> Iterator[None]:
+    def saving(self) -> Iterator[None]:
         """Measure what is written after one step."""
         started = self._clock()
         yield
-        self._kept.append(self._clock() - started)
+        self._saving_s.append(self._clock() - started)
 
     @property
     def rate(self) -> float:
         """Real tokens a second: measured, else forecast, else 0."""
         if self._seconds:
             return self._tokens / self._seconds
-        return self._hours.real_tokens_per_s if self._hours else 0.0
+        return self._forecast.real_tokens_per_s if self._forecast else 0.0
 
     def remaining_s(self, step: int, tokens: int) -> float | None:
         """Seconds to the end of the run from within a step, with so many real tokens to train."""
         if not self.rate:
             return None
-        looks_left = sum(look >= step for look in self._looks)
+        validations_left = sum(after >= step for after in self._validations)
         steps_left = self._steps - step + 1
-        return tokens / self.rate + looks_left * self._one_look_s() + steps_left * self._kept_s()
+        return (
+            tokens / self.rate
+            + validations_left * self._one_validation_s()
+            + steps_left * self._one_saving_s()
+        )
 
-    def _one_look_s(self) -> float:
-        if self._look_s is not None:
-            return self._look_s
-        return self._hours.validation_s / max(1, len(self._looks)) if self._hours else 0.0
+    def _one_validation_s(self) -> float:
+        if self._validation_s is not None:
+            return self._validation_s
+        return (
+            self._forecast.validation_s / max(1, len(self._validations)) if self._forecast else 0.0
+        )
 
-    def _kept_s(self) -> float:
-        if self._kept:
-            return sum(self._kept) / len(self._kept)
-        return self._hours.checkpoints_s / self._steps if self._hours else 0.0
+    def _one_saving_s(self) -> float:
+        if self._saving_s:
+            return sum(self._saving_s) / len(self._saving_s)
+        return self._forecast.checkpoints_s / self._steps if self._forecast else 0.0
 
 
 class Meter:

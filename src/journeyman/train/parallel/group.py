@@ -41,6 +41,10 @@ class ProcessGroup(Protocol):
     rank: int
     size: int
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is rank 0, which writes for all."""
+
     def sum_(self, tensors: Sequence["Tensor"]) -> None:
         """Replace each tensor by its sum over the processes, the same bits in each of them."""
 
@@ -56,15 +60,13 @@ class ProcessGroup(Protocol):
     def text_from_first(self, text: str) -> str:
         """The text of process 0."""
 
-    def barrier(self) -> None:
-        """Wait until every process is here."""
-
 
 class SingleProcess:
     """A run of one process."""
 
     rank = 0
     size = 1
+    is_first = True
 
     def sum_(self, tensors: Sequence["Tensor"]) -> None:
         """Nothing to add."""
@@ -84,9 +86,6 @@ class SingleProcess:
         """The text itself."""
         return text
 
-    def barrier(self) -> None:
-        """Nobody to wait for."""
-
 
 ALONE = SingleProcess()
 
@@ -97,6 +96,7 @@ class GlooProcessGroup:
     def __init__(self, rank: int, size: int) -> None:
         self.rank = rank
         self.size = size
+        self.is_first = rank == 0
 
     def sum_(self, tensors: Sequence["Tensor"]) -> None:
         """One sum over all tensors end to end: one message a step is as quick as it gets.
@@ -150,10 +150,6 @@ class GlooProcessGroup:
             data = torch.tensor(list(encoded), dtype=torch.uint8)
         self.from_first_([data])
         return bytes(data.tolist()).decode()
-
-    def barrier(self) -> None:
-        """Wait until every process is here."""
-        self.sum_numbers([0.0])
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from transformers import AutoConfig
 from journeyman.errors import MachineError, UsageError
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
+from journeyman.train.check_settings import require_usable
 from journeyman.train.engine.adapter_parameters import initialise
 from journeyman.train.engine.choose import choose
 from journeyman.train.engine.devices import found_device
@@ -24,7 +25,6 @@ from journeyman.train.engine.fast.shape import shape_of
 from journeyman.train.engine.fast.weights import RandomWeights
 from journeyman.train.engine.optimizer import Optimizer
 from journeyman.train.engine.product_rates import Rates
-from journeyman.train.resolve_settings import require_usable
 
 HAS_GPU = torch.cuda.is_available()
 CONFIG = AutoConfig.for_model(
@@ -92,7 +92,7 @@ def test_what_a_gpu_does_not_do_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_another_architecture_is_not_for_the_gpu() -> None:
-    with pytest.raises(UsageError, match="`--device cuda` is the fast engine's"):
+    with pytest.raises(UsageError, match="needs the fast engine"):
         choose(
             TrainSettings(device="cuda"),
             AutoConfig.for_model("gpt2"),
@@ -133,7 +133,7 @@ _TRANSFERS = (torch.ops.aten.copy_, torch.ops.aten._to_copy, torch.ops.aten.to)
 @pytest.mark.parametrize("arithmetic", [WIDE, BF16], ids=["fp32", "bf16"])
 def test_all_of_a_step_stands_on_the_device_of_the_plan(arithmetic: Arithmetic) -> None:
     # The only device beside the processor that every machine has; it has shapes and no values.
-    elsewhere = DecoderPlan(arithmetic, recomputed_layers=1, device=torch.device("meta"))
+    elsewhere = DecoderPlan(arithmetic, checkpointed_layers=1, device=torch.device("meta"))
     with OneDevice():  # type: ignore[no-untyped-call]
         _, parameters = trained(Held(), elsewhere, dropout=0.2)
         with pytest.raises(AssertionError, match="was given tensors on"):

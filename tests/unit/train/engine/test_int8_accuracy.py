@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from journeyman.errors import JourneymanError, MachineError
-from journeyman.events import Caution, Event, Note
+from journeyman.events import Caution, Event, Note, Reporter
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
-from journeyman.train.engine import int8_accuracy
+from journeyman.train.engine import arithmetic, int8_accuracy
 from journeyman.train.engine.fast import calibration
+from journeyman.train.engine.fast.int8_plan import Int8Plan
 from journeyman.train.engine.fast.linear import Arithmetic
-from journeyman.train.engine.int8_accuracy import BOUND, int8_plan_of, spread
+from journeyman.train.engine.int8_accuracy import BOUND, calibrated, spread
+from journeyman.train.engine.recipe import recipe_of
 from tests.small_models import VARIANT_VOCABULARY, small_variant
 
 SETTINGS = TrainSettings(engine="fast", precision="int8", threads=1)
@@ -29,7 +32,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
 def _by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """INT8 as torch multiplies it, on every machine; nothing is in the cache."""
     coarse = Arithmetic("int8", "int8", torch.float32)
-    monkeypatch.setattr(int8_accuracy, "arithmetic_for", lambda *_, **__: coarse)
+    monkeypatch.setattr(arithmetic, "arithmetic_of", lambda *_, **__: coarse)
     monkeypatch.setattr(int8_accuracy, "cache_folder", lambda: tmp_path / "cache")
 
 
@@ -39,16 +42,25 @@ def rows(count: int = 6, length: int = 50) -> list[TokenRow]:
     return [TokenRow(str(at), tuple(one), (True,) * length) for at, one in enumerate(ids)]
 
 
+def plan_of(
+    settings: TrainSettings, base: BaseModel, rows: list[TokenRow], report: Reporter
+) -> Int8Plan:
+    """The INT8 plan of a run over these rows."""
+    fast = calibrated(recipe_of(settings, read_config(base.folder)), base, rows, report).fast
+    assert fast is not None
+    return fast.int8_plan
+
+
 def told(settings: TrainSettings, base: BaseModel, events: list[Event]) -> str:
-    int8_plan_of(settings, base, rows(), events.append)
+    plan_of(settings, base, rows(), events.append)
     return " ".join(x.text for x in events if isinstance(x, Note | Caution))
 
 
 def test_inputs_are_smoothed_and_nothing_is_wide_within_the_bound(base: BaseModel) -> None:
     events: list[Event] = []
-    found = int8_plan_of(SETTINGS, base, rows(), events.append)
-    assert not found.wide
-    assert found.wide_bytes == 0
+    found = plan_of(SETTINGS, base, rows(), events.append)
+    assert not found.full_precision
+    assert found.full_precision_bytes == 0
     assert set(found.largest_inputs) == {
         f"{n}.{part}" for n in (0, 1) for part in ("query_key_value", "output", "gate_up", "down")
     }
@@ -60,17 +72,17 @@ def test_products_stay_wide_until_the_bound_holds(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loose: list[Event] = []
-    plain = int8_plan_of(SETTINGS, base, rows(), loose.append)
+    plain = plan_of(SETTINGS, base, rows(), loose.append)
     monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
     monkeypatch.setattr(int8_accuracy, "_VERSION", "another")
     events: list[Event] = []
-    found = int8_plan_of(SETTINGS, base, rows(), events.append)
+    found = plan_of(SETTINGS, base, rows(), events.append)
     # The output layer is never INT8 here: it is not off, and takes no more.
-    assert found.wide == set(found.largest_inputs)
+    assert found.full_precision == set(found.largest_inputs)
     # FP32 beside INT8 for the gradient: 4 bytes a weight of two layers.
-    assert found.wide_bytes == 4 * 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 112)
+    assert found.full_precision_bytes == 4 * 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 112)
     text = " ".join(x.text for x in events if isinstance(x, Note))
-    assert "products are wide forward" in text
+    assert "in full precision" in text
     assert "by 0.00% of its loss" in text
     assert found.id != plain.id
 
@@ -79,33 +91,35 @@ def test_without_room_for_wide_products_it_says_so(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
-    monkeypatch.setattr("journeyman.train.engine.fast.memory.spare_bytes", lambda *_: 1000)
+    monkeypatch.setattr(
+        "journeyman.train.engine.fast.memory.MemoryPlan.spare_bytes", lambda *_: 1000
+    )
     events: list[Event] = []
-    assert "less exact" in told(SETTINGS, base, events)
+    assert "less accurate" in told(SETTINGS, base, events)
     assert any(isinstance(x, Caution) for x in events)
 
 
 def test_what_was_found_is_kept_until_it_is_damaged(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = int8_plan_of(SETTINGS, base, rows(), lambda _: None)
+    first = plan_of(SETTINGS, base, rows(), lambda _: None)
     made = []
-    original = calibration.Calibration.compared
+    original = calibration.Calibration.divergences
 
     def counted(self: calibration.Calibration) -> calibration.ProductDivergences:
         made.append(1)
         return original(self)
 
-    monkeypatch.setattr(calibration.Calibration, "compared", counted)
-    assert int8_plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
+    monkeypatch.setattr(calibration.Calibration, "divergences", counted)
+    assert plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
     assert not made
     (path,) = (tmp_path / "cache" / "calibrations").iterdir()
     path.write_bytes(path.read_bytes()[:100])
     assert "calibrated again" in told(SETTINGS, base, [])
-    assert int8_plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
+    assert plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
     assert len(made) == 1
     # Other rows are another calibration.
-    int8_plan_of(SETTINGS, base, rows(7), lambda _: None)
+    plan_of(SETTINGS, base, rows(7), lambda _: None)
     assert len(made) == 2
 
 
@@ -114,7 +128,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_is_calibrated(
 ) -> None:
     monkeypatch.setattr(calibration, "Calibration", lambda *_, **__: pytest.fail("calibrated"))
     with pytest.raises(MachineError, match="--memory-gib"):
-        int8_plan_of(dataclasses.replace(SETTINGS, memory_gib=0.5), base, rows(), lambda _: None)
+        plan_of(dataclasses.replace(SETTINGS, memory_gib=0.5), base, rows(), lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +136,10 @@ def test_a_run_that_does_not_fit_is_refused_before_it_is_calibrated(
 )
 def test_other_runs_are_left_as_they_are(base: BaseModel, changes: dict[str, str]) -> None:
     settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
-    found = int8_plan_of(settings, base, rows(), lambda _: pytest.fail("said something"))
-    assert found.id == ""
+    recipe = recipe_of(settings, read_config(base.folder))
+    found = calibrated(recipe, base, rows(), lambda _: pytest.fail("said something"))
+    assert found is recipe
+    assert found.int8_plan_id == ""
 
 
 def test_damaged_weights_are_an_error_of_the_users_own_kind(
@@ -134,7 +150,7 @@ def test_damaged_weights_are_an_error_of_the_users_own_kind(
     (empty / "config.json").write_bytes((base.folder / "config.json").read_bytes())
     lacking = BaseModel("x", empty, "c" * 64, "d" * 64, "folder")
     with pytest.raises(JourneymanError, match="has no weight"):
-        int8_plan_of(SETTINGS, lacking, rows(), lambda _: None)
+        plan_of(SETTINGS, lacking, rows(), lambda _: None)
 
 
 def test_rows_are_spread_over_the_split() -> None:

@@ -7,10 +7,10 @@ from transformers import LlamaConfig
 
 from journeyman.events import Event, Note, ignore
 from journeyman.machine.memory import MemoryRoom
-from journeyman.settings import ProductGroup, TrainSettings
+from journeyman.settings import TrainSettings
 from journeyman.train.engine import product_rates
 from journeyman.train.engine.choose import EngineChoice, ModelRates, choose, model_rates
-from journeyman.train.engine.fast.shape import HEAD, shape_of
+from journeyman.train.engine.fast.shape import HEAD, ProductGroup
 from journeyman.train.engine.product_rates import LARGE, Rates, measured_rates
 from journeyman.train.forecast.base_model import known_shape
 
@@ -54,7 +54,7 @@ def test_every_arithmetic_of_this_processor_is_timed_both_ways(cache: Path) -> N
     for name in Rates.__struct_fields__:
         rate = getattr(found, name)
         assert rate is None or 1e6 < rate < 1e14
-    assert found.wide == (found.bf16 or found.fp32)
+    assert found.full_precision == (found.bf16 or found.fp32)
 
 
 def test_a_size_is_measured_once_and_those_above_the_largest_count_as_it(
@@ -83,19 +83,11 @@ def test_the_kernel_is_quick_where_torch_gains_little_over_it() -> None:
     assert Rates(fp32=1, kernel=2).has_quick_kernel
     assert Rates(fp32=1, int8=2, kernel=1.8).has_quick_kernel
     assert not Rates(fp32=1, int8=4, kernel=1.8).has_quick_kernel
-    assert Rates(fp32=1, int8=4, kernel=1.8).narrow == pytest.approx(3.4)
+    assert Rates(fp32=1, int8=4, kernel=1.8).best_int8 == pytest.approx(3.4)
     assert not Rates(fp32=1, int8=4).has_quick_kernel
 
 
-def test_products_that_gain_nothing_by_int8_stay_wide() -> None:
-    found = chosen({SIZES["output"]: POOR, SIZES["down"]: POOR})
-    assert (found.precision, found.wide_products) == ("int8", ("output", "down"))
-    assert found.reasons[-1].endswith("output, down")
-    assert chosen({}).wide_products == ()
-    assert "wide" not in " ".join(chosen({}).reasons)
-
-
-def test_the_rates_told_are_those_of_all_products_together() -> None:
+def test_the_summary_is_of_all_products_together() -> None:
     fast = Rates(fp32=100e9, kernel=200e9)
     rates = model_rates(CONFIG, ignore, lambda size, _: fast if size == SIZES[HEAD] else GOOD)
     layers = 3 * sum(a * b for group, (a, b) in SIZES.items() if group != HEAD)
@@ -105,47 +97,43 @@ def test_the_rates_told_are_those_of_all_products_together() -> None:
     }
     expected = (layers + head) / (layers / 50e9 + head / 100e9)
     assert f"fp32 {expected / 1e9:.0f}, int8 by the kernel {2 * expected / 1e9:.0f} GOP" in (
-        rates.told()
+        rates.summary()
     )
 
 
-def test_where_all_but_little_gains_nothing_no_product_is_int8() -> None:
+def test_where_most_products_gain_too_little_none_is_int8() -> None:
     found = chosen({size: POOR for group, size in SIZES.items() if group != "output"})
-    assert (found.precision, found.wide_products) == ("fp32", ())
+    assert found.precision == "fp32"
+    assert chosen({SIZES["output"]: POOR}).precision == "int8"
 
 
 def test_bf16_is_what_int8_must_beat_where_there_is_bf16() -> None:
     units = Rates(fp32=50e9, bf16=120e9, int8=130e9, kernel=125e9)
     assert chosen(dict.fromkeys(SIZES.values(), units)).precision == "bf16"
     quick = Rates(fp32=50e9, bf16=120e9, int8=300e9, kernel=280e9)
-    rates = ModelRates(dict.fromkeys(SIZES, quick), dict.fromkeys(SIZES, 1000), (HEAD,))
-    # The output layer is wide there in any case, and not for its rate.
-    assert rates.quickest().wide == rates.wide_groups() == ()
-    assert rates.quickest().precision == "int8"
-    one_poor = ModelRates({**rates.rates, "down": units}, rates.parameters, (HEAD,))
-    assert one_poor.quickest().wide == ("down",)
+    rates = ModelRates(dict.fromkeys(SIZES, quick), dict.fromkeys(SIZES, 1000), True)
+    assert rates.fastest()[0] == "int8"
+    # A large output layer, which is never INT8 there, takes the gain away.
+    large = ModelRates(rates.rates, {**rates.parameters, HEAD: 100_000}, True)
+    assert large.fastest()[0] == "bf16"
 
 
-def test_what_was_asked_for_is_narrow_but_for_the_products_named() -> None:
-    everything_poor = dict.fromkeys(SIZES.values(), POOR)
-    assert chosen(everything_poor, precision="int8").wide_products == ()
-    found = chosen(everything_poor, precision="int8", wide_products=("down",))
-    assert found.wide_products == ("down",)
-    by_itself = chosen({SIZES["output"]: POOR}, wide_products=("down", "output"))
-    assert by_itself.wide_products == ("output", "down")
-    useless = chosen({}, precision="fp32", wide_products=("down",))
-    assert useless.wide_products == ()
-    assert "changes nothing" in useless.reasons[-1]
+@pytest.mark.parametrize("rates", [POOR, GOOD])
+def test_what_was_asked_for_is_taken_whatever_the_rates(rates: Rates) -> None:
+    everything = dict.fromkeys(SIZES.values(), rates)
+    for precision in ("fp32", "int8"):
+        found = chosen(everything, precision=precision)
+        assert found.precision == precision
+        assert "was asked for" in found.reasons[-1]
 
 
-@pytest.mark.parametrize(("gib", "expected"), [(64, ("down",)), (13, ())])
-def test_memory_goes_before_what_is_a_little_quicker(gib: float, expected: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("gib", "expected"), [(64, "fp32"), (24, "bf16"), (13, "int8")])
+def test_memory_decides_where_the_fastest_does_not_fit(gib: float, expected: str) -> None:
     config = known_shape("Qwen/Qwen2.5-Coder-7B-Instruct").config
-    down = shape_of(config).product_sizes["down"]
     found = choose(
         TrainSettings(),
         config,
-        rates_of=lambda size, _: POOR if size == down else GOOD,
+        rates_of=lambda *_: POOR,
         room=MemoryRoom(int(gib * GIB), int(gib * GIB), "the machine's memory"),
     )
-    assert (found.precision, found.wide_products) == ("int8", expected)
+    assert found.precision == expected

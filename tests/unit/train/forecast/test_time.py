@@ -5,6 +5,7 @@ import pytest
 
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import Rows, TokenRow
+from journeyman.train.engine.recipe import Recipe
 from journeyman.train.forecast.probe import DepthTimes, ProbeResult, depths_for
 from journeyman.train.forecast.probe_parts import VOCABULARY
 from journeyman.train.forecast.records import TimeForecast
@@ -31,7 +32,8 @@ def row(tokens: int, trained: int = 1) -> TokenRow:
 def some_run(**changes: object) -> IntendedRun:
     settings = TrainSettings(batch_size=2, accumulation=2, epochs=2.0, **changes)  # type: ignore[arg-type]
     train = Rows(tuple(row(10 * (n + 1), 5) for n in range(8)), ())
-    return run_of(settings, train, Rows((row(50, 5), row(60, 5)), ()))
+    recipe = Recipe(settings=settings, config=None, fast=None)
+    return run_of(recipe, train, Rows((row(50, 5), row(60, 5)), ()))
 
 
 def test_padding_counts_as_computed_and_packing_does_not() -> None:
@@ -76,9 +78,9 @@ def test_a_linear_machine_is_forecast_exactly() -> None:
     assert costs.update_s == pytest.approx(0.008 * 30 / 8)
 
 
-def test_products_kept_wide_cost_every_token_more() -> None:
+def test_products_in_full_precision_cost_every_token_more() -> None:
     plain = measured_from(2e-6, 1e-4, 0.02)
-    some = msgspec.structs.replace(plain, wide_s=5e-5)
+    some = msgspec.structs.replace(plain, full_precision_s=5e-5)
     work = MicroBatchWork(150, 15000, 140, 70)
     for kind in ("backward", "forward"):
         seconds, more = (
@@ -90,7 +92,7 @@ def test_products_kept_wide_cost_every_token_more() -> None:
 def hours(run: IntendedRun, slowdown: float = 1.0) -> TimeForecast:
     costs = costs_of(measured_from(2e-6, 1e-4, 0.02), SHAPE)
     writing = DiskTraffic(1_000_000, 4000, 1e8, 1e10)
-    return hours_of(run, SHAPE, costs, writing=writing, slowdown=slowdown, padded=True)
+    return hours_of(run, SHAPE, costs, writing=writing, slowdown=slowdown)
 
 
 def test_the_parts_of_the_time_add_up_and_lie_in_the_range() -> None:
@@ -135,7 +137,7 @@ def test_a_seven_billion_layer_is_probed_alone_and_small_layers_together() -> No
 
 def test_the_time_left_is_the_forecast_until_it_is_measured() -> None:
     forecast = hours(some_run())
-    pace = Pace(steps=4, looks={0, 2, 4}, hours=forecast)
+    pace = Pace(steps=4, validations={0, 2, 4}, forecast=forecast)
     tokens = 720
     before = pace.remaining_s(1, tokens)
     assert before == pytest.approx(
@@ -150,13 +152,13 @@ def test_the_time_left_is_the_forecast_until_it_is_measured() -> None:
 
 def test_a_validation_to_come_is_in_the_time_left() -> None:
     now = iter((0.0, 30.0, 100.0, 101.0))
-    pace = Pace(steps=4, looks={0, 2, 4}, clock=lambda: next(now))
+    pace = Pace(steps=4, validations={0, 2, 4}, clock=lambda: next(now))
     pace.trained(100, 50.0)
-    with pace.looking():
+    with pace.validating():
         pass
     # 100 tokens are 50 s, a validation 30 s: one comes after step 4, and from step 1 two.
     assert pace.remaining_s(3, 100) == pytest.approx(80.0)
     assert pace.remaining_s(1, 100) == pytest.approx(110.0)
-    with pace.keeping():
+    with pace.saving():
         pass
     assert pace.remaining_s(3, 100) == pytest.approx(82.0)

@@ -73,6 +73,6 @@ def test_a_finding_is_said_once_while_it_lasts() -> None:
     validations = {0: 1.6, 2: 1.4, 4: 1.5, 6: 1.6, 8: 1.3, 10: 1.5}
     for count in range(1, len(validations) + 1):
         part = dict(list(validations.items())[:count])
-        adviser.look(state_of([1.0, 0.9, 0.8, 0.7] * 3, part, epoch_steps=20))
+        adviser.check(state_of([1.0, 0.9, 0.8, 0.7] * 3, part, epoch_steps=20))
     assert len(events) == 2
     assert all(isinstance(one, Caution) for one in events)

@@ -1,10 +1,11 @@
-"""What a model's narrow products read, and what they cost: some rows through it, wide and narrow.
+"""What INT8 costs a model: some rows go through it in full precision and in INT8.
 
-Layer by layer, so that of either model one layer at a time is in memory. The wide one shows how
-large the inputs of each product are, by which the narrow ones are smoothed, and how far each of
-these is off by itself. The divergence of the two models' answers shows what all cost together:
-KL(wide || narrow) in nats a trained token. By that much the loss rises on text which the wide model
-answers as it should, and unlike a difference of losses it cannot vanish by chance.
+Layer by layer, so that one layer of either model is in memory at a time. The full-precision model
+shows how large the inputs of each product are, which the INT8 products are smoothed by, and how far
+each INT8 product is off on its own. The divergence of the two models' answers shows what all cost
+together: KL(full precision || INT8) in nats a trained token. By that much the loss rises on text
+that the full-precision model predicts well, and unlike a difference of losses it cannot vanish by
+chance.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,18 +19,18 @@ from journeyman.train.engine.fast.decoder import OuterWeights, output_layer
 from journeyman.train.engine.fast.elementwise import Elementwise
 from journeyman.train.engine.fast.int8_plan import PLAIN_INT8, Int8Plan, group_of
 from journeyman.train.engine.fast.layer import Layer
-from journeyman.train.engine.fast.linear import Arithmetic, Product
+from journeyman.train.engine.fast.linear import Arithmetic, FrozenLinear
 from journeyman.train.engine.fast.packing import Pack
 from journeyman.train.engine.fast.shape import HEAD, shape_of
 from journeyman.train.engine.fast.weights import WeightSource
 from journeyman.train.engine.loss import CHUNK_BYTES
 
-# The output layer is the widest product of all: enough rows to see how far it is off.
+# The output layer is the largest product: these rows are enough to see how far it is off.
 _HEAD_ROWS = 128
 
 
 class Int8Cost(Struct, frozen=True):
-    """What narrow products cost on some rows. loss: of the wide model; both in nats a token."""
+    """What INT8 costs on some rows, in nats a token. loss: of the full-precision model."""
 
     trained_tokens: int
     loss: float
@@ -42,15 +43,16 @@ class Int8Cost(Struct, frozen=True):
 
 
 class ProductDivergences(Struct, frozen=True):
-    """The narrow products beside the wide ones, by their names.
+    """INT8 against full-precision products, by their names.
 
-    errors: |narrow - wide| / |wide| on the wide model's inputs. wide_bytes: memory of a wide one.
-    largest_inputs: (K,) float32 magnitudes; empty where inputs are rounded less than the weights,
-    which smoothing would cost more than it gains (docs/experiments.md).
+    errors: |INT8 - full| / |full| on the full-precision model's inputs. full_precision_bytes:
+    memory of the full-precision product. largest_inputs: (K,) float32 magnitudes; empty if inputs
+    are rounded less than the weights, because then smoothing costs more than it gains
+    (docs/experiments.md).
     """
 
     errors: Mapping[str, float]
-    wide_bytes: Mapping[str, int]
+    full_precision_bytes: Mapping[str, int]
     largest_inputs: Mapping[str, Tensor]
     cost: Int8Cost
 
@@ -58,72 +60,72 @@ class ProductDivergences(Struct, frozen=True):
 class Calibration:
     """One pack of rows through a model's frozen weights, without an adapter.
 
-    narrow: the arithmetic in question. at_layer: told how many layers are done, and of how many.
+    int8: the arithmetic in question. at_layer: gets how many layers are done, and of how many.
     """
 
     def __init__(
         self,
         config: Any,
         source: WeightSource,
-        narrow: Arithmetic,
+        int8: Arithmetic,
         pack: Pack,
         *,
         at_layer: Callable[[int, int], None] = lambda _, __: None,
     ) -> None:
         self._shape = shape_of(config)
         self._source = source
-        self._narrow = narrow
-        self._wide = narrow.widened
+        self._int8 = int8
+        self._full = int8.full_precision
         self._pack = pack
         self._at_layer = at_layer
-        self._do = Elementwise(rows=narrow.rows)
+        self._do = Elementwise(rows=int8.rows)
         self._ends = OuterWeights(
-            config, self._shape, source, arithmetic=narrow, elementwise=self._do
+            config, self._shape, source, arithmetic=int8, elementwise=self._do
         )
         self._run = self._ends.run(pack, None)
-        # Of the wide model, what its output layer reads: (N, H).
+        # What the full-precision model's output layer reads: (N, H).
         self._expected: Tensor | None = None
 
-    def compared(self) -> ProductDivergences:
-        """Every product narrow, smoothed by what its wide one reads."""
+    def divergences(self) -> ProductDivergences:
+        """Every product in INT8, smoothed by what its full-precision twin reads."""
         watched: dict[str, _Watched] = {}
-        errors, wide_bytes, largest = {}, {}, {}
+        errors, full_precision_bytes, largest = {}, {}, {}
 
-        def compare(parts: Mapping[str, Product]) -> None:
+        def compare(parts: Mapping[str, FrozenLinear]) -> None:
             for name, product in parts.items():
-                wide = watched.pop(name)
-                errors[name] = wide.error_of(product)
-                wide_bytes[name] = wide.stored_bytes()
+                full = watched.pop(name)
+                errors[name] = full.error_of(product)
+                full_precision_bytes[name] = full.stored_bytes()
 
         expected = found = self._ends.embedded(self._pack)
         for number in range(self._shape.layers):
-            layer = self._layer(number, self._wide)
+            layer = self._layer(number, self._full)
             for name, part in layer.parts.items():
                 part.product = watched[name] = _Watched(part.product)
             expected, _ = layer.forward(expected, self._run)
             for name, product in watched.items():
-                if self._narrow.of(group_of(name)).has_narrow_inputs:
+                if self._int8.of(group_of(name)).has_8_bit_inputs:
                     largest[name] = product.largest_inputs()
-            narrow = self._layer(number, self._narrow, Int8Plan(largest_inputs=largest))
-            compare({name: part.product for name, part in narrow.parts.items()})
-            found, _ = narrow.forward(found, self._run)
+            quantised = self._layer(number, self._int8, Int8Plan(largest_inputs=largest))
+            compare({name: part.product for name, part in quantised.parts.items()})
+            found, _ = quantised.forward(found, self._run)
             self._at_layer(number + 1, self._shape.layers)
         self._expected = self._hidden(expected)
-        head = _Watched(self._head(self._wide))
+        head = _Watched(self._head(self._full))
         watched[HEAD] = head
         head.forward(self._expected[:_HEAD_ROWS])
-        narrow_head = self._head(self._narrow)
-        compare({HEAD: narrow_head})
-        cost = self._cost(head, narrow_head, self._hidden(found))
-        return ProductDivergences(errors, wide_bytes, largest, cost)
+        int8_head = self._head(self._int8)
+        compare({HEAD: int8_head})
+        cost = self._cost(head, int8_head, self._hidden(found))
+        return ProductDivergences(errors, full_precision_bytes, largest, cost)
 
     def cost(self, int8_plan: Int8Plan) -> Int8Cost:
-        """What it costs made narrow like that; after `compared`."""
+        """What this INT8 plan costs; call it after `divergences`."""
         found = self._ends.embedded(self._pack)
         for number in range(self._shape.layers):
-            found, _ = self._layer(number, self._narrow, int8_plan).forward(found, self._run)
+            found, _ = self._layer(number, self._int8, int8_plan).forward(found, self._run)
             self._at_layer(number + 1, self._shape.layers)
-        heads = self._head(self._wide), self._head(self._narrow, int8_plan)
+        heads = self._head(self._full), self._head(self._int8, int8_plan)
         return self._cost(*heads, self._hidden(found))
 
     def _layer(self, number: int, how: Arithmetic, int8_plan: Int8Plan = PLAIN_INT8) -> Layer:
@@ -138,7 +140,7 @@ class Calibration:
             int8_plan=int8_plan,
         )
 
-    def _head(self, how: Arithmetic, int8_plan: Int8Plan = PLAIN_INT8) -> Product:
+    def _head(self, how: Arithmetic, int8_plan: Int8Plan = PLAIN_INT8) -> FrozenLinear:
         return output_layer(
             self._source,
             self._shape,
@@ -150,14 +152,14 @@ class Calibration:
     def _hidden(self, states: Tensor) -> Tensor:
         return self._ends.hidden(states.index_select(0, self._pack.places))
 
-    def _cost(self, wide_head: Product, narrow_head: Product, found: Tensor) -> Int8Cost:
+    def _cost(self, full_head: FrozenLinear, int8_head: FrozenLinear, found: Tensor) -> Int8Cost:
         assert self._expected is not None
         count, loss, divergence = len(found), 0.0, 0.0
         rows = max(1, CHUNK_BYTES // (4 * self._shape.vocabulary))
         chunks = (torch.split(x, rows) for x in (self._expected, found, self._pack.targets))
-        for wide, narrow, targets in zip(*chunks, strict=True):
-            expected = wide_head.forward(wide).float().log_softmax(1)
-            logarithms = narrow_head.forward(narrow).float().log_softmax(1)
+        for full, quantised, targets in zip(*chunks, strict=True):
+            expected = full_head.forward(full).float().log_softmax(1)
+            logarithms = int8_head.forward(quantised).float().log_softmax(1)
             loss -= float(expected.gather(1, targets.unsqueeze(1)).sum())
             apart = logarithms.sub_(expected)
             # Sums of p d alone would be small differences of large ones: with q = p exp(d), the
@@ -168,34 +170,34 @@ class Calibration:
 
 
 class _Watched:
-    """A wide product that remembers what it last read and gave."""
+    """A full-precision product that remembers what it last read and gave."""
 
-    def __init__(self, wide: Product) -> None:
-        self._wide = wide
+    def __init__(self, full: FrozenLinear) -> None:
+        self._full = full
         self._states = self._found = torch.empty(0)
-        self.out_size = wide.out_size
+        self.out_size = full.out_size
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """See Product."""
-        found = self._wide.forward(states, onto)
+        """See FrozenLinear."""
+        found = self._full.forward(states, onto)
         # What it gave is used up by what follows.
         self._states, self._found = states, found.clone()
         return found
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See Product."""
-        return self._wide.input_gradient(gradient)
+        """See FrozenLinear."""
+        return self._full.input_gradient(gradient)
 
     def stored_bytes(self) -> int:
-        """See Product."""
-        return self._wide.stored_bytes()
+        """See FrozenLinear."""
+        return self._full.stored_bytes()
 
     def largest_inputs(self) -> Tensor:
         """The largest magnitude of each channel that was read."""
         return self._states.abs().amax(0).float()
 
-    def error_of(self, narrow: Product) -> float:
+    def error_of(self, other: FrozenLinear) -> float:
         """How far another product is off on the same inputs."""
-        wide = self._found.float()
-        apart = narrow.forward(self._states).float().sub_(wide)
-        return float(apart.norm() / wide.norm())
+        full = self._found.float()
+        apart = other.forward(self._states).float().sub_(full)
+        return float(apart.norm() / full.norm())

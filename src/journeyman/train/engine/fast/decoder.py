@@ -14,7 +14,7 @@ from torch.nn import functional
 from journeyman.train.engine.fast.elementwise import Elementwise
 from journeyman.train.engine.fast.int8_plan import PLAIN_INT8, Int8Plan
 from journeyman.train.engine.fast.layer import ForwardContext, Layer, LayerActivations
-from journeyman.train.engine.fast.linear import Arithmetic, Product, frozen_product
+from journeyman.train.engine.fast.linear import Arithmetic, FrozenLinear, frozen_linear
 from journeyman.train.engine.fast.lora import Dropout
 from journeyman.train.engine.fast.memory import ActivationBudget
 from journeyman.train.engine.fast.packing import Pack
@@ -24,18 +24,18 @@ from journeyman.train.engine.loss import completion_loss
 
 
 class DecoderPlan(Struct, frozen=True):
-    """How to compute: arithmetic, whether loops are compiled, and which layers run twice.
+    """How to compute: arithmetic, whether loops are compiled, and gradient checkpointing.
 
-    `recomputed_layers` of the layers keep their input alone and run again in the backward; more
-    where what `keeping` allows is too little for the micro-batch at hand. `device`: where weights,
-    adapter and all that is computed stand.
+    checkpointed_layers: so many layers keep only their input and run again in the backward pass;
+    more do if a micro-batch needs more than the activation budget. device: of weights, adapter and
+    activations.
     """
 
     arithmetic: Arithmetic
     int8_plan: Int8Plan = PLAIN_INT8
     compiled: bool = False
-    recomputed_layers: int = 0
-    keeping: ActivationBudget | None = None
+    checkpointed_layers: int = 0
+    activation_budget: ActivationBudget | None = None
     device: torch.device = torch.device("cpu")
 
 
@@ -54,7 +54,7 @@ class Decoder:
     ) -> None:
         self._shape = shape
         self._plan = plan
-        self._recomputed_layers = plan.recomputed_layers
+        self._checkpointed_layers = plan.checkpointed_layers
         self._do = Elementwise(compiled=plan.compiled, rows=plan.arithmetic.rows)
         source = PlacedWeights(source, plan.device)
         self._ends = OuterWeights(
@@ -100,7 +100,7 @@ class Decoder:
         run = self._ends.run(pack, dropout)
         states = self._ends.embedded(pack)
         kept: list[LayerActivations | Tensor] = []
-        recomputed = self._lowest + self._recomputed(pack.computed_tokens)
+        recomputed = self._lowest + self._checkpointed(pack.computed_tokens)
         for layer in self._layers:
             before = states
             states, found = layer.forward(states, run)
@@ -133,14 +133,14 @@ class Decoder:
         # Added and not copied: a shared token can stand at more than one place.
         return loss, added_at(torch.zeros_like(states), pack.places, by_chosen)
 
-    def _recomputed(self, tokens: int) -> int:
-        keeping = self._plan.keeping
-        by_memory = 0 if keeping is None else keeping.recomputed_layers(tokens)
-        return max(self._recomputed_layers, by_memory)
+    def _checkpointed(self, tokens: int) -> int:
+        budget = self._plan.activation_budget
+        by_memory = 0 if budget is None else budget.checkpointed_layers(tokens)
+        return max(self._checkpointed_layers, by_memory)
 
-    def recompute(self) -> None:
-        """From now on every layer runs again in the backward."""
-        self._recomputed_layers = self._shape.layers
+    def enable_gradient_checkpointing(self) -> None:
+        """From now on every layer runs again in the backward pass."""
+        self._checkpointed_layers = self._shape.layers
 
     def stored_bytes(self) -> int:
         """Memory of the frozen weights."""
@@ -216,11 +216,11 @@ def output_layer(
     arithmetic: Arithmetic,
     elementwise: Elementwise,
     int8_plan: Int8Plan = PLAIN_INT8,
-) -> Product:
+) -> FrozenLinear:
     """The output layer, of the embedding's weights where it has none of its own."""
     tied = shape.tied or "lm_head.weight" not in source
     name = "model.embed_tokens.weight" if tied else "lm_head.weight"
-    return frozen_product(
+    return frozen_linear(
         [source.tensor(name)],
         None,
         int8_plan.of(HEAD, arithmetic),

@@ -61,9 +61,9 @@ class FastEngine:
         with torch.inference_mode():
             return _tally(packed, self._decoder.loss(packed))
 
-    def recompute(self) -> None:
-        """From now on every layer keeps its input alone and runs again in the backward."""
-        self._decoder.recompute()
+    def enable_gradient_checkpointing(self) -> None:
+        """From now on every layer keeps only its input and runs again in the backward pass."""
+        self._decoder.enable_gradient_checkpointing()
 
     def stored_bytes(self) -> int:
         """Memory of the frozen weights."""

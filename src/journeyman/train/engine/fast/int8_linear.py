@@ -1,6 +1,6 @@
 """Products of INT8 weights and rounded activations: by torch, or by the project's own kernel.
 
-Each implements `products.Product`.
+Each implements `products.FrozenLinear`.
 """
 
 import torch
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.train.engine.fast.elementwise import Elementwise
+from journeyman.train.engine.fast.full_precision_linear import rounded_sum
 from journeyman.train.engine.fast.int8_weights import Int8Weights
-from journeyman.train.engine.fast.wide_linear import rounded_sum
 
 
-class Int8Product:
+class TorchInt8Linear:
     """INT8 weights times activations rounded to INT8 row by row, summed in INT32.
 
     `torch._int_mm` runs it through oneDNN; quick where the processor has VNNI or AMX.
@@ -25,7 +25,7 @@ class Int8Product:
         self.out_size = len(weights.values)
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         weights = self._weights
         if weights.inverse is None:
             rows, row_scale = self._do.quantised_rows(states)
@@ -39,7 +39,7 @@ class Int8Product:
         return rounded_sum(found, onto, states.dtype)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See Product. The scales of the channels go into the gradient before it is rounded."""
+        """See FrozenLinear. Channel scales go into the gradient before it is rounded."""
         weights = self._weights
         rows, row_scale = self._do.quantised_scaled_rows(gradient, weights.scale)
         product = torch._int_mm(rows, weights.values)
@@ -50,11 +50,11 @@ class Int8Product:
         return found
 
     def stored_bytes(self) -> int:
-        """See Product."""
+        """See FrozenLinear."""
         return self._weights.nbytes
 
 
-class KernelProduct:
+class KernelInt8Linear:
     """INT8 weights by the project's kernel: activations of 15 bits (AVX2) or 7 (AVX-512 VNNI)."""
 
     def __init__(self, weights: Int8Weights, bias: Tensor | None, kernel: IntegerProduct) -> None:
@@ -64,7 +64,7 @@ class KernelProduct:
         self.out_size = len(weights.values)
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         return self._kernel.forward(
             states,
             self._weights.values,
@@ -76,12 +76,12 @@ class KernelProduct:
         )
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         weights = self._weights
         return self._kernel.backward(
             gradient, weights.values, weights.scale, input_scale=weights.inverse
         )
 
     def stored_bytes(self) -> int:
-        """See Product."""
+        """See FrozenLinear."""
         return self._weights.nbytes

@@ -1,6 +1,6 @@
-"""How the products of one model are made narrow: what `calibration` found out about them.
+"""The INT8 plan of a model: what a calibration decided for each of its frozen products.
 
-A `Int8Plan` as one safetensors file: the magnitudes as tensors, the rest as metadata.
+Kept as one safetensors file: the magnitudes as tensors, the rest as metadata.
 """
 
 import hashlib
@@ -15,45 +15,49 @@ from torch import Tensor
 
 from journeyman.errors import IntegrityError
 from journeyman.files import atomic_file
-from journeyman.settings import ProductGroup
 from journeyman.train.engine.fast.linear import Arithmetic
-from journeyman.train.engine.fast.shape import GROUPS, HEAD
+from journeyman.train.engine.fast.shape import GROUPS, HEAD, ProductGroup
+
+FILE = "narrowing.safetensors"
+"""File name in a replay folder; it and the metadata's keys are older than the name INT8 plan."""
 
 
 class Int8Plan(Struct, frozen=True):
-    """By the names of products; what is not named is made narrow as it is.
+    """By the names of products; a product that is not named is quantised without smoothing.
 
-    wide: those whose forward loses too much. largest_inputs: magnitudes, (K,) float32, by which
-    inputs are evened out (`int8_weights`). wide_bytes: memory that the wide ones take more.
+    full_precision: products whose forward pass loses too much in INT8. largest_inputs: magnitudes,
+    (K,) float32, by which inputs are smoothed (`int8_weights`). full_precision_bytes: memory that
+    the full-precision products take more than INT8 ones.
     """
 
-    wide: frozenset[str] = frozenset()
+    full_precision: frozenset[str] = frozenset()
     largest_inputs: Mapping[str, Tensor] = MappingProxyType({})
-    wide_bytes: int = 0
+    full_precision_bytes: int = 0
 
     def of(self, product: str, arithmetic: Arithmetic) -> Arithmetic:
-        """The arithmetic of one product. Narrow gradients change next to nothing, and stay."""
+        """The arithmetic of one product. INT8 gradients lose next to nothing, so they stay INT8."""
         found = arithmetic.of(group_of(product))
-        if product not in self.wide:
+        if product not in self.full_precision:
             return found
-        return replace(found, forward=found.wide_method)
+        return replace(found, forward=found.full_precision_method)
 
     @property
     def id(self) -> str:
-        """Hash of all that decides a bit of the products; empty for products as they are."""
-        if not self.wide and not self.largest_inputs:
+        """Hash of everything that decides a bit of the products; empty for a plain plan."""
+        if not self.full_precision and not self.largest_inputs:
             return ""
-        content = hashlib.sha256("\n".join(sorted(self.wide)).encode())
+        content = hashlib.sha256("\n".join(sorted(self.full_precision)).encode())
         for name, values in sorted(self.largest_inputs.items()):
             content.update(name.encode() + values.contiguous().numpy().tobytes())
         return content.hexdigest()
 
 
 PLAIN_INT8 = Int8Plan()
+"""Every product quantised without smoothing: no calibration was run, or none was needed."""
 
 
 def product_name(layer: int, group: str) -> str:
-    """What one frozen product of a layer is called, e.g. `3.down`; the output layer is `HEAD`."""
+    """The name of one frozen product of a layer, e.g. `3.down`; the output layer is `HEAD`."""
     return f"{layer}.{group}"
 
 
@@ -63,16 +67,13 @@ def group_of(product: str) -> ProductGroup:
     return next(group for group in (*GROUPS, HEAD) if group == name)
 
 
-FILE = "narrowing.safetensors"
-
-
 def write_int8_plan(path: Path, int8_plan: Int8Plan, *, note: str = "") -> None:
     """Write it, whole or not at all. note: kept beside it."""
     from safetensors.torch import save
 
     metadata = {
-        "wide": msgspec.json.encode(sorted(int8_plan.wide)).decode(),
-        "wide_bytes": str(int8_plan.wide_bytes),
+        "wide": msgspec.json.encode(sorted(int8_plan.full_precision)).decode(),
+        "wide_bytes": str(int8_plan.full_precision_bytes),
         "note": note,
     }
     with atomic_file(path) as file:
@@ -80,14 +81,14 @@ def write_int8_plan(path: Path, int8_plan: Int8Plan, *, note: str = "") -> None:
 
 
 def read_int8_plan(path: Path) -> tuple[Int8Plan, str]:
-    """It and its note. Raises IntegrityError where the file is damaged."""
+    """The plan and its note. Raises IntegrityError if the file is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             largest = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        wide = msgspec.json.decode(metadata["wide"], type=frozenset[str])
-        return Int8Plan(wide, largest, int(metadata["wide_bytes"])), metadata["note"]
+        full_precision = msgspec.json.decode(metadata["wide"], type=frozenset[str])
+        return Int8Plan(full_precision, largest, int(metadata["wide_bytes"])), metadata["note"]
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise IntegrityError(f"`{path}` cannot be read: {error}", hint="delete it") from error

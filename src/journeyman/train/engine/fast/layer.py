@@ -15,7 +15,7 @@ from journeyman.train.batching.seeds import derived_seed
 from journeyman.train.engine.fast.attention import AttentionOutput, Heads, attend, attend_backward
 from journeyman.train.engine.fast.elementwise import Elementwise
 from journeyman.train.engine.fast.int8_plan import PLAIN_INT8, Int8Plan, product_name
-from journeyman.train.engine.fast.linear import Arithmetic, frozen_product
+from journeyman.train.engine.fast.linear import Arithmetic, frozen_linear
 from journeyman.train.engine.fast.lora import AdaptedProduct, Dropout, SavedForBackward, leaves_of
 from journeyman.train.engine.fast.packing import TokenSpan
 from journeyman.train.engine.fast.shape import GROUPS, DecoderShape
@@ -80,7 +80,7 @@ class Layer:
             weights = [source.tensor(f"{module}.{target}.weight") for target in targets]
             bias = _bias(source, module, targets, sizes, weights[0].device)
             name = product_name(number, group)
-            product = frozen_product(
+            product = frozen_linear(
                 weights,
                 bias,
                 int8_plan.of(name, arithmetic),

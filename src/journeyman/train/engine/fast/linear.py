@@ -19,17 +19,17 @@ from journeyman.kernels.attention import AttentionKernel
 from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.kernels.rows import RowsKernel
 from journeyman.train.engine.fast.elementwise import Elementwise
-from journeyman.train.engine.fast.int8_linear import Int8Product, KernelProduct
+from journeyman.train.engine.fast.full_precision_linear import FullPrecisionLinear, UpcastLinear
+from journeyman.train.engine.fast.int8_linear import KernelInt8Linear, TorchInt8Linear
 from journeyman.train.engine.fast.int8_weights import Int8Weights, quantised
 from journeyman.train.engine.fast.shape import HEAD
-from journeyman.train.engine.fast.wide_linear import WidenedProduct, WideProduct
 
-Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 widened", "int8 widened"]
-_OF_INT8: set[Method] = {"int8", "int8 kernel", "int8 widened"}
+Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 upcast", "int8 upcast"]
+_OF_INT8: set[Method] = {"int8", "int8 kernel", "int8 upcast"}
 _LARGEST_BYTE = 127
 
 
-class Product(Protocol):
+class FrozenLinear(Protocol):
     """A frozen linear layer."""
 
     out_size: int
@@ -48,24 +48,24 @@ class Product(Protocol):
         """Memory of the weights."""
 
 
-class MixedProduct:
+class MixedPrecisionLinear:
     """One arithmetic forward and another backward: both keep their weights."""
 
-    def __init__(self, forward: Product, backward: Product) -> None:
+    def __init__(self, forward: FrozenLinear, backward: FrozenLinear) -> None:
         self._forward = forward
         self._backward = backward
         self.out_size = forward.out_size
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         return self._forward.forward(states, onto)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         return self._backward.input_gradient(gradient)
 
     def stored_bytes(self) -> int:
-        """See Product."""
+        """See FrozenLinear."""
         return self._forward.stored_bytes() + self._backward.stored_bytes()
 
 
@@ -83,29 +83,28 @@ class Arithmetic(Struct, frozen=True):
     """In place of torch's own attention, where it takes the heads."""
     rows: RowsKernel | None = None
     """In place of torch for losses and dropout, where it takes the rows."""
-    wide: frozenset[str] = frozenset()
-    """Groups (`shape.GROUPS`, `shape.HEAD`) whose products are wide, whatever the others are."""
 
     def of(self, group: str) -> "Arithmetic":
         """The arithmetic of the products of one group.
 
         The output layer never reads 7 bits: they would round the long tail of its gradient away.
         """
-        is_wide = group in self.wide or (group == HEAD and self._any_reads_bytes)
-        return self.widened if is_wide else self
+        return self.full_precision if group == HEAD and self._any_reads_bytes else self
 
     @property
-    def widened(self) -> "Arithmetic":
-        """The same with wide products, both ways."""
-        return replace(self, forward=self.wide_method, backward=self.wide_method)
+    def full_precision(self) -> "Arithmetic":
+        """The same with full-precision products, forward and backward."""
+        return replace(
+            self, forward=self.full_precision_method, backward=self.full_precision_method
+        )
 
     @property
-    def wide_method(self) -> Method:
-        """How products are multiplied that are not narrow."""
+    def full_precision_method(self) -> Method:
+        """How products that are not INT8 are multiplied."""
         return "bf16" if self.activations is torch.bfloat16 else "fp32"
 
     @property
-    def has_narrow_inputs(self) -> bool:
+    def has_8_bit_inputs(self) -> bool:
         """Whether INT8 products round what they read as coarsely as their weights."""
         return self._reads_bytes(self.forward)
 
@@ -119,51 +118,53 @@ class Arithmetic(Struct, frozen=True):
         return any(self._reads_bytes(method) for method in (self.forward, self.backward))
 
 
-def frozen_product(
+def frozen_linear(
     parts: Sequence[Tensor],
     bias: Tensor | None,
     arithmetic: Arithmetic,
     elementwise: Elementwise,
     *,
     largest_inputs: Tensor | None = None,
-) -> Product:
+) -> FrozenLinear:
     """One product of some weights stacked along their outputs, e.g. query, key and value.
 
     largest_inputs: (K,) magnitudes by which an INT8 product is smoothed.
     """
 
-    def made(method: Method, added: Tensor | None) -> Product:
+    def made(method: Method, added: Tensor | None) -> FrozenLinear:
         if method not in _OF_INT8:
-            return _wide_product(parts, added, method)
+            return _full_precision_linear(parts, added, method)
         weights = quantised(parts, largest_inputs)
-        return _int8_product(weights, added, method, arithmetic.kernel, elementwise)
+        return _int8_linear(weights, added, method, arithmetic.kernel, elementwise)
 
     forward = made(arithmetic.forward, bias)
     if arithmetic.backward == arithmetic.forward:
         return forward
-    return MixedProduct(forward, made(arithmetic.backward, None))
+    return MixedPrecisionLinear(forward, made(arithmetic.backward, None))
 
 
-def _wide_product(parts: Sequence[Tensor], bias: Tensor | None, method: Method) -> Product:
+def _full_precision_linear(
+    parts: Sequence[Tensor], bias: Tensor | None, method: Method
+) -> FrozenLinear:
     if method in ("fp32", "bf16"):
         dtype = torch.float32 if method == "fp32" else torch.bfloat16
-        return WideProduct(_stacked([part.to(dtype) for part in parts]), bias)
-    return WidenedProduct(_stacked([part.to(torch.bfloat16) for part in parts]), bias)
+        return FullPrecisionLinear(_stacked([part.to(dtype) for part in parts]), bias)
+    return UpcastLinear(_stacked([part.to(torch.bfloat16) for part in parts]), bias)
 
 
-def _int8_product(
+def _int8_linear(
     weights: Int8Weights,
     bias: Tensor | None,
     method: Method,
     kernel: IntegerProduct | None,
     elementwise: Elementwise,
-) -> Product:
-    if method == "int8 widened":
-        return WidenedProduct(weights, bias)
+) -> FrozenLinear:
+    if method == "int8 upcast":
+        return UpcastLinear(weights, bias)
     if method == "int8 kernel":
         assert kernel is not None
-        return KernelProduct(weights, bias, kernel)
-    return Int8Product(weights, bias, elementwise)
+        return KernelInt8Linear(weights, bias, kernel)
+    return TorchInt8Linear(weights, bias, elementwise)
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:

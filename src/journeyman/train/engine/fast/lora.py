@@ -13,7 +13,7 @@ from torch import Tensor
 
 from journeyman.kernels.adapters import AdapterKernel
 from journeyman.train.engine.fast.elementwise import Elementwise
-from journeyman.train.engine.fast.linear import Product
+from journeyman.train.engine.fast.linear import FrozenLinear
 
 
 class Leaf(Struct, frozen=True):
@@ -48,7 +48,7 @@ class AdaptedProduct:
 
     def __init__(
         self,
-        product: Product,
+        product: FrozenLinear,
         leaves: Sequence[Leaf],
         scaling: float,
         elementwise: Elementwise,

@@ -1,10 +1,10 @@
 """What the fast engine must know of an architecture, and which it leaves to the other engine."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from journeyman.settings import ProductGroup
+ProductGroup = Literal["query_key_value", "output", "gate_up", "down", "head"]
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 # Their frequencies depend on the length of the row, so that two rows would need two tables.

@@ -19,7 +19,7 @@ from journeyman.train.engine.fast.shape import HEAD
 from journeyman.train.engine.fast.weights import FolderWeights
 from tests.small_models import VARIANT_VOCABULARY, small_variant
 
-WEIGHTS_ALONE = Arithmetic("int8 widened", "int8 widened", torch.float32)
+WEIGHTS_ALONE = Arithmetic("int8 upcast", "int8 upcast", torch.float32)
 BOTH_SIDES = Arithmetic("int8", "int8", torch.float32)
 
 
@@ -66,10 +66,10 @@ def pack_order() -> list[TokenRow]:
 
 
 def test_loss_and_divergence_are_those_of_transformers(base: BaseModel) -> None:
-    head = Int8Plan(wide=frozenset({HEAD}))
+    head = Int8Plan(full_precision=frozenset({HEAD}))
     asked = calibration(base, WEIGHTS_ALONE)
     with torch.inference_mode():
-        asked.compared()
+        asked.divergences()
         cost = asked.cost(head)
     wide, narrow = (_logits(base, is_rounded=x).log_softmax(1) for x in (False, True))
     targets = torch.tensor([token for row in pack_order() for token in row.ids[1:]])
@@ -81,12 +81,14 @@ def test_loss_and_divergence_are_those_of_transformers(base: BaseModel) -> None:
     assert cost.share == cost.divergence / cost.loss
 
 
-def test_wide_products_cost_nothing_and_each_costs_its_part(base: BaseModel) -> None:
+def test_full_precision_products_cost_nothing_and_each_costs_its_part(base: BaseModel) -> None:
     asked = calibration(base, BOTH_SIDES)
     with torch.inference_mode():
-        found = asked.compared()
-        everything = asked.cost(Int8Plan(wide=frozenset(found.errors)))
-        but_one = asked.cost(Int8Plan(wide=frozenset(found.errors) - {"1.query_key_value"}))
+        found = asked.divergences()
+        everything = asked.cost(Int8Plan(full_precision=frozenset(found.errors)))
+        but_one = asked.cost(
+            Int8Plan(full_precision=frozenset(found.errors) - {"1.query_key_value"})
+        )
         plain = asked.cost(Int8Plan())
     assert set(found.errors) == {
         HEAD,
@@ -104,7 +106,7 @@ def test_wide_products_cost_nothing_and_each_costs_its_part(base: BaseModel) -> 
 def test_an_outlier_is_seen_and_smoothed(base: BaseModel) -> None:
     asked = calibration(base, BOTH_SIDES)
     with torch.inference_mode():
-        found = asked.compared()
+        found = asked.divergences()
         plain = asked.cost(Int8Plan())
         smoothed = asked.cost(Int8Plan(largest_inputs=found.largest_inputs))
     assert found.largest_inputs["1.query_key_value"].argmax() == 5
@@ -120,20 +122,29 @@ def test_only_coarse_inputs_are_smoothed(base: BaseModel) -> None:
         torch.float32,
         kernel=IntegerProduct(None, 32767, 512),  # type: ignore[arg-type]
     )
-    assert not fine.has_narrow_inputs
-    assert BOTH_SIDES.has_narrow_inputs
+    assert not fine.has_8_bit_inputs
+    assert BOTH_SIDES.has_8_bit_inputs
     with torch.inference_mode():
-        assert not calibration(base, WEIGHTS_ALONE).compared().largest_inputs
+        assert not calibration(base, WEIGHTS_ALONE).divergences().largest_inputs
 
 
-def test_a_narrowing_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
+def test_an_int8_plan_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     written = Int8Plan(
-        frozenset({"3.down", HEAD}), {"0.output": torch.tensor([1.5, 0.25])}, wide_bytes=77
+        frozenset({"3.down", HEAD}),
+        {"0.output": torch.tensor([1.5, 0.25])},
+        full_precision_bytes=77,
     )
     write_int8_plan(tmp_path / "one.safetensors", written, note="said")
     found, note = read_int8_plan(tmp_path / "one.safetensors")
-    assert (found.wide, found.wide_bytes, note) == (written.wide, 77, "said")
+    assert (found.full_precision, found.full_precision_bytes, note) == (
+        written.full_precision,
+        77,
+        "said",
+    )
     assert torch.equal(found.largest_inputs["0.output"], written.largest_inputs["0.output"])
     assert found.id == written.id != Int8Plan().id == ""
-    others = [Int8Plan(frozenset({"3.down"}), written.largest_inputs), Int8Plan(written.wide)]
+    others = [
+        Int8Plan(frozenset({"3.down"}), written.largest_inputs),
+        Int8Plan(written.full_precision),
+    ]
     assert len({written.id, *(other.id for other in others)}) == 3

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from journeyman.train.engine.fast.elementwise import Elementwise
 from journeyman.train.engine.fast.int8_weights import quantised
-from journeyman.train.engine.fast.linear import Arithmetic, Method, Product, frozen_product
+from journeyman.train.engine.fast.linear import Arithmetic, FrozenLinear, Method, frozen_linear
 from tests.kernels import outlier_rows, relative_error
 
 ROWS, INPUTS, OUTPUTS = 40, 300, 70
@@ -19,9 +19,9 @@ def weights(seed: int = 0) -> list[Tensor]:
     return [torch.randn(outputs, INPUTS, generator=chance) * sizes for outputs in (50, 20)]
 
 
-def product(method: Method, largest_inputs: Tensor | None = None) -> Product:
+def product(method: Method, largest_inputs: Tensor | None = None) -> FrozenLinear:
     arithmetic = Arithmetic(method, method, torch.float32)
-    return frozen_product(weights(), None, arithmetic, Elementwise(), largest_inputs=largest_inputs)
+    return frozen_linear(weights(), None, arithmetic, Elementwise(), largest_inputs=largest_inputs)
 
 
 @pytest.mark.parametrize("is_smoothed", [False, True])
@@ -45,7 +45,7 @@ def test_smoothing_makes_an_outlier_of_either_side_as_large_as_of_the_other() ->
     torch.testing.assert_close(largest * found.inverse, channels / found.inverse)
 
 
-@pytest.mark.parametrize("method", ["int8", "int8 widened"])
+@pytest.mark.parametrize("method", ["int8", "int8 upcast"])
 def test_a_smoothed_product_is_the_same_product_both_ways(method: Method) -> None:
     chance = torch.Generator().manual_seed(2)
     x = outlier_rows(ROWS, INPUTS, chance)

@@ -4,20 +4,20 @@ import pytest
 import torch
 
 from journeyman.train.engine.fast.elementwise import Elementwise
-from journeyman.train.engine.fast.linear import Arithmetic, Method, frozen_product
+from journeyman.train.engine.fast.linear import Arithmetic, Method, frozen_linear
 from journeyman.train.engine.fast.lora import AdaptedProduct, Leaf
 
 TOKENS, INPUTS, OUTPUTS, RANK = 96, 64, 80, 4
 
 
-@pytest.mark.parametrize("method", ["bf16", "bf16 widened", "int8"])
+@pytest.mark.parametrize("method", ["bf16", "bf16 upcast", "int8"])
 @pytest.mark.parametrize("has_bias", [False, True])
 def test_a_change_below_a_step_of_bf16_is_not_rounded_away(method: Method, has_bias: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(OUTPUTS, INPUTS, generator=generator)
     bias = torch.randn(OUTPUTS, generator=generator) if has_bias else None
     states = torch.randn(TOKENS, INPUTS, generator=generator).bfloat16()
-    product = frozen_product(
+    product = frozen_linear(
         [weight], bias, Arithmetic(method, method, torch.bfloat16), Elementwise()
     )
     plain = product.forward(states)

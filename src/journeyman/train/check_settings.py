@@ -1,13 +1,7 @@
-"""Settings that can be used: faults refused all at once, open choices made and said aloud."""
-
-from dataclasses import replace
-from typing import Any
+"""Refuses settings that no run can have, all faults in one message."""
 
 from journeyman.errors import UsageError
-from journeyman.events import Note, Reporter
-from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
-from journeyman.train.batching.batches import accumulation_for
-from journeyman.train.engine.choose import choose
+from journeyman.settings import TrainSettings
 from journeyman.train.engine.devices import CUDA, PROCESSOR_ONLY
 from journeyman.train.identity import require_known
 from journeyman.train.parallel.group import size_here
@@ -89,33 +83,3 @@ def _faults_of_files(settings: TrainSettings) -> list[str]:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def resolved(settings: TrainSettings, config: Any, report: Reporter) -> TrainSettings:
-    """The settings with accumulation, engine and precision decided, each with its reason said.
-
-    config: the base's, as transformers reads it. Raises UsageError, MachineError for an engine or
-    a precision that was asked for and cannot be had.
-    """
-    choice = choose(settings, config, report)
-    for reason in choice.reasons:
-        report(Note(reason))
-    accumulation = settings.accumulation
-    if accumulation is None:
-        accumulation = accumulation_for(settings.batch_size)
-        rows = accumulation * settings.batch_size
-        if rows != EFFECTIVE_BATCH:
-            report(
-                Note(
-                    f"{rows} rows a step: batch size {settings.batch_size} does not divide "
-                    f"{EFFECTIVE_BATCH}, {accumulation} micro-batches come nearest"
-                )
-            )
-    return replace(
-        settings,
-        accumulation=accumulation,
-        engine=choice.engine,
-        precision=choice.precision,
-        device=choice.device,
-        wide_products=choice.wide_products,
-    )

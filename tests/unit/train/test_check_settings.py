@@ -10,8 +10,9 @@ from transformers import AutoConfig
 from journeyman.errors import UsageError
 from journeyman.events import Event, Note
 from journeyman.settings import LORA_CONFIG, TrainSettings
+from journeyman.train.check_settings import require_usable
+from journeyman.train.engine.recipe import decide
 from journeyman.train.presets import RECOMMENDED, load_lora_config
-from journeyman.train.resolve_settings import require_usable, resolved
 
 REPOSITORY = Path(__file__).parents[3]
 FAMILY = AutoConfig.for_model("llama")
@@ -25,7 +26,7 @@ def test_the_shipped_file_holds_the_given_defaults() -> None:
 def test_a_batch_size_flag_keeps_16_rows_with_the_shipped_file() -> None:
     values = load_lora_config(REPOSITORY / LORA_CONFIG) | {"batch_size": 1}
     settings = TrainSettings(**values)  # type: ignore[arg-type]
-    assert resolved(settings, FAMILY, lambda _: None).accumulation == 16
+    assert decide(settings, FAMILY).settings.accumulation == 16
 
 
 def test_an_accumulation_that_makes_other_than_16_rows_is_explicit(tmp_path: Path) -> None:
@@ -88,11 +89,11 @@ def test_fresh_and_resume_contradict_each_other(tmp_path: Path) -> None:
 
 def test_a_batch_size_that_does_not_divide_16_is_said() -> None:
     events: list[Event] = []
-    settings = resolved(TrainSettings(batch_size=3, precision="fp32"), FAMILY, events.append)
+    settings = decide(TrainSettings(batch_size=3, precision="fp32"), FAMILY, events.append).settings
     assert settings.accumulation == 5
     assert any(isinstance(event, Note) and "15 rows a step" in event.text for event in events)
 
 
 def test_an_explicit_accumulation_wins() -> None:
     settings = TrainSettings(batch_size=1, accumulation=2, precision="fp32")
-    assert resolved(settings, FAMILY, lambda _: None).accumulation == 2
+    assert decide(settings, FAMILY).settings.accumulation == 2

@@ -1,6 +1,6 @@
 """Products whose weights are multiplied in FP32 or BF16, stored so or widened block by block.
 
-Each implements `products.Product`.
+Each implements `products.FrozenLinear`.
 """
 
 import torch
@@ -13,7 +13,7 @@ from journeyman.train.engine.fast.int8_weights import Int8Weights
 _BLOCK_VALUES = 2 * 1024 * 1024
 
 
-class WideProduct:
+class FullPrecisionLinear:
     """Weights in the arithmetic they are multiplied in."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -22,7 +22,7 @@ class WideProduct:
         self.out_size = weight.shape[0]
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         given = states.to(self._weight.dtype)
         if onto is None:
             return functional.linear(given, self._weight, self._bias)
@@ -31,15 +31,15 @@ class WideProduct:
         return onto if self._bias is None else onto.add_(self._bias)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         return gradient.to(self._weight.dtype) @ self._weight
 
     def stored_bytes(self) -> int:
-        """See Product."""
+        """See FrozenLinear."""
         return self._weight.nbytes
 
 
-class WidenedProduct:
+class UpcastLinear:
     """Weights stored as BF16 or INT8 and multiplied in FP32, a block of output channels at a time.
 
     BF16 is how most models are published, so their weights lose nothing.
@@ -60,7 +60,7 @@ class WidenedProduct:
         self._step = max(1, _BLOCK_VALUES // self._weight.shape[1])
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         wide = states.float() if self._inverse is None else states.float() * self._inverse
         product = wide.new_empty((len(wide), self.out_size))
         scratch = self._scratch()
@@ -73,7 +73,7 @@ class WidenedProduct:
         return rounded_sum(product, onto, states.dtype)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See Product."""
+        """See FrozenLinear."""
         wide = gradient.float()
         if self._scale is not None:
             wide = wide * self._scale
@@ -86,7 +86,7 @@ class WidenedProduct:
         return product.to(gradient.dtype)
 
     def stored_bytes(self) -> int:
-        """See Product."""
+        """See FrozenLinear."""
         return self._stored_bytes
 
     def _blocks(self) -> list[slice]:
