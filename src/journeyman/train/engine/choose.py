@@ -21,7 +21,7 @@ from journeyman.train.engine.fast.shape import HEAD, shape_of
 from journeyman.train.engine.product_rates import Rates, measured_rates
 
 if TYPE_CHECKING:
-    from journeyman.machine.memory import MemoryRoom
+    from journeyman.machine.memory_limits import MemoryRoom
 
 _NO_BF16 = "this processor has neither amx_bf16 nor avx512_bf16"
 
@@ -206,7 +206,7 @@ def _fitting(
     settings: TrainSettings, config: Any, rates: ModelRates, room: "MemoryRoom | None"
 ) -> QuickestPrecision:
     """The quickest precision, or the widest below it whose weights the memory can hold."""
-    from journeyman.machine.memory import memory_room
+    from journeyman.machine.memory_limits import memory_room
     from journeyman.train.engine.fast.memory import shortage
 
     room = room or memory_room()

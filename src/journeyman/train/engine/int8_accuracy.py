@@ -123,7 +123,7 @@ def _calibrated(
 ) -> "tuple[Int8Plan, Int8Accuracy]":
     import torch
 
-    from journeyman.machine.memory import memory_room
+    from journeyman.machine.memory_limits import memory_room
     from journeyman.machine.torch_runtime import using_threads
     from journeyman.model.base import read_config
     from journeyman.train.engine.fast.calibration import Calibration

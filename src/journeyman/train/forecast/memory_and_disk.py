@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from journeyman.machine.memory import MemoryRoom, free_bytes, memory_room, rss_bytes
+from journeyman.machine.disk import free_bytes
+from journeyman.machine.memory_limits import MemoryRoom, memory_room
+from journeyman.machine.process_memory import rss_bytes
 from journeyman.settings import TrainSettings
 from journeyman.train.engine.arithmetic import arithmetic_for
 from journeyman.train.engine.devices import CUDA, room_on
