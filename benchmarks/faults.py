@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 def main() -> None:
     from tests.killed_runs import counted_kills
 
-    from journeyman.machine.processor import machine
+    from journeyman.machine.processor import describe_machine
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=200)
@@ -33,7 +33,7 @@ def main() -> None:
             seed=arguments.seed,
             processes=arguments.processes,
         )
-    found = {"machine": machine(), "processes": arguments.processes, **counts}
+    found = {"machine": describe_machine(), "processes": arguments.processes, **counts}
     print(json.dumps({"benchmark": "faults"} | found))
 
 

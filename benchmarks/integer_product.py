@@ -22,7 +22,7 @@ from torch.nn.functional import linear
 
 from journeyman.events import Note
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
-from journeyman.machine.processor import machine, processor_has
+from journeyman.machine.processor import describe_machine, processor_has
 from journeyman.runs import versions
 from journeyman.train.engine.fast.elementwise import Elementwise
 from journeyman.train.engine.fast.int8_linear import TorchInt8Linear
@@ -137,7 +137,12 @@ def main() -> None:
             )
     print(
         json.dumps(
-            {"machine": machine(), "versions": versions(), "accuracy": accuracy, "rates": rows}
+            {
+                "machine": describe_machine(),
+                "versions": versions(),
+                "accuracy": accuracy,
+                "rates": rows,
+            }
         )
     )
 

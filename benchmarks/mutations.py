@@ -24,7 +24,7 @@ def main() -> None:
     from tests.log_files import FOLDER
     from tests.mutated_logs import check_read, import_any, mutated, rich_log
 
-    from journeyman.machine.processor import machine
+    from journeyman.machine.processor import describe_machine
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--count", type=int, default=100_000)
@@ -48,7 +48,7 @@ def main() -> None:
             except BaseException:
                 print(f"mutant {arguments.seed}/{number}: {data!r}", file=sys.stderr)
                 raise
-    found = {"machine": machine(), "count": arguments.count, "wrong": 0}
+    found = {"machine": describe_machine(), "count": arguments.count, "wrong": 0}
     print(json.dumps({"benchmark": "mutations"} | found | {"own": own, "imported": imported}))
 
 

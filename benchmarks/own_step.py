@@ -29,7 +29,7 @@ from shapes import base_in
 
 from journeyman.errors import JourneymanError
 from journeyman.events import Event, Note
-from journeyman.machine.memory import peak_rss_bytes
+from journeyman.machine.process_memory import peak_rss_bytes
 from journeyman.machine.torch_runtime import freed_memory_kept
 from journeyman.model.base import load_causal_model, read_config
 from journeyman.records import BaseModel

@@ -22,8 +22,8 @@ import time
 from pathlib import Path
 
 from journeyman.events import Event, ProgressEnded
-from journeyman.machine.memory import peak_rss_bytes
-from journeyman.machine.processor import machine
+from journeyman.machine.process_memory import peak_rss_bytes
+from journeyman.machine.processor import describe_machine
 from journeyman.runs import versions
 from journeyman.settings import TrainSettings
 from journeyman.train.presets import RECOMMENDED
@@ -127,7 +127,7 @@ def main() -> None:
         json.dumps(
             {
                 "benchmark": "plan",
-                "machine": machine(),
+                "machine": describe_machine(),
                 "versions": versions(),
                 "clock": "processor, one thread" if arguments.cpu else "wall",
                 "goal": GOAL,

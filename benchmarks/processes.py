@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from journeyman.machine.processor import machine
+from journeyman.machine.processor import describe_machine
 from journeyman.runs import versions
 from journeyman.train.checkpoint.read import STATE
 from journeyman.train.state import State
@@ -81,7 +81,7 @@ def main() -> None:
         print(f"step {step:3}  {left:.6f}  {right:.6f}  {right - left:+.1e}", file=sys.stderr)
     result = {
         "benchmark": "processes",
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(),
         "base": arguments.base,
         "kinds": {name: {"processes": p, "threads": t} for name, (p, t) in kinds.items()},

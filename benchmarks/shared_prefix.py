@@ -19,7 +19,7 @@ import time
 
 import torch
 
-from journeyman.machine.processor import machine
+from journeyman.machine.processor import describe_machine
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.adapter_parameters import initialise
@@ -89,7 +89,7 @@ def main() -> None:
     distance = (gradients["shared"] - gradients["apart"]).norm() / gradients["apart"].norm()
     result = {
         "benchmark": "shared_prefix",
-        "machine": machine(),
+        "machine": describe_machine(),
         "threads": torch.get_num_threads(),
         "rows": arguments.rows,
         "prefix": arguments.prefix,

@@ -10,7 +10,7 @@ from typing import Any
 from log_rows import PADDED_TOKENS
 from workers import trl_has_bf16
 
-from journeyman.machine.memory import memory_room
+from journeyman.machine.memory_limits import memory_room
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.arithmetic import arithmetic_of

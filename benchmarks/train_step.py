@@ -43,7 +43,7 @@ from together import warning_of
 from workers import PEER, Answer, Recipe, Worker, WorkerEnded, own_recipe, started, trl_recipe
 
 from journeyman.errors import JourneymanError
-from journeyman.machine.processor import machine, processor_flags
+from journeyman.machine.processor import describe_machine, processor_flags
 from journeyman.model.base import find_base, read_config
 from journeyman.model.chat import load_chat
 from journeyman.records import BaseModel
@@ -217,7 +217,7 @@ def compared(arguments: argparse.Namespace) -> dict[str, Any]:
         "benchmark": "train_step",
         "base": arguments.shape or arguments.base,
         "layers": shape.layers,
-        "machine": machine(),
+        "machine": describe_machine(),
         "units": sorted(x for x in flags if x in UNITS or x.startswith("amx_")),
         "threads": arguments.threads,
         "versions": versions(),

@@ -37,8 +37,8 @@ from rounding import ROUNDED
 from workers import WorkerEnded, own_recipe, started
 
 from journeyman.events import Event, Note
-from journeyman.machine.memory import peak_rss_bytes
-from journeyman.machine.processor import machine
+from journeyman.machine.process_memory import peak_rss_bytes
+from journeyman.machine.processor import describe_machine
 from journeyman.model.adapter_files import read_weights
 from journeyman.model.base import find_base, read_config
 from journeyman.model.chat import load_chat
@@ -196,7 +196,7 @@ def main() -> None:
                 "base": arguments.base,
                 "epochs": arguments.epochs,
                 "lr": arguments.lr,
-                "machine": machine(),
+                "machine": describe_machine(),
                 "threads": torch.get_num_threads(),
                 "versions": versions(),
                 "seed_recipe": {

@@ -24,8 +24,9 @@ import torch
 from shapes import base_in, folder_name
 
 from journeyman.events import Event, Note
-from journeyman.machine.memory import memory_room, peak_rss_bytes
-from journeyman.machine.processor import machine
+from journeyman.machine.memory_limits import memory_room
+from journeyman.machine.process_memory import peak_rss_bytes
+from journeyman.machine.processor import describe_machine
 from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.runs import versions
@@ -134,7 +135,7 @@ def main() -> None:
         "layers": config.num_hidden_layers,
         "precision": settings.precision,
         "compiled": arguments.compiled,
-        "machine": machine(),
+        "machine": describe_machine(),
         "memory_bytes": {"limit": room.limit_bytes, "available": room.available_bytes},
         "threads": torch.get_num_threads(),
         "versions": versions(),

@@ -23,4 +23,4 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         now = float(next(seconds))
         return ProcessorUsage(at_s=now, all_s=now, own_s=now)
 
-    monkeypatch.setattr("journeyman.evaluate.asking.answers.usage", reading)
+    monkeypatch.setattr("journeyman.evaluate.asking.answers.processor_usage", reading)

@@ -8,7 +8,7 @@ from typing import Self
 from journeyman.data.prompt_groups import group_of
 from journeyman.evaluate.records.evaluation import Arm
 from journeyman.files import content_id, write_records
-from journeyman.machine.memory import ProcessMemory
+from journeyman.machine.process_memory import ProcessMemory
 from journeyman.records import Answer, Check, Example, Message, Tool
 
 Script = Callable[[str], Answer]

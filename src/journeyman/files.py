@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.errors import MachineError, UsageError
+from journeyman.machine.disk import free_bytes
 
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 """A longer line is refused without being read whole (fault 37 of the reliability table)."""
@@ -239,11 +240,10 @@ def sync_folder(path: Path) -> None:
 
 def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
     """Raise MachineError where too little is left on the disk of a folder, existing or not."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    free_bytes = shutil.disk_usage(existing).free
-    if free_bytes < needed_bytes:
+    available_bytes = free_bytes(folder)
+    if available_bytes < needed_bytes:
         raise MachineError(
             f"{purpose} needs {needed_bytes / 2**30:.1f} GiB in `{folder}`, "
-            f"{free_bytes / 2**30:.1f} GiB are free",
+            f"{available_bytes / 2**30:.1f} GiB are free",
             hint="make room, or name a folder on a larger disk",
         )

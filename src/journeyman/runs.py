@@ -14,7 +14,7 @@ import msgspec
 
 from journeyman.errors import IntegrityError, MachineError
 from journeyman.files import sha256_of, write_json
-from journeyman.machine.processor import machine
+from journeyman.machine.processor import describe_machine
 from journeyman.records import Manifest
 
 MANIFEST = "manifest.json"
@@ -66,7 +66,7 @@ def write_manifest(
         inputs=dict(inputs),
         outputs=found,
         versions=versions(),
-        machine=machine(),
+        machine=describe_machine(),
         created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         schema=SCHEMA,
         facts=dict(facts or {}),

@@ -119,7 +119,7 @@ def test_a_machine_that_was_training_meanwhile(
         now = float(next(readings))
         return ProcessorUsage(at_s=now, all_s=1.6 * now, own_s=now)
 
-    monkeypatch.setattr("journeyman.evaluate.asking.answers.usage", busy)
+    monkeypatch.setattr("journeyman.evaluate.asking.answers.processor_usage", busy)
     result = evaluate(
         settings_in(tmp_path, rows(31), suites="held-out", sandbox="none"), open_engine=engines()
     )

@@ -15,7 +15,6 @@ from journeyman.cli import guarded
 from journeyman.console import Console
 from journeyman.errors import Interrupted, UsageError
 from journeyman.events import Note, ignore
-from journeyman.machine.processes import end_with_parent
 from journeyman.settings import Preset, TrainSettings
 
 
@@ -109,7 +108,6 @@ def command(settings: TrainSettings) -> list[str]:
 
 def main() -> NoReturn:
     """Train with the settings in the first argument."""
-    end_with_parent()
     settings = msgspec.json.decode(
         sys.argv[1], type=TrainSettings, dec_hook=lambda kind, value: kind(value)
     )

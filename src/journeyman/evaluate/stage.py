@@ -7,7 +7,6 @@ From answers to the result: code is run, scores are given, and the conclusion dr
 """
 
 import datetime
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -50,15 +49,14 @@ from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
 from journeyman.files import write_json, write_text
 from journeyman.llama_cpp import find_tools
 from journeyman.llama_cpp.bench import BenchRates, bench
-from journeyman.machine.processor import machine
+from journeyman.machine.load import BUSY_LOAD_SHARE, load_average
+from journeyman.machine.processor import describe_machine, usable_processors
 from journeyman.runs import versions
 from journeyman.sandbox.selftest import SelfTest
 from journeyman.settings import EvaluateSettings
 
 BENCH_TOKENS = 128
 """Longest answer that llama-bench writes: its rate does not change much after that."""
-
-BUSY_SHARE = 0.3
 
 
 def evaluate(
@@ -83,7 +81,7 @@ def evaluate(
     asked = asked_suites(names, settings)
     plan = _fixed(plan, found, settings, planned_suites(names, asked), report)
     opener = open_engine or engine_opener(found, settings, report)
-    load_average = _load_average(report)
+    load_average = _measure_load(report)
     partial = settings.output.with_suffix(".items.jsonl")
     with record(partial, report) as store:
         try:
@@ -179,14 +177,10 @@ def _rates(
     return {tuned.id: rates}
 
 
-def _load_average(report: Reporter) -> float | None:
-    """What the machine was doing before the first request; None where the system does not say."""
-    try:
-        load = os.getloadavg()[0]
-    except OSError:
-        return None
-    cores = len(os.sched_getaffinity(0))
-    if load > BUSY_SHARE * cores:
+def _measure_load(report: Reporter) -> float | None:
+    """The machine's load before the first request; None if the system does not say."""
+    load, cores = load_average(), usable_processors()
+    if load is not None and load > BUSY_LOAD_SHARE * cores:
         report(
             Caution(
                 f"the machine is busy (load {load:.1f} on {cores} cores): times will be too long",
@@ -275,7 +269,7 @@ def unasked(
 def environment(load_average: float | None, self_test: SelfTest | None) -> Environment:
     """Where this is measured, now. self_test: of the sandbox, None where no code was to be run."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_processors()
     held = self_test is not None and self_test.held
     sandbox = self_test.profile if self_test is not None and held else "none"
-    return Environment(machine(), versions(), load_average, sandbox, now, cores, self_test)
+    return Environment(describe_machine(), versions(), load_average, sandbox, now, cores, self_test)

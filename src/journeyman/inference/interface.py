@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from journeyman.machine.memory import ProcessMemory
+from journeyman.machine.process_memory import ProcessMemory
 from journeyman.records import Answer, Message, Tool
 
 

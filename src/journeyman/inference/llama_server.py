@@ -8,7 +8,6 @@ server that others run from the same file would read the token.
 Start it from a thread that lives as long as it is needed (see `server_process`).
 """
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +25,8 @@ from journeyman.inference.answer_stream import failed, read_answer
 from journeyman.inference.served_prompt import SafePrompts
 from journeyman.inference.server_process import ServerProcess
 from journeyman.llama_cpp import Tools
-from journeyman.machine.memory import ProcessMemory
-from journeyman.machine.processor import physical_cores
+from journeyman.machine.process_memory import ProcessMemory
+from journeyman.machine.processor import physical_cores, usable_processors
 from journeyman.model.message_format import as_openai
 from journeyman.records import Answer, Message, Tool
 
@@ -69,7 +68,7 @@ def serving_flags(
     """The server's settings, without the file: one slot, a bounded context, weights held once."""
     # Writing an answer waits for the memory, which a second thread on a core does not speed up;
     # reading a prompt computes, and takes them all.
-    write, read = threads or physical_cores(), threads or len(os.sched_getaffinity(0))
+    write, read = threads or physical_cores(), threads or usable_processors()
     return [
         *("--offline", "--no-ui", "--no-slots", "--cors-origins", "localhost"),
         *("--parallel", "1", "--ctx-size", str(context_tokens)),

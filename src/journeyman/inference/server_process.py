@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import httpx
 
 from journeyman.errors import MachineError
-from journeyman.machine.memory import ProcessMemory, memory_of
+from journeyman.machine.process_memory import ProcessMemory, process_memory
 from journeyman.machine.processes import (
-    dying_with_parent,
     end_process,
+    end_with_parent,
     ended,
     log_tail,
     plain_environment,
@@ -67,7 +67,7 @@ class ServerProcess:
                     stderr=subprocess.STDOUT,
                     env=plain_environment(),
                     start_new_session=True,
-                    preexec_fn=dying_with_parent(),  # noqa: PLW1509
+                    preexec_fn=end_with_parent(),  # noqa: PLW1509
                 )
             except OSError as error:
                 raise MachineError(f"cannot start `{command[0]}`: {error}") from error
@@ -117,7 +117,7 @@ class ServerProcess:
     def memory(self) -> ProcessMemory | None:
         """What it holds, by the kernel; after its end, the last known."""
         if self._process is not None and self._process.poll() is None:
-            now = memory_of(self._process.pid)
+            now = process_memory(self._process.pid)
             self._memory = now or self._memory
         return self._memory
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from msgspec import Struct
 
 from journeyman.errors import DataRefused
-from journeyman.machine.memory import ProcessMemory, memory_of
+from journeyman.machine.process_memory import ProcessMemory, process_memory
 from journeyman.machine.processor import choose_precision
 from journeyman.model.base import load_causal_model
 from journeyman.model.chat import Chat, load_chat
@@ -131,7 +131,7 @@ class TorchEngine:
 
     def memory(self) -> ProcessMemory | None:
         """What this process holds and held, by the kernel."""
-        return memory_of()
+        return process_memory()
 
     def _steps(self, ids: Sequence[int], n_tokens: int) -> Iterator[tuple[int, float]]:
         """The best next token and its margin, n times or until an end token."""

@@ -3,7 +3,6 @@
 Its clock leaves out the text, the sampling and HTTP: what it says is a bound, not a latency.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,7 @@ from msgspec import Struct
 from journeyman.errors import UpstreamError
 from journeyman.llama_cpp.tools import Tools
 from journeyman.machine.processes import plain_environment, run_logged
-from journeyman.machine.processor import physical_cores
+from journeyman.machine.processor import physical_cores, usable_processors
 from journeyman.runs import cache_folder
 
 REPETITIONS = 2
@@ -45,7 +44,7 @@ def bench(
 
     threads: for both; by default a thread a core for writing and all of them for reading.
     """
-    reading = _measure(tools, gguf, "-p", prompt_tokens, threads or len(os.sched_getaffinity(0)))
+    reading = _measure(tools, gguf, "-p", prompt_tokens, threads or usable_processors())
     writing = _measure(tools, gguf, "-n", answer_tokens, threads or physical_cores())
     return BenchRates(reading, writing, prompt_tokens, answer_tokens)
 

@@ -23,7 +23,9 @@ from journeyman.llama_cpp.source import (
     unpack_source,
 )
 from journeyman.llama_cpp.tools import CONVERTER, CONVERTER_PARTS, PROGRAMS, missing_flags
+from journeyman.machine.memory_limits import physical_memory_bytes
 from journeyman.machine.processes import run_logged
+from journeyman.machine.processor import CPUINFO, processor_flags, usable_processors
 
 NEEDED_BYTES = 500 * 2**20
 _COMPILER_BYTES = 2**30
@@ -50,22 +52,14 @@ CMAKE_FLAGS = (
 )
 
 
-def build_identity(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def build_identity(cpuinfo: Path = CPUINFO) -> str:
     """The name of the build for this processor: version, flags and instruction sets in a hash.
 
     Programs built with GGML_NATIVE end with an illegal instruction on a lesser processor.
     """
-    parts = (SHA256, *CMAKE_FLAGS, *PROGRAMS.values(), platform.machine(), *_features(cpuinfo))
+    flags = sorted(processor_flags(cpuinfo)) or [platform.processor()]
+    parts = (SHA256, *CMAKE_FLAGS, *PROGRAMS.values(), platform.machine(), *flags)
     return f"{VERSION}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
-
-
-def _features(cpuinfo: Path) -> list[str]:
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return [platform.processor()]
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return sorted(set(found.group(1).split())) if found else [platform.processor()]
 
 
 def build_tools(folder: Path, log: Path, report: Reporter = ignore) -> None:
@@ -138,8 +132,7 @@ def require_compiler() -> None:
 
 def _jobs() -> int:
     # A compiler on this tree takes up to 1 GiB: more of them than memory would end in swap.
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(len(os.sched_getaffinity(0)), memory_bytes // _COMPILER_BYTES))
+    return max(1, min(usable_processors(), physical_memory_bytes() // _COMPILER_BYTES))
 
 
 class NinjaLines:

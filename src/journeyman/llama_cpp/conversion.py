@@ -25,6 +25,7 @@ from journeyman.gguf.header import read_gguf_header
 from journeyman.llama_cpp import convert_with_own_tokenizer
 from journeyman.llama_cpp.tools import Tools
 from journeyman.machine.processes import plain_environment, run_logged
+from journeyman.machine.processor import usable_processors
 from journeyman.records import Gguf
 from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
 
@@ -118,7 +119,7 @@ def quantize(
     header = read_gguf_header(f16, architectures=None)
     needed_bytes = int(header.parameters * QUANTIZATIONS[kind] / 8 * _MARGIN)
     require_space(output.parent, needed_bytes, f"quantising `{f16.name}` to {kind}")
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or usable_processors()
     with _finished(output) as (temporary, log):
         run_logged(
             [tools.quantize, f16, temporary, kind, str(count)],

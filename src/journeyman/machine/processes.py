@@ -38,8 +38,8 @@ def plain_environment(**added: str) -> dict[str, str]:
     return {**kept, **added}
 
 
-def dying_with_parent() -> Callable[[], None]:
-    """A `preexec_fn` that has the kernel send SIGTERM to the child when this process ends."""
+def end_with_parent() -> Callable[[], None]:
+    """A `preexec_fn` after which the kernel sends SIGTERM to the child when this process ends."""
     # Looked up before the fork: between fork and exec only the bare call may happen.
     call = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
@@ -107,7 +107,7 @@ def _start(
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
-        preexec_fn=dying_with_parent(),  # noqa: PLW1509
+        preexec_fn=end_with_parent(),  # noqa: PLW1509
     )
 
 
@@ -145,9 +145,3 @@ def log_tail(path: Path, lines: int = 6) -> str:
         return ""
     text = data.decode("utf-8", "replace").strip().splitlines()
     return " | ".join(line.strip() for line in text[-lines:])
-
-
-def end_with_parent() -> None:
-    """Ask the kernel to stop this process as SIGTERM does when the one that started it is gone."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from journeyman.machine.disk import nearest_folder
+
 if TYPE_CHECKING:
     import torch
 
@@ -62,10 +64,7 @@ def disk_rate(folder: Path) -> float:
 
     The file is removed; the folder is the nearest one that exists.
     """
-    place = folder.absolute()
-    while not place.is_dir():
-        place = place.parent
-    path = place / f".tmp-plan-{uuid.uuid4().hex[:8]}"
+    path = nearest_folder(folder) / f".tmp-plan-{uuid.uuid4().hex[:8]}"
     data = os.urandom(_FILE_BYTES)
     started = time.perf_counter()
     try:

@@ -12,7 +12,6 @@ message is what the job needs to know.
 
 import contextlib
 import itertools
-import os
 import queue
 import signal
 import subprocess
@@ -27,6 +26,7 @@ import msgspec
 
 from journeyman.errors import MachineError
 from journeyman.files import LineFault
+from journeyman.machine.processor import usable_processors
 from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender, rendered
 from journeyman.prepare.row_findings import RowFindings, found_in
 from journeyman.records import Interaction
@@ -78,7 +78,7 @@ def rendered_rows(rows: Iterable[RowToRender], how: Rendering) -> Iterator[Rende
 
 def _not_shared(rows: Iterator[Item]) -> Iterator[Item]:
     """The rows that this process works on itself: all where there is one processor."""
-    return rows if len(os.sched_getaffinity(0)) == 1 else itertools.islice(rows, _SMALL)
+    return rows if usable_processors() == 1 else itertools.islice(rows, _SMALL)
 
 
 def _answered(
@@ -89,7 +89,7 @@ def _answered(
     head = next(batches, None)
     if head is None:
         return
-    count = len(os.sched_getaffinity(0))
+    count = usable_processors()
     with contextlib.ExitStack() as stack:
         idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         for _ in range(count):

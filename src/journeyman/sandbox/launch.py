@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from journeyman.machine.memory import processes_of_user
+from journeyman.machine.process_memory import threads_of_user
 from journeyman.sandbox.sandbox import MIB, Sandbox
 
 INSIDE = Path(__file__).with_name("inside")
@@ -81,7 +81,7 @@ def command(
         links = Path(layout.scratch).parent / "links"
         readable += [str(links), *(str(folder.resolve()) for folder in folders.values())]
     writable = [layout.scratch, *DEVICES, *(["/tmp", "/dev/shm"] if strict else [])]  # noqa: S108
-    others = 0 if strict else processes_of_user(_user_of(sandbox))
+    others = 0 if strict else threads_of_user(_user_of(sandbox))
     modules = PACKAGES if strict else f"{Path(layout.scratch).parent}/links{PACKAGES}"
     config = {
         "limits": sandbox.limits.inside(cpu_s, others=others),

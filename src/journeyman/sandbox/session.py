@@ -21,7 +21,8 @@ from typing import IO, Literal, Self
 import msgspec
 from msgspec import Struct
 
-from journeyman.machine.memory import memory_of_tree, size_of, use_of_group
+from journeyman.machine.disk import folder_bytes
+from journeyman.machine.process_memory import group_memory_bytes, tree_memory_bytes
 from journeyman.sandbox.launch import command, layout_of
 from journeyman.sandbox.sandbox import Sandbox
 from journeyman.temporary_folders import OwnedFolder
@@ -238,16 +239,16 @@ class SandboxSession:
         """Raise Ended where all of it together holds too much memory or too much of the disk."""
         count = 0
         if self._scratch is None:
-            used = memory_of_tree(self._process.pid)
+            used = tree_memory_bytes(self._process.pid)
         else:
-            used, count = use_of_group(self._process.pid)
+            used, count = group_memory_bytes(self._process.pid)
         if used > self._limits.total_memory_bytes:
             raise SessionEnded("memory", f"its processes held {used // 2**20} MiB together")
         if self._scratch is None:
             return
         if count > 2 * self._limits.processes:
             raise SessionEnded("memory", f"it started {count} processes")
-        size = size_of(self._scratch)
+        size = folder_bytes(self._scratch)
         if size is None or size > self._limits.scratch_bytes:
             raise SessionEnded("output", "it wrote more, or more files, than its folder may hold")
 

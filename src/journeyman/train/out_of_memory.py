@@ -21,7 +21,10 @@ from msgspec.structs import replace
 from journeyman.errors import Interrupted
 from journeyman.events import Caution, Reporter
 from journeyman.files import write_json
-from journeyman.machine.memory import PROC, kills_for_memory, memory_room, peak_rss_bytes
+from journeyman.machine.memory_limits import memory_room
+from journeyman.machine.oom_kills import boot_id, oom_kills
+from journeyman.machine.process_memory import peak_rss_bytes
+from journeyman.machine.process_status import PROC
 from journeyman.train.batching.batches import MemoryReduction, split
 from journeyman.train.engine.devices import CUDA, gpu_peak_bytes, room_on
 from journeyman.train.engine.interface import CheckpointingEngine
@@ -206,7 +209,7 @@ def read_start(folder: Path) -> Start:
 
 def write_start(folder: Path, fit: MemoryReduction, *, proc: Path = PROC) -> None:
     """Leave word for the next process; again whenever the fit changes."""
-    write_json(folder / START, Start(_boot(proc), kills_for_memory(proc=proc), fit))
+    write_json(folder / START, Start(boot_id(proc=proc), oom_kills(proc=proc), fit))
 
 
 def outage(folder: Path, *, proc: Path = PROC) -> UnexpectedEnd | None:
@@ -219,15 +222,10 @@ def outage(folder: Path, *, proc: Path = PROC) -> UnexpectedEnd | None:
         return None
     limit = memory_room(proc=proc).limit_bytes
     start = read_start(folder)
-    counted = kills_for_memory(proc=proc)
-    if start.boot == _boot(proc) and None not in (counted, start.kills_for_memory):
+    counted = oom_kills(proc=proc)
+    if start.boot == boot_id(proc=proc) and None not in (counted, start.kills_for_memory):
         # The kernel counts: if it killed nobody since then, then not this one either.
         killed = counted != start.kills_for_memory
     else:
         killed = (status.rss_bytes or 0) > _MUCH * limit
     return UnexpectedEnd(status, killed, limit)
-
-
-def _boot(proc: Path = PROC) -> str:
-    path = proc / "sys/kernel/random/boot_id"
-    return path.read_text(encoding="ascii").strip() if path.is_file() else ""

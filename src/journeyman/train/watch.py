@@ -3,7 +3,6 @@
 Covered: runs on this machine. Not covered: whether a process on another machine lives.
 """
 
-import os
 import time
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from journeyman.machine.process_status import PROC, process_stat
 from journeyman.train.checkpoint.read import PREFIX, STATE
 from journeyman.train.monitor.log_file import last_lines
 from journeyman.train.monitor.loss_warnings import LossWarning, advice_on
@@ -22,7 +22,6 @@ Verdict = Literal["absent", "running", "stalled", "suspended", "dead", "over"]
 STALL_LEAST_S = 600.0
 """Silence that is never a stall: a micro-batch of a large model takes minutes."""
 _STALL_FACTOR = 10
-_PROC = Path("/proc")
 
 
 class RunObservation(Struct, frozen=True):
@@ -37,7 +36,7 @@ class RunObservation(Struct, frozen=True):
     advice: tuple[LossWarning, ...] = ()
 
 
-def look(folder: Path, *, log_lines: int = 8, proc: Path = _PROC) -> RunObservation:
+def look(folder: Path, *, log_lines: int = 8, proc: Path = PROC) -> RunObservation:
     """What the run in a folder is doing now."""
     status = read_status(folder)
     log = last_lines(folder, log_lines)
@@ -76,17 +75,13 @@ def _judged(status: Status, silent_s: float, proc: Path) -> tuple[Verdict, str]:
 
 def _process_letter(status: Status, proc: Path) -> str | None:
     """The kernel's letter for the state of the run's process; None where it is no more."""
-    try:
-        text = (proc / str(status.pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    stat = process_stat(status.pid, proc=proc)
+    if stat is None:
         return None
-    # After the name, which may hold blanks and brackets: state is field 3, start time field 22.
-    fields = text.rpartition(")")[2].split()
-    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
     asleep_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
     # Another process that was given the same number began after the last sign of life.
-    is_other = started_s - asleep_s > status.monotonic_ns / 1e9
-    return None if is_other or fields[0] in "ZX" else fields[0]
+    is_other = stat.started_s - asleep_s > status.monotonic_ns / 1e9
+    return None if is_other or stat.state in "ZX" else stat.state
 
 
 def _micro_batch_s(status: Status) -> float | None:

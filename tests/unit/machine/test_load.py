@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.machine.load import ProcessorUsage, mean_load, other_load, usage
-from journeyman.machine.memory import memory_of
+from journeyman.machine.load import ProcessorUsage, mean_load, other_load, processor_usage
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def write_process(proc: Path, pid: int, parent: int, ticks: int) -> None:
     (proc / str(pid)).mkdir(parents=True)
-    fields = [str(parent), *["0"] * 9, str(ticks), "0", "0", "0"]
-    (proc / str(pid) / "stat").write_text(f"{pid} (a b) c) S {' '.join(fields)} 9 9 9")
+    fields = [str(parent), *["0"] * 9, str(ticks), "0", "0", "0", *["9"] * 6]
+    (proc / str(pid) / "stat").write_text(f"{pid} (a b) c) S {' '.join(fields)}")
 
 
 def test_children_and_their_children_are_ours_and_strangers_are_not(tmp_path: Path) -> None:
@@ -26,7 +25,7 @@ def test_children_and_their_children_are_ours_and_strangers_are_not(tmp_path: Pa
     write_process(tmp_path, 900002, 900001, 5 * TICKS)
     write_process(tmp_path, 900003, 1, 7 * TICKS)
     (tmp_path / "900004").mkdir()  # ended while it was looked at
-    found = usage(proc=tmp_path, clock=lambda: 4.0)
+    found = processor_usage(proc=tmp_path, clock=lambda: 4.0)
     assert found is not None
     assert found.own_s == 10.0
     # user, nice, system, irq, softirq and steal; neither idle nor waiting for a disk.
@@ -34,7 +33,7 @@ def test_children_and_their_children_are_ours_and_strangers_are_not(tmp_path: Pa
 
 
 def test_a_system_without_counters_knows_nothing(tmp_path: Path) -> None:
-    assert usage(proc=tmp_path) is None
+    assert processor_usage(proc=tmp_path) is None
     assert other_load(None, ProcessorUsage(1, 1, 1)) is None
     assert mean_load([(None, 1.0), (2.0, None)]) is None
 
@@ -52,27 +51,9 @@ def test_long_requests_weigh_more() -> None:
 def test_our_own_work_is_not_taken_for_others() -> None:
     if not Path("/proc/stat").is_file():
         pytest.skip("no /proc on this system")
-    before = usage()
+    before = processor_usage()
     subprocess.run([sys.executable, "-c", "sum(range(4_000_000))"], check=True)
-    after = usage()
+    after = processor_usage()
     assert before is not None
     assert after is not None
     assert after.own_s > before.own_s
-
-
-def test_memory_is_read_from_the_kernel() -> None:
-    found = memory_of()
-    if found is None:
-        pytest.skip("no /proc on this system")
-    assert found.peak_bytes is not None
-    assert found.anonymous_bytes is not None
-    assert found.peak_bytes >= found.anonymous_bytes > 2**20
-
-
-def test_memory_of_a_process_that_is_gone_is_not_known(tmp_path: Path) -> None:
-    assert memory_of(1, proc=tmp_path) is None
-    (tmp_path / "1").mkdir()
-    (tmp_path / "1" / "status").write_text("Name:\tx\nVmHWM:\t    12 kB\nRssAnon:\t 8 kB\n")
-    found = memory_of(1, proc=tmp_path)
-    assert found is not None
-    assert (found.peak_bytes, found.anonymous_bytes, found.file_bytes) == (12288, 8192, None)

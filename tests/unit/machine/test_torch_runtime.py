@@ -11,8 +11,8 @@ import pytest
 WATCH = """
 import sys
 import torch
-from journeyman.train.heap import freed_memory_kept
-from journeyman.train.memory import rss_bytes
+from journeyman.machine.torch_runtime import freed_memory_kept
+from journeyman.machine.process_memory import rss_bytes
 
 MIB = 2**20
 def freed():

@@ -7,7 +7,6 @@ Counted as found: public functions at the top of any module of the package (test
 docstring holds prose and at least one doctest example; re-exports do not count again.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from journeyman.collect.python.tasks import FunctionTask, NoTask, task_of
 from journeyman.data.interactions import write_interactions
 from journeyman.errors import DataRefused, MachineError, UsageError
 from journeyman.events import Caution, Reporter, StageStarted, Table, ignore
+from journeyman.machine.processor import usable_processors
 from journeyman.records import Interaction
 from journeyman.sandbox import Sandbox, find_sandbox
 from journeyman.sandbox.checks import CheckJob, CheckResult, run_checks
@@ -164,7 +164,7 @@ def _verified(
     """The tasks whose own answer passes and whose stub does not."""
     jobs = [CheckJob(task.code, task.check) for _, task in tasks]
     stubs = [CheckJob(_STUB.format(name=task.check.entry_point), task.check) for _, task in tasks]
-    workers = len(os.sched_getaffinity(0))
+    workers = usable_processors()
     answers = run_checks(sandbox, jobs, report, task="answers", workers=workers)
     empty = run_checks(sandbox, stubs, report, task="empty stubs, which must fail", workers=workers)
     kept: list[Found] = []

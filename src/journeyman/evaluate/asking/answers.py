@@ -31,8 +31,8 @@ from journeyman.evaluate.records.suites import QuantisationDivergence
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import LineFault, content_id, read_records
 from journeyman.inference.interface import Engine
-from journeyman.machine.load import other_load, usage
-from journeyman.machine.processor import machine
+from journeyman.machine.load import other_load, processor_usage
+from journeyman.machine.processor import describe_machine
 from journeyman.records import Answer, Message
 
 WARM_UPS = 3
@@ -137,7 +137,7 @@ def key_of(arm: Arm, task: EvaluationTask, plan: EvaluationPlan, *, warm: str = 
     """
     threads = "all" if plan.threads is None else str(plan.threads)
     longest = str(task.longest(plan.max_tokens))
-    parts = (arm.id, arm.engine, arm.sha256, task.id, longest, threads, machine())
+    parts = (arm.id, arm.engine, arm.sha256, task.id, longest, threads, describe_machine())
     return content_id(*parts, *([warm] if warm else []))
 
 
@@ -229,11 +229,11 @@ def _ask(
     errors = 0
     for done, (key, task) in enumerate(left, start=1):
         longest = task.longest(plan.max_tokens)
-        before = usage() if timed else None
+        before = processor_usage() if timed else None
         given = engine.answer(
             task.messages, max_tokens=longest, reuse_prompt=warm, tools=task.tools
         )
-        load = other_load(before, usage()) if before else None
+        load = other_load(before, processor_usage()) if before else None
         answer, memory = clean(given), engine.memory()
         errors += answer.finish == "error"
         peak_bytes = memory.peak_bytes if memory else None

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from journeyman.machine.memory import ProcessMemory
+from journeyman.machine.process_memory import ProcessMemory
 from journeyman.records import Answer
 from journeyman.stats import Mean
 

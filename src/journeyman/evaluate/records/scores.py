@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from journeyman.machine.memory import ProcessMemory
+from journeyman.machine.process_memory import ProcessMemory
 from journeyman.records import Answer, Check, Interval, Message, Tool
 from journeyman.stats import PairedDifference
 

@@ -18,7 +18,7 @@ from journeyman.evaluate.records.suites import Likelihood, RowLikelihood, Suite
 from journeyman.events import Caution, Progress, ProgressEnded, Reporter
 from journeyman.files import content_id
 from journeyman.inference.interface import Engine, Likelihoods
-from journeyman.machine.processor import machine
+from journeyman.machine.processor import describe_machine
 from journeyman.records import Message
 from journeyman.stats import bootstrap_mean
 
@@ -108,7 +108,9 @@ def _nats(
 ) -> list[ReferenceLikelihood]:
     """One arm's nats for each task: those on record as they are, the rest asked now."""
     keys = [
-        content_id("nats", arm.engine, arm.sha256, task.id, task.reference, str(TOKENS), machine())
+        content_id(
+            "nats", arm.engine, arm.sha256, task.id, task.reference, str(TOKENS), describe_machine()
+        )
         for task in tasks
     ]
     left = [(key, task) for key, task in zip(keys, tasks, strict=True) if not _stored(store, key)]

@@ -7,7 +7,6 @@ tokens with the same most likely successor; 7-8 B models in Q4_K_M have 0.01 to 
 """
 
 import math
-import os
 import re
 import tempfile
 import uuid
@@ -26,6 +25,7 @@ from journeyman.files import content_id, require_space, sha256_of
 from journeyman.gguf.header import read_gguf_header
 from journeyman.llama_cpp import Tools, find_tools
 from journeyman.machine.processes import plain_environment, run_logged
+from journeyman.machine.processor import usable_processors
 from journeyman.runs import cache_folder, read_manifest
 
 TITLE = "F16 against quantised"
@@ -179,7 +179,7 @@ def _run(  # noqa: PLR0917 - one call, spelled twice
     tools: Tools,
     report: Reporter,
 ) -> str:
-    threads = compared.threads or len(os.sched_getaffinity(0))
+    threads = compared.threads or usable_processors()
     window = str(compared.window)
     lines = _Windows(task, report)
     # Kept where the work failed, so not in a folder that is removed then.

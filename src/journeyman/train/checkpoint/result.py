@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from journeyman.errors import MachineError
 from journeyman.files import atomic_folder, write_json, write_text
-from journeyman.machine.processor import machine
+from journeyman.machine.processor import describe_machine
 from journeyman.model.template import read_template
 from journeyman.records import BaseModel
 from journeyman.runs import read_manifest, versions, write_manifest
@@ -95,7 +95,7 @@ def write_config(
             "identity": identity,
             **facts,
             "versions": versions(),
-            "machine": machine(),
+            "machine": describe_machine(),
         },
     )
 

@@ -20,7 +20,7 @@ from journeyman.train.engine.fast.shape import HEAD, DecoderShape, ProductGroup,
 from journeyman.train.engine.product_rates import Rates, measured_rates
 
 if TYPE_CHECKING:
-    from journeyman.machine.memory import MemoryRoom
+    from journeyman.machine.memory_limits import MemoryRoom
 
 WORTH_COMPILING = 5e13
 """Operations of a run: compiling takes a minute of two cores and saves a fifth of the rest."""
@@ -180,7 +180,7 @@ def _fastest_that_fits(
     settings: TrainSettings, config: Any, rates: ModelRates, room: "MemoryRoom | None"
 ) -> tuple[Precision, str]:
     """The fastest precision, or the first with fewer bytes whose weights the memory can hold."""
-    from journeyman.machine.memory import memory_room
+    from journeyman.machine.memory_limits import memory_room
     from journeyman.train.engine.fast.memory import shortage
 
     room = room or memory_room()

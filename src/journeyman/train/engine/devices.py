@@ -7,7 +7,7 @@ import importlib.util
 from typing import Final, Literal
 
 from journeyman.errors import MachineError
-from journeyman.machine.memory import MemoryRoom, memory_room
+from journeyman.machine.memory_limits import MemoryRoom, memory_room
 from journeyman.settings import Device, Precision
 from journeyman.train.parallel.group import size_here
 

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from journeyman.machine.memory import MemoryRoom, free_bytes, memory_room, rss_bytes
+from journeyman.machine.disk import free_bytes
+from journeyman.machine.memory_limits import MemoryRoom, memory_room
+from journeyman.machine.process_memory import rss_bytes
 from journeyman.train.engine.devices import CUDA
 from journeyman.train.engine.loss import CHUNK_BYTES
 from journeyman.train.forecast.records import DiskForecast, MemoryForecast

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from msgspec import Struct
 
-from journeyman.machine.memory import peak_growth_bytes
+from journeyman.machine.process_memory import peak_growth_bytes
 from journeyman.machine.speed import Clock, best_s
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow

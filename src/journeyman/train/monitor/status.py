@@ -32,7 +32,7 @@ from msgspec.structs import replace
 
 from journeyman.errors import Interrupted, JourneymanError
 from journeyman.events import Caution, Reporter
-from journeyman.machine.memory import peak_rss_bytes
+from journeyman.machine.process_memory import peak_rss_bytes
 
 STATUS = "status.json"
 

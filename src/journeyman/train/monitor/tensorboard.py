@@ -12,7 +12,7 @@ from typing import Self
 from torch.utils.tensorboard import SummaryWriter
 
 from journeyman.events import Caution, Reporter, ignore
-from journeyman.machine.memory import rss_bytes
+from journeyman.machine.process_memory import rss_bytes
 from journeyman.train.engine.devices import gpu_peak_bytes
 from journeyman.train.state import State
 

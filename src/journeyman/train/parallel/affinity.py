@@ -13,8 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 from journeyman.errors import UsageError
-
-_SYSTEM = Path("/sys/devices/system")
+from journeyman.machine.processor import SYSTEM, cores_of, numa_nodes
 
 
 class Place(Struct, frozen=True):
@@ -34,7 +33,7 @@ class ProcessLayout(Struct, frozen=True):
 def layout(
     processes: int | Literal["auto"],
     *,
-    system: Path = _SYSTEM,
+    system: Path = SYSTEM,
     allowed: frozenset[int] | None = None,
 ) -> ProcessLayout:
     """One place a process; `auto` is a process for each NUMA node. Raises UsageError.
@@ -42,8 +41,8 @@ def layout(
     allowed: the processors that may be used; by default those that this process may use.
     """
     usable = frozenset(os.sched_getaffinity(0)) if allowed is None else allowed
-    nodes = _nodes(system, usable)
-    cores = [_cores(system, node) for node in nodes]
+    nodes = numa_nodes(usable, system=system)
+    cores = [cores_of(node, system=system) for node in nodes]
     total = sum(len(one) for one in cores)
     count = len(nodes) if processes == "auto" else processes
     if count > total:
@@ -54,27 +53,6 @@ def layout(
     shares = _shares(cores, count)
     places = tuple(Place(_flat(share), len(share)) for share in shares)
     return ProcessLayout(places, _reason(processes, places, nodes=len(nodes)))
-
-
-def _nodes(system: Path, usable: frozenset[int]) -> list[frozenset[int]]:
-    """The usable processors of each NUMA node; all in one where the kernel names no nodes."""
-    listed = [
-        _members((folder / "cpulist").read_text(encoding="ascii")) & usable
-        for folder in sorted(
-            (system / "node").glob("node[0-9]*"), key=lambda path: int(path.name[4:])
-        )
-    ]
-    return [node for node in listed if node] or [usable]
-
-
-def _cores(system: Path, cpus: frozenset[int]) -> list[tuple[int, ...]]:
-    """The processors by core: two hardware threads of one core stay together."""
-    cores: dict[tuple[int, ...], None] = {}
-    for cpu in sorted(cpus):
-        path = system / "cpu" / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-        siblings = _members(path.read_text(encoding="ascii")) if path.is_file() else {cpu}
-        cores[tuple(sorted(siblings & cpus))] = None
-    return list(cores)
 
 
 def _shares(
@@ -107,16 +85,6 @@ def _reason(processes: int | str, places: Sequence[Place], *, nodes: int) -> str
 
 def _flat(cores: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(sorted(cpu for core in cores for cpu in core))
-
-
-def _members(text: str) -> frozenset[int]:
-    """The numbers of a list as the kernel writes it: `0-3,8,10-11`."""
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        if first:
-            found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
 
 
 def ranges(cpus: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from journeyman.errors import Interrupted
+from journeyman.machine.processes import end_with_parent
 from journeyman.train.parallel.affinity import ProcessLayout
 from journeyman.train.parallel.group import RENDEZVOUS
 
@@ -64,7 +65,14 @@ def _started(
                 RENDEZVOUS: meeting,
             }
             # A session of its own: Ctrl-C of the terminal reaches this process, which hands it on.
-            children.append(subprocess.Popen(command, env=environment, start_new_session=True))
+            children.append(
+                subprocess.Popen(
+                    command,
+                    env=environment,
+                    start_new_session=True,
+                    preexec_fn=end_with_parent(),  # noqa: PLW1509
+                )
+            )
     finally:
         os.sched_setaffinity(0, before)
     return children

@@ -6,7 +6,7 @@ import pytest
 from transformers import LlamaConfig
 
 from journeyman.events import Event, Note, ignore
-from journeyman.machine.memory import MemoryRoom
+from journeyman.machine.memory_limits import MemoryRoom
 from journeyman.settings import TrainSettings
 from journeyman.train.engine import product_rates
 from journeyman.train.engine.choose import EngineChoice, ModelRates, choose, model_rates

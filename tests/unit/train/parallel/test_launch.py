@@ -85,17 +85,15 @@ def test_a_signal_reaches_every_process(tmp_path: Path) -> None:
 def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path: Path) -> None:
     inner = (
         "import sys, os, pathlib, time\n"
-        "from journeyman.train.parallel.launch import end_with_parent\n"
-        "end_with_parent()\n"
         "pathlib.Path(sys.argv[1], 'pid-' + os.environ['RANK']).write_text(str(os.getpid()))\n"
         "time.sleep(600)\n"
     )
     outer = (
         "import sys\n"
         "from journeyman.train.parallel.launch import launch\n"
-        "from journeyman.train.parallel.affinity import Layout, Place\n"
+        "from journeyman.train.parallel.affinity import ProcessLayout, Place\n"
         f"launch([sys.executable, '-c', {inner!r}, sys.argv[1]],"
-        f" Layout((Place({TWO.places[0].cpus}, 1),) * 2, ''))\n"
+        f" ProcessLayout((Place({TWO.places[0].cpus}, 1),) * 2, ''))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", outer, str(tmp_path)])
     files = [tmp_path / "pid-0", tmp_path / "pid-1"]

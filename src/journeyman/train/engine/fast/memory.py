@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter
-from journeyman.machine.memory import MemoryRoom, rss_bytes
+from journeyman.machine.memory_limits import MemoryRoom
+from journeyman.machine.process_memory import rss_bytes
 from journeyman.settings import TrainSettings
 from journeyman.train.engine.devices import CUDA
 from journeyman.train.engine.fast.linear import Arithmetic, Method

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from journeyman.machine.memory import memory_room
+from journeyman.machine.memory_limits import memory_room
 from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from journeyman.errors import MachineError
-from journeyman.machine.memory import MemoryRoom
+from journeyman.machine.memory_limits import MemoryRoom
 from journeyman.machine.processor import BF16_FLAGS, processor_flags
 from journeyman.settings import TrainSettings
 from journeyman.train.engine.choose import choose
