@@ -1,13 +1,21 @@
-"""train.jsonl, val.jsonl and test.jsonl: training rows, one a line, each checked when read."""
+"""A dataset folder as other stages read it: the rows of its splits, and its metadata.json.
+
+Every row is checked when it is read. `prepare` writes all of it.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from journeyman.errors import DataRefused, UsageError
 from journeyman.files import LineFault, NumberedLine, read_lines
 from journeyman.records import Example
+
+TRAIN, VAL, TEST = "train.jsonl", "val.jsonl", "test.jsonl"
+
+METADATA, LEDGER, PAGE = "metadata.json", "ledger.jsonl", "report.html"
 
 _DECODER = msgspec.json.Decoder(Example)
 
@@ -64,6 +72,38 @@ def _faults(example: Example, line: int, seen: dict[str, int]) -> Iterator[str]:
         yield f"`$.messages[{len(example.messages) - 1}].content` is blank"
 
 
-TRAIN, VAL, TEST = "train.jsonl", "val.jsonl", "test.jsonl"
+class LoggedCalls(Struct, frozen=True):
+    """How the logged system did: k of n calls succeeded, and the latency of the timed ones."""
 
-METADATA, LEDGER, PAGE = "metadata.json", "ledger.jsonl", "report.html"
+    n: int | None = None
+    k: int | None = None
+    latency_n: int | None = None
+    mean_latency_s: float | None = None
+    median_latency_s: float | None = None
+
+
+class DatasetMetadata(Struct, frozen=True):
+    """The part of metadata.json that other stages use; every field may be missing in old files."""
+
+    base: str | None = None
+    template_sha256: str | None = None
+    total_interactions: int | None = None
+    successful_interactions: int | None = None
+    baseline: LoggedCalls | None = None
+
+
+def read_metadata(folder: Path) -> DatasetMetadata:
+    """The metadata of a dataset folder; all fields are None if it has no metadata.json.
+
+    Unknown fields are ignored. Raises DataRefused if the file is damaged or a field has another
+    type.
+    """
+    path = folder / METADATA
+    if not path.is_file():
+        return DatasetMetadata()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=DatasetMetadata)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataRefused(
+            f"cannot read `{path}`: {error}", hint="run `journeyman prepare` again"
+        ) from error

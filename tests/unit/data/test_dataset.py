@@ -5,9 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from journeyman.data.dataset import read_examples
+from journeyman.data.dataset import DatasetMetadata, LoggedCalls, read_examples, read_metadata
 from journeyman.errors import DataRefused, UsageError
-from journeyman.files import write_records
+from journeyman.files import write_json, write_records
 from journeyman.records import Example, Message, ToolCall
 
 ROW = Example(
@@ -78,3 +78,21 @@ def test_a_missing_split_names_the_command_that_makes_it(tmp_path: Path) -> None
     with pytest.raises(UsageError) as found:
         read_examples(tmp_path / "val.jsonl")
     assert "journeyman prepare" in found.value.hint
+
+
+def test_metadata_gives_what_other_stages_use_and_ignores_the_rest(tmp_path: Path) -> None:
+    calls = LoggedCalls(k=3, n=4, latency_n=2, mean_latency_s=1.5, median_latency_s=1.0)
+    write_json(tmp_path / "metadata.json", {"base": "b", "baseline": calls, "policy": "seed"})
+    assert read_metadata(tmp_path) == DatasetMetadata(base="b", baseline=calls)
+
+
+def test_a_folder_without_metadata_is_read_as_one_that_says_nothing(tmp_path: Path) -> None:
+    assert read_metadata(tmp_path) == DatasetMetadata()
+
+
+@pytest.mark.parametrize("damaged", [b"{", b'{"base": 7}', b'{"base": "\xff"}'])
+def test_damaged_metadata_is_refused_and_names_its_file(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "metadata.json").write_bytes(damaged)
+    with pytest.raises(DataRefused, match=r"metadata\.json") as refused:
+        read_metadata(tmp_path)
+    assert "journeyman prepare" in refused.value.hint

@@ -35,6 +35,22 @@ def test_a_carriage_return_alone_is_shown_and_one_before_a_newline_is_not() -> N
     assert visible("a\rb\r\nc\td") == "a␍b\nc\td"
 
 
+def test_lines_tabs_and_joined_emoji_stay_as_they_are() -> None:
+    assert visible("a\tb\r\nc\n👩\u200d💻") == "a\tb\nc\n👩\u200d💻"
+
+
+def test_control_characters_and_half_characters_are_shown_and_can_be_written() -> None:
+    page = _rendered("{{ text }}", text="a\x00b\x85\ud83d")
+    assert page.encode("utf-8").decode("utf-8") == "a␀b⟨U+0085⟩⟨U+D83D⟩"
+
+
+def test_the_title_is_escaped() -> None:
+    page = _rendered(
+        '{% extends "html/base.html" %}{% block title %}{{ text }}{% endblock %}', text=HOSTILE
+    )
+    assert "<title>&lt;/title&gt;" in page
+
+
 def test_a_name_that_nobody_gave_is_an_error_and_not_an_empty_place() -> None:
     with pytest.raises(UndefinedError):
         _rendered("{{ missing }}")

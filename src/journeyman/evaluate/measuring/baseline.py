@@ -4,10 +4,18 @@ import statistics
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
-from journeyman.data.dataset import read_examples
-from journeyman.errors import IntegrityError
+from journeyman.data.dataset import (
+    METADATA,
+    TEST,
+    TRAIN,
+    VAL,
+    DatasetMetadata,
+    LoggedCalls,
+    read_examples,
+    read_metadata,
+)
+from journeyman.errors import DataRefused, IntegrityError
 from journeyman.evaluate.records.evaluation import Baseline
 from journeyman.evaluate.records.measurements import Targets
 from journeyman.formatting import percent
@@ -20,36 +28,18 @@ STATED_LATENCY_S = 20.1
 MIXTURE_RATIO = 1.3
 """From this ratio of mean to median on, a mean says little about a single call."""
 
-_SPLITS = ("train.jsonl", "val.jsonl", "test.jsonl")
-
-
-class _Logged(Struct, frozen=True):
-    """The part of metadata.json that describes the log's own calls."""
-
-    n: int | None = None
-    k: int | None = None
-    latency_n: int | None = None
-    mean_latency_s: float | None = None
-    median_latency_s: float | None = None
-
-
-class _Metadata(Struct, frozen=True):
-    total_interactions: int | None = None
-    successful_interactions: int | None = None
-    baseline: _Logged | None = None
-
 
 def read_baseline(folder: Path) -> Baseline | None:
     """The baseline of a dataset folder: from metadata.json, else from its rows; None without any.
 
     Rows are successes only, so that they give a latency and no rate.
     """
-    metadata = _metadata(folder / "metadata.json")
-    logged = metadata.baseline or _Logged()
+    metadata = _metadata(folder)
+    logged = metadata.baseline or LoggedCalls()
     n = logged.n or metadata.total_interactions
     k = logged.k if logged.k is not None else metadata.successful_interactions
     mean, median, count = logged.mean_latency_s, logged.median_latency_s, logged.latency_n or 0
-    source = str(folder / "metadata.json")
+    source = str(folder / METADATA)
     if mean is None:
         seconds = _durations(folder)
         if seconds:
@@ -66,20 +56,16 @@ def read_baseline(folder: Path) -> Baseline | None:
     return msgspec.structs.replace(found, text=explained(found))
 
 
-def _metadata(path: Path) -> _Metadata:
-    if not path.is_file():
-        return _Metadata()
+def _metadata(folder: Path) -> DatasetMetadata:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Metadata)
-    except msgspec.DecodeError as error:
-        raise IntegrityError(
-            f"`{path}` is damaged: {error}", hint="run `journeyman prepare` again"
-        ) from error
+        return read_metadata(folder)
+    except DataRefused as error:
+        raise IntegrityError(error.message, hint=error.hint) from error
 
 
 def _durations(folder: Path) -> list[float]:
     """Seconds of the logged calls; 0 is a stand-in's and no measurement."""
-    paths = [folder / name for name in _SPLITS if (folder / name).is_file()]
+    paths = [folder / name for name in (TRAIN, VAL, TEST) if (folder / name).is_file()]
     rows = [row for path in paths if path.stat().st_size for row in read_examples(path)]
     return [row.duration_s for row in rows if row.duration_s]
 

@@ -1,76 +1,114 @@
-"""The way of the rows as a picture: read, what became of them, the split; widths are counts."""
+"""The page's charts in numbers; `charts.html` draws them.
+
+Lengths are in units of an SVG's view box, about a pixel on a phone.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar
 
-from journeyman.events import Table
-from journeyman.html.markup import Html, card, element, section, table_of
-from journeyman.prepare.records import Action, Flow, Report
+from msgspec import Struct
 
-WIDTH, HEIGHT, TOP = 420, 200, 24
-LEFT, MIDDLE, RIGHT, BAR = 0, 112, 322, 12
-"""Units of the picture; about a pixel on a phone. HEIGHT is all rows, gaps come on top."""
-LABEL, GAP = 15, 7
-_MOST, _REASON_LENGTH = 7, 20
-_WORDS: dict[Action, str] = {"kept": "kept as they are", "masked": "end not trained"}
+from journeyman.html.environment import counted
+from journeyman.prepare.records import Action, Flow, Lengths, Report, RoleReport
+from journeyman.prepare.rules.length_spikes import ABOVE, BELOW
+
+USED: dict[Action, str] = {"kept": "kept as they are", "masked": "end not trained"}
+
+_MOST_REASONS, _REASON_LENGTH = 7, 20
+_HISTOGRAMS = 6
 
 
-class Node(NamedTuple):
-    """A bar in the picture. top: of its bar, in units; kind: a class of the style sheet."""
+class Bar(Struct, frozen=True):
+    """A rectangle. kind: its class in the style sheet."""
+
+    kind: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Label(Struct, frozen=True):
+    """A line of text that starts at x, on the baseline y."""
+
+    x: float
+    y: float
+    text: str
+
+
+class Ribbon(Struct, frozen=True):
+    """A band between two bars: its edges on the left and on the right, and where it bends."""
+
+    kind: str
+    left: float
+    middle: float
+    right: float
+    left_top: float
+    left_bottom: float
+    right_top: float
+    right_bottom: float
+
+
+class FlowChart(Struct, frozen=True):
+    """The rows on their way: read, what became of them, their split. Heights are counts."""
+
+    width: ClassVar[int] = 420
+    height: int
+    description: str
+    ribbons: tuple[Ribbon, ...]
+    bars: tuple[Bar, ...]
+    labels: tuple[Label, ...]
+
+
+# All rows are 200 high; the gaps between bars come on top.
+_FLOW_TOP, _FLOW_HEIGHT, _LABEL, _GAP = 24, 200, 15, 7
+_LOG, _ENDS, _SPLITS, _BAR = 0, 112, 322, 12
+
+
+class _Node(Struct, frozen=True):
+    """A bar and its text; `room` is the height of the higher one of them."""
 
     kind: str
     label: str
     rows: int
     top: float
+    height: float
+    room: float
+
+    @property
+    def named(self) -> str:
+        return f"{self.label} {self.rows:,}"
+
+    @property
+    def centre(self) -> float:
+        return self.top + self.room / 2
+
+    def bar(self, x: float) -> Bar:
+        return Bar(self.kind, x, round(self.top, 1), _BAR, round(max(self.height, 1.5), 1))
 
 
-def flow(report: Report) -> Html:
-    """The picture, and the same as a table."""
-    columns = ("what became of it", "decided by", "rows")
-    table = Table("", columns, tuple(map(_row, sorted(report.flows, key=_order))))
-    return section(
-        "From the log to the splits", card(_picture(report), table_of(table), kind="flow")
-    )
-
-
-def _order(one: Flow) -> tuple[bool, bool, int]:
-    return one.action not in _WORDS, one.action == "masked", -one.rows
-
-
-def _row(one: Flow) -> tuple[str, str, str]:
-    return one.action, one.reason, f"{one.rows:,}"
-
-
-def _picture(report: Report) -> Html:
-    unit = HEIGHT / max(1, report.source.lines)
-    ends = _placed(_ends(report.flows), unit, LABEL)
-    splits = _placed([(one.name, one.name, one.rows) for one in report.splits], unit, 2 * LABEL)
-    feet = [node.top + max(LABEL, node.rows * unit) for node in ends]
-    feet += [node.top + max(2 * LABEL, node.rows * unit) for node in splits]
-    bottom = max([TOP + HEIGHT, *feet])
-    read = Node("read", "", report.source.lines, TOP)
-    parts = [
-        *_from_log(ends, unit),
-        *_to_splits(report, ends, splits, unit),
-        _bar(read, LEFT, unit),
-        *(_bar(node, MIDDLE, unit) for node in ends),
-        *(_bar(node, RIGHT, unit) for node in splits),
-        _text(LEFT, 14, f"{report.source.lines:,} read"),
-        *(_text(MIDDLE + BAR + 5, _centre(node, unit, LABEL) + 4, _named(node)) for node in ends),
-        *(
-            _text(RIGHT + BAR + 5, _centre(node, unit, 2 * LABEL) + 4 + below, words)
-            for node in splits
-            for below, words in ((-7, node.label), (8, f"{node.rows:,}"))
-        ),
-    ]
-    words = "; ".join(_named(node) for node in (*ends, *splits))
-    return element(
-        "svg",
-        *parts,
-        viewBox=f"0 0 {WIDTH} {bottom + 6:.0f}",
-        role="img",
-        aria_label=f"{report.source.lines:,} read: {words}",
+def flow_chart(report: Report) -> FlowChart:
+    """What became of the rows that were read, and which split they went to."""
+    read = f"{report.source.lines:,} read"
+    unit = _FLOW_HEIGHT / max(1, report.source.lines)
+    ends = _stacked(_ends(report.flows), unit, _LABEL)
+    splits = _stacked([(one.name, one.name, one.rows) for one in report.splits], unit, 2 * _LABEL)
+    nodes = (*ends, *splits)
+    bottom = max([_FLOW_TOP + _FLOW_HEIGHT, *(node.top + node.room for node in nodes)])
+    log = _Node("read", "", report.source.lines, _FLOW_TOP, report.source.lines * unit, 0)
+    labels = [Label(_ENDS + _BAR + 5, round(node.centre + 4, 1), node.named) for node in ends]
+    for node in splits:
+        x = _SPLITS + _BAR + 5
+        labels.append(Label(x, round(node.centre - 3, 1), node.label))
+        labels.append(Label(x, round(node.centre + 12, 1), f"{node.rows:,}"))
+    bars = [*(node.bar(_ENDS) for node in ends), *(node.bar(_SPLITS) for node in splits)]
+    return FlowChart(
+        round(bottom + 6),
+        f"{read}: {'; '.join(node.named for node in nodes)}",
+        (*_from_log(ends), *_to_splits(report, ends, splits, unit)),
+        (log.bar(_LOG), *bars),
+        (Label(_LOG, 14, read), *labels),
     )
 
 
@@ -78,17 +116,17 @@ def _ends(flows: Sequence[Flow]) -> list[tuple[str, str, int]]:
     """(action, label, rows): used rows first, then the others by reason, the largest first."""
     rows: dict[tuple[Action, str], int] = defaultdict(int)
     for one in flows:
-        rows[one.action, "" if one.action in _WORDS else one.reason] += one.rows
-    used = [(action, _WORDS[action], rows[action, ""]) for action in _WORDS if rows[action, ""]]
+        rows[one.action, "" if one.action in USED else one.reason] += one.rows
+    used = [(action, USED[action], rows[action, ""]) for action in USED if rows[action, ""]]
     lost = sorted(
-        ((key, count) for key, count in rows.items() if count and key[0] not in _WORDS),
+        ((key, count) for key, count in rows.items() if count and key[0] not in USED),
         key=lambda pair: -pair[1],
     )
     named = [
         (action, f"{action}: {_short(reason)}" if reason else action, count)
-        for (action, reason), count in lost[:_MOST]
+        for (action, reason), count in lost[:_MOST_REASONS]
     ]
-    rest = sum(count for _, count in lost[_MOST:])
+    rest = sum(count for _, count in lost[_MOST_REASONS:])
     return [*used, *named, *([("dropped", "other reasons", rest)] if rest else [])]
 
 
@@ -96,34 +134,35 @@ def _short(reason: str) -> str:
     return reason if len(reason) <= _REASON_LENGTH else reason[: _REASON_LENGTH - 1] + "…"
 
 
-def _placed(nodes: Sequence[tuple[str, str, int]], unit: float, label: int) -> list[Node]:
-    """Bars under each other, each with room for its label."""
-    placed, top = [], float(TOP)
-    for kind, words, rows in nodes:
-        placed.append(Node(kind, words, rows, top))
-        top += max(rows * unit, label) + GAP
-    return placed
+def _stacked(nodes: Sequence[tuple[str, str, int]], unit: float, label: int) -> list[_Node]:
+    """Bars below each other, each with room for its label."""
+    stacked, top = [], float(_FLOW_TOP)
+    for kind, text, rows in nodes:
+        node = _Node(kind, text, rows, top, rows * unit, max(rows * unit, label))
+        stacked.append(node)
+        top += node.room + _GAP
+    return stacked
 
 
-def _from_log(ends: Sequence[Node], unit: float) -> list[Html]:
-    ribbons, start = [], float(TOP)
+def _from_log(ends: Sequence[_Node]) -> list[Ribbon]:
+    ribbons, start = [], float(_FLOW_TOP)
     for node in ends:
-        ribbons.append(_ribbon(node.kind, (LEFT, start), (MIDDLE, node.top), node.rows * unit))
-        start += node.rows * unit
+        ribbons.append(_ribbon(node.kind, (_LOG, start), (_ENDS, node.top), node.height))
+        start += node.height
     return ribbons
 
 
 def _to_splits(
-    report: Report, ends: Sequence[Node], splits: Sequence[Node], unit: float
-) -> list[Html]:
-    """Ribbons of the whole rows first, then of the masked ones, so that none cross within a bar."""
+    report: Report, ends: Sequence[_Node], splits: Sequence[_Node], unit: float
+) -> list[Ribbon]:
+    """Ribbons of the kept rows, then of the masked ones, so that none cross inside a bar."""
     start = {node.kind: node.top for node in ends}
     ribbons = []
     for split, node in zip(report.splits, splits, strict=True):
         goal = node.top
         for kind, rows in (("kept", split.rows - split.masked), ("masked", split.masked)):
             if rows > 0 and kind in start:
-                ribbons.append(_ribbon(kind, (MIDDLE, start[kind]), (RIGHT, goal), rows * unit))
+                ribbons.append(_ribbon(kind, (_ENDS, start[kind]), (_SPLITS, goal), rows * unit))
                 start[kind] += rows * unit
                 goal += rows * unit
     return ribbons
@@ -131,32 +170,131 @@ def _to_splits(
 
 def _ribbon(
     kind: str, start: tuple[float, float], goal: tuple[float, float], height: float
-) -> Html:
-    x0, y0, x1, y1 = start[0] + BAR, start[1], goal[0], goal[1]
-    middle, thick = (x0 + x1) / 2, max(height, 0.8)
-    path = (
-        f"M{x0:.1f} {y0:.1f}C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
-        f"V{y1 + thick:.1f}C{middle:.1f} {y1 + thick:.1f} {middle:.1f} {y0 + thick:.1f}"
-        f" {x0:.1f} {y0 + thick:.1f}Z"
-    )
-    return element("path", d=path, class_=f"ribbon {kind}")
+) -> Ribbon:
+    left, right, thickness = float(start[0] + _BAR), float(goal[0]), max(height, 0.8)
+    tops = start[1], goal[1]
+    edges = [round(y + below, 1) for y in tops for below in (0, thickness)]
+    return Ribbon(kind, left, round((left + right) / 2, 1), right, *edges)
 
 
-def _bar(node: Node, x: float, unit: float) -> Html:
-    height = round(max(node.rows * unit, 1.5), 1)
-    return element(
-        "rect", x=x, y=round(node.top, 1), width=BAR, height=height, class_=f"bar {node.kind}"
-    )
+class CapMark(Struct, frozen=True):
+    """The line at a cap on tokens, and where its text goes so that it stays inside the picture."""
+
+    x: float
+    text_x: float
+    text_anchor: str
 
 
-def _centre(node: Node, unit: float, label: int) -> float:
-    """The middle of a bar, or of the room for its label where that is higher."""
-    return node.top + max(node.rows * unit, label) / 2
+class Histogram(Struct, frozen=True):
+    """How long one producer's answers are; bars at the cap are of kind `masked`."""
+
+    width: ClassVar[int] = 420
+    side: ClassVar[int] = 8
+    top: ClassVar[int] = 22
+    bottom: ClassVar[int] = 132
+    lengths: Lengths
+    summary: str
+    longest: int
+    bars: tuple[Bar, ...]
+    cap: CapMark | None
 
 
-def _named(node: Node) -> str:
-    return f"{node.label} {node.rows:,}"
+class Histograms(Struct, frozen=True):
+    """Those to show at once (answers piled at a cap, else the largest), and those to fold away."""
+
+    shown: tuple[Histogram, ...]
+    folded: tuple[Histogram, ...]
 
 
-def _text(x: float, y: float, words: str) -> Html:
-    return element("text", words, x=round(x, 1), y=round(y, 1))
+def histograms(lengths: Sequence[Lengths]) -> Histograms:
+    """A histogram for each producer with answers, the one with the most answers first."""
+    drawn = sorted((one for one in lengths if one.counts), key=lambda one: -one.answers)
+    piled = [one for one in drawn if one.cut_off and one.cap][:_HISTOGRAMS] or drawn[:1]
+    others = [one for one in drawn if one not in piled]
+    return Histograms(tuple(map(_histogram, piled)), tuple(map(_histogram, others)))
+
+
+def _histogram(one: Lengths) -> Histogram:
+    longest = one.start + one.width * len(one.counts)
+    return Histogram(one, _summary(one), longest, _histogram_bars(one), _cap_mark(one, longest))
+
+
+def _summary(one: Lengths) -> str:
+    if not one.cut_off:
+        return f"{counted(one.answers, 'answer')}, none cut off"
+    share = one.cut_off / max(1, one.answers)
+    how = "end in the middle" if one.cap is None else f"ran into the cap of {one.cap:,} {one.unit}"
+    return f"{one.cut_off:,} of {one.answers:,} answers ({share:.0%}) {how}"
+
+
+def _step(one: Lengths) -> float:
+    return (Histogram.width - 2 * Histogram.side) / len(one.counts)
+
+
+def _histogram_bars(one: Lengths) -> tuple[Bar, ...]:
+    step, most = _step(one), max(1, *one.counts)
+    bars = []
+    for place, count in enumerate(one.counts):
+        if not count:
+            continue
+        height = max(1.5, (Histogram.bottom - Histogram.top) * count / most)
+        bars.append(
+            Bar(
+                "masked" if one.cut_off > 0 and _at_cap(one, place) else "plain",
+                x=round(Histogram.side + place * step, 2),
+                y=round(Histogram.bottom - height, 2),
+                width=round(max(0.8, step * 0.9), 2),
+                height=round(height, 2),
+            )
+        )
+    return tuple(bars)
+
+
+def _at_cap(one: Lengths, place: int) -> bool:
+    """Whether a bar holds lengths of the window around the cap; characters are cut exactly."""
+    if one.cap is None:
+        return False
+    below, above = (BELOW, ABOVE) if one.unit == "tokens" else (0, 0)
+    low = one.start + place * one.width
+    return low <= one.cap + above and low + one.width > one.cap - below
+
+
+def _cap_mark(one: Lengths, longest: int) -> CapMark | None:
+    if one.cap is None or not one.cut_off or not one.start <= one.cap <= longest:
+        return None
+    bars = min((one.cap - one.start) / one.width, len(one.counts))
+    x = round(Histogram.side + bars * _step(one), 1)
+    is_right = x > Histogram.width / 2
+    return CapMark(x, x - 5 if is_right else x + 5, "end" if is_right else "start")
+
+
+ROLE_PARTS = (("train", "train"), ("val", "val"), ("test", "test"), ("left", "left out"))
+"""(kind of the bar, heading) of the parts of a role's rows, in their order."""
+
+
+class RoleBar(Struct, frozen=True):
+    """The rows of one role by split; `bars` are parts of one bar, in one scale for all roles."""
+
+    width: ClassVar[int] = 200
+    agent: str
+    counts: tuple[int, ...]
+    bars: tuple[Bar, ...]
+    description: str
+
+
+def role_bars(roles: Sequence[RoleReport]) -> list[RoleBar]:
+    """One bar a role."""
+    counts = [(role.train, role.val, role.test, role.left_out) for role in roles]
+    most = max([1, *map(sum, counts)])
+    return [_role_bar(role.agent, row, most) for role, row in zip(roles, counts, strict=True)]
+
+
+def _role_bar(agent: str, counts: tuple[int, ...], most: int) -> RoleBar:
+    bars, x = [], 0.0
+    for (kind, _), count in zip(ROLE_PARTS, counts, strict=True):
+        width = RoleBar.width * count / most
+        if count:
+            bars.append(Bar(kind, round(x, 1), 0, round(width, 1), 12))
+        x += width
+    named = [f"{heading} {n}" for (_, heading), n in zip(ROLE_PARTS, counts, strict=True)]
+    return RoleBar(agent, counts, tuple(bars), ", ".join(named))

@@ -1,8 +1,12 @@
-"""A few examples of each rule: the place in the log, and the same place in the dataset."""
+"""A few examples of each rule: the place in the log, and the same place in the dataset.
+
+`Album` collects them; the functions below shorten one for the page and find what was changed.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from msgspec import Struct
 
 from journeyman.prepare.examine import Examination
 from journeyman.prepare.records import RuleExample
@@ -21,7 +25,8 @@ from journeyman.records import Example, Interaction, Message
 
 EXAMPLES = 3
 _LENGTH = 240
-_ENDS = frozenset({CUT_OFF, "think-unclosed"})
+ENDS = frozenset({CUT_OFF, "think-unclosed"})
+"""The rules about an answer's end: that is what their examples show."""
 _PROMPTS = frozenset(
     {PROMPT_DIFFERS, BENCHMARK, SAME_PROMPT, NEAR_PROMPT, "role-mismatch", "tester-without-test"}
 )
@@ -81,7 +86,7 @@ class Album:
             contents = [*(turn.content for turn in prompt), answer or ""]
             return self._around_secret("\n".join(contents))
         text = self._hidden(answer or "").rstrip()
-        is_end = rule in _ENDS and len(text) > _LENGTH
+        is_end = rule in ENDS and len(text) > _LENGTH
         return f"…{text[-_LENGTH:]}" if is_end else self._clipped(text)
 
     def _around_secret(self, text: str) -> str:
@@ -122,3 +127,61 @@ def _first_of_each(rows: Iterable[ExaminedLine]) -> dict[int, list[str]]:
 
 def _asked(interaction: Interaction) -> tuple[Message, ...]:
     return (Message("user", interaction.task),)
+
+
+_LONGEST = 1600
+"""Characters of one excerpt on the page; the middle of a longer one is left out, and that said."""
+_END, _END_LINES = 700, 16
+"""Of a cut-off answer the end is shown, so short that it is seen without scrolling."""
+
+
+class Change(Struct, frozen=True):
+    """A text in three parts: equal to another one, different, and equal again."""
+
+    before: str
+    changed: str
+    after: str
+
+
+def shortened(text: str) -> str:
+    """A text, or its two ends with a line between that says how much is not shown."""
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters not shown …]\n{text[-half:]}"
+
+
+def ending(text: str) -> str:
+    """The end of an answer, with a line before it that says how much is not shown."""
+    kept = "\n".join(text[-_END:].split("\n")[-_END_LINES:])
+    missing = len(text) - len(kept)
+    return f"[… {missing:,} characters not shown …]\n{kept}" if missing else kept
+
+
+def marked_changes(before: str, after: str) -> tuple[Change, Change]:
+    """Both texts, each with the part that the other does not have."""
+    return _change(before, after), _change(after, before)
+
+
+def _change(text: str, other: str) -> Change:
+    start = _equal(text, other)
+    end = _equal(text[start:][::-1], other[start:][::-1])
+    middle, rest = text[start : len(text) - end], text[len(text) - end :]
+    # Shortened apart from its surroundings: what differs must not fall into what is not shown.
+    return Change(_tail(text[:start]), shortened(middle), _head(rest))
+
+
+def _equal(one: str, other: str) -> int:
+    """How many first characters are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _tail(text: str) -> str:
+    missing = len(text) - _LONGEST // 2
+    return f"[… {missing:,} characters …]{text[missing:]}" if missing > 0 else text
+
+
+def _head(text: str) -> str:
+    missing = len(text) - _LONGEST // 2
+    return f"{text[: _LONGEST // 2]}[… {missing:,} characters …]" if missing > 0 else text

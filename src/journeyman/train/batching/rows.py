@@ -5,10 +5,9 @@ The training and the validation split of a run, in tokens of its base.
 
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from journeyman.data.dataset import read_examples
+from journeyman.data.dataset import read_examples, read_metadata
 from journeyman.errors import DataRefused
 from journeyman.events import Caution, Note, Reporter
 from journeyman.model.chat import Chat
@@ -97,22 +96,9 @@ def require_rows(rows: Rows, path: Path) -> None:
         )
 
 
-class _Metadata(Struct, frozen=True):
-    template_sha256: str | None = None
-
-
 def note_other_template(data_dir: Path, base: BaseModel, report: Reporter) -> None:
     """Say so where the dataset's `text` was rendered with another template than the base's."""
-    path = data_dir / "metadata.json"
-    if not path.is_file():
-        return
-    try:
-        metadata = msgspec.json.decode(path.read_bytes(), type=_Metadata)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataRefused(
-            f"`{path}` cannot be read: {error}", hint="run `journeyman prepare` again"
-        ) from error
-    if metadata.template_sha256 not in (None, base.template_sha256):
+    if read_metadata(data_dir).template_sha256 not in (None, base.template_sha256):
         report(
             Note(
                 f"the `text` in `{data_dir}` was rendered with another chat template; the messages "

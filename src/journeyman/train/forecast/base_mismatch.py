@@ -8,10 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-from msgspec import Struct
-
-from journeyman.errors import DataRefused
+from journeyman.data.dataset import read_metadata
 from journeyman.gguf.header import read_gguf_header
 from journeyman.train.forecast.records import Finding
 from journeyman.train.forecast.shape import ModelShape
@@ -62,21 +59,9 @@ def _plain(name: str) -> str:
     return re.sub(r"-(instruct|it)\b", "", words)
 
 
-class _Metadata(Struct, frozen=True):
-    base: str | None = None
-
-
 def of_dataset(base: str, data_dir: Path) -> Iterator[Finding]:
     """Whether the dataset was prepared for another base."""
-    path = data_dir / "metadata.json"
-    if not path.is_file():
-        return
-    try:
-        prepared = msgspec.json.decode(path.read_bytes(), type=_Metadata).base
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataRefused(
-            f"`{path}` cannot be read: {error}", hint="run `journeyman prepare` again"
-        ) from error
+    prepared = read_metadata(data_dir).base
     if prepared and not same_name(prepared, base):
         yield Finding(
             "dataset-base",

@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from journeyman.prepare.records import FileCheck, Flow, Report, RuleExample, Totals
-from journeyman.prepare.report.page import page
-from journeyman.prepare.report.page_actions import actions, sentence, what_came_out
+from journeyman.prepare.report.page import actions, outcome, page, sentence
 from journeyman.prepare.stage import command_of
 from journeyman.settings import PrepareSettings
 from tests.reports import rule_report, rules_with, small_report
@@ -122,7 +121,7 @@ def test_each_pattern_that_the_style_sheet_names_is_in_the_page() -> None:
 
 
 def test_the_first_words_say_what_came_out_and_why_the_rest_did_not() -> None:
-    assert what_came_out(small_report()) == "7 of 10 rows are used"
+    assert outcome(small_report()) == "7 of 10 rows are used"
     assert sentence(small_report()) == (
         "5 as they are, 2 whose end is not trained, 1 of both with secrets hidden;"
         " 3 left out (failed 2, quarantined 1)."
@@ -198,7 +197,7 @@ def test_of_a_long_cut_off_answer_the_end_is_shown() -> None:
 def test_what_was_hidden_is_marked_on_both_sides() -> None:
     seen = RuleExample(2, "id2", "a key", "key = 'sk-1…' # here", "key = '[SECRET]' # here")
     text = page(small_report(rules=rules_with(rule_report(id="secret", examples=(seen,)))))
-    assert "<pre>key = &#x27;<del>sk-1…</del>&#x27; # here</pre>" in text
+    assert "<pre>key = &#39;<del>sk-1…</del>&#39; # here</pre>" in text
     assert "<ins>[SECRET]</ins>" in text
 
 
