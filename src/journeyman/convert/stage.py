@@ -19,6 +19,7 @@ from journeyman.convert.parity import (
 from journeyman.errors import UsageError
 from journeyman.events import Note, ProgressEnded, Reporter, StageStarted, ignore
 from journeyman.files import require_space
+from journeyman.formatting import byte_size
 from journeyman.inference.llama_server import LlamaServer
 from journeyman.inference.torch_engine import TorchEngine
 from journeyman.llama_cpp import Tools, find_tools
@@ -107,7 +108,7 @@ def _make(
         "llama_cpp": tools.identity,
     }
     done = outputs.publish(made, facts, parity)
-    size = f"{done.gguf.size_bytes / 1e9:.2f} GB"
+    size = byte_size(done.gguf.size_bytes)
     report(ProgressEnded(STAGE, f"`{settings.output}`: {done.gguf.quantization}, {size}"))
     return done
 

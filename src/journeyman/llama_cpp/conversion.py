@@ -19,15 +19,16 @@ from pathlib import Path
 import msgspec
 
 from journeyman.errors import DataRefused, IntegrityError, UsageError
-from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
+from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, content_id, require_space, sha256_of, sync_folder
+from journeyman.formatting import byte_size
 from journeyman.gguf.header import read_gguf_header
 from journeyman.llama_cpp import convert_with_own_tokenizer
 from journeyman.llama_cpp.tools import Tools
 from journeyman.machine.processes import plain_environment, run_logged
 from journeyman.machine.processor import usable_processors
 from journeyman.records import Gguf
-from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
+from journeyman.runs import cache_folder, read_manifest, wait_for_folder_lock, write_manifest
 
 F16 = "F16"
 # Bits a weight takes, with the larger types that a mixture keeps for some tensors.
@@ -132,7 +133,7 @@ def quantize(
 
 
 def _told(task: str, gguf: Gguf, report: Reporter) -> Gguf:
-    report(ProgressEnded(task, f"{task}: {gguf.size_bytes / 1e9:.2f} GB"))
+    report(ProgressEnded(task, f"{task}: {byte_size(gguf.size_bytes)}"))
     return gguf
 
 
@@ -147,11 +148,7 @@ def cached_gguf(
     """
     kind = checked_quantization(kind)
     home = cache_folder() / "gguf" / f"{sha256[:16]}-{_small_files_id(folder)}-{tools.identity}"
-
-    def waiting(holder: str) -> None:
-        report(Note(f"process {holder} is making GGUF files in `{home}`: waiting for it"))
-
-    with one_at_a_time(home, waiting):
+    with wait_for_folder_lock(home, f"making GGUF files in `{home}`", report):
         found = _from_cache(home / kind)
         if found is not None:
             return found

@@ -33,8 +33,8 @@ from journeyman.records import Manifest
 from journeyman.runs import (
     cache_folder,
     damaged_outputs,
-    one_at_a_time,
     read_manifest,
+    wait_for_folder_lock,
     write_manifest,
 )
 
@@ -177,11 +177,7 @@ def _sizes_and_times(folder: Path, manifest: Manifest) -> dict[str, tuple[int, i
 
 def build_into_cache(home: Path, identity: str, build: Build, report: Reporter = ignore) -> Tools:
     """Build the tools into the cache, or wait for the process that does and take what it made."""
-
-    def waiting(holder: str) -> None:
-        report(Note(f"process {holder} is building llama.cpp already: waiting for it"))
-
-    with one_at_a_time(home, waiting):
+    with wait_for_folder_lock(home, "building llama.cpp", report):
         tools = tools_in_cache(home, identity)
         if tools is not None:
             return tools
@@ -207,12 +203,8 @@ def with_vocabularies(home: Path, tools: Tools, fetch: Build, report: Reporter =
 
     The programs stay as they are: building them again would take many minutes.
     """
-
-    def waiting(holder: str) -> None:
-        report(Note(f"process {holder} is completing llama.cpp: waiting for it"))
-
     folder = home / tools.identity
-    with one_at_a_time(home, waiting):
+    with wait_for_folder_lock(home, "fetching llama.cpp's vocabularies", report):
         now = tools_in_cache(home, tools.identity)
         if now is not None and now.vocabularies is not None:
             return now

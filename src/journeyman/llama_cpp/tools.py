@@ -14,7 +14,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.files import sha256_of
 from journeyman.llama_cpp.source import VOCABULARIES
-from journeyman.machine.processes import ended, plain_environment
+from journeyman.machine.processes import describe_exit, plain_environment
 
 PROGRAMS = {
     "server": "llama-server",
@@ -144,6 +144,6 @@ def missing_flags(server: Path) -> list[str]:
         raise MachineError(f"`{server}` does not run: {error}") from error
     if done.returncode != 0:
         tail = done.stderr.decode("utf-8", "replace").strip()[-300:]
-        raise MachineError(f"`{server} --help` {ended(done.returncode)}: {tail}")
+        raise MachineError(f"`{server} --help` {describe_exit(done.returncode)}: {tail}")
     text = done.stdout.decode("utf-8", "replace") + done.stderr.decode("utf-8", "replace")
     return [flag for flag in SERVER_FLAGS if flag not in text]
