@@ -1,7 +1,7 @@
-"""What library code has to say to the person in front of it. Nothing here prints.
+"""Events: how library code reports to the user. Nothing here prints.
 
-A stage takes a `Reporter` and calls it with events; `journeyman.console` turns them into lines,
-bars and tables. A caller who wants silence passes `ignore`.
+A stage takes a `Reporter` and calls it with events; `journeyman.console` shows them as lines, bars
+and tables. Pass `ignore` to silence a stage.
 """
 
 from collections.abc import Callable
@@ -10,27 +10,27 @@ from msgspec import Struct
 
 
 class StageStarted(Struct, frozen=True):
-    """A stage begins: `name` is its command, `detail` what it is about to do."""
+    """A stage begins: `name` is its command, `detail` says what it will do."""
 
     name: str
     detail: str = ""
 
 
 class Note(Struct, frozen=True):
-    """A fact worth a line, e.g. a value that was chosen and the reason."""
+    """Information worth a line, such as a value that was chosen and why."""
 
     text: str
 
 
 class Caution(Struct, frozen=True):
-    """Something the user should act on; `hint` says how. Work goes on."""
+    """A warning that the user should act on; `hint` says how. Work continues."""
 
     text: str
     hint: str = ""
 
 
 class Progress(Struct, frozen=True):
-    """Work done so far on one task. `total` is None while it is unknown.
+    """How far one task is. `total` is None while it is unknown.
 
     `detail` is ready to show (`loss 1.284  312 tok/s`); `remaining_s` is an estimate in seconds.
     """
@@ -44,14 +44,14 @@ class Progress(Struct, frozen=True):
 
 
 class ProgressEnded(Struct, frozen=True):
-    """The task named in earlier `Progress` events is over; `summary` is its last line."""
+    """The task of earlier `Progress` events is finished; `summary` is its last line."""
 
     task: str
     summary: str = ""
 
 
 class Table(Struct, frozen=True):
-    """Rows to read side by side. Every cell is text that is ready to show."""
+    """A table. Every cell is text that is ready to show."""
 
     title: str
     columns: tuple[str, ...]
@@ -63,9 +63,9 @@ Reporter = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """A reporter that says nothing."""
+    """A reporter that shows nothing."""
 
 
 def counted(count: int, one: str, several: str) -> str:
-    """`1 row has` or `2 rows have`: how many, with the words that fit."""
+    """`1 row has` or `2 rows have`: a number with the words in the right form."""
     return f"{count} {one if count == 1 else several}"

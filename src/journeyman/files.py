@@ -1,7 +1,7 @@
-"""The disk: strict JSONL in, atomic writes out, and hashes of both.
+"""Files: strict JSONL in, atomic writes out, and hashes of both.
 
-Promise: a file or folder under its final name is whole. What is unfinished is called `.tmp-…` and
-lies beside its goal, on the same filesystem, so that the last step is one rename.
+Promise: a file or folder under its final name is complete. Until then it is called `.tmp-…` and
+lies in the same folder, so that the last step is one rename within a filesystem.
 Not covered: locking (see `journeyman.runs`).
 """
 
@@ -18,10 +18,11 @@ import msgspec
 from msgspec import Struct
 
 from journeyman.errors import MachineError, UsageError
+from journeyman.formatting import byte_size
 from journeyman.machine.disk import free_bytes
 
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
-"""A longer line is refused without being read whole (fault 37 of the reliability table)."""
+"""A longer line is refused without reading all of it (fault 37 of the reliability table)."""
 
 NESTING_LIMIT = 64
 
@@ -29,16 +30,16 @@ T = TypeVar("T")
 
 
 class NumberedLine(Struct, frozen=True):
-    """A line that was read: its number from 1, and its decoded bytes."""
+    """A line of a file: its number from 1, and its bytes without the line end."""
 
     line: int
     data: bytes
 
 
 class LineFault(Struct, frozen=True):
-    """A line that could not be read: its number from 1, and what is wrong with it.
+    """A line that cannot be used: its number from 1, and the reason.
 
-    `torn` is True where it is the file's last line and a writer stopped in the middle of it.
+    `torn`: it is the last line of the file and its writer stopped in the middle.
     """
 
     line: int
@@ -53,7 +54,7 @@ def sha256_of(path: Path) -> str:
 
 
 def content_id(*parts: str) -> str:
-    """A 16-hex-digit id of some texts: equal parts, equal id, on every machine."""
+    """An id of 16 hex digits for a list of texts: the same for the same texts, on every machine."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
@@ -62,13 +63,13 @@ def content_id(*parts: str) -> str:
 
 
 def read_lines(path: Path) -> Iterator[NumberedLine | LineFault]:
-    """The lines of a UTF-8 JSONL file, one at a time, blank ones left out, faults as data.
+    """The lines of a UTF-8 JSONL file one by one, without blank ones; a bad line is a LineFault.
 
-    A byte order mark is dropped; CRLF counts as LF. Memory stays below one line of the limit.
-    Raises UsageError where the file is missing or is no UTF-8 text at all (UTF-16).
+    A byte order mark is skipped and CRLF counts as LF. No more than one line is held in memory.
+    Raises UsageError if the file is missing or is UTF-16.
     """
     if not path.is_file():
-        raise UsageError(f"`{path}` is not a file", hint="check the path, or name another file")
+        raise UsageError(f"`{path}` is not a file", hint="check the path")
     with path.open("rb") as stream:
         head = stream.read(3)
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -96,7 +97,7 @@ def _split(stream: IO[bytes]) -> Iterator[NumberedLine | LineFault]:
 
 
 def checked_row(number: int, text: bytes, *, complete: bool = True) -> NumberedLine | LineFault:
-    """A row whose bytes are UTF-8 without NUL and not nested beyond the limit, or its fault."""
+    """The line, if it is UTF-8 without NUL and not nested too deeply; else its fault."""
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -111,7 +112,7 @@ def checked_row(number: int, text: bytes, *, complete: bool = True) -> NumberedL
 
 
 def _depth(text: bytes) -> int:
-    """Deepest nesting of brackets outside of strings; stops counting soon after the limit."""
+    """Deepest nesting of brackets outside strings; stops counting just above the limit."""
     depth = deepest = 0
     inside = escaped = False
     for byte in text:
@@ -135,7 +136,7 @@ def _depth(text: bytes) -> int:
 
 
 def read_records(path: Path, kind: type[T]) -> Iterator[T | LineFault]:
-    """The records of a JSONL file that this project wrote, each checked against its type."""
+    """The records of a JSONL file written by this project, each checked against its type."""
     decoder = msgspec.json.Decoder(kind)
     for row in read_lines(path):
         if isinstance(row, LineFault):
@@ -148,7 +149,7 @@ def read_records(path: Path, kind: type[T]) -> Iterator[T | LineFault]:
 
 
 def write_records(path: Path, records: Iterable[Struct]) -> int:
-    """Write records as JSONL under a temporary name, then rename. Gives how many."""
+    """Write records as a JSONL file, completely or not at all. Gives their number."""
     encoder = msgspec.json.Encoder()
     count = 0
     with atomic_file(path) as stream:
@@ -159,22 +160,22 @@ def write_records(path: Path, records: Iterable[Struct]) -> int:
 
 
 def write_json(path: Path, value: object) -> None:
-    """One value as indented JSON, whole or not at all."""
+    """Write a value as indented JSON, completely or not at all."""
     with atomic_file(path) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """One text as UTF-8, whole or not at all."""
+    """Write a text as UTF-8, completely or not at all."""
     with atomic_file(path) as stream:
         stream.write(text.encode("utf-8"))
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A stream that becomes `path` when the block ends well, and leaves nothing when it does not.
+    """A stream that becomes `path` when the block succeeds, and leaves nothing when it fails.
 
-    The bytes are on the disk before the name is (fsync of the file, rename, fsync of the folder).
+    The bytes reach the disk before the name does (fsync the file, rename, fsync the folder).
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,9 +199,9 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A folder to fill that becomes `path` when the block ends well; else it is removed.
+    """A folder to fill that becomes `path` when the block succeeds, and is removed when it fails.
 
-    With `replace`, an existing folder of that name is moved aside first and removed last.
+    replace: move an existing folder of that name aside first, and remove it last.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".tmp-{path.name}-{uuid.uuid4().hex[:8]}"
@@ -230,7 +231,7 @@ def _publish(temporary: Path, path: Path, *, replace: bool) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder as durable as the bytes behind them."""
+    """Write the names in a folder to the disk, so that they survive a power cut (fsync)."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -239,11 +240,11 @@ def sync_folder(path: Path) -> None:
 
 
 def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
-    """Raise MachineError where too little is left on the disk of a folder, existing or not."""
+    """Raise MachineError if the disk of a folder, existing or not, has too little space left."""
     available_bytes = free_bytes(folder)
     if available_bytes < needed_bytes:
         raise MachineError(
-            f"{purpose} needs {needed_bytes / 2**30:.1f} GiB in `{folder}`, "
-            f"{available_bytes / 2**30:.1f} GiB are free",
-            hint="make room, or name a folder on a larger disk",
+            f"{purpose} needs {byte_size(needed_bytes)} in `{folder}`, "
+            f"only {byte_size(available_bytes)} are free",
+            hint="free some space, or use a folder on a larger disk",
         )

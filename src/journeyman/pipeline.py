@@ -17,7 +17,7 @@ from journeyman import __version__
 from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, StageStarted, ignore
 from journeyman.files import sha256_of
-from journeyman.runs import hash_files, owned, read_manifest, write_manifest
+from journeyman.runs import folder_lock, hash_files, read_manifest, write_manifest
 from journeyman.settings import (
     CollectPythonSettings,
     ConvertSettings,
@@ -55,7 +55,7 @@ def run(settings: RunSettings, report: Reporter = ignore) -> Path:
             f"`{settings.input}` is not a file",
             hint="name a log with `--input`; without one, try `journeyman demo`",
         )
-    with owned(settings.folder):
+    with folder_lock(settings.folder):
         carry_out(settings.folder, steps(settings, report), report)
     return settings.folder
 
@@ -74,7 +74,7 @@ def demo(settings: DemoSettings, report: Reporter = ignore) -> Path:
         max_tokens=settings.max_tokens,
         seed=settings.seed,
     )
-    with owned(settings.folder):
+    with folder_lock(settings.folder):
         carry_out(settings.folder, [first, *steps(rest, report)], report)
     return settings.folder
 

@@ -1,6 +1,6 @@
-"""The words that cross every boundary between stages: frozen, typed, and nothing but data.
+"""Records that stages exchange: frozen, typed, and nothing but data.
 
-Units stand in the names. A measurement that was not taken is `None`, never 0.
+Units are part of the names. `None` means not measured; 0 means measured as zero.
 Ids are content hashes (`journeyman.files.content_id`).
 """
 
@@ -13,7 +13,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class ToolCall(Struct, frozen=True):
-    """A tool that an assistant asked for. `arguments` is JSON text; `id` is empty if not logged."""
+    """An assistant's call of a tool. `arguments` is JSON text; `id` is empty if not logged."""
 
     id: str
     name: str
@@ -21,7 +21,7 @@ class ToolCall(Struct, frozen=True):
 
 
 class Tool(Struct, frozen=True, omit_defaults=True):
-    """A function that a model could ask for. `parameters` is JSON text: an object, its schema."""
+    """A function that a model may call. `parameters` is JSON text: the schema, an object."""
 
     name: str
     description: str = ""
@@ -29,10 +29,10 @@ class Tool(Struct, frozen=True, omit_defaults=True):
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
-    """One turn of a conversation, as it was said.
+    """One turn of a conversation.
 
-    An assistant's turn may ask for tools (its `content` is then often empty); a `tool` turn holds
-    what came back, `tool_call_id` says for which call and `name` from which tool.
+    An assistant may call tools (`content` is then often empty). A `tool` turn holds the result;
+    `tool_call_id` names the call and `name` the tool.
     """
 
     role: Role
@@ -43,16 +43,15 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
 
 class Check(Struct, frozen=True, omit_defaults=True):
-    """One way to find out whether an answer is right: code that runs against it.
+    """Code that decides whether an answer is correct.
 
-    `doctest`: `source` holds `>>>` lines. `assert`: `source` holds statements that raise when the
-    answer is wrong. Both see the answer's names; `setup` runs first. `pytest`: `source` is a file
-    of tests that import the answer as the module named by `file`. `command`: `source` is a shell
-    command, run in a copy of the folder `repository` into which the answer is written as `file`;
-    code 0 passes. `reference`: the answer is itself a file of tests; `source` is a right
-    implementation that they import as `file`, on which they must pass and on a wrong one fail.
-    `n` is how many examples, statements or tests must be seen to pass (a command
-    counts as 1): fewer is a failure.
+    `doctest`: `source` holds `>>>` lines. `assert`: `source` holds statements that raise if the
+    answer is wrong. Both see the answer's names; `setup` runs first. `pytest`: `source` is a test
+    file that imports the answer as the module named by `file`. `command`: `source` is a shell
+    command that runs in a copy of the folder `repository`, with the answer written to `file`; exit
+    code 0 passes. `reference`: the answer is itself a test file, and `source` is a correct
+    implementation that it imports as `file`; the tests must pass on it and fail on a wrong one.
+    `n` is the number of examples, statements or tests that must pass (1 for a command).
     """
 
     kind: Literal["doctest", "assert", "pytest", "command", "reference"]
@@ -65,14 +64,13 @@ class Check(Struct, frozen=True, omit_defaults=True):
 
 
 class Interaction(Struct, frozen=True):
-    """One logged call of an agent: what was asked, what came back, and how it went.
+    """One logged call of an agent: the request, the answer, and how it went.
 
-    `sent` are the messages that were really sent, empty where the log does not hold them.
-    `answer` is None where the call failed. `line` is the row's line in its file, from 1.
-    `tool_calls` are the calls that the answer asks for. Interactions of one `conversation` share
-    their first turns, so they must not stand in two splits. `logged_at_s` are seconds since 1970.
-    `offered` are the tools that could be asked for; without any it is not written, and ids that are
-    made of content stay what they were.
+    `sent` are the messages as they were sent; empty if the log does not have them. `answer` is None
+    if the call failed. `line` is the row's line in its file, from 1. `tool_calls` are the calls in
+    the answer. Interactions of one `conversation` share their first turns, so they must not end up
+    in different splits. `logged_at_s` is in seconds since 1970. `offered` are the tools that the
+    model could call; it is not written if there are none, so that content ids stay the same.
     """
 
     id: str
@@ -97,17 +95,17 @@ class Interaction(Struct, frozen=True):
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """The tools on offer, none where the log names none."""
+        """The tools on offer; empty if the log names none."""
         return () if self.offered is UNSET else self.offered
 
 
 class Example(Struct, frozen=True):
     """One row of train/val/test.jsonl: a conversation that ends with the answer to learn.
 
-    `text` is the chat template over `messages`. `trains_end` is False where the answer was cut off
-    and its end-of-turn must not be learned. `findings` are the ids of the rules that matched.
-    `group` is equal for rows with the same prompt, which never stand in two splits. `offered` are
-    the tools that the prompt names; it is not written where there are none.
+    `text` is the conversation rendered with the chat template. `trains_end` is False if the answer
+    was cut off, so that its end of turn must not be learned. `findings` are the ids of the rules
+    that matched. Rows with the same prompt have the same `group`, and a group is never split.
+    `offered` are the tools that the prompt names; it is not written if there are none.
     """
 
     id: str
@@ -126,15 +124,15 @@ class Example(Struct, frozen=True):
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """The tools on offer, none where the row names none."""
+        """The tools on offer; empty if the row names none."""
         return () if self.offered is UNSET else self.offered
 
 
 class BaseModel(Struct, frozen=True):
-    """A base model that is on this disk, ready to load: a folder in the hub's layout.
+    """A base model on this disk, ready to load: a folder in the hub's layout.
 
-    `name` is what the user wrote (hub id, folder, GGUF file, `smollm2-135m`). `sha256` is over the
-    weights; an adapter refuses a base with another one. `template_sha256` is over its template.
+    `name` is what the user wrote (hub id, folder, GGUF file, `smollm2-135m`). `sha256` is that of
+    the weights, by which an adapter recognises its base; `template_sha256` of the chat template.
     """
 
     name: str
@@ -154,11 +152,11 @@ class Gguf(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What a model said to one conversation, and what it cost, by the caller's own clock.
+    """A model's answer to one conversation, with its latency by the caller's clock.
 
     `finish` is why it ended: `stop` (end of turn), `length` (cut off), or `error` (`error` is
-    set, `text` empty, no latency: an error never counts as a fast answer). `server_s` is what the
-    engine's own clock says; it leaves out waiting, transport and the making of the prompt.
+    set, `text` empty, and there is no latency: an error never counts as a fast answer). `server_s`
+    is the engine's own measurement, without waiting, transport and rendering of the prompt.
     """
 
     text: str
@@ -172,7 +170,7 @@ class Answer(Struct, frozen=True):
 
 
 class Interval(Struct, frozen=True):
-    """A share with its 95 % interval: k of n, all shares 0..1."""
+    """A share with its 95 % confidence interval: k of n, all shares 0..1."""
 
     k: int
     n: int
@@ -183,9 +181,9 @@ class Interval(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """What a folder holds and where it came from; written last, so that it stands for a whole.
+    """What a folder holds and where it came from. Written last: with it, the folder is complete.
 
-    `inputs` and `outputs` map a name or a relative path to a sha256. `facts` are the stage's own.
+    `inputs` and `outputs` map a name or a relative path to a sha256. `facts` depend on the stage.
     """
 
     stage: str

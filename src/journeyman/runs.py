@@ -1,4 +1,4 @@
-"""Run folders: the manifest that says what a folder holds, whether it is fresh, and who owns it."""
+"""Run folders: the manifest of their files, the lock on them, and the cache shared by all runs."""
 
 import contextlib
 import datetime
@@ -7,12 +7,13 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from journeyman.errors import IntegrityError, MachineError
+from journeyman.events import Note, Reporter
 from journeyman.files import sha256_of, write_json
 from journeyman.machine.processor import describe_machine
 from journeyman.records import Manifest
@@ -20,14 +21,13 @@ from journeyman.records import Manifest
 MANIFEST = "manifest.json"
 
 SCHEMA = 1
+_RELEASE_S = 2.0
 
-_DYING_S = 2.0
-
-_RECORDED = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
+_PACKAGES = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
 def cache_folder() -> Path:
-    """Where lies what is made once for all runs: `$JOURNEYMAN_CACHE`, else the user's cache."""
+    """The folder of files that all runs share: `$JOURNEYMAN_CACHE`, else the user's cache."""
     given = os.environ.get("JOURNEYMAN_CACHE")
     if given:
         return Path(given).expanduser()
@@ -36,9 +36,9 @@ def cache_folder() -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that a result depends on; nothing is imported to learn them."""
+    """Versions of the packages that a result depends on, read without importing them."""
     found = {"python": platform.python_version()}
-    for name in _RECORDED:
+    for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -54,17 +54,17 @@ def write_manifest(
     facts: Mapping[str, object] | None = None,
     name: str = MANIFEST,
 ) -> Manifest:
-    """Write the manifest of a finished folder; it must be the last file written there.
+    """Write the manifest of a finished folder, as the last file there.
 
-    outputs: relative path -> sha256; where None, every file below the folder is hashed now.
+    outputs: relative path -> sha256; None hashes every file below the folder now.
     """
-    found = hash_files(folder) if outputs is None else dict(outputs)
-    found.pop(name, None)
+    hashes = hash_files(folder) if outputs is None else dict(outputs)
+    hashes.pop(name, None)
     manifest = Manifest(
         stage=stage,
         settings={key: msgspec.to_builtins(value, enc_hook=str) for key, value in settings.items()},
         inputs=dict(inputs),
-        outputs=found,
+        outputs=hashes,
         versions=versions(),
         machine=describe_machine(),
         created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -76,14 +76,14 @@ def write_manifest(
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder by relative path; unfinished ones (`.tmp-…`) left out."""
+    """sha256 by relative path of every file below a folder, without unfinished ones (`.tmp-…`)."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = {str(path.relative_to(folder)): path for path in files}
     return {name: sha256_of(path) for name, path in relative.items() if ".tmp-" not in name}
 
 
 def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest | None:
-    """The folder's manifest, or None where there is none. Raises IntegrityError when unreadable."""
+    """The folder's manifest, or None if it has none. Raises IntegrityError if it is unreadable."""
     path = folder / name
     if not path.is_file():
         return None
@@ -102,7 +102,7 @@ def read_manifest(folder: Path, *, name: str = MANIFEST) -> Manifest | None:
 
 
 def damaged_outputs(folder: Path, manifest: Manifest) -> list[str]:
-    """The files that the manifest promises and that are missing or hold other bytes."""
+    """The files of the manifest that are missing or have other contents now."""
     return [
         name
         for name, promised in manifest.outputs.items()
@@ -111,48 +111,48 @@ def damaged_outputs(folder: Path, manifest: Manifest) -> list[str]:
 
 
 @contextlib.contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; a second run is refused, with the holder's id.
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process; raises MachineError with the holder's id if it is locked.
 
-    The lock is the kernel's (flock): it ends with its process, however that ends. A process that
-    was killed a moment ago may still be handing back its memory, so that is waited for.
+    The kernel releases the lock (flock) when the process ends, in whatever way. A killed process
+    may need a moment to give back its memory, so this waits for up to two seconds.
     """
     with _lock_file(folder) as handle:
-        if not _locked_within(handle, _DYING_S):
+        if not _lock_within(handle, _RELEASE_S):
             raise MachineError(
                 f"`{folder}` is in use by process {_holder(handle)}",
-                hint="wait for it, stop it, or name another output folder",
+                hint="wait for it, stop it, or choose another output folder",
             )
-        _sign(handle)
+        _write_holder(handle)
         yield
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold a folder that several runs fill together; a second one waits for the first to leave.
+def wait_for_folder_lock(folder: Path, doing: str, report: Reporter) -> Iterator[None]:
+    """Lock a folder that several runs fill; a second run reports whom it waits for, and waits.
 
-    waiting: called once, with the holder's process id, before the wait. The kernel's lock, too.
+    doing: what the holder does, for that note (`building llama.cpp`). The kernel's lock as above.
     """
     with _lock_file(folder) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting(_holder(handle))
+            report(Note(f"waiting for process {_holder(handle)}, which is {doing}"))
             fcntl.flock(handle, fcntl.LOCK_EX)
-        _sign(handle)
+        _write_holder(handle)
         yield
 
 
 @contextlib.contextmanager
 def _lock_file(folder: Path) -> Iterator[int]:
-    """The open lock file of a folder; closing it lets go of the lock."""
+    """The open lock file of a folder; closing it releases the lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise MachineError(
             f"cannot write into `{folder}`: {error.strerror or error}",
-            hint="check the permissions of the folder, or name another one",
+            hint="check the permissions of the folder, or choose another one",
         ) from error
     try:
         yield handle
@@ -161,16 +161,16 @@ def _lock_file(folder: Path) -> Iterator[int]:
 
 
 def _holder(handle: int) -> str:
-    """The process id that the lock's owner has left in it."""
+    """The process id that the holder of the lock wrote into it."""
     return os.read(handle, 64).decode("ascii", "replace").strip() or "unknown"
 
 
-def _sign(handle: int) -> None:
+def _write_holder(handle: int) -> None:
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
 
 
-def _locked_within(handle: int, seconds: float) -> bool:
+def _lock_within(handle: int, seconds: float) -> bool:
     end = time.monotonic() + seconds
     while True:
         try:
@@ -178,6 +178,6 @@ def _locked_within(handle: int, seconds: float) -> bool:
         except BlockingIOError:
             if time.monotonic() >= end:
                 return False
-            time.sleep(_DYING_S / 20)
+            time.sleep(_RELEASE_S / 20)
         else:
             return True

@@ -1,8 +1,8 @@
-"""Temporary folders that do not pile up: what a killed run left behind, the next start removes.
+"""Temporary folders that do not pile up: the next start removes those of killed processes.
 
-Each folder holds a file that its owner has locked; the kernel lets go of the lock when the owner
-ends, however that is. Only folders of this user are looked at, and only unlocked ones removed.
-Not covered: folders that were made in another way, or in another temporary folder.
+Each folder holds a file that its owner has locked; the kernel releases the lock when the owner
+ends, in whatever way. Only this user's folders are considered, and only unlocked ones removed.
+Not covered: folders that other code made, or under another TMPDIR.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ OWNER_FILE = ".owner"
 
 
 class OwnedFolder:
-    """A new folder for this process, and nobody else unless `open_to_all`; gone after `close`.
+    """A new folder that `close` removes; only this user can read it unless `open_to_all`.
 
-    Raises MachineError where none can be made.
+    Raises MachineError if it cannot be made.
     """
 
     def __init__(self, purpose: str, *, open_to_all: bool = False) -> None:
         remove_abandoned()
         try:
-            # It gets its name after its lock: an unlocked one of that name may be removed.
+            # Locked before it gets its name: an unlocked folder of that name may be removed.
             made = Path(tempfile.mkdtemp(prefix=".making-"))
             self._lock = os.open(made / OWNER_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,7 +36,7 @@ class OwnedFolder:
             self.path = made.rename(made.with_name(f"{PREFIX}{purpose}-{unique}"))
         except OSError as error:
             raise MachineError(
-                f"cannot make a folder in `{tempfile.gettempdir()}`: {error.strerror or error}",
+                f"cannot create a folder in `{tempfile.gettempdir()}`: {error.strerror or error}",
                 hint="free some space there, or set TMPDIR to another folder",
             ) from error
         if open_to_all:
@@ -49,7 +49,7 @@ class OwnedFolder:
         self.close()
 
     def close(self) -> None:
-        """Remove it with all that it holds; a second call does nothing."""
+        """Remove the folder and its contents; a second call does nothing."""
         if self._lock >= 0:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
@@ -57,7 +57,7 @@ class OwnedFolder:
 
 
 def remove_abandoned() -> list[Path]:
-    """Remove this user's folders whose owner is dead, and give their paths."""
+    """Remove this user's folders whose owner has ended; gives their paths."""
     removed: list[Path] = []
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with _unlocked(folder) as abandoned:
@@ -69,12 +69,12 @@ def remove_abandoned() -> list[Path]:
 
 @contextlib.contextmanager
 def _unlocked(folder: Path) -> Iterator[bool]:
-    """Whether a folder is one of ours and its owner is dead; if so, it is held meanwhile."""
+    """Whether a folder is ours and its owner has ended; it stays locked during the block."""
     try:
         mine = not folder.is_symlink() and folder.stat().st_uid == os.geteuid()
         handle = os.open(folder / OWNER_FILE, os.O_RDWR | os.O_NOFOLLOW) if mine else -1
     except OSError:
-        # No owner's file: another program's folder, or one that is just being made.
+        # No owner file: another program's folder, or one that is just being made.
         yield False
         return
     if handle < 0:

@@ -9,7 +9,7 @@ import pytest
 
 from journeyman.errors import IntegrityError, Interrupted, MachineError, UsageError
 from journeyman.events import Caution, Event, Note, Progress
-from journeyman.runs import owned
+from journeyman.runs import folder_lock
 from journeyman.settings import TrainSettings
 from journeyman.train.checkpoint.result import TrainingResult
 from journeyman.train.stage import train
@@ -187,5 +187,5 @@ def test_a_damaged_final_model_is_made_again_from_the_last_checkpoint(
 def test_a_second_run_in_the_folder_is_refused_at_once(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
-    with owned(tmp_path), pytest.raises(MachineError, match="in use by process"):
+    with folder_lock(tmp_path), pytest.raises(MachineError, match="in use by process"):
         train(_settings(base, data, tmp_path))

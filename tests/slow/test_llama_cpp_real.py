@@ -8,7 +8,7 @@ import pytest
 from journeyman.gguf.header import read_gguf_header
 from journeyman.inference.llama_server import LlamaServer
 from journeyman.llama_cpp import Tools, find_tools
-from journeyman.llama_cpp.conversion import convert_folder, quantize
+from journeyman.llama_cpp.conversion import convert_folder, quantise
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
 from journeyman.model.embedded import embedded_gguf
@@ -76,7 +76,7 @@ def test_a_prompt_longer_than_the_context_is_an_error(server: LlamaServer) -> No
 def test_a_model_folder_is_converted_quantised_and_served(tools: Tools, tmp_path: Path) -> None:
     folder = small_model(tmp_path / "model", "llama")
     f16 = convert_folder(folder, tmp_path / "small.f16.gguf", tools)
-    small = quantize(f16.path, tmp_path / "small.gguf", "Q8_0", tools)
+    small = quantise(f16.path, tmp_path / "small.gguf", "Q8_0", tools)
     assert small.size_bytes < f16.size_bytes
     header = read_gguf_header(small.path)
     assert (header.architecture, header.tokens) == ("llama", 49152)

@@ -10,8 +10,8 @@ from journeyman.errors import IntegrityError, MachineError
 from journeyman.runs import (
     cache_folder,
     damaged_outputs,
+    folder_lock,
     hash_files,
-    owned,
     read_manifest,
     write_manifest,
 )
@@ -69,10 +69,10 @@ def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_second_owner_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from journeyman.runs import owned\n"
-        "with owned(Path(sys.argv[1])): pass"
+        "import sys; from pathlib import Path; from journeyman.runs import folder_lock\n"
+        "with folder_lock(Path(sys.argv[1])): pass"
     )
-    with owned(tmp_path / "run"):
+    with folder_lock(tmp_path / "run"):
         second = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "run")],
             capture_output=True,
@@ -81,12 +81,12 @@ def test_a_second_owner_is_refused_and_the_first_is_named(tmp_path: Path) -> Non
         )
         assert "MachineError" in second.stderr
         assert "is in use by process" in second.stderr
-    with owned(tmp_path / "run"):
+    with folder_lock(tmp_path / "run"):
         pass
 
 
 def test_the_same_process_cannot_own_a_folder_twice(tmp_path: Path) -> None:
-    with owned(tmp_path), pytest.raises(MachineError, match="in use"), owned(tmp_path):
+    with folder_lock(tmp_path), pytest.raises(MachineError, match="in use"), folder_lock(tmp_path):
         pass
 
 
@@ -97,8 +97,8 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_folder_is_had_as_soon_as_its_killed_owner_is_gone(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from journeyman.runs import owned\n"
-        "with owned(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from journeyman.runs import folder_lock\n"
+        "with folder_lock(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
     )
     first = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -106,7 +106,7 @@ def test_a_folder_is_had_as_soon_as_its_killed_owner_is_gone(tmp_path: Path) -> 
     assert first.stdout is not None
     assert first.stdout.readline() == "mine\n"
     first.kill()
-    with owned(tmp_path):
+    with folder_lock(tmp_path):
         pass
     first.wait()
     first.stdout.close()

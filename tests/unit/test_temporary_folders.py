@@ -12,7 +12,7 @@ from journeyman.temporary_folders import OwnedFolder, remove_abandoned
 
 KILLED = """
 import os, signal
-from journeyman.temporary import OwnedFolder
+from journeyman.temporary_folders import OwnedFolder
 folder = OwnedFolder("server")
 (folder.path / "key").write_text("x")
 print(folder.path, flush=True)
@@ -22,7 +22,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary folder of the test's own."""
+    """A temporary folder for this test."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path

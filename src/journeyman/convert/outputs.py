@@ -20,7 +20,7 @@ from journeyman.errors import UsageError
 from journeyman.files import sha256_of, sync_folder
 from journeyman.llama_cpp.conversion import F16
 from journeyman.records import Gguf, Manifest
-from journeyman.runs import owned, read_manifest, write_manifest
+from journeyman.runs import folder_lock, read_manifest, write_manifest
 
 STAGE = "convert"
 
@@ -175,7 +175,7 @@ def work_folder(output: Path) -> Iterator[Path]:
     Its name is fixed, so that what a killed run left is found and removed.
     """
     home = output.parent / f".tmp-{output.name}.work"
-    with owned(home):
+    with folder_lock(home):
         work = home / "files"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()

@@ -19,10 +19,11 @@ from journeyman.convert.parity import (
 from journeyman.errors import UsageError
 from journeyman.events import Note, ProgressEnded, Reporter, StageStarted, ignore
 from journeyman.files import require_space
+from journeyman.formatting import byte_size
 from journeyman.inference.llama_server import LlamaServer
 from journeyman.inference.torch_engine import TorchEngine
 from journeyman.llama_cpp import Tools, find_tools
-from journeyman.llama_cpp.conversion import F16, checked_quantization, convert_folder, quantize
+from journeyman.llama_cpp.conversion import F16, convert_folder, quantisation_name, quantise
 from journeyman.model.adapter import Adapter, read_adapter, require_fit
 from journeyman.model.base import find_base
 from journeyman.model.folders import weight_files
@@ -72,7 +73,7 @@ def _kind(settings: ConvertSettings) -> str:
     if faults:
         raise UsageError("; ".join(faults), hint="see `journeyman convert --help`")
     none = settings.quantize.lower() == NONE
-    return F16 if none else checked_quantization(settings.quantize)
+    return F16 if none else quantisation_name(settings.quantize)
 
 
 def _make(
@@ -97,7 +98,7 @@ def _make(
     made = {outputs.f16: f16}
     if outputs.kind != F16:
         goal = work / outputs.output.name
-        made[outputs.output] = quantize(f16.path, goal, outputs.kind, tools, report)
+        made[outputs.output] = quantise(f16.path, goal, outputs.kind, tools, report)
     facts = {
         "base": {
             "name": base.name,
@@ -107,7 +108,7 @@ def _make(
         "llama_cpp": tools.identity,
     }
     done = outputs.publish(made, facts, parity)
-    size = f"{done.gguf.size_bytes / 1e9:.2f} GB"
+    size = byte_size(done.gguf.size_bytes)
     report(ProgressEnded(STAGE, f"`{settings.output}`: {done.gguf.quantization}, {size}"))
     return done
 

@@ -15,9 +15,9 @@ import httpx
 from journeyman.errors import MachineError
 from journeyman.machine.process_memory import ProcessMemory, process_memory
 from journeyman.machine.processes import (
+    describe_exit,
     end_process,
     end_with_parent,
-    ended,
     log_tail,
     plain_environment,
 )
@@ -107,7 +107,7 @@ class ServerProcess:
             code = self._process.wait(wait_s)
         except subprocess.TimeoutExpired:
             return ""
-        return f"{ended(code)}: {log_tail(self.log)}"
+        return f"{describe_exit(code)}: {log_tail(self.log)}"
 
     def peak_memory_bytes(self) -> int | None:
         """Its peak resident memory (VmHWM, mapped pages counted); after its end, the last known."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.machine.processor import processor_flags
-from journeyman.runs import cache_folder, one_at_a_time
+from journeyman.runs import cache_folder, wait_for_folder_lock
 
 # Without contraction to FMA, every compiler rounds alike.
 FLAGS = (
@@ -38,11 +38,7 @@ def built_library(name: str, report: Reporter = ignore) -> Path:
     path = folder / f"{name}-{_identity(compiler)}.so"
     if path.is_file():
         return path
-
-    def waiting(holder: str) -> None:
-        report(Note(f"waiting for process {holder}, which is building the same library"))
-
-    with one_at_a_time(folder, waiting):
+    with wait_for_folder_lock(folder, "building the same library", report):
         if not path.is_file():
             report(Note(f"building `{name}` once for this processor, some seconds"))
             _compile(compiler, _SOURCES / f"{name}.cpp", path)

@@ -1,6 +1,6 @@
-"""How many tokens a second a GGUF reads and writes on this machine, by llama-bench.
+"""Throughput of a GGUF on this machine in tokens/s, measured by llama-bench.
 
-Its clock leaves out the text, the sampling and HTTP: what it says is a bound, not a latency.
+llama-bench leaves out tokenising, sampling and HTTP, so its throughput is an upper bound.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ REPETITIONS = 2
 
 
 class BenchRates(Struct, frozen=True):
-    """Tokens a second of reading `prompt_tokens` and of writing `answer_tokens`; 0: not known."""
+    """Tokens/s of reading `prompt_tokens` and of writing `answer_tokens`; a count of 0: unknown."""
 
     prompt_tokens_per_s: float
     decode_tokens_per_s: float
@@ -40,9 +40,9 @@ def bench(
     answer_tokens: int,
     threads: int | None = None,
 ) -> BenchRates:
-    """Read and write that many tokens, twice each, with the settings that the server has.
+    """Read and write that many tokens, twice each, with the server's settings.
 
-    threads: for both; by default a thread a core for writing and all of them for reading.
+    threads: for both. The default is one per core for writing and one per processor for reading.
     """
     reading = _measure(tools, gguf, "-p", prompt_tokens, threads or usable_processors())
     writing = _measure(tools, gguf, "-n", answer_tokens, threads or physical_cores())
@@ -50,7 +50,7 @@ def bench(
 
 
 def _measure(tools: Tools, gguf: Path, kind: str, tokens: int, threads: int) -> float:
-    """Tokens a second of `-p` (reading) or `-n` (writing); the other kind is left out."""
+    """Tokens/s of `-p` (reading) or `-n` (writing), without the other."""
     other = "-n" if kind == "-p" else "-p"
     lines: list[str] = []
     run_logged(
@@ -68,11 +68,11 @@ def _measure(tools: Tools, gguf: Path, kind: str, tokens: int, threads: int) -> 
     for line in lines:
         if line.startswith("{"):
             return _rate(line)
-    raise UpstreamError(f"llama-bench said nothing about `{gguf}`")
+    raise UpstreamError(f"llama-bench printed no result for `{gguf}`")
 
 
 def _rate(line: str) -> float:
     try:
         return msgspec.json.decode(line, type=_Line).avg_ts
     except msgspec.DecodeError as error:
-        raise UpstreamError(f"llama-bench said nonsense ({error}): {line[:200]}") from error
+        raise UpstreamError(f"cannot read llama-bench's result ({error}): {line[:200]}") from error

@@ -1,4 +1,4 @@
-"""Building the pinned tools for the processor at hand, from source to checked programs."""
+"""Building the pinned tools for this processor, from source to checked programs."""
 
 import hashlib
 import os
@@ -31,9 +31,9 @@ NEEDED_BYTES = 500 * 2**20
 _COMPILER_BYTES = 2**30
 _TASK = "build llama.cpp"
 
-# UI: its default is to fetch ready-made pages from a model hub. Subprocess: it is there for the
-# server's own agent tools, a shell among them. Number and commit: else those of any git
-# repository around the cache folder would be taken.
+# UI: by default it is fetched ready-made from a model hub. Subprocess: only the server's own agent
+# tools need it, a shell among them. Number and commit: by default those of any git repository
+# around the cache folder.
 CMAKE_FLAGS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=OFF",
@@ -53,9 +53,9 @@ CMAKE_FLAGS = (
 
 
 def build_identity(cpuinfo: Path = CPUINFO) -> str:
-    """The name of the build for this processor: version, flags and instruction sets in a hash.
+    """The name of the build for this processor: a hash of version, flags and instruction sets.
 
-    Programs built with GGML_NATIVE end with an illegal instruction on a lesser processor.
+    A processor with fewer instruction sets cannot run programs built with GGML_NATIVE.
     """
     flags = sorted(processor_flags(cpuinfo)) or [platform.processor()]
     parts = (SHA256, *CMAKE_FLAGS, *PROGRAMS.values(), platform.machine(), *flags)
@@ -63,11 +63,11 @@ def build_identity(cpuinfo: Path = CPUINFO) -> str:
 
 
 def build_tools(folder: Path, log: Path, report: Reporter = ignore) -> None:
-    """Fetch, unpack and compile llama.cpp, and put the tools with their converter into a folder."""
+    """Fetch, unpack and compile llama.cpp; put its tools and their converter into a folder."""
     cmake, ninja = _builders()
     require_compiler()
     require_space(folder, NEEDED_BYTES, "building llama.cpp")
-    report(Note("llama.cpp is not there yet: building it once for this processor, some minutes"))
+    report(Note("building llama.cpp once for this processor; this takes some minutes"))
     with tempfile.TemporaryDirectory(prefix=".tmp-source-", dir=folder.parent) as scratch:
         archive = fetch_source(Path(scratch), log, report)
         source = unpack_source(archive, Path(scratch) / "llama.cpp")
@@ -92,19 +92,19 @@ def build_tools(folder: Path, log: Path, report: Reporter = ignore) -> None:
             hint=OWN_TOOLS_HINT,
         )
         _collect(source, build, folder)
-    lacking = missing_flags(folder / "bin" / PROGRAMS["server"])
-    if lacking:
-        raise MachineError(f"the llama-server that was built does not know {', '.join(lacking)}")
+    unknown = missing_flags(folder / "bin" / PROGRAMS["server"])
+    if unknown:
+        raise MachineError(f"the new llama-server does not know {', '.join(unknown)}")
     report(ProgressEnded(_TASK, f"built in `{folder.parent}`"))
 
 
 def _builders() -> tuple[str, str]:
-    # Beside the interpreter first: there lie the programs of the packages this project pins.
-    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    found = {name: shutil.which(name, path=places) for name in ("cmake", "ninja")}
-    cmake, ninja = found["cmake"], found["ninja"]
+    # First beside the interpreter, where this project's dependencies put their programs.
+    folders = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    programs = {name: shutil.which(name, path=folders) for name in ("cmake", "ninja")}
+    cmake, ninja = programs["cmake"], programs["ninja"]
     if cmake is None or ninja is None:
-        names = " ".join(name for name, path in found.items() if path is None)
+        names = " ".join(name for name, path in programs.items() if path is None)
         raise MachineError(
             f"building llama.cpp needs {names.replace(' ', ' and ')}",
             hint=f"pip install {names}; {OWN_TOOLS_HINT}",
@@ -113,7 +113,7 @@ def _builders() -> tuple[str, str]:
 
 
 def require_compiler() -> None:
-    """Raise MachineError that says how to get a C and C++ compiler where there is none."""
+    """Raise MachineError with the commands that install a C and C++ compiler, if one is missing."""
     missing = [
         language
         for language, variable, names in (
@@ -124,19 +124,19 @@ def require_compiler() -> None:
     ]
     if missing:
         raise MachineError(
-            f"building llama.cpp needs a {' and a '.join(missing)} compiler, and PATH has none",
+            f"building llama.cpp needs a {' and a '.join(missing)} compiler, but PATH has none",
             hint="Debian, Ubuntu: sudo apt install build-essential; "
             f"Fedora: sudo dnf install gcc gcc-c++; {OWN_TOOLS_HINT}",
         )
 
 
 def _jobs() -> int:
-    # A compiler on this tree takes up to 1 GiB: more of them than memory would end in swap.
+    # Each compiler takes up to 1 GiB here; more of them than the memory holds would swap.
     return max(1, min(usable_processors(), physical_memory_bytes() // _COMPILER_BYTES))
 
 
 class NinjaLines:
-    """Turns ninja's `[n/m] …` lines into progress with the time that is left."""
+    """Turns ninja's `[n/m] …` lines into progress with the time left."""
 
     def __init__(self, report: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
         self.report = report
@@ -144,11 +144,11 @@ class NinjaLines:
         self.started = clock()
 
     def __call__(self, line: str) -> None:
-        """Report a line's progress; a line that is not a step is passed over."""
-        found = re.match(r"\[(\d+)/(\d+)\] ", line)
-        if found is None:
+        """Report a line's progress; other lines are ignored."""
+        step = re.match(r"\[(\d+)/(\d+)\] ", line)
+        if step is None:
             return
-        done, total = int(found[1]), int(found[2])
+        done, total = int(step[1]), int(step[2])
         if not 0 < done <= total:
             return
         remaining_s = (self.clock() - self.started) / done * (total - done)
@@ -162,7 +162,7 @@ def _collect(source: Path, build: Path, folder: Path) -> None:
         shutil.copy2(build / "bin" / name, programs / name)
     for name in (CONVERTER, "LICENSE"):
         shutil.copy2(source / name, folder / name)
-    # The converter reads a few chat templates from beside it.
+    # The converter reads a few chat templates beside it.
     for name in (*CONVERTER_PARTS, "models/templates"):
         shutil.copytree(source / name, folder / name)
     for name in VOCABULARIES:

@@ -1,10 +1,11 @@
-"""From a model folder to GGUF files, by llama.cpp's own converter and quantiser.
+"""From a model folder to GGUF files, with llama.cpp's own converter and quantiser.
 
-Promise: a GGUF under its final name is whole; its header was read and its tensors fit in the file.
-The folder's own code is never run, and pickled weights are refused.
+Promise: a GGUF under its final name is complete; its header was read and its tensors fit into the
+file. The folder's own code is never run, and pickled weights are refused.
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -19,19 +20,20 @@ from pathlib import Path
 import msgspec
 
 from journeyman.errors import DataRefused, IntegrityError, UsageError
-from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
+from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, content_id, require_space, sha256_of, sync_folder
+from journeyman.formatting import byte_size
 from journeyman.gguf.header import read_gguf_header
 from journeyman.llama_cpp import convert_with_own_tokenizer
 from journeyman.llama_cpp.tools import Tools
 from journeyman.machine.processes import plain_environment, run_logged
 from journeyman.machine.processor import usable_processors
 from journeyman.records import Gguf
-from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
+from journeyman.runs import cache_folder, read_manifest, wait_for_folder_lock, write_manifest
 
 F16 = "F16"
-# Bits a weight takes, with the larger types that a mixture keeps for some tensors.
-QUANTIZATIONS = {
+# Bits per weight, including the larger types that a mixture uses for some tensors.
+QUANTISATIONS = {
     "Q2_K": 3.4,
     "Q3_K_S": 3.7,
     "Q3_K_M": 4.1,
@@ -64,14 +66,14 @@ _OFFLINE = {
 }
 
 
-def checked_quantization(kind: str) -> str:
-    """The kind in the spelling that llama.cpp knows; UsageError with the list where unknown."""
-    found = {name.lower(): name for name in QUANTIZATIONS}.get(kind.lower())
-    if found is None:
+def quantisation_name(kind: str) -> str:
+    """A quantisation in llama.cpp's spelling; raises UsageError with the list if it is unknown."""
+    name = {name.lower(): name for name in QUANTISATIONS}.get(kind.lower())
+    if name is None:
         raise UsageError(
-            f"quantisation `{kind}` is not known", hint=f"one of: {', '.join(QUANTIZATIONS)}"
+            f"unknown quantisation `{kind}`", hint=f"use one of: {', '.join(QUANTISATIONS)}"
         )
-    return found
+    return name
 
 
 def _converter(folder: Path, tools: Tools) -> list[str | Path]:
@@ -84,13 +86,13 @@ def _converter(folder: Path, tools: Tools) -> list[str | Path]:
 def convert_folder(folder: Path, output: Path, tools: Tools, report: Reporter = ignore) -> Gguf:
     """Write a model folder (config, tokenizer, safetensors) as an F16 GGUF.
 
-    Raises DataRefused for a folder that would need its own code or pickled weights, MachineError
-    with the converter's last lines where that fails.
+    Raises DataRefused if the folder needs its own code or has only pickled weights, MachineError
+    with the converter's last lines if the converter fails.
     """
-    elements = _elements(_refuse_unsafe(folder))
-    require_space(output.parent, int(elements * 2 * _MARGIN), f"the GGUF of `{folder.name}`")
-    with _finished(output) as (temporary, log):
-        # gguf-py of the same tree goes before any installed one: the pair must agree.
+    parameters = _count_parameters(_safe_weights(folder))
+    require_space(output.parent, int(parameters * 2 * _MARGIN), f"the GGUF of `{folder.name}`")
+    with _checked_output(output) as (temporary, log):
+        # gguf-py of the same tree comes before any installed one: it must match the converter.
         paths = f"{tools.source / 'gguf-py'}{os.pathsep}{tools.source}"
         run_logged(
             [
@@ -100,12 +102,12 @@ def convert_folder(folder: Path, output: Path, tools: Tools, report: Reporter = 
             doing=f"converting `{folder}` to GGUF",
             log=log,
             environment=plain_environment(PYTHONPATH=paths, **_OFFLINE),
-            on_line=_PercentLines("convert to GGUF", report),
+            on_line=_ProgressLines(r"Writing:\s+(\d{1,3})(%)", "convert to GGUF", report),
         )
-    return _told("convert to GGUF", described(output, F16), report)
+    return _report_end("convert to GGUF", gguf_record(output, F16), report)
 
 
-def quantize(
+def quantise(
     f16: Path,
     output: Path,
     kind: str,
@@ -114,49 +116,45 @@ def quantize(
     *,
     threads: int | None = None,
 ) -> Gguf:
-    """Quantise an F16 GGUF. kind: one of QUANTIZATIONS, in any case of letters."""
-    kind = checked_quantization(kind)
+    """Quantise an F16 GGUF. kind: one of QUANTISATIONS, in upper or lower case."""
+    kind = quantisation_name(kind)
     header = read_gguf_header(f16, architectures=None)
-    needed_bytes = int(header.parameters * QUANTIZATIONS[kind] / 8 * _MARGIN)
+    needed_bytes = int(header.parameters * QUANTISATIONS[kind] / 8 * _MARGIN)
     require_space(output.parent, needed_bytes, f"quantising `{f16.name}` to {kind}")
     count = threads or usable_processors()
-    with _finished(output) as (temporary, log):
+    with _checked_output(output) as (temporary, log):
         run_logged(
             [tools.quantize, f16, temporary, kind, str(count)],
             doing=f"quantising `{f16}` to {kind}",
             log=log,
             environment=plain_environment(),
-            on_line=_StepLines(f"quantise to {kind}", report),
+            on_line=_ProgressLines(r"\[\s*(\d+)/\s*(\d+)\]", f"quantise to {kind}", report),
         )
-    return _told(f"quantise to {kind}", described(output, kind), report)
+    return _report_end(f"quantise to {kind}", gguf_record(output, kind), report)
 
 
-def _told(task: str, gguf: Gguf, report: Reporter) -> Gguf:
-    report(ProgressEnded(task, f"{task}: {gguf.size_bytes / 1e9:.2f} GB"))
+def _report_end(task: str, gguf: Gguf, report: Reporter) -> Gguf:
+    report(ProgressEnded(task, f"{task}: {byte_size(gguf.size_bytes)}"))
     return gguf
 
 
 def cached_gguf(
     folder: Path, sha256: str, kind: str, tools: Tools, report: Reporter = ignore
 ) -> Gguf:
-    """The GGUF of a model folder from the cache, made there first where it is missing.
+    """The GGUF of a model folder from the cache, made now if it is missing.
 
-    sha256: of the folder's weights. What stands beside the weights (tokenizer, template, config)
-    counts too, and so does the build of llama.cpp. A file of another size or time than the
-    manifest's is made again; its bytes are not hashed each time.
+    sha256: of the folder's weights. Another tokenizer, template, config or build of llama.cpp gives
+    another GGUF. The file is made again if its size differs from the manifest's; it is not hashed
+    each time.
     """
-    kind = checked_quantization(kind)
+    kind = quantisation_name(kind)
     home = cache_folder() / "gguf" / f"{sha256[:16]}-{_small_files_id(folder)}-{tools.identity}"
-
-    def waiting(holder: str) -> None:
-        report(Note(f"process {holder} is making GGUF files in `{home}`: waiting for it"))
-
-    with one_at_a_time(home, waiting):
-        found = _from_cache(home / kind)
-        if found is not None:
-            return found
-        for left in home.glob(".tmp-*"):
-            shutil.rmtree(left, ignore_errors=True)
+    with wait_for_folder_lock(home, f"making GGUF files in `{home}`", report):
+        cached = _from_cache(home / kind)
+        if cached is not None:
+            return cached
+        for unfinished in home.glob(".tmp-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
         with atomic_folder(home / kind, replace=True) as made:
             gguf = _make(folder, made / "model.gguf", kind, tools, report)
             write_manifest(
@@ -174,8 +172,8 @@ def _make(folder: Path, output: Path, kind: str, tools: Tools, report: Reporter)
     if kind == F16:
         return convert_folder(folder, output, tools, report)
     with tempfile.TemporaryDirectory(prefix=".tmp-f16-", dir=output.parent.parent) as scratch:
-        whole = convert_folder(folder, Path(scratch) / "f16.gguf", tools, report)
-        return quantize(whole.path, output, kind, tools, report)
+        f16 = convert_folder(folder, Path(scratch) / "f16.gguf", tools, report)
+        return quantise(f16.path, output, kind, tools, report)
 
 
 def _from_cache(folder: Path) -> Gguf | None:
@@ -189,25 +187,25 @@ def _from_cache(folder: Path) -> Gguf | None:
 
 
 def _small_files_id(folder: Path) -> str:
-    """One id for all that stands beside the weights and goes into a GGUF."""
+    """An id of the files beside the weights that go into a GGUF."""
     names = ("*.json", "*.jinja", "*.txt", "*.model")
     files = sorted(path for pattern in names for path in folder.glob(pattern))
     return content_id(*(f"{path.name} {sha256_of(path)}" for path in files))
 
 
-def described(path: Path, quantization: str) -> Gguf:
-    """The record of a GGUF file that lies there, hashed."""
+def gguf_record(path: Path, quantization: str) -> Gguf:
+    """The record of an existing GGUF file; hashes it."""
     return Gguf(path, sha256_of(path), path.stat().st_size, quantization)
 
 
 @contextmanager
-def _finished(output: Path) -> Iterator[tuple[Path, Path]]:
-    """A temporary name and a log; the file is checked, synced and renamed when the block ends."""
+def _checked_output(output: Path) -> Iterator[tuple[Path, Path]]:
+    """A temporary file and a log; the file is checked, synced and renamed when the block ends."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    temporary = output.parent / f".tmp-{mark}-{output.name}"
-    # Kept where the work failed, so not in a folder that is removed then.
-    log = cache_folder() / "logs" / f"{output.name}-{mark}.log"
+    unique = uuid.uuid4().hex[:8]
+    temporary = output.parent / f".tmp-{unique}-{output.name}"
+    # The log outlives a failure, so it is not in a folder that is removed then.
+    log = cache_folder() / "logs" / f"{output.name}-{unique}.log"
     try:
         yield temporary, log
         read_gguf_header(temporary, architectures=None)
@@ -220,10 +218,10 @@ def _finished(output: Path) -> Iterator[tuple[Path, Path]]:
         temporary.unlink(missing_ok=True)
 
 
-def _refuse_unsafe(folder: Path) -> Sequence[Path]:
-    """The folder's weight files, once nothing in it asks for code of its own or for pickle."""
+def _safe_weights(folder: Path) -> Sequence[Path]:
+    """The folder's weight files; raises DataRefused if it needs its own code or pickle."""
     if not (folder / "config.json").is_file():
-        raise UsageError(f"`{folder}` has no config.json", hint="name a model folder")
+        raise UsageError(f"`{folder}` has no config.json", hint="use a model folder")
     weights = sorted(folder.glob("*.safetensors"))
     faults = [] if weights else ["it has no safetensors weights"]
     for name in ("config.json", "tokenizer_config.json"):
@@ -233,56 +231,46 @@ def _refuse_unsafe(folder: Path) -> Sequence[Path]:
         except ValueError as error:
             raise DataRefused(f"`{path}` is not JSON: {error}") from error
         if isinstance(value, dict) and _CODE_KEY in value:
-            faults.append(f"`{name}` names code of its own (`{_CODE_KEY}`), which is never run")
+            faults.append(
+                f"`{name}` needs the model's own code (`{_CODE_KEY}`), which is never run"
+            )
     if faults:
         raise DataRefused(
             f"`{folder}` cannot be converted: {'; '.join(faults)}",
-            hint="use a model that transformers knows by itself, saved as safetensors",
+            hint="use a model that transformers supports without extra code, saved as safetensors",
         )
     return weights
 
 
-def _elements(weights: Sequence[Path]) -> int:
-    """How many numbers the safetensors files hold, by their headers."""
+def _count_parameters(weights: Sequence[Path]) -> int:
+    """The number of parameters in safetensors files, from their headers."""
     total = 0
     for path in weights:
         with path.open("rb") as stream:
             head = stream.read(8)
             length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
             if not 0 < length <= min(path.stat().st_size - 8, _SAFETENSORS_HEADER_LIMIT_BYTES):
-                raise IntegrityError(f"`{path}` is not a whole safetensors file")
+                raise IntegrityError(f"`{path}` is not a complete safetensors file")
             try:
                 entries = json.loads(stream.read(length))
             except ValueError as error:
                 raise IntegrityError(f"the header of `{path}` is damaged: {error}") from error
-        for name, entry in entries.items():
-            if name != "__metadata__":
-                count = 1
-                for axis in entry["shape"]:
-                    count *= axis
-                total += count
+        shapes = [entry["shape"] for name, entry in entries.items() if name != "__metadata__"]
+        total += sum(map(math.prod, shapes))
     return total
 
 
-class _PercentLines:
-    """Turns the converter's progress bar (`Writing:  45%|…`) into events."""
+class _ProgressLines:
+    """Turns lines such as `Writing:  45%|…` and `[  3/ 272] name …` into progress.
 
-    def __init__(self, task: str, report: Reporter) -> None:
-        self.task, self.report = task, report
+    pattern: its groups are the part that is done, and the total or `%`.
+    """
 
-    def __call__(self, line: str) -> None:
-        found = re.match(r"Writing:\s+(\d{1,3})%", line)
-        if found:
-            self.report(Progress(self.task, int(found[1]), 100, "%"))
-
-
-class _StepLines:
-    """Turns the quantiser's `[  3/ 272] name …` lines into events."""
-
-    def __init__(self, task: str, report: Reporter) -> None:
-        self.task, self.report = task, report
+    def __init__(self, pattern: str, task: str, report: Reporter) -> None:
+        self.pattern, self.task, self.report = pattern, task, report
 
     def __call__(self, line: str) -> None:
-        found = re.match(r"\[\s*(\d+)/\s*(\d+)\]", line)
-        if found:
-            self.report(Progress(self.task, int(found[1]), int(found[2]), "tensors"))
+        step = re.match(self.pattern, line)
+        if step:
+            total, unit = (100, "%") if step[2] == "%" else (int(step[2]), "tensors")
+            self.report(Progress(self.task, int(step[1]), total, unit))

@@ -1,9 +1,9 @@
-"""A program: llama.cpp's converter, with the tokenizer that really stands in `tokenizer.json`.
+"""A program: llama.cpp's converter, reading exactly the tokenizer in `tokenizer.json`.
 
-transformers decides by a model's architecture which splitting rules a tokenizer has, whatever its
-file says: a model of Qwen2's architecture with another tokenizer is read wrong, or not known.
-Training reads the file (`journeyman.model.base`), so conversion must.
-Usage: python exact_tokenizer.py CONVERTER ARGUMENTS...
+transformers picks a tokenizer's splitting rules by the model's architecture and ignores those in
+the file: a model of Qwen2's architecture with another tokenizer is read wrongly, or not recognised.
+Training reads the file (`journeyman.model.base`), so conversion must do so too.
+Usage: python convert_with_own_tokenizer.py CONVERTER ARGUMENTS...
 """
 
 import runpy
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def run_converter(arguments: list[str]) -> None:
-    """Run the converter in this process as if it had been called by itself."""
+    """Run the converter in this process as if it had been started directly."""
     import transformers
 
     by_architecture = transformers.AutoTokenizer.from_pretrained

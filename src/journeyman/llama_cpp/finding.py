@@ -1,9 +1,9 @@
-"""Finding llama.cpp's tools: the user's own, the cache, PATH, or a build into the cache.
+"""Finding llama.cpp's tools: the user's own, in the cache, on PATH, or by building them.
 
-The cache holds one folder a build, `llama.cpp/IDENTITY`, complete or not there at all. It is made
-under a lock, so that of two runs one builds and the other waits. A tool that was changed or lost
-later is noticed (size and time each time, sha256 when those differ) and the folder built again.
-A build without its vocabularies, or with damaged ones, gets them and stays as it is otherwise.
+The cache holds one folder per build, `llama.cpp/IDENTITY`, complete or absent. It is made under a
+lock, so that of two runs one builds and the other waits. A tool that changed or vanished later is
+noticed (size and time are compared each time, sha256 if they differ) and the build is made again.
+A build without vocabularies, or with damaged ones, gets them and is otherwise left as it is.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ from journeyman.llama_cpp.tools import (
     PROGRAMS,
     Tools,
     ToolSearch,
-    as_tools,
+    complete_tools,
     content_identity,
-    look_in,
     missing_flags,
+    search_tools,
 )
 from journeyman.records import Manifest
 from journeyman.runs import (
     cache_folder,
     damaged_outputs,
-    one_at_a_time,
     read_manifest,
+    wait_for_folder_lock,
     write_manifest,
 )
 
@@ -46,82 +46,73 @@ Build = Callable[[Path, Path, Reporter], None]
 
 
 def find_tools(report: Reporter = ignore) -> Tools:
-    """llama.cpp's tools, built now if there are none. The first of these that has them:
+    """llama.cpp's tools, built now if there are none.
 
-    the folder that `JOURNEYMAN_LLAMA_CPP` names, the user's cache, PATH (where all tools and their
-    converter lie together and are recent), a build.
+    Looks in the folder that `JOURNEYMAN_LLAMA_CPP` names, in the user's cache, and on PATH (if all
+    tools and their converter are there together and recent enough), in this order.
     """
-    home = _home()
-    tools = _existing(report) or build_into_cache(home, build_identity(), build_tools, report)
+    named = os.environ.get(VARIABLE)
+    if named:
+        return tools_in(Path(named).expanduser())
+    home, identity = cache_folder() / "llama.cpp", build_identity()
+    tools = (
+        tools_in_cache(home, identity, report)
+        or tools_on_path(report)
+        or build_into_cache(home, identity, build_tools, report)
+    )
     if tools.origin == "cache" and tools.vocabularies is None:
         return with_vocabularies(home, tools, fetch_vocabularies, report)
     return tools
 
 
-def existing_tools() -> Tools | None:
-    """llama.cpp's tools where they are already, found as `find_tools` does; nothing is made."""
-    return _existing(ignore)
-
-
-def _existing(report: Reporter) -> Tools | None:
-    given = os.environ.get(VARIABLE)
-    if given:
-        return tools_in(Path(given).expanduser())
-    return tools_in_cache(_home(), build_identity(), report) or tools_on_path(report)
-
-
-def _home() -> Path:
-    return cache_folder() / "llama.cpp"
-
-
 def tools_in(folder: Path) -> Tools:
-    """The tools in a folder that the user named: a build's folder or a tree with `build/bin`."""
+    """The tools in a folder that the user named: with the programs, `bin/` or `build/bin/`."""
     if not folder.is_dir():
         raise UsageError(f"{VARIABLE} names `{folder}`, which is not a folder")
-    found = look_in((folder, folder / "bin", folder / "build" / "bin"), (folder,))
-    if found.missing:
+    search = search_tools((folder, folder / "bin", folder / "build" / "bin"), (folder,))
+    if search.missing:
         raise UsageError(
-            f"{VARIABLE} names `{folder}`, where these are missing: {', '.join(found.missing)}",
-            hint="build those targets there, name another folder, or unset it to have them built",
+            f"{VARIABLE} names `{folder}`, where these are missing: {', '.join(search.missing)}",
+            hint=f"build them there, name another folder, or unset {VARIABLE} to have them built",
         )
-    lacking = missing_flags(found.programs["server"])
-    if lacking:
+    unknown = missing_flags(search.programs["server"])
+    if unknown:
         raise UsageError(
-            f"the llama-server in `{folder}` is too old: it does not know {', '.join(lacking)}",
-            hint="use a newer llama.cpp, or unset " + VARIABLE,
+            f"the llama-server in `{folder}` is too old: it does not know {', '.join(unknown)}",
+            hint=f"use a newer llama.cpp, or unset {VARIABLE}",
         )
-    return as_tools(found, identity=content_identity(found), origin="environment")
+    return complete_tools(search, identity=content_identity(search), origin="environment")
 
 
 def tools_on_path(report: Reporter = ignore) -> Tools | None:
-    """The tools on PATH, or None where they are not complete, not of one tree, or too old."""
+    """The tools on PATH, or None if they are incomplete, not from one tree, or too old."""
     server = shutil.which(PROGRAMS["server"])
     if server is None:
         return None
-    found = _beside(Path(server))
-    if found.missing:
-        report(Note(f"`{server}` is not used: {', '.join(found.missing)} not found with it"))
+    search = _search_around(Path(server))
+    if search.missing:
+        report(Note(f"`{server}` is not used: {', '.join(search.missing)} not found with it"))
         return None
     try:
-        lacking = missing_flags(found.programs["server"])
+        unknown = missing_flags(search.programs["server"])
     except MachineError as error:
         report(Note(f"`{server}` is not used: {error}"))
         return None
-    if lacking:
-        report(Note(f"`{server}` is not used: too old, it does not know {', '.join(lacking)}"))
+    if unknown:
+        report(Note(f"`{server}` is not used: too old, it does not know {', '.join(unknown)}"))
         return None
-    return as_tools(found, identity=content_identity(found), origin="path")
+    return complete_tools(search, identity=content_identity(search), origin="path")
 
 
-def _beside(server: Path) -> ToolSearch:
-    """What lies in the server's own folder, with a converter there or in a tree above it."""
+def _search_around(server: Path) -> ToolSearch:
+    """The tools in the server's own folder, with a converter there or up to two folders above."""
     folders = list(dict.fromkeys((server.parent, server.resolve().parent)))
     above = [p for folder in folders for p in (folder, folder.parent, folder.parent.parent)]
-    return look_in(folders, above)
+    return search_tools(folders, above)
 
 
 def tools_in_cache(home: Path, identity: str, report: Reporter = ignore) -> Tools | None:
-    """The tools of one build in the cache, checked; None where they are not there or damaged."""
+    """The tools of one build in the cache, checked; None if they are missing or damaged."""
     folder = home / identity
     try:
         manifest = read_manifest(folder)
@@ -131,57 +122,53 @@ def tools_in_cache(home: Path, identity: str, report: Reporter = ignore) -> Tool
         return None
     if manifest is None:
         return None
-    found = look_in((folder / "bin",), (folder,))
+    search = search_tools((folder / "bin",), (folder,))
     lost = [name for name in damaged if name not in VOCABULARIES]
-    if lost or found.missing:
-        names = ", ".join((*lost, *found.missing))
+    if lost or search.missing:
+        names = ", ".join((*lost, *search.missing))
         report(
             Caution(
                 f"llama.cpp in `{folder}` is damaged ({names}) and will be built again",
-                hint="if this comes back, check the disk",
+                hint="if this happens again, check the disk",
             )
         )
         return None
-    tools = as_tools(found, identity=identity, origin="cache")
+    tools = complete_tools(search, identity=identity, origin="cache")
     if damaged or not manifest.outputs.keys() >= set(VOCABULARIES):
         return msgspec.structs.replace(tools, vocabularies=None)
     return tools
 
 
 def _damaged(folder: Path, manifest: Manifest) -> list[str]:
-    """Files that are not as the manifest promises. Hashes only what changed since the last look."""
-    today = _sizes_and_times(folder, manifest)
+    """The files that differ from the manifest. Hashes only if sizes or times have changed."""
+    now = _sizes_and_times(folder, manifest)
     stamp = folder / _STAMP
     try:
-        seen = msgspec.json.decode(stamp.read_bytes(), type=dict[str, tuple[int, int]])
+        verified = msgspec.json.decode(stamp.read_bytes(), type=dict[str, tuple[int, int]])
     except (OSError, msgspec.DecodeError):
-        seen = {}
-    if seen == today:
+        verified = {}
+    if verified == now:
         return []
     damaged = damaged_outputs(folder, manifest)
     if not damaged:
-        # A cache that cannot be written to is still a cache: it is only hashed each time.
+        # A read-only cache still works: its files are then hashed each time.
         with contextlib.suppress(MachineError):
-            write_json(stamp, today)
+            write_json(stamp, now)
     return damaged
 
 
 def _sizes_and_times(folder: Path, manifest: Manifest) -> dict[str, tuple[int, int]]:
-    found = {}
+    stamps = {}
     for name in manifest.outputs:
         with contextlib.suppress(OSError):
             status = (folder / name).stat()
-            found[name] = (status.st_size, status.st_mtime_ns)
-    return found
+            stamps[name] = (status.st_size, status.st_mtime_ns)
+    return stamps
 
 
 def build_into_cache(home: Path, identity: str, build: Build, report: Reporter = ignore) -> Tools:
-    """Build the tools into the cache, or wait for the process that does and take what it made."""
-
-    def waiting(holder: str) -> None:
-        report(Note(f"process {holder} is building llama.cpp already: waiting for it"))
-
-    with one_at_a_time(home, waiting):
+    """Build the tools into the cache, or wait for the process that does and use its build."""
+    with wait_for_folder_lock(home, "building llama.cpp", report):
         tools = tools_in_cache(home, identity)
         if tools is not None:
             return tools
@@ -198,21 +185,17 @@ def build_into_cache(home: Path, identity: str, build: Build, report: Reporter =
             )
     tools = tools_in_cache(home, identity, report)
     if tools is None:
-        raise MachineError(f"llama.cpp was built and is not whole; the log is `{log}`")
+        raise MachineError(f"llama.cpp was built but is incomplete; the log is `{log}`")
     return tools
 
 
 def with_vocabularies(home: Path, tools: Tools, fetch: Build, report: Reporter = ignore) -> Tools:
-    """The same tools of the cache with their vocabularies, fetched now; without, if that fails.
+    """Fetch the vocabularies of tools in the cache; if that fails, the tools without them.
 
-    The programs stay as they are: building them again would take many minutes.
+    The programs are kept: building them again would take many minutes.
     """
-
-    def waiting(holder: str) -> None:
-        report(Note(f"process {holder} is completing llama.cpp: waiting for it"))
-
     folder = home / tools.identity
-    with one_at_a_time(home, waiting):
+    with wait_for_folder_lock(home, "fetching llama.cpp's vocabularies", report):
         now = tools_in_cache(home, tools.identity)
         if now is not None and now.vocabularies is not None:
             return now
@@ -221,12 +204,12 @@ def with_vocabularies(home: Path, tools: Tools, fetch: Build, report: Reporter =
                 fetch(Path(scratch), home / f"vocabularies-{tools.identity}.log", report)
                 _add_vocabularies(folder, Path(scratch))
         except (IntegrityError, MachineError, UpstreamError) as error:
-            report(Caution(f"llama.cpp's vocabularies are not there: {error}", hint=error.hint))
+            report(Caution(f"llama.cpp's vocabularies are missing: {error}", hint=error.hint))
     return tools_in_cache(home, tools.identity) or tools
 
 
 def _add_vocabularies(folder: Path, source: Path) -> None:
-    """Move them into a build's folder; its manifest promises them once they are all there."""
+    """Move them into a build's folder, and name them in its manifest last."""
     manifest = read_manifest(folder)
     if manifest is None:
         return
@@ -245,6 +228,6 @@ def _add_vocabularies(folder: Path, source: Path) -> None:
 
 
 def _clear_unfinished(home: Path) -> None:
-    # We hold the lock: what is unfinished now was left by a build that was killed.
+    # We hold the lock, so what is unfinished now was left by a killed build.
     for path in home.glob(".tmp-*"):
         shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""The one pinned source of llama.cpp: the tree inside a source package on the user's package index.
+"""llama.cpp's source, pinned: the tree inside a source package from the user's package index.
 
-pip fetches it, with all that the user has set up for pip (index, mirror, proxy, certificates,
-folder of files), so no address stands here. Of the package only `vendor/llama.cpp` is used.
+pip fetches it with the user's own settings (index, mirror, proxy, certificates, folder of files),
+so there is no address here. Only `vendor/llama.cpp` of the package is used.
 """
 
 import importlib.metadata
@@ -25,11 +25,11 @@ ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
 VOCABULARIES = tuple(
     f"models/ggml-vocab-{name}.gguf" for name in ("llama-spm", "qwen2", "llama-bpe")
 )
-"""Tokenizers without weights, in the source tree for llama.cpp's own tests: 14 MB, the few used."""
+"""Tokenizers without weights, which the tree holds for llama.cpp's own tests (14 MB of them)."""
 OWN_TOOLS_HINT = "or set JOURNEYMAN_LLAMA_CPP to a folder with llama.cpp's tools"
 
-# pip asks every source package for its metadata, also when it shall only be downloaded. The real
-# backend would be installed and run for that (70 s against 4 s): this one answers instead.
+# pip asks every source package for its metadata, even if it is only downloaded. It would install
+# and run the real backend for that (70 s instead of 4 s), so this one answers instead.
 _BACKEND = f"""
 from pathlib import Path
 
@@ -43,10 +43,10 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
 
 
 def fetch_source(folder: Path, log: Path, report: Reporter = ignore) -> Path:
-    """Have pip put the source package into a folder; gives the file, with its sha256 checked."""
+    """Download the source package into a folder with pip; gives the file, its sha256 checked."""
     if importlib.util.find_spec("pip") is None:
         raise MachineError(
-            f"pip is missing in `{sys.prefix}`, and it is what fetches llama.cpp's source",
+            f"cannot fetch llama.cpp's source: there is no pip in `{sys.prefix}`",
             hint=f"install it: python -m ensurepip; {OWN_TOOLS_HINT}",
         )
     with OwnedFolder("source") as scratch:
@@ -63,7 +63,7 @@ def fetch_source(folder: Path, log: Path, report: Reporter = ignore) -> Path:
             hint=f"check `pip config list`; {OWN_TOOLS_HINT}",
         )
     report(ProgressEnded("fetch llama.cpp", ARCHIVE))
-    return checked(folder / ARCHIVE)
+    return check_archive(folder / ARCHIVE)
 
 
 def _write_backend(folder: Path) -> None:
@@ -75,17 +75,17 @@ def _write_backend(folder: Path) -> None:
 
 def _command(folder: Path, requirement: Path) -> list[str | Path]:
     name = PACKAGE.replace("_", "-")
-    # `raw` writes a line for each piece that came; it exists since pip 24.1.
-    known = tuple(map(int, importlib.metadata.version("pip").split(".")[:2])) >= (24, 1)
+    # `raw` prints a line for each piece received; it exists since pip 24.1.
+    has_raw = tuple(map(int, importlib.metadata.version("pip").split(".")[:2])) >= (24, 1)
     return [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation"),
-        *("--no-binary", name, "--progress-bar", "raw" if known else "off"),
+        *("--no-binary", name, "--progress-bar", "raw" if has_raw else "off"),
         *("--disable-pip-version-check", "--dest", folder, "--requirement", requirement),
     ]
 
 
 class _DownloadLines:
-    """Turns pip's `Progress 123 of 456` lines into events, at most one for each percent."""
+    """Turns pip's `Progress 123 of 456` lines into events, at most one per percent."""
 
     def __init__(self, report: Reporter) -> None:
         self.report = report
@@ -101,36 +101,36 @@ class _DownloadLines:
             self.report(Progress("fetch llama.cpp", done / 2**20, total / 2**20, "MiB"))
 
 
-def checked(archive: Path) -> Path:
-    """The archive itself, if its bytes are the pinned ones; else IntegrityError."""
-    found = sha256_of(archive) if archive.is_file() else "no file"
-    if found != SHA256:
+def check_archive(archive: Path) -> Path:
+    """The archive, if it has the pinned sha256; else raises IntegrityError."""
+    actual = sha256_of(archive) if archive.is_file() else "no file"
+    if actual != SHA256:
         raise IntegrityError(
-            f"`{archive}` is not the pinned source: sha256 {found}, expected {SHA256}",
-            hint="the package index serves other bytes than it did; do not build them",
+            f"`{archive}` is not the pinned source: sha256 {actual}, expected {SHA256}",
+            hint="the package index serves a changed file; do not build it",
         )
     return archive
 
 
 def unpack_source(archive: Path, folder: Path) -> Path:
-    """Unpack `vendor/llama.cpp` of the source package into a folder, and nothing else of it.
+    """Unpack only `vendor/llama.cpp` of the source package into a folder.
 
-    Most vocabularies are left out: they are half of the tree.
+    Without most vocabularies: they are half of the tree.
     """
     _unpack(archive, folder, lambda name: not name.endswith(".gguf") or name in VOCABULARIES)
     if not (folder / "CMakeLists.txt").is_file():
-        raise IntegrityError(f"`{archive}` holds no `vendor/llama.cpp`")
+        raise IntegrityError(f"`{archive}` does not contain `vendor/llama.cpp`")
     return folder
 
 
 def fetch_vocabularies(folder: Path, log: Path, report: Reporter = ignore) -> None:
-    """Have pip fetch the source package, and take only `VOCABULARIES` out of it into a folder."""
+    """Download the source package with pip and unpack only `VOCABULARIES` into a folder."""
     archive = fetch_source(folder, log, report)
     _unpack(archive, folder, lambda name: name in VOCABULARIES)
     archive.unlink()
     missing = [name for name in VOCABULARIES if not (folder / name).is_file()]
     if missing:
-        raise IntegrityError(f"`{archive}` does not hold {', '.join(missing)}")
+        raise IntegrityError(f"`{archive}` does not contain {', '.join(missing)}")
 
 
 def _unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool]) -> None:

@@ -1,7 +1,7 @@
-"""The programs of llama.cpp that this project uses, and what a folder of them must hold.
+"""The programs of llama.cpp that this project uses, and how to find all of them in folders.
 
-The converter, the quantiser and the server must come from one tree: a GGUF written by one version
-and read by another is where silent differences come from.
+The converter, the quantiser and the server must come from one tree: otherwise a GGUF is written by
+one version and read by another, and may differ without any sign.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.files import sha256_of
 from journeyman.llama_cpp.source import VOCABULARIES
-from journeyman.machine.processes import ended, plain_environment
+from journeyman.machine.processes import describe_exit, plain_environment
 
 PROGRAMS = {
     "server": "llama-server",
@@ -26,7 +26,7 @@ PROGRAMS = {
 CONVERTER = "convert_hf_to_gguf.py"
 CONVERTER_PARTS = ("conversion", "gguf-py")
 
-# What `journeyman.inference.llama_server` passes: a server without one of these is too old.
+# Flags that `journeyman.inference.llama_server` passes: a server without one of them is too old.
 SERVER_FLAGS = (
     "--api-key-file",
     "--cache-ram",
@@ -41,11 +41,11 @@ _HELP_LIMIT_S = 60.0
 
 
 class Tools(Struct, frozen=True):
-    """Where each program lies. `source` holds the converter with its `conversion` and `gguf-py`.
+    """The path of each program; `source` is the folder of the converter and its packages.
 
-    `identity` names this build: what it made can be reused by the same build only. `origin` says
-    where it was found: `environment`, `cache` or `path`. `vocabularies` is the folder that holds
-    the files of `source.VOCABULARIES`, None where one is missing.
+    `identity` names this build: its results can be reused only with the same build. `origin` says
+    where it was found: `environment`, `cache` or `path`. `vocabularies` is the folder with the
+    files of `source.VOCABULARIES`, or None if one is missing.
     """
 
     server: Path
@@ -61,27 +61,27 @@ class Tools(Struct, frozen=True):
 
 
 class ToolSearch(Struct, frozen=True):
-    """What of the tools lies in some folders, and the names of what does not."""
+    """The tools that some folders contain, and the names of those that they lack."""
 
     programs: dict[str, Path]
     converter: Path | None
     missing: tuple[str, ...]
 
 
-def look_in(program_folders: Iterable[Path], converter_folders: Iterable[Path]) -> ToolSearch:
-    """The tools that lie in the folders given; the first folder that has one wins."""
-    places = list(program_folders)
+def search_tools(program_folders: Iterable[Path], converter_folders: Iterable[Path]) -> ToolSearch:
+    """Look for the tools in these folders; the first folder that has one wins."""
+    folders = list(program_folders)
     programs: dict[str, Path] = {}
     for field, name in PROGRAMS.items():
-        found = next((p / name for p in places if _is_program(p / name)), None)
-        if found is not None:
-            programs[field] = found.absolute()
+        path = next((p / name for p in folders if _is_program(p / name)), None)
+        if path is not None:
+            programs[field] = path.absolute()
     converter = next((c for c in (p / CONVERTER for p in converter_folders) if c.is_file()), None)
     missing = [name for field, name in PROGRAMS.items() if field not in programs]
     if converter is None:
         missing.append(CONVERTER)
     else:
-        # A link leads to its tree: the parts stand beside the file itself.
+        # It may be a link into its tree: the packages are beside the file itself.
         converter = converter.resolve()
         missing += [f"{p}/" for p in CONVERTER_PARTS if not (converter.parent / p).is_dir()]
     return ToolSearch(programs, converter, tuple(missing))
@@ -91,31 +91,31 @@ def _is_program(path: Path) -> bool:
     return path.is_file() and bool(path.stat().st_mode & 0o111)
 
 
-def as_tools(found: ToolSearch, *, identity: str, origin: str) -> Tools:
-    """The record of tools of which none is missing."""
-    converter = found.converter
+def complete_tools(search: ToolSearch, *, identity: str, origin: str) -> Tools:
+    """The tools of a search that found all of them."""
+    converter = search.converter
     assert converter is not None
-    assert not found.missing
-    are_there = all((converter.parent / name).is_file() for name in VOCABULARIES)
+    assert not search.missing
+    has_vocabularies = all((converter.parent / name).is_file() for name in VOCABULARIES)
     return Tools(
-        **found.programs,
+        **search.programs,
         converter=converter,
         source=converter.parent,
         identity=identity,
         origin=origin,
-        vocabularies=converter.parent / "models" if are_there else None,
+        vocabularies=converter.parent / "models" if has_vocabularies else None,
     )
 
 
-def content_identity(found: ToolSearch) -> str:
-    """A name for tools that somebody else built: equal files, equal name.
+def content_identity(search: ToolSearch) -> str:
+    """The identity of tools that somebody else built, from a hash of their files.
 
     Covers the programs, the shared libraries beside them, and the converter's Python files.
     """
-    assert found.converter is not None
-    source = found.converter.parent
-    files = {*found.programs.values(), found.converter}
-    for program in found.programs.values():
+    assert search.converter is not None
+    source = search.converter.parent
+    files = {*search.programs.values(), search.converter}
+    for program in search.programs.values():
         files |= set(program.parent.glob("lib*.so*"))
     for part in CONVERTER_PARTS:
         files |= set((source / part).rglob("*.py"))
@@ -127,12 +127,12 @@ def content_identity(found: ToolSearch) -> str:
 
 
 def missing_flags(server: Path) -> list[str]:
-    """The flags that this project passes and that a server does not know: empty when it will do.
+    """The flags of `SERVER_FLAGS` that a server does not know; empty if it is recent enough.
 
-    Raises MachineError where the program does not run at all (another processor, a lost library).
+    Raises MachineError if the program does not run at all (another processor, a missing library).
     """
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [str(server), "--help"],
             capture_output=True,
             check=False,
@@ -142,8 +142,8 @@ def missing_flags(server: Path) -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MachineError(f"`{server}` does not run: {error}") from error
-    if done.returncode != 0:
-        tail = done.stderr.decode("utf-8", "replace").strip()[-300:]
-        raise MachineError(f"`{server} --help` {ended(done.returncode)}: {tail}")
-    text = done.stdout.decode("utf-8", "replace") + done.stderr.decode("utf-8", "replace")
+    if process.returncode != 0:
+        tail = process.stderr.decode("utf-8", "replace").strip()[-300:]
+        raise MachineError(f"`{server} --help` {describe_exit(process.returncode)}: {tail}")
+    text = process.stdout.decode("utf-8", "replace") + process.stderr.decode("utf-8", "replace")
     return [flag for flag in SERVER_FLAGS if flag not in text]

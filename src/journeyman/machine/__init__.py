@@ -1,1 +1,1 @@
-"""The machine: processor, memory, load, processes. Every fact about it is read here."""
+"""The machine: processor, memory, disk, load, processes. Every fact about it is read here."""

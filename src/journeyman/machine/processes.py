@@ -1,8 +1,8 @@
-"""Running programs that do a piece of work: their lines become events, their end an error or not.
+"""Child processes: run a program with a log, and end children together with this process.
 
-A child dies with this process, even when that is killed (PR_SET_PDEATHSIG, Linux): no compiler or
-server is left behind. The kernel ties this to the thread that started the child, so start one from
-a thread that lives as long as the child must.
+A child ends with its parent even if the parent is killed (PR_SET_PDEATHSIG, Linux), so that no
+compiler or server is left behind. The kernel ties this to the thread that started the child: start
+it from a thread that lives as long as the child must.
 """
 
 import ctypes
@@ -26,21 +26,21 @@ PATH HOME USER LANG LC_ALL LC_CTYPE TMPDIR TZ LD_LIBRARY_PATH VIRTUAL_ENV CC CXX
 OMP_PROC_BIND OMP_PLACES GOMP_CPU_AFFINITY CUDA_VISIBLE_DEVICES
 """
 
-_KEPT = frozenset(_NEEDED.split())
+_KEPT_VARIABLES = frozenset(_NEEDED.split())
 
 
 def plain_environment(**added: str) -> dict[str, str]:
-    """An environment with what a program needs to run, and no setting or secret beyond that.
+    """The environment variables that a program needs to run, without other settings or secrets.
 
-    `LLAMA_ARG_*` of the user's shell would otherwise change a server behind our back.
+    `LLAMA_ARG_*` from the user's shell would otherwise change how a server runs.
     """
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES}
     return {**kept, **added}
 
 
 def end_with_parent() -> Callable[[], None]:
     """A `preexec_fn` after which the kernel sends SIGTERM to the child when this process ends."""
-    # Looked up before the fork: between fork and exec only the bare call may happen.
+    # Looked up before the fork: between fork and exec only the call itself is safe.
     call = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 
@@ -62,10 +62,10 @@ def run_logged(
     failure: type[JourneymanError] = MachineError,
     hint: str = "",
 ) -> None:
-    """Run a program to its end; every line goes to `log` (appended) and to `on_line`.
+    """Run a program to its end; append every line to `log` and pass it to `on_line`.
 
-    doing: what it does, for the error (`converting `x` to GGUF`). A carriage return ends a line
-    too, so that progress bars can be read. Raises `failure` with the last lines when it fails.
+    doing: what the program does, for the error (`converting `x` to GGUF`). A carriage return ends a
+    line too, so that progress bars can be read. Raises `failure` with the last lines if it fails.
     """
     arguments = [str(part) for part in command]
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -89,8 +89,9 @@ def run_logged(
             end_process(process, group=True)
     if code != 0:
         raise failure(
-            f"{doing} failed: `{Path(arguments[0]).name}` {ended(code)}: {' | '.join(tail)}",
-            hint=f"the whole log is `{log}`" + (f"; {hint}" if hint else ""),
+            f"{doing} failed: `{Path(arguments[0]).name}` {describe_exit(code)}: "
+            + " | ".join(tail),
+            hint=f"the full log is `{log}`" + (f"; {hint}" if hint else ""),
         )
 
 
@@ -111,24 +112,24 @@ def _start(
     )
 
 
-def ended(code: int) -> str:
-    """How a process ended, in words: its exit code, or the signal that ended it."""
+def describe_exit(code: int) -> str:
+    """How a process ended, in words: `ended with code 3` or `was ended by SIGTERM`."""
     if code >= 0:
         return f"ended with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-    reason = " (often: the system ran out of memory)" if -code == signal.SIGKILL else ""
+    reason = " (often because the system ran out of memory)" if -code == signal.SIGKILL else ""
     return f"was ended by {name}{reason}"
 
 
 def end_process(
     process: "subprocess.Popen[str] | subprocess.Popen[bytes]", *, group: bool = False
 ) -> None:
-    """End a process that may still run: ask, wait, then kill; with `group`, its children too."""
+    """End a process that may still run: SIGTERM, wait, SIGKILL; with `group`, its children too."""
     send = os.killpg if group else os.kill
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             break
-        send(process.pid, sign)
+        send(process.pid, number)
         try:
             process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
@@ -138,7 +139,7 @@ def end_process(
 
 
 def log_tail(path: Path, lines: int = 6) -> str:
-    """The last lines of a log, joined for an error message; empty where there is no log."""
+    """The last lines of a log, joined for an error message; empty if there is no log."""
     try:
         data = path.read_bytes()[-8192:]
     except OSError:

@@ -1,4 +1,4 @@
-"""How fast this machine is at the three things that bound a run: products, memory, disk."""
+"""How fast this machine is where it limits a run: matrix products, memory, disk."""
 
 import hashlib
 import os
@@ -20,13 +20,13 @@ _REPEATS = 5
 
 
 Clock = Callable[[], float]
-"""`time.perf_counter`; or `time.process_time` where a busy machine must not count (one thread)."""
+"""`time.perf_counter`, or `time.process_time` to ignore other load (with one thread only)."""
 
 
 def best_s(
     act: Callable[[], object], repeats: int = _REPEATS, *, clock: Clock = time.perf_counter
 ) -> float:
-    """The shortest time of some calls, in seconds, after one that warms up."""
+    """The shortest time of some calls, in seconds, after one call to warm up."""
     act()
     times = []
     for _ in range(repeats):
@@ -39,7 +39,7 @@ def best_s(
 def product_rate(
     width: int, out: int, dtype: "torch.dtype", *, clock: Clock = time.perf_counter
 ) -> float:
-    """Operations a second of one product, 512 rows by a (out, width) weight."""
+    """Floating-point operations per second of a product of 512 rows with an (out, width) weight."""
     import torch
     from torch.nn import functional
 
@@ -51,7 +51,7 @@ def product_rate(
 
 
 def memory_rate(*, clock: Clock = time.perf_counter) -> float:
-    """Bytes a second that all threads read together, from a buffer larger than the caches."""
+    """Bytes per second that all threads together read from a buffer larger than the caches."""
     import torch
 
     buffer = torch.ones(_BUFFER_BYTES // 4, dtype=torch.float32)
@@ -60,9 +60,9 @@ def memory_rate(*, clock: Clock = time.perf_counter) -> float:
 
 
 def disk_rate(folder: Path) -> float:
-    """Bytes a second of writing, syncing and reading back with a hash, as a checkpoint is.
+    """Bytes per second of writing, syncing, and reading back with a hash, as for a checkpoint.
 
-    The file is removed; the folder is the nearest one that exists.
+    Uses a temporary file in the nearest folder that exists.
     """
     path = nearest_folder(folder) / f".tmp-plan-{uuid.uuid4().hex[:8]}"
     data = os.urandom(_FILE_BYTES)

@@ -1,10 +1,8 @@
-"""Freed memory kept by the allocator for the next micro-batch, in place of fetched anew.
+"""Settings of the process that torch runs in: the allocator's freed memory, and the thread count.
 
-By default glibc gives every array above 32 MiB back to the system once it is freed, and the next
-one of its size costs a page fault for each of its pages: 8 % of the processor time of a step
+By default glibc returns every array above 32 MiB to the system when it is freed, and the next array
+of that size costs a page fault per page: 8 % of the processor time of a step
 (`docs/experiments.md`).
-
-The thread count for the length of a run or of its forecast.
 """
 
 import contextlib
@@ -21,9 +19,9 @@ _M_MMAP_MAX = -4
 
 _NEVER = -1
 
-# What glibc itself comes to in a process that has freed large arrays (mallopt(3)); once a value
-# was set it adjusts none of them.
-_USUAL = (
+# The values that glibc itself adapts to in a process that has freed large arrays (mallopt(3)).
+# After one of them was set, glibc adapts none of them.
+_ADAPTED = (
     (_M_MMAP_MAX, 65_536),
     (_M_MMAP_THRESHOLD, 32 * 2**20),
     (_M_TRIM_THRESHOLD, 64 * 2**20),
@@ -32,13 +30,13 @@ _USUAL = (
 
 @contextlib.contextmanager
 def freed_memory_kept(wanted: bool) -> Iterator[None]:
-    """While the block runs, no freed memory goes back to the system; all of it goes at the end.
+    """Keep freed memory for reuse while the block runs, and return all of it at the end.
 
-    Nothing happens where it is not wanted, where the C library is not glibc, and where the user
-    has set the allocator up by the environment.
+    Does nothing if it is not wanted, if the C library is not glibc, or if the user has configured
+    the allocator in the environment.
     """
     library = ctypes.CDLL(None)
-    if not wanted or not hasattr(library, "mallopt") or _is_set_up():
+    if not wanted or not hasattr(library, "mallopt") or _is_configured():
         yield
         return
     library.mallopt(_M_MMAP_MAX, 0)
@@ -46,25 +44,28 @@ def freed_memory_kept(wanted: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in _USUAL:
+        for name, value in _ADAPTED:
             library.mallopt(name, value)
         library.malloc_trim(0)
 
 
-def _is_set_up() -> bool:
+def _is_configured() -> bool:
     return any(name.startswith("MALLOC_") for name in os.environ) or (
         "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
     )
 
 
 @contextlib.contextmanager
-def using_threads(asked: int | None) -> Iterator[int]:
-    """So many threads while the block runs; torch's own count is that of the physical cores."""
+def using_threads(threads: int | None) -> Iterator[int]:
+    """Set torch's number of threads while the block runs; None keeps torch's own choice.
+
+    torch chooses the number of physical cores. Gives the number in use.
+    """
     import torch
 
     before = torch.get_num_threads()
-    if asked is not None:
-        torch.set_num_threads(asked)
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         yield torch.get_num_threads()
     finally:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journeyman.errors import IntegrityError, UsageError
-from journeyman.events import Note, Progress, ProgressEnded, Reporter, ignore
+from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, sha256_of
 from journeyman.gguf.header import GgufHeader, read_gguf_header
 from journeyman.model.folders import save_weights
 from journeyman.model.gguf_tokenizer import write_tokenizer
-from journeyman.runs import cache_folder, one_at_a_time, read_manifest, write_manifest
+from journeyman.runs import cache_folder, read_manifest, wait_for_folder_lock, write_manifest
 from journeyman.temporary_folders import OwnedFolder
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ def dequantised(gguf: Path, name: str, report: Reporter = ignore) -> Path:
     sha256 = sha256_of(gguf)
     home = cache_folder() / "bases" / sha256
     folder = home / f"layout-{LAYOUT}"
-
-    def waiting(holder: str) -> None:
-        report(Note(f"process {holder} is dequantising {name}: waiting for it"))
-
-    with one_at_a_time(home, waiting):
+    with wait_for_folder_lock(home, f"dequantising {name}", report):
         if read_manifest(folder) is None:
             _make(gguf, header, folder, sha256=sha256, name=name, report=report)
     return folder

@@ -10,7 +10,7 @@ from journeyman.errors import JourneymanError
 from journeyman.events import Note, Reporter, StageStarted, ignore
 from journeyman.model.base import read_config
 from journeyman.records import BaseModel
-from journeyman.runs import owned
+from journeyman.runs import folder_lock
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.batches import validated_steps
 from journeyman.train.batching.rows import TrainingSplits, read_splits
@@ -52,7 +52,7 @@ def train(settings: TrainSettings, report: Reporter = ignore) -> TrainingResult:
     with joined() as group:
         if not group.is_first:
             return _follow(settings, group)
-        with owned(settings.output_dir):
+        with folder_lock(settings.output_dir):
             log = LogFile(settings.output_dir, report)
             try:
                 result = _lead(settings, group, log.report)

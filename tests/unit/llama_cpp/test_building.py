@@ -15,7 +15,7 @@ from journeyman.llama_cpp.building import NinjaLines, build_identity, require_co
 from journeyman.llama_cpp.source import (
     ARCHIVE,
     VOCABULARIES,
-    checked,
+    check_archive,
     fetch_source,
     fetch_vocabularies,
     unpack_source,
@@ -79,7 +79,7 @@ def test_a_machine_without_a_compiler_is_told_how_to_get_one(
 def test_another_archive_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / ARCHIVE).write_bytes(b"other bytes")
     with pytest.raises(IntegrityError, match="not the pinned source"):
-        checked(tmp_path / ARCHIVE)
+        check_archive(tmp_path / ARCHIVE)
 
 
 def test_only_the_tree_of_llama_cpp_is_unpacked(tmp_path: Path) -> None:

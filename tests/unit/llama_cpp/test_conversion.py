@@ -9,7 +9,7 @@ import pytest
 
 from journeyman.errors import DataRefused, IntegrityError, MachineError, UsageError
 from journeyman.events import Event, Progress
-from journeyman.llama_cpp.conversion import cached_gguf, convert_folder, quantize
+from journeyman.llama_cpp.conversion import cached_gguf, convert_folder, quantise
 from journeyman.llama_cpp.tools import Tools
 from tests.fake_tools import fake_tools
 from tests.gguf_files import gguf_bytes, write_gguf
@@ -72,7 +72,7 @@ def test_a_converter_that_writes_half_a_file_is_found_out(model: Path, tools: To
 
 def test_a_folder_that_brings_code_is_refused(model: Path, tools: Tools) -> None:
     (model / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "evil.py"}}')
-    with pytest.raises(DataRefused, match="names code of its own"):
+    with pytest.raises(DataRefused, match="auto_map"):
         convert_folder(model, model.parent / "m.gguf", tools)
 
 
@@ -84,7 +84,7 @@ def test_a_folder_with_pickled_weights_only_is_refused(model: Path, tools: Tools
 
 def test_cut_safetensors_are_refused_before_the_converter_runs(model: Path, tools: Tools) -> None:
     (model / "model.safetensors").write_bytes(struct.pack("<Q", 10**15) + b"{}")
-    with pytest.raises(IntegrityError, match="not a whole safetensors"):
+    with pytest.raises(IntegrityError, match="not a complete safetensors"):
         convert_folder(model, model.parent / "m.gguf", tools)
 
 
@@ -92,7 +92,7 @@ def test_too_little_space_is_said_before_anything_is_written(model: Path, tools:
     header = json.dumps({"w": {"dtype": "F32", "shape": [2**50], "data_offsets": [0, 8]}}).encode()
     data = struct.pack("<Q", len(header)) + header + bytes(8)
     (model / "model.safetensors").write_bytes(data)
-    with pytest.raises(MachineError, match="GiB are free"):
+    with pytest.raises(MachineError, match="are free"):
         convert_folder(model, model.parent / "out" / "m.gguf", tools)
     assert not (model.parent / "out").exists()
 
@@ -100,13 +100,13 @@ def test_too_little_space_is_said_before_anything_is_written(model: Path, tools:
 def test_a_quantisation_is_spelled_as_llama_cpp_does(tmp_path: Path, tools: Tools) -> None:
     f16 = write_gguf(tmp_path / "f16.gguf")
     said: list[Event] = []
-    assert quantize(f16, tmp_path / "q.gguf", "q4_k_m", tools, said.append).quantization == "Q4_K_M"
+    assert quantise(f16, tmp_path / "q.gguf", "q4_k_m", tools, said.append).quantization == "Q4_K_M"
     assert said[0] == Progress("quantise to Q4_K_M", 1, 2, "tensors")
 
 
 def test_an_unknown_quantisation_is_refused_with_the_list(tmp_path: Path, tools: Tools) -> None:
     with pytest.raises(UsageError, match="`Q9`") as caught:
-        quantize(write_gguf(tmp_path / "f16.gguf"), tmp_path / "q.gguf", "Q9", tools)
+        quantise(write_gguf(tmp_path / "f16.gguf"), tmp_path / "q.gguf", "Q9", tools)
     assert "Q4_K_M" in caught.value.hint
 
 
@@ -114,7 +114,7 @@ def test_a_quantiser_that_fails_is_quoted_and_leaves_nothing(tmp_path: Path) -> 
     tools = fake_tools(tmp_path / "tools", quantize=FAILING)
     f16 = write_gguf(tmp_path / "f16.gguf")
     with pytest.raises(MachineError, match=r"code 4: unknown tensor type"):
-        quantize(f16, tmp_path / "out" / "q.gguf", "Q8_0", tools)
+        quantise(f16, tmp_path / "out" / "q.gguf", "Q8_0", tools)
     assert names(tmp_path / "out") == []
 
 

@@ -17,7 +17,6 @@ from journeyman.events import Caution, Event, Note, Reporter, ignore
 from journeyman.llama_cpp.building import build_identity
 from journeyman.llama_cpp.finding import (
     build_into_cache,
-    existing_tools,
     find_tools,
     tools_in,
     tools_in_cache,
@@ -154,17 +153,10 @@ def test_tools_without_vocabularies_are_used_where_none_can_be_fetched(tmp_path:
     old = build_into_cache(tmp_path, "id", build_without_vocabularies)
     said: list[Event] = []
     assert with_vocabularies(tmp_path, old, fail, said.append) == old
-    assert said == [Caution("llama.cpp's vocabularies are not there: no index", hint="set one")]
+    assert len(said) == 1
+    assert isinstance(said[0], Caution)
+    assert ("no index" in said[0].text, said[0].hint) == (True, "set one")
     assert not list(tmp_path.glob(".tmp-*"))
-
-
-def test_existing_tools_are_found_and_never_made(tmp_path: Path) -> None:
-    home = tmp_path / "cache" / "llama.cpp"
-    assert existing_tools() is None
-    assert not home.exists()
-    made = build_into_cache(home, build_identity(), build_without_vocabularies)
-    assert existing_tools() == made
-    assert made.vocabularies is None
 
 
 def test_a_build_that_fails_leaves_its_log_and_nothing_under_its_name(tmp_path: Path) -> None:
@@ -227,14 +219,16 @@ def test_a_second_process_waits_for_the_first_and_takes_what_it_made(tmp_path: P
     tools = build_into_cache(tmp_path, "id", build, report)
     other.join(30)
     assert (other.exitcode, runs(tmp_path), tools.identity) == (0, 1, "id")
-    assert said == [Note(f"process {other.pid} is building llama.cpp already: waiting for it")]
+    assert len(said) == 1
+    assert isinstance(said[0], Note)
+    assert f"process {other.pid}" in said[0].text
 
 
 def test_a_killed_builder_frees_the_way_and_takes_its_compiler_with_it(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         from pathlib import Path
         from journeyman.llama_cpp.finding import build_into_cache
-        from journeyman.llama_cpp.processes import run_logged
+        from journeyman.machine.processes import run_logged
         def build(folder, log, report):
             run_logged(["sh", "-c", "echo $$ > '{tmp_path}/pid'; exec sleep 600"],
                        doing="building", log=log)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from journeyman.evaluate.records.evaluation import ArmId, ArmResult, Evaluation, ScoredItem
 from journeyman.evaluate.report.charts import Axes, Series, chart
 from journeyman.evaluate.report.terminal import cost_table, warm_table
-from journeyman.formatting import mebibytes, percent, seconds
+from journeyman.formatting import byte_size, percent, seconds
 from journeyman.html.markup import Html, card, element, section, table_of
 
 LEGEND = "Solid line and filled dots: tuned. Dashed line and hollow dots: base."
@@ -147,11 +147,11 @@ def memory(evaluation: Evaluation) -> Html:
 
 def _held(result: ArmResult, evaluation: Evaluation) -> str:
     last = [i.memory for i in evaluation.items if i.arm == result.arm.id and i.memory][-1:]
-    text = f"{result.arm.id}: peak {mebibytes(result.peak_memory_bytes)}"
+    text = f"{result.arm.id}: peak {byte_size(result.peak_memory_bytes)}"
     if last:
         text += (
-            f", at the end {mebibytes(last[0].anonymous_bytes)} of its own, "
-            f"{mebibytes(last[0].file_bytes)} of files, "
-            f"{mebibytes(last[0].proportional_bytes)} by share (PSS)"
+            f", at the end {byte_size(last[0].anonymous_bytes)} of its own, "
+            f"{byte_size(last[0].file_bytes)} of files, "
+            f"{byte_size(last[0].proportional_bytes)} by share (PSS)"
         )
     return text

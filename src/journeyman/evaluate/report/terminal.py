@@ -11,7 +11,7 @@ from journeyman.evaluate.records.evaluation import (
 )
 from journeyman.evaluate.records.measurements import Latency
 from journeyman.events import Table
-from journeyman.formatting import NOT_MEASURED, mebibytes, percent, points, rate, seconds
+from journeyman.formatting import NOT_MEASURED, byte_size, percent, points, rate, seconds
 from journeyman.stats import Mean
 
 SHOWN_BY_AGENT = ("S2", "S3", "S4")
@@ -197,7 +197,7 @@ def _cost(result: ArmResult) -> tuple[str, ...]:
         seconds(times.max_s),
         seconds(times.first_token_s),
         "not measured" if times.tokens_per_s is None else f"{times.tokens_per_s:.1f} tok/s",
-        mebibytes(result.peak_memory_bytes),
+        byte_size(result.peak_memory_bytes),
         seconds(result.load_s),
     )
 

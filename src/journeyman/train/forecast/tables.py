@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from journeyman.events import Caution, Event, Note, Table
-from journeyman.formatting import count, gib, span
+from journeyman.formatting import byte_size, count, duration
 from journeyman.train.forecast.records import AnswerTimeForecast, Finding, Forecast, TimeForecast
 
 
@@ -48,7 +48,7 @@ def _remark(one: Finding) -> Event:
 
 def cheaper_runs(plan: Forecast) -> Table:
     """What would take less time."""
-    rows = [(one.flags, span(one.total_s), one.what) for one in plan.alternatives]
+    rows = [(one.flags, duration(one.total_s), one.what) for one in plan.alternatives]
     return Table("cheaper", ("change", "time", "for"), tuple(rows))
 
 
@@ -90,43 +90,45 @@ def _steps(plan: Forecast) -> str:
 
 def _time(hours: TimeForecast) -> str:
     return (
-        f"{span(hours.total_s)} ({span(hours.low_s)} to {span(hours.high_s)}); "
-        f"{hours.real_tokens_per_s:.0f} real tokens/s, the first step {span(hours.first_step_s)}"
+        f"{duration(hours.total_s)} ({duration(hours.low_s)} to {duration(hours.high_s)}); "
+        f"{hours.real_tokens_per_s:.0f} real tokens/s, "
+        f"the first step {duration(hours.first_step_s)}"
     )
 
 
 def _parts(hours: TimeForecast) -> str:
     around = hours.start_s + hours.end_s
     return (
-        f"steps {span(hours.steps_s)}, validation {span(hours.validation_s)}, checkpoints "
-        f"{span(hours.checkpoints_s)}, start and end {span(around)}"
+        f"steps {duration(hours.steps_s)}, validation {duration(hours.validation_s)}, checkpoints "
+        f"{duration(hours.checkpoints_s)}, start and end {duration(around)}"
     )
 
 
 def _memory(plan: Forecast) -> str:
     one = plan.memory
     return (
-        f"{gib(one.peak_bytes)} at its peak; {gib(one.available_bytes)} free of "
-        f"{gib(one.limit_bytes)} ({one.limited_by})"
+        f"{byte_size(one.peak_bytes)} at its peak; {byte_size(one.available_bytes)} free of "
+        f"{byte_size(one.limit_bytes)} ({one.limited_by})"
     )
 
 
 def _memory_parts(plan: Forecast) -> str:
     one = plan.memory
     return (
-        f"weights {gib(one.weights_bytes)}, activations {gib(one.activation_bytes)}, adapter and "
-        f"optimiser {gib(one.adapter_bytes)}, buffers {gib(one.workspace_bytes)}, program "
-        f"{gib(one.program_bytes)}"
+        f"weights {byte_size(one.weights_bytes)}, activations {byte_size(one.activation_bytes)}, "
+        f"adapter and optimiser {byte_size(one.adapter_bytes)}, "
+        f"buffers {byte_size(one.workspace_bytes)}, program {byte_size(one.program_bytes)}"
     )
 
 
 def _disk(plan: Forecast) -> str:
     one = plan.disk
-    fetched = f"download {gib(one.download_bytes)}, " if one.download_bytes else ""
+    fetched = f"download {byte_size(one.download_bytes)}, " if one.download_bytes else ""
     return (
-        f"{fetched}checkpoints {gib(one.checkpoints_bytes)}, final model {gib(one.final_bytes)}; "
-        f"then merged {gib(one.merged_bytes)} for a while and GGUF {gib(one.gguf_bytes)}; "
-        f"{gib(one.free_bytes)} free"
+        f"{fetched}checkpoints {byte_size(one.checkpoints_bytes)}, "
+        f"final model {byte_size(one.final_bytes)}; "
+        f"then merged {byte_size(one.merged_bytes)} for a while and "
+        f"GGUF {byte_size(one.gguf_bytes)}; {byte_size(one.free_bytes)} free"
     )
 
 
