@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from markupsafe import escape
 from msgspec.structs import replace
 
 from journeyman.evaluate.records.evaluation import CheckTrust, Evaluation, Score
