@@ -205,11 +205,7 @@ def warm_timings(
             left = list(zip(keys, block.tasks, strict=True))
             _ask(engine, block.arm, left, plan, store=store, load_s=load_s, report=report,
                  warm=True)  # fmt: skip
-    found = [item for key in keys if (item := store.get(key)) is not None]
-    return [
-        Timing(item.arm, item.task, block.number, item.answer, item.other_load, item.memory)
-        for item in found
-    ]
+    return [Timing(block.number, item) for key in keys if (item := store.get(key)) is not None]
 
 
 def _ask(

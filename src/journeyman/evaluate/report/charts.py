@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.records.evaluation import ArmId, Evaluation, PairedOutcomes, ScoredItem
+from journeyman.evaluate.records.evaluation import ArmId, Evaluation, PairedOutcomes
 from journeyman.evaluate.records.measurements import Targets
 from journeyman.formatting import points, rate
 from journeyman.records import Interval
@@ -110,7 +110,7 @@ def ticks(most: float) -> list[float]:
 def latencies(evaluation: Evaluation) -> dict[ArmId, list[float]]:
     """The seconds of each arm's answers that came, sorted."""
     found: dict[ArmId, list[float]] = {result.arm.id: [] for result in evaluation.arms}
-    for item in evaluation.items:
+    for item in (one.item for one in evaluation.items):
         if item.arm in found and item.answer.latency_s is not None:
             found[item.arm].append(item.answer.latency_s)
     return {arm: sorted(values) for arm, values in found.items()}
@@ -149,8 +149,7 @@ def _share_by_time(
 
 def _time_by_length(evaluation: Evaluation, longest: float) -> Chart | None:
     dots = [
-        Series(result.arm.id, _lengths([i for i in evaluation.items if i.arm == result.arm.id]))
-        for result in evaluation.arms
+        Series(result.arm.id, _lengths(evaluation, result.arm.id)) for result in evaluation.arms
     ]
     most = max((x for one in dots for x, _ in one.points), default=0.0)
     if not most:
@@ -162,8 +161,8 @@ def _time_by_length(evaluation: Evaluation, longest: float) -> Chart | None:
     return chart(axes, label=label, dots=dots, lines=lines, target_y=target)
 
 
-def _lengths(items: Sequence[ScoredItem]) -> list[Point]:
-    answers = (item.answer for item in items)
+def _lengths(evaluation: Evaluation, arm: ArmId) -> list[Point]:
+    answers = (one.item.answer for one in evaluation.items if one.item.arm == arm)
     return [(a.answer_tokens, a.latency_s) for a in answers if a.answer_tokens and a.latency_s]
 
 
@@ -185,7 +184,7 @@ def memory_chart(evaluation: Evaluation, label: str) -> Chart | None:
     """The peak so far, answer by answer; None if no engine was measured."""
     lines = []
     for result in evaluation.arms:
-        held = [i.memory for i in evaluation.items if i.arm == result.arm.id and i.memory]
+        held = evaluation.memory_of(result.arm.id)
         gib = [m.peak_bytes / 2**30 for m in held if m.peak_bytes]
         lines.append(Series(result.arm.id, list(enumerate(gib, start=1))))
     longest = max((len(one.points) for one in lines), default=0)

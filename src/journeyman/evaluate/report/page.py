@@ -238,7 +238,7 @@ def _memory_texts(evaluation: Evaluation) -> Iterator[str]:
     """What each arm's server held at its peak, and at the end."""
     for result in evaluation.arms:
         text = f"{result.arm.id}: peak {mebibytes(result.peak_memory_bytes)}"
-        held = [i.memory for i in evaluation.items if i.arm == result.arm.id and i.memory]
+        held = evaluation.memory_of(result.arm.id)
         if held:
             text += (
                 f", at the end {mebibytes(held[-1].anonymous_bytes)} of its own, "

@@ -65,8 +65,8 @@ def _tasks(
     shown = sorted(tasks, key=lambda task: order[tags.get(task.id, "").partition(" ")[0]])
     by_task: dict[str, list[ScoredItem]] = {}
     # The arms were asked in turns; here the base always comes first.
-    for item in sorted(items, key=lambda item: item.arm):
-        by_task.setdefault(item.task, []).append(item)
+    for one in sorted(items, key=lambda one: one.item.arm):
+        by_task.setdefault(one.item.task, []).append(one)
     return tuple(_task(task, tags.get(task.id, ""), by_task.get(task.id, [])) for task in shown)
 
 
@@ -87,19 +87,19 @@ def _task(task: EvaluationTask, tag: str, items: Sequence[ScoredItem]) -> TaskPa
     return TaskPart(
         tag=tag,
         title=words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…",
-        marks="; ".join([task.agent, *(f"{item.arm} {_marks(item)}" for item in items)]),
+        marks="; ".join([task.agent, *(f"{one.item.arm} {_marks(one)}" for one in items)]),
         asked="\n\n".join(f"[{turn.role}]\n{turn.content}" for turn in task.messages),
-        answers=tuple(tuple(_answer(item)) for item in items),
+        answers=tuple(tuple(_answer(one)) for one in items),
         checks="\n\n".join(f"[{check.kind}]\n{check.source}" for check in task.checks),
         changed=changed,
         diff=diff,
     )
 
 
-def _marks(item: ScoredItem) -> str:
+def _marks(scored: ScoredItem) -> str:
     """`S0 yes, S1 limit, S2 yes`."""
     return ", ".join(
-        f"{score.rung} {'yes' if score.passed else score.code or 'no'}" for score in item.scores
+        f"{score.rung} {'yes' if score.passed else score.code or 'no'}" for score in scored.scores
     )
 
 
@@ -107,21 +107,21 @@ def _diff(base: ScoredItem, tuned: ScoredItem) -> tuple[str, tuple[str, ...]]:
     """What tuning changed: lines of the code if both answers have some, else of the answers."""
     both = bool(base.code and tuned.code)
     old, new = (
-        (item.code if both else item.answer.text).splitlines()[:DIFF_LINES]
-        for item in (base, tuned)
+        (one.code if both else one.item.answer.text).splitlines()[:DIFF_LINES]
+        for one in (base, tuned)
     )
     lines = list(difflib.unified_diff(old, new, "base", "tuned", lineterm="", n=2))
     return "code" if both else "answer", tuple(lines or ["no difference"])
 
 
-def _answer(item: ScoredItem) -> Iterator[TextPart]:
+def _answer(scored: ScoredItem) -> Iterator[TextPart]:
     """The answer, its code if that is not the whole answer, and why it failed."""
-    answer = item.answer
+    answer = scored.item.answer
     tokens = "" if answer.answer_tokens is None else f", {answer.answer_tokens} tokens"
     facts = f"{seconds(answer.latency_s)}{tokens}, {answer.finish}"
-    yield TextPart(f"{item.arm}  ({facts})", answer.text or answer.error)
-    if item.code and item.code.strip() != answer.text.strip():
-        yield TextPart(f"its code ({item.extract_rule})", item.code)
-    for score in item.scores:
+    yield TextPart(f"{scored.item.arm}  ({facts})", answer.text or answer.error)
+    if scored.code and scored.code.strip() != answer.text.strip():
+        yield TextPart(f"its code ({scored.extract_rule})", scored.code)
+    for score in scored.scores:
         if score.detail and not score.passed:
             yield TextPart(f"{score.rung}: {score.code}", score.detail)

@@ -122,8 +122,9 @@ def same_template(arms: Sequence[Arm]) -> Validity:
     )
 
 
-def errors_untimed(items: Sequence[ScoredItem]) -> Validity:
+def errors_untimed(scored: Sequence[ScoredItem]) -> Validity:
     """No failed answer has a time: an error that counts as 0 s makes a mean faster."""
+    items = [one.item for one in scored]
     timed = [i for i in items if i.answer.finish == "error" and i.answer.latency_s is not None]
     instant = [i for i in items if i.answer.latency_s is not None and i.answer.latency_s <= 0]
     count = len({(item.arm, item.task) for item in (*timed, *instant)})

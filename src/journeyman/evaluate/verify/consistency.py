@@ -74,8 +74,9 @@ def _models(stored: Evaluation) -> Iterator[ReportDifference]:
 
 
 def _answers(
-    where: str, items: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]
+    where: str, scored: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]
 ) -> Iterator[ReportDifference]:
+    items = [one.item for one in scored]
     seen = [(item.arm, item.task) for item in items]
     if len(set(seen)) != len(seen):
         yield ReportDifference(where, "one answer a task", "some answers twice")
