@@ -8,7 +8,8 @@ import pytest
 
 from journeyman.errors import DataRefused, Interrupted, MachineError, UsageError
 from journeyman.evaluate.asking.answers import record
-from journeyman.evaluate.records.evaluation import Arm, Evaluation, ScoredItem
+from journeyman.evaluate.records.evaluation import Arm, Evaluation
+from journeyman.evaluate.records.scores import ScoredItem
 from journeyman.evaluate.report.terminal import baseline_table, rung_table, verdict_lines
 from journeyman.evaluate.stage import evaluate
 from journeyman.events import Caution, Event, Table, ignore

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from journeyman.errors import Interrupted, UsageError
-from journeyman.evaluate.records.evaluation import Arm, Evaluation, ScoredItem
+from journeyman.evaluate.records.evaluation import Arm, Evaluation
+from journeyman.evaluate.records.scores import ScoredItem
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.probes import probes
 from journeyman.evaluate.verify.verify import verify

@@ -10,7 +10,9 @@ import pytest
 from markupsafe import escape
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import CheckTrust, Evaluation, Score
+from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.records.scores import Score
+from journeyman.evaluate.records.suites import CheckTrust
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.quantisation import divergence_suite, parsed

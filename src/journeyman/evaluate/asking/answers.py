@@ -25,8 +25,9 @@ from msgspec.structs import replace
 
 from journeyman.errors import MachineError
 from journeyman.evaluate.asking.models import OpenEngine
-from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan, EvaluationTask, Item
+from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan
 from journeyman.evaluate.records.measurements import Timing
+from journeyman.evaluate.records.scores import EvaluationTask, Item
 from journeyman.evaluate.records.suites import QuantisationDivergence
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import LineFault, content_id, read_records

@@ -4,17 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from journeyman.evaluate.measuring.latency import latency
-from journeyman.evaluate.records.evaluation import (
+from journeyman.evaluate.records.evaluation import Arm, ArmResult
+from journeyman.evaluate.records.scores import (
+    CODE_AGENTS,
     RUNGS,
-    Arm,
-    ArmResult,
     EvaluationTask,
     PairedOutcomes,
     Rung,
     RungId,
     ScoredItem,
+    counts,
 )
-from journeyman.evaluate.records.scores import CODE_AGENTS, counts
 from journeyman.evaluate.scoring.well_formed import FORM_ONLY
 from journeyman.stats import ALPHA, mcnemar_exact, tango_interval, wilson
 

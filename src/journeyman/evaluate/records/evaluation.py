@@ -16,14 +16,10 @@ from journeyman.evaluate.records.measurements import (
     Validity,
 )
 from journeyman.evaluate.records.scores import (
-    RUNGS,
     ArmId,
     EvaluationTask,
-    Item,
     PairedOutcomes,
     Rung,
-    RungId,
-    Score,
     ScoredItem,
 )
 from journeyman.evaluate.records.suites import CheckTrust, ExcludedTask, Suite, SuiteName, SuitePlan
@@ -31,34 +27,6 @@ from journeyman.machine.process_memory import ProcessMemory
 from journeyman.records import Interval
 from journeyman.sandbox.selftest import SelfTest
 from journeyman.stats import Mean
-
-__all__ = [
-    "RUNGS",
-    "SCHEMA",
-    "Arm",
-    "ArmId",
-    "ArmResult",
-    "Baseline",
-    "CheckTrust",
-    "Criterion",
-    "Environment",
-    "Evaluation",
-    "EvaluationPlan",
-    "EvaluationTask",
-    "ExcludedTask",
-    "Item",
-    "Label",
-    "Leak",
-    "PairedOutcomes",
-    "Rung",
-    "RungId",
-    "Score",
-    "ScoredItem",
-    "State",
-    "Suite",
-    "SuiteName",
-    "Verdict",
-]
 
 SCHEMA = "evaluation/3"
 

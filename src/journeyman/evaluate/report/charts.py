@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.records.evaluation import ArmId, Evaluation, PairedOutcomes
+from journeyman.evaluate.records.evaluation import Evaluation
 from journeyman.evaluate.records.measurements import Targets
+from journeyman.evaluate.records.scores import ArmId, PairedOutcomes
 from journeyman.formatting import points, rate
 from journeyman.records import Interval
 

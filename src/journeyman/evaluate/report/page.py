@@ -10,16 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import (
-    ArmResult,
-    CheckTrust,
-    Environment,
-    Evaluation,
-    PairedOutcomes,
-    Rung,
-    Suite,
-)
-from journeyman.evaluate.records.suites import Likelihood, QuantisationDivergence
+from journeyman.evaluate.records.evaluation import ArmResult, Environment, Evaluation
+from journeyman.evaluate.records.scores import PairedOutcomes, Rung
+from journeyman.evaluate.records.suites import CheckTrust, Likelihood, QuantisationDivergence, Suite
 from journeyman.evaluate.report.charts import (
     REACH,
     Bar,

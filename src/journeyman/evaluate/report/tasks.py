@@ -5,12 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.records.evaluation import (
-    Evaluation,
-    EvaluationTask,
-    PairedOutcomes,
-    ScoredItem,
-)
+from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.records.scores import EvaluationTask, PairedOutcomes, ScoredItem
 from journeyman.formatting import seconds
 
 TITLE_LENGTH = 110

@@ -15,21 +15,22 @@ from journeyman.evaluate.measuring.latency import difference, warm_latency
 from journeyman.evaluate.measuring.rates import arm_result, clusters_passing, paired
 from journeyman.evaluate.records.evaluation import (
     Arm,
-    ArmId,
     ArmResult,
     Baseline,
-    CheckTrust,
     Environment,
     Evaluation,
     EvaluationPlan,
-    EvaluationTask,
     Leak,
+)
+from journeyman.evaluate.records.measurements import Prediction, Timing
+from journeyman.evaluate.records.scores import (
+    ArmId,
+    EvaluationTask,
     PairedOutcomes,
     RungId,
     ScoredItem,
-    Suite,
 )
-from journeyman.evaluate.records.measurements import Prediction, Timing
+from journeyman.evaluate.records.suites import CheckTrust, Suite
 from journeyman.evaluate.verdict.claims import SuccessCount
 from journeyman.evaluate.verdict.validity import gates
 from journeyman.evaluate.verdict.verdict import judge

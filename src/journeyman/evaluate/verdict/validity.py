@@ -7,17 +7,10 @@ that is not ok makes the verdict INVALID; one that cannot be known (`ok` None) i
 from collections import Counter
 from collections.abc import Sequence
 
-from journeyman.evaluate.records.evaluation import (
-    Arm,
-    ArmResult,
-    CheckTrust,
-    EvaluationPlan,
-    EvaluationTask,
-    Leak,
-    ScoredItem,
-    Suite,
-)
+from journeyman.evaluate.records.evaluation import Arm, ArmResult, EvaluationPlan, Leak
 from journeyman.evaluate.records.measurements import Validity
+from journeyman.evaluate.records.scores import EvaluationTask, ScoredItem
+from journeyman.evaluate.records.suites import CheckTrust, Suite
 
 _AGAIN = "run the same command again: it goes on from where it stopped"
 

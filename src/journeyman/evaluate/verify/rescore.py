@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from journeyman.errors import UsageError
 from journeyman.evaluate.measuring.check_trust import try_canaries
-from journeyman.evaluate.records.evaluation import Evaluation, Suite
+from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.records.suites import Suite
 from journeyman.evaluate.scoring.ladder import find_checker, score_all
 from journeyman.evaluate.scoring.run_checks import CheckCode
 from journeyman.evaluate.suites.asked import asked_again, asked_result

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from journeyman.evaluate.measuring.latency import latency
 from journeyman.evaluate.measuring.rates import clusters_passing, paired, rungs, strictly_less
-from journeyman.evaluate.records.evaluation import ArmId, EvaluationTask, Item, Score, ScoredItem
+from journeyman.evaluate.records.scores import ArmId, EvaluationTask, Item, Score, ScoredItem
 from journeyman.formatting import percent
 from journeyman.records import Answer, Check, Message
 from tests.scripted_engine import said

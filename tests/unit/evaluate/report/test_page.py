@@ -8,15 +8,11 @@ from journeyman.evaluate.records.evaluation import (
     Environment,
     Evaluation,
     EvaluationPlan,
-    EvaluationTask,
-    Item,
     Leak,
-    Rung,
-    Score,
-    ScoredItem,
     Verdict,
 )
 from journeyman.evaluate.records.measurements import Latency
+from journeyman.evaluate.records.scores import EvaluationTask, Item, Rung, Score, ScoredItem
 from journeyman.evaluate.report.page import page
 from journeyman.records import Answer, Message
 from journeyman.stats import wilson
