@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from journeyman.evaluate.records.evaluation import Arm
 from journeyman.records import Answer, Example
@@ -43,3 +44,12 @@ def engines(
 ) -> Callable[[Arm], ScriptedEngine]:
     """Engines that answer by script."""
     return by_arm(ScriptedEngine(base), ScriptedEngine(tuned))
+
+
+def as_schema_2(report: dict[str, Any]) -> None:
+    """The report as the schema before held it: answers beside their scores, not in an item."""
+    report["schema"] = "evaluation/2"
+    for holder, name in ((report, "items"), (report, "timings")):
+        holder[name] = [one.pop("item") | one for one in holder[name]]
+    for suite in report["suites"]:
+        suite["items"] = [one.pop("item") | one for one in suite["items"]]

@@ -8,7 +8,8 @@ import pytest
 
 from journeyman.errors import DataRefused, Interrupted, MachineError, UsageError
 from journeyman.evaluate.asking.answers import record
-from journeyman.evaluate.records.evaluation import Arm, Evaluation, ScoredItem
+from journeyman.evaluate.records.evaluation import Arm, Evaluation
+from journeyman.evaluate.records.scores import ScoredItem
 from journeyman.evaluate.report.terminal import baseline_table, rung_table, verdict_lines
 from journeyman.evaluate.stage import evaluate
 from journeyman.events import Caution, Event, Table, ignore
@@ -51,9 +52,10 @@ def engines(tuned: str = RIGHT, base: str = WRONG) -> Callable[[Arm], ScriptedEn
     return by_arm(ScriptedEngine(lambda _: said(base)), ScriptedEngine(lambda _: said(tuned)))
 
 
-def answers(item: ScoredItem) -> tuple[object, ...]:
+def answers(scored: ScoredItem) -> tuple[object, ...]:
     """An item without what differs from run to run: how long the engine took to load."""
-    return (item.arm, item.task, item.answer, item.scores, item.code)
+    item = scored.item
+    return (item.arm, item.task, item.answer, scored.scores, scored.code)
 
 
 def test_a_result_and_a_page_are_written_and_read_back(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_a_result_and_a_page_are_written_and_read_back(tmp_path: Path) -> None:
     result = evaluate(settings, open_engine=engines())
     written = msgspec.json.decode(settings.output.read_bytes(), type=Evaluation)
     assert written == result
-    assert written.schema == "evaluation/2"
+    assert written.schema == "evaluation/3"
     assert [arm.arm.id for arm in written.arms] == ["base", "tuned"]
     assert len(written.items) == 2 * N
     assert settings.output.with_suffix(".html").is_file()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import Evaluation, Score, ScoredItem
+from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.records.scores import Score, ScoredItem
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.verdict.conclude import concluded

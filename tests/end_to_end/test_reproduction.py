@@ -14,10 +14,10 @@ from tests.small_models import small_model
 
 
 def said(result: Evaluation) -> list[object]:
-    items = [*result.items, *(item for suite in result.suites for item in suite.items)]
+    every = [*result.items, *(one for suite in result.suites for one in suite.items)]
     return [
-        (item.arm, item.task, item.answer.text, item.answer.answer_tokens, item.answer.finish,
-         item.scores) for item in items
+        (one.item.arm, one.item.task, one.item.answer.text, one.item.answer.answer_tokens,
+         one.item.answer.finish, one.scores) for one in every
     ]  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def test_a_second_run_gives_the_same_item_by_item(tmp_path: Path) -> None:
     first, second = results
     assert said(first) == said(second)
     assert len(said(first)) == 2 * (6 + 2)
-    assert len({item.answer.text for item in first.items}) > 1
+    assert len({one.item.answer.text for one in first.items}) > 1
     likelihood = first.suite("likelihood")
     assert likelihood is not None
     assert likelihood.likelihood is not None

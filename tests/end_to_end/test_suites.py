@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from journeyman.errors import Interrupted, UsageError
-from journeyman.evaluate.records.evaluation import Arm, Evaluation, ScoredItem
+from journeyman.evaluate.records.evaluation import Arm, Evaluation
+from journeyman.evaluate.records.scores import ScoredItem
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.probes import probes
 from journeyman.evaluate.verify.verify import verify
@@ -67,8 +68,8 @@ def suite_settings(folder: Path, **changes: object) -> EvaluateSettings:
 
 def scores_of(result: Evaluation) -> list[object]:
     """Every answer with its scores; what the machine did meanwhile differs each time."""
-    items = [*result.items, *(item for suite in result.suites for item in suite.items)]
-    return [(item.arm, item.task, item.answer, item.scores) for item in items]
+    every = [*result.items, *(one for suite in result.suites for one in suite.items)]
+    return [(one.item.arm, one.item.task, one.item.answer, one.scores) for one in every]
 
 
 def test_every_suite_has_its_numbers_or_the_reason_why_not(tmp_path: Path) -> None:
@@ -167,9 +168,10 @@ def test_scoring_again_takes_up_what_was_mended(tmp_path: Path) -> None:
     assert again.plan == first.plan
 
 
-def replace_item(item: ScoredItem, finish: Literal["length"]) -> ScoredItem:
-    answer = msgspec.structs.replace(item.answer, finish=finish)
-    return msgspec.structs.replace(item, answer=answer)
+def replace_item(scored: ScoredItem, finish: Literal["length"]) -> ScoredItem:
+    answer = msgspec.structs.replace(scored.item.answer, finish=finish)
+    item = msgspec.structs.replace(scored.item, answer=answer)
+    return msgspec.structs.replace(scored, item=item)
 
 
 def test_a_result_without_answers_cannot_be_scored_again(tmp_path: Path) -> None:

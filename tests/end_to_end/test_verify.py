@@ -10,9 +10,10 @@ import pytest
 from journeyman.cli import run
 from journeyman.errors import IntegrityError
 from journeyman.evaluate.stage import evaluate
+from journeyman.evaluate.verify.read_report import read_report
 from journeyman.evaluate.verify.verify import verify
-from journeyman.settings import VerifySettings
-from tests.evaluations import engines, rows, settings_in
+from journeyman.settings import EvaluateSettings, VerifySettings
+from tests.evaluations import as_schema_2, engines, rows, settings_in
 
 pytestmark = pytest.mark.usefixtures("quiet_machine")
 
@@ -50,7 +51,7 @@ def rate(report: Report) -> None:
 
 
 def answer(report: Report) -> None:
-    report["items"][-1]["answer"]["text"] = "I do not know."
+    report["items"][-1]["item"]["answer"]["text"] = "I do not know."
 
 
 def score(report: Report) -> None:
@@ -58,11 +59,11 @@ def score(report: Report) -> None:
 
 
 def latency(report: Report) -> None:
-    report["items"][0]["answer"]["latency_s"] = 0.1
+    report["items"][0]["item"]["answer"]["latency_s"] = 0.1
 
 
 def error_as_quick(report: Report) -> None:
-    report["items"][0]["answer"] |= {"finish": "error", "text": "", "latency_s": 0.0}
+    report["items"][0]["item"]["answer"] |= {"finish": "error", "text": "", "latency_s": 0.0}
 
 
 def dropped(report: Report) -> None:
@@ -94,7 +95,7 @@ def memory(report: Report) -> None:
 
 
 def warm(report: Report) -> None:
-    report["timings"][0]["answer"]["latency_s"] = 0.5
+    report["timings"][0]["item"]["answer"]["latency_s"] = 0.5
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,11 @@ def test_a_tampered_report_is_invalid(report: Path, tamper: Callable[[Report], N
 
 def test_executed_code_cannot_have_passed_where_there_is_none(report: Path) -> None:
     content = json.loads(report.read_bytes())
-    item = content["items"][0]
-    item["answer"]["text"] = "No code at all, but a sentence that is long enough to count."
-    item["scores"] += [{"rung": "S4", "passed": True, "code": "", "detail": ""}]
+    scored = content["items"][0]
+    scored["item"]["answer"]["text"] = (
+        "No code at all, but a sentence that is long enough to count."
+    )
+    scored["scores"] += [{"rung": "S4", "passed": True, "code": "", "detail": ""}]
     report.write_text(json.dumps(content))
     wheres = {one.where for one in verify(report).differences}
     assert any("scores" in where for where in wheres)
@@ -157,8 +160,43 @@ def test_what_cannot_be_compared_is_said(report: Path) -> None:
 def test_what_is_no_report_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text("{}")
-    with pytest.raises(IntegrityError, match="no evaluation"):
+    with pytest.raises(IntegrityError, match="not an evaluation"):
         verify(path)
+
+
+@pytest.fixture
+def before(report: Path) -> Path:
+    """The same result file, as the schema before held it."""
+    content = json.loads(report.read_bytes())
+    as_schema_2(content)
+    report.write_text(json.dumps(content))
+    return report
+
+
+def test_a_report_of_the_schema_before_is_refused_with_the_next_step(before: Path) -> None:
+    with pytest.raises(IntegrityError, match="evaluation/2") as caught:
+        verify(before)
+    assert "--rescore" in caught.value.hint
+
+
+def test_a_report_of_the_schema_before_verifies_once_its_answers_are_scored_again(
+    before: Path,
+) -> None:
+    answers = [one.item for one in read_report(before).items]
+    again = evaluate(EvaluateSettings(output=before, rescore=True, sandbox="none"))
+    assert [one.item for one in again.items] == answers
+    assert verify(before).differences == ()
+
+
+@pytest.mark.parametrize("content", [{"schema": "evaluation/1"}, {"schema": "evaluation/2"}])
+def test_a_report_that_cannot_be_read_is_an_error_that_says_what_to_do(
+    tmp_path: Path, content: Report
+) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(content | {"items": ["not an item"]}))
+    with pytest.raises(IntegrityError) as caught:
+        verify(path)
+    assert "evaluate again" in caught.value.hint
 
 
 def test_scripts_are_told_by_the_exit_code(

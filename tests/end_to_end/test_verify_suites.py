@@ -2,23 +2,27 @@
 
 import json
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from markupsafe import escape
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import CheckTrust, Evaluation, Score
+from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.records.scores import Score
+from journeyman.evaluate.records.suites import CheckTrust
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.stage import evaluate
 from journeyman.evaluate.suites.quantisation import divergence_suite, parsed
 from journeyman.evaluate.verdict.conclude import concluded
+from journeyman.evaluate.verify.read_report import read_report
 from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.evaluate.verify.verify import verify
 from journeyman.files import write_json, write_text
 from tests.end_to_end.test_suites import opener, suite_settings
+from tests.evaluations import as_schema_2
 from tests.unit.evaluate.suites.test_quantisation import REPORT
 
 Report = dict[str, Any]
@@ -56,7 +60,7 @@ def test_a_report_with_every_suite_follows_from_what_it_stores(whole: tuple[Path
 
 
 def probe_answer(report: Report) -> None:
-    suite(report, "probes")["items"][-1]["answer"]["text"] = "Whatever."
+    suite(report, "probes")["items"][-1]["item"]["answer"]["text"] = "Whatever."
 
 
 def probe_score(report: Report) -> None:
@@ -190,7 +194,19 @@ def test_the_page_shows_every_answer_of_every_suite(whole: tuple[Path, bytes]) -
     report = json.loads(content)
     items = [one for s in (report, *report["suites"]) for one in s["items"]]
     assert shown.count("<details") == len(items) / 2
-    assert all(escape(one["answer"]["text"]) in shown for one in items)
+    assert all(escape(one["item"]["answer"]["text"]) in shown for one in items)
+
+
+def test_a_report_of_the_schema_before_is_read_whole(whole: tuple[Path, bytes]) -> None:
+    path, content = whole
+    path.write_bytes(content)
+    now = read_report(path)
+    assert now.timings
+    assert all(suite.items for suite in now.suites if suite.name in ("humaneval", "probes"))
+    before = json.loads(content)
+    as_schema_2(before)
+    path.write_text(json.dumps(before))
+    assert replace(read_report(path), schema=now.schema) == now
 
 
 def test_a_page_that_says_something_else_is_noticed(whole: tuple[Path, bytes]) -> None:

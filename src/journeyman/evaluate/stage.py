@@ -34,8 +34,9 @@ from journeyman.evaluate.asking.plan import PlanWithTasks, fixed, planned, write
 from journeyman.evaluate.asking.test_set_uses import look_key, record_look
 from journeyman.evaluate.measuring.baseline import read_baseline
 from journeyman.evaluate.measuring.check_trust import try_canaries
-from journeyman.evaluate.records.evaluation import Arm, Environment, Evaluation, Item
+from journeyman.evaluate.records.evaluation import Arm, Environment, Evaluation
 from journeyman.evaluate.records.measurements import Timing
+from journeyman.evaluate.records.scores import Item
 from journeyman.evaluate.records.suites import SuitePlan
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.report.terminal import tables, verdict_lines

@@ -2,8 +2,8 @@
 
 Each formula names its source; `docs/evaluation.md` says which one decides what. All shares are
 0..1. `confidence` is two-sided for intervals and one-sided for bounds.
-Not covered: sequential tests (a look at the same tasks is priced by `alpha_at_look` instead), and
-corrections for many criteria (all of them must hold, which needs none).
+Not covered: sequential tests (another use of the same tasks has its price by `alpha_at_use`
+instead), and corrections for many criteria (all of them must hold, which needs none).
 """
 
 from journeyman.stats.means import Mean, bootstrap_mean, quantile
@@ -19,8 +19,7 @@ from journeyman.stats.rates import (
     ALPHA,
     CONFIDENCE,
     all_of_k,
-    alpha_at_look,
-    clopper_pearson,
+    alpha_at_use,
     clopper_pearson_lower,
     clopper_pearson_upper,
     needed_n,
@@ -34,9 +33,8 @@ __all__ = [
     "Mean",
     "PairedDifference",
     "all_of_k",
-    "alpha_at_look",
+    "alpha_at_use",
     "bootstrap_mean",
-    "clopper_pearson",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
     "mcnemar_exact",

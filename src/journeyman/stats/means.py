@@ -13,7 +13,7 @@ class Mean(Struct, frozen=True):
     """A mean of n values in `clusters` independent groups, with the bounds of its interval.
 
     `low` and `high` are two-sided 95 %, `lower` and `upper` one-sided at the confidence that was
-    asked for; all four are None where fewer than two clusters leave the spread unknown.
+    asked for. All four are None with fewer than two clusters: the spread is unknown then.
     """
 
     mean: float
@@ -35,10 +35,10 @@ def bootstrap_mean(
 ) -> Mean:
     """The mean with a percentile bootstrap interval; whole clusters are drawn, n >= 1.
 
-    clusters: one label a value; values with the same label depend on each other. confidence: of
-    the one-sided bounds.
-    Each bound is the outer one of bootstrap and Student's t with clusters - 1 degrees of freedom,
-    because the percentile bootstrap is too narrow below some 30 clusters.
+    clusters: one label for each value; values with the same label depend on each other.
+    confidence: of the one-sided bounds.
+    Each bound is the wider of bootstrap and Student's t with clusters - 1 degrees of freedom,
+    because the percentile bootstrap is too narrow with fewer than about 30 clusters.
     (Efron 1979, Ann Stat 7:1; clusters: Miller 2024, arXiv 2411.00640.)
     """
     from scipy.special import stdtrit
@@ -89,7 +89,7 @@ def _standard_error(groups: Sequence[tuple[float, int]], mean: float) -> float:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0..1) of them lie, between neighbours linearly (type 7)."""
+    """The value below which `share` (0..1) of them lie, linear between neighbours (type 7)."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     below = math.floor(place)

@@ -1,4 +1,4 @@
-"""Two models on the same tasks: only the pairs in which they differ tell them apart."""
+"""Paired comparison: two models on the same tasks. Only the pairs that differ say anything."""
 
 import math
 from collections.abc import Callable
@@ -29,11 +29,11 @@ def tango_interval(
 ) -> PairedDifference:
     """Score interval of (fixed - broken) / n over n pairs; n >= 1. (Tango 1998, Stat Med 17:891.)
 
-    It stays honest with no discordant pair at all. A one-sided bound at level 1 - a is the end of
-    the two-sided interval at confidence 1 - 2a.
+    It holds even without any discordant pair. A one-sided bound at level 1 - a is the end of the
+    two-sided interval at confidence 1 - 2a.
     """
     if min(fixed, broken) < 0 or fixed + broken > n or n < 1:
-        raise ValueError(f"{fixed} fixed and {broken} broken do not fit into {n} pairs")
+        raise ValueError(f"{fixed} fixed and {broken} broken are more than {n} pairs")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     estimate = (fixed - broken) / n
     return PairedDifference(
@@ -57,7 +57,7 @@ def tango_score(fixed: int, broken: int, n: int, delta: float) -> float:
 
 
 def _crossing(reached: Callable[[float], bool], low: float, high: float) -> float:
-    """Where a condition that is false on the left becomes true, by bisection."""
+    """The place at which a condition turns from false to true, by bisection."""
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) else (middle, high)

@@ -1,6 +1,6 @@
-"""How likely a test is to find what is there, and how many tasks that takes.
+"""Power: how likely a test is to find a true effect, and how many tasks that takes.
 
-Exact where that is quick (sums over all outcomes), else the normal approximation, as each says.
+Exact if that is quick (sums over all outcomes), else the normal approximation; each one says which.
 """
 
 import itertools
@@ -25,12 +25,12 @@ def power_of_rate(true: float, target: float, n: int, confidence: float = CONFID
 def needed_n_for_power(
     true: float, target: float, *, power: float = POWER, confidence: float = CONFIDENCE
 ) -> int:
-    """Fewest trials that prove `target` with this power where the share is truly `true` > target.
+    """Fewest trials that prove `target` with this power if the true share is `true` > target.
 
-    Power rises only where one more failure becomes allowed, so only those n are tried; exact.
+    Power rises only when one more failure is allowed, so only those n are tried; exact.
     """
     if not target < true < 1:
-        raise ValueError(f"a true share of {true} never proves {target}: it must lie above it")
+        raise ValueError(f"a true share of {true} never proves {target}: it must be higher")
     for failures in itertools.count():
         n = needed_n(target, failures=failures, confidence=confidence)
         if binomial_tail(failures, n, 1 - true) >= power:
@@ -44,7 +44,7 @@ def power_of_pairs(
     """The chance that Tango's one-sided lower bound over n pairs lies above `bound` (-1..1).
 
     fixed, broken: true shares of pairs that only the second, or only the first, passes. Exact: the
-    sum of the trinomial over every outcome that counts as proven.
+    sum of the trinomial over every outcome that proves it.
     """
     z = NormalDist().inv_cdf(confidence)
     total = 0.0
@@ -63,7 +63,7 @@ def needed_pairs(
 ) -> int:
     """About how many pairs put the lower bound `distance` (0..1) below the true difference.
 
-    discordant: share of pairs in which both differ. (z_a + z_b)^2 psi / d^2: the normal
+    discordant: share of pairs that differ. (z_a + z_b)^2 psi / d^2: the normal
     approximation with the variance under no difference. (Connor 1987, Biometrics 43:207, eq. 1.)
     """
     if not 0 < distance < 1 or not 0 < discordant <= 1:
@@ -77,7 +77,7 @@ def needed_pairs(
 def provable_gain(
     n: int, discordant: float, *, power: float = POWER, confidence: float = (1 + CONFIDENCE) / 2
 ) -> float:
-    """The smallest true difference that n pairs are likely to show; two-sided 95 % by default.
+    """The smallest true difference that n pairs will probably show; two-sided 95 % by default.
 
     The inverse of `needed_pairs`; n >= 1.
     """

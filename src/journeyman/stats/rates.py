@@ -1,14 +1,18 @@
 """Single rates: k of n, with intervals, bounds, and the n that a claim needs.
 
-Several attempts at one task: the chance that one of k, or that all of k, are right.
-
-How sure is sure: the confidence of bounds, and what another look at the same tasks costs.
+Also: the chance that one or all of several attempts at a task are right, and the confidence of
+bounds when the same test rows are used again.
 """
 
 import math
 from statistics import NormalDist
 
 from journeyman.records import Interval
+
+ALPHA = 0.05
+"""The error allowed to a one-sided bound the first time test rows are used."""
+
+CONFIDENCE = 1 - ALPHA
 
 
 def wilson(k: int, n: int) -> Interval:
@@ -22,12 +26,6 @@ def wilson(k: int, n: int) -> Interval:
     low = 0.0 if k == 0 else centre - half
     high = 1.0 if k == n else centre + half
     return Interval(k=k, n=n, share=share, low=low, high=high)
-
-
-ALPHA = 0.05
-"""The error that a one-sided bound is allowed at the first look."""
-
-CONFIDENCE = 1 - ALPHA
 
 
 def clopper_pearson_lower(k: int, n: int, confidence: float = CONFIDENCE) -> float:
@@ -46,29 +44,13 @@ def clopper_pearson_upper(k: int, n: int, confidence: float = CONFIDENCE) -> flo
     return 1 - clopper_pearson_lower(n - k, n, confidence)
 
 
-def clopper_pearson(k: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """A share with its exact two-sided interval; n >= 1. (Clopper & Pearson 1934.)
-
-    It covers the true share at least as often as promised, for every n and share.
-    """
-    one_sided = (1 + confidence) / 2
-    return Interval(
-        k=k,
-        n=n,
-        share=k / n,
-        low=clopper_pearson_lower(k, n, one_sided),
-        high=clopper_pearson_upper(k, n, one_sided),
-        method="clopper-pearson",
-    )
-
-
 def needed_n(target: float, *, failures: int = 0, confidence: float = CONFIDENCE) -> int:
     """Fewest trials whose one-sided lower bound reaches `target` (0..1, open) with these failures.
 
     The smallest n with P(at most `failures` failures | n, target) <= 1 - confidence.
     """
     if not 0 < target < 1:
-        raise ValueError(f"a target share lies between 0 and 1, not {target}")
+        raise ValueError(f"a target share must be between 0 and 1, not {target}")
 
     def proven(n: int) -> bool:
         return binomial_tail(failures, n, 1 - target) <= 1 - confidence
@@ -96,15 +78,15 @@ def binomial_tail(k: int, n: int, share: float) -> float:
 
 def _require_counts(k: int, n: int) -> None:
     if n < 1 or not 0 <= k <= n:
-        raise ValueError(f"{k} of {n} is no share")
+        raise ValueError(f"{k} of {n} is not a share")
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Unbiased estimate that at least one of k attempts is right, from n of which some were.
+    """Unbiased estimate that at least one of k attempts is right, from n with `correct` right.
 
     1 - C(n - c, k) / C(n, k); 1 <= k <= n. (Chen et al. 2021, arXiv 2107.03374.)
     """
-    _require(n, correct, k)
+    _require_attempts(n, correct, k)
     return 1 - math.comb(n - correct, k) / math.comb(n, k)
 
 
@@ -113,22 +95,22 @@ def all_of_k(n: int, correct: int, k: int) -> float:
 
     C(c, k) / C(n, k); 1 <= k <= n. (Yao et al. 2024, arXiv 2406.12045.)
     """
-    _require(n, correct, k)
+    _require_attempts(n, correct, k)
     return math.comb(correct, k) / math.comb(n, k)
 
 
-def _require(n: int, correct: int, k: int) -> None:
+def _require_attempts(n: int, correct: int, k: int) -> None:
     if not (1 <= k <= n and 0 <= correct <= n):
-        raise ValueError(f"{k} of {n} attempts with {correct} right cannot be")
+        raise ValueError(f"impossible counts: {k} of {n} attempts with {correct} right")
 
 
-def alpha_at_look(look: int, alpha: float = ALPHA) -> float:
-    """The error allowed to a one-sided bound at the n-th look at one test set; look >= 1.
+def alpha_at_use(use: int, alpha: float = ALPHA) -> float:
+    """The error allowed to a one-sided bound at the n-th use of one test set; use >= 1.
 
     0.05, 0.025, 0.0125, ...: a model that is chosen by its score on the same tasks has had as many
-    chances as there were looks. The sum over all looks stays below 2 alpha (Bonferroni's bound with
+    chances as there were uses. The sum over all uses stays below 2 alpha (Bonferroni's bound with
     weights halved each time; alpha spending: Lan & DeMets 1983, Biometrika 70:659).
     """
-    if look < 1:
-        raise ValueError(f"looks are counted from 1, not {look}")
-    return float(alpha / 2 ** (look - 1))
+    if use < 1:
+        raise ValueError(f"uses of a test set are counted from 1, not {use}")
+    return float(alpha / 2 ** (use - 1))

@@ -25,8 +25,9 @@ from msgspec.structs import replace
 
 from journeyman.errors import MachineError
 from journeyman.evaluate.asking.models import OpenEngine
-from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan, EvaluationTask, Item
+from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan
 from journeyman.evaluate.records.measurements import Timing
+from journeyman.evaluate.records.scores import EvaluationTask, Item
 from journeyman.evaluate.records.suites import QuantisationDivergence
 from journeyman.events import Caution, Note, Progress, ProgressEnded, Reporter
 from journeyman.files import LineFault, content_id, read_records
@@ -205,11 +206,7 @@ def warm_timings(
             left = list(zip(keys, block.tasks, strict=True))
             _ask(engine, block.arm, left, plan, store=store, load_s=load_s, report=report,
                  warm=True)  # fmt: skip
-    found = [item for key in keys if (item := store.get(key)) is not None]
-    return [
-        Timing(item.arm, item.task, block.number, item.answer, item.other_load, item.memory)
-        for item in found
-    ]
+    return [Timing(block.number, item) for key in keys if (item := store.get(key)) is not None]
 
 
 def _ask(

@@ -22,12 +22,13 @@ from journeyman.data.dataset import read_examples
 from journeyman.data.prompt_groups import group_of
 from journeyman.errors import UsageError
 from journeyman.evaluate.asking.test_set_uses import look_key, look_number
-from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan, EvaluationTask, Leak
+from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan, Leak
 from journeyman.evaluate.records.measurements import ModelPlan
+from journeyman.evaluate.records.scores import EvaluationTask
 from journeyman.files import content_id, sha256_of, write_json
 from journeyman.records import Example, Message, Tool
 from journeyman.settings import EvaluateSettings
-from journeyman.stats import alpha_at_look
+from journeyman.stats import alpha_at_use
 
 SEEN_SPLITS = ("train.jsonl", "val.jsonl")
 
@@ -145,7 +146,7 @@ def fixed(
     return replace(
         plan,
         look=look,
-        alpha=alpha_at_look(look),
+        alpha=alpha_at_use(look),
         arms=tuple(
             ModelPlan(arm.id, arm.engine, arm.sha256, arm.quantization, commands.get(arm.id, ()))
             for arm in arms

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from journeyman.evaluate.measuring.rates import rungs
-from journeyman.evaluate.records.scores import EvaluationTask, Rung, Score, ScoredItem, counts
+from journeyman.evaluate.records.scores import EvaluationTask, Item, Rung, Score, ScoredItem, counts
 from journeyman.evaluate.records.suites import CheckTrust, ExcludedTask
 from journeyman.evaluate.scoring.extract_code import extract
 from journeyman.evaluate.scoring.mutants import mutants_of, stub_of
@@ -61,7 +61,7 @@ def without_checks(
 
 def _own_item(task: EvaluationTask, own: Score) -> ScoredItem:
     strict = extract(task.reference, task.entry_point).strict
-    return ScoredItem("base", task.id, Answer(task.reference, "stop"), (own,), strict=strict)
+    return ScoredItem(Item("base", task.id, Answer(task.reference, "stop")), (own,), strict=strict)
 
 
 def try_canaries(

@@ -2,37 +2,17 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean, median
-from typing import Protocol
 
 from journeyman.evaluate.records.measurements import Latency, Timing
-from journeyman.evaluate.records.scores import ArmId, EvaluationTask, ScoredItem, decode_rate
+from journeyman.evaluate.records.scores import ArmId, EvaluationTask, Item, decode_rate
 from journeyman.machine.load import mean_load
 from journeyman.records import Answer
 from journeyman.stats import ALPHA, Mean, bootstrap_mean, quantile
 
 
-class TimedAnswer(Protocol):
-    """An answer that was timed, to which task, and what else the machine did meanwhile."""
-
-    @property
-    def task(self) -> str:
-        """The task's id."""
-        ...
-
-    @property
-    def answer(self) -> Answer:
-        """What came, and when."""
-        ...
-
-    @property
-    def other_load(self) -> float | None:
-        """Processor cores that other programs kept busy."""
-        ...
-
-
 def latency(
     tasks: Sequence[EvaluationTask],
-    timed: Sequence[TimedAnswer],
+    timed: Sequence[Item],
     seed: int,
     *,
     alpha: float = ALPHA,
@@ -75,7 +55,7 @@ def overhead_share(answer: Answer) -> float | None:
 
 
 def difference(
-    tasks: Sequence[EvaluationTask], items: Sequence[ScoredItem], seed: int, *, alpha: float = ALPHA
+    tasks: Sequence[EvaluationTask], items: Sequence[Item], seed: int, *, alpha: float = ALPHA
 ) -> Mean | None:
     """Seconds of tuned minus base, pair by pair; None where no task was answered by both."""
     seconds: dict[ArmId, Mapping[str, float]] = {
@@ -103,13 +83,13 @@ def warm_latency(
     cores: int | None,
 ) -> Latency | None:
     """The warm workload of one arm; None where it has none."""
-    mine = [timing for timing in timings if timing.arm == arm]
-    asked = {timing.task for timing in mine}
+    mine = [timing.item for timing in timings if timing.item.arm == arm]
+    asked = {item.task for item in mine}
     planned = [task for task in tasks if task.id in asked]
     return latency(planned, mine, seed, cores=cores) if mine else None
 
 
-def _repeat_spread(came: Sequence[tuple[TimedAnswer, float]]) -> float | None:
+def _repeat_spread(came: Sequence[tuple[Item, float]]) -> float | None:
     """Median of (longest - shortest) / mean over the repeats of one task; None without repeats."""
     repeats: dict[str, list[float]] = {}
     for one, seconds in came:

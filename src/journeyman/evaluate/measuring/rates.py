@@ -4,17 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from journeyman.evaluate.measuring.latency import latency
-from journeyman.evaluate.records.evaluation import (
+from journeyman.evaluate.records.evaluation import Arm, ArmResult
+from journeyman.evaluate.records.scores import (
+    CODE_AGENTS,
     RUNGS,
-    Arm,
-    ArmResult,
     EvaluationTask,
     PairedOutcomes,
     Rung,
     RungId,
     ScoredItem,
+    counts,
 )
-from journeyman.evaluate.records.scores import CODE_AGENTS, counts
 from journeyman.evaluate.scoring.well_formed import FORM_ONLY
 from journeyman.stats import ALPHA, mcnemar_exact, tango_interval, wilson
 
@@ -36,13 +36,14 @@ def arm_result(
     cores: int | None = None,
 ) -> ArmResult:
     """What one arm showed on the planned tasks. alpha: error of the latency's one-sided bounds."""
-    memory = [item.peak_memory_bytes for item in scored if item.peak_memory_bytes is not None]
-    loads = [item.load_s for item in scored if item.load_s is not None]
+    items = [one.item for one in scored]
+    memory = [item.peak_memory_bytes for item in items if item.peak_memory_bytes is not None]
+    loads = [item.load_s for item in items if item.load_s is not None]
     return ArmResult(
         arm=arm,
         recorded=len(scored),
         rungs=rungs(tasks, scored),
-        latency=latency(tasks, scored, seed, alpha=alpha, cores=cores),
+        latency=latency(tasks, items, seed, alpha=alpha, cores=cores),
         peak_memory_bytes=max(memory, default=None),
         load_s=max(loads, default=None),
         extract_rules=extract_rules(scored),
@@ -73,7 +74,7 @@ def _rung(
     rung: RungId, tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem], agent: str = ""
 ) -> Rung:
     planned = [task for task in tasks if agent in ("", task.agent)]
-    by_task = {item.task: item for item in scored}
+    by_task = {one.item.task: one for one in scored}
     codes: Counter[str] = Counter()
     passed = strictly = unmeasured = 0
     for task in planned:
@@ -117,7 +118,7 @@ def _note(rung: RungId, tasks: Sequence[EvaluationTask]) -> str:
 def _mutants(scored: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]) -> str:
     """How many mutants the tests found that tell right from wrong; the others found none."""
     ids = {task.id for task in tasks}
-    scores = [one for item in scored if item.task in ids for one in item.scores]
+    scores = [score for one in scored if one.item.task in ids for score in one.scores]
     judged = [one for one in scores if one.rung == "S4t" and one.of]
     if not judged:
         return ""
@@ -137,8 +138,10 @@ def paired(
     A cluster passes where all its tasks do: repeats of a prompt are one piece of evidence. alpha:
     error of each one-sided bound.
     """
-    both = {arm: _by_cluster(rung, tasks, [i for i in scored if i.arm == arm]) for arm in
-            ("base", "tuned")}  # fmt: skip
+    both = {
+        arm: _by_cluster(rung, tasks, [one for one in scored if one.item.arm == arm])
+        for arm in ("base", "tuned")
+    }
     base, tuned = both["base"], both["tuned"]
     if not base or not tuned:
         return None
@@ -168,7 +171,7 @@ def _by_cluster(
     rung: RungId, tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem]
 ) -> dict[str, bool]:
     """Cluster -> passed, over the planned tasks that have this rung; empty where not measured."""
-    by_task = {item.task: item.passed(rung) for item in scored}
+    by_task = {one.item.task: one.passed(rung) for one in scored}
     planned = [task for task in tasks if counts(rung, task)]
     if not scored or any(by_task.get(task.id, False) is None for task in planned):
         return {}

@@ -1,6 +1,6 @@
 """What an evaluation consists of: tasks, the models' answers to them, and what follows from both.
 
-All of it is data and is written as it stands to the result file (schema `evaluation/2`).
+All of it is data and is written as it stands to the result file (schema `evaluation/3`).
 """
 
 from typing import Literal
@@ -16,50 +16,19 @@ from journeyman.evaluate.records.measurements import (
     Validity,
 )
 from journeyman.evaluate.records.scores import (
-    RUNGS,
     ArmId,
     EvaluationTask,
-    Item,
     PairedOutcomes,
     Rung,
-    RungId,
-    Score,
     ScoredItem,
 )
 from journeyman.evaluate.records.suites import CheckTrust, ExcludedTask, Suite, SuiteName, SuitePlan
+from journeyman.machine.process_memory import ProcessMemory
 from journeyman.records import Interval
 from journeyman.sandbox.selftest import SelfTest
 from journeyman.stats import Mean
 
-__all__ = [
-    "RUNGS",
-    "SCHEMA",
-    "Arm",
-    "ArmId",
-    "ArmResult",
-    "Baseline",
-    "CheckTrust",
-    "Criterion",
-    "Environment",
-    "Evaluation",
-    "EvaluationPlan",
-    "EvaluationTask",
-    "ExcludedTask",
-    "Item",
-    "Label",
-    "Leak",
-    "PairedOutcomes",
-    "Rung",
-    "RungId",
-    "Score",
-    "ScoredItem",
-    "State",
-    "Suite",
-    "SuiteName",
-    "Verdict",
-]
-
-SCHEMA = "evaluation/2"
+SCHEMA = "evaluation/3"
 
 State = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Label = Literal["DEPLOY", "ITERATE", "ABORT", "INVALID"]
@@ -229,6 +198,11 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     def arm(self, name: ArmId) -> ArmResult | None:
         """The result of one arm, or None where it was not evaluated."""
         return next((result for result in self.arms if result.arm.id == name), None)
+
+    def memory_of(self, arm: ArmId) -> list[ProcessMemory]:
+        """What an arm's engine held after each answer, as far as it was measured."""
+        items = (one.item for one in self.items)
+        return [item.memory for item in items if item.arm == arm and item.memory]
 
     def suite(self, name: SuiteName) -> Suite | None:
         """The result of one suite besides the held-out split, or None where it has none."""

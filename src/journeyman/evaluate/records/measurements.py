@@ -2,8 +2,7 @@
 
 from msgspec import Struct
 
-from journeyman.machine.process_memory import ProcessMemory
-from journeyman.records import Answer
+from journeyman.evaluate.records.scores import Item
 from journeyman.stats import Mean
 
 
@@ -61,17 +60,10 @@ class Latency(Struct, frozen=True):
 
 
 class Timing(Struct, frozen=True):
-    """One timed request of the warm workload. `block` counts the server's starts, from 0.
+    """One timed request of the warm workload. `block` counts the server's starts, from 0."""
 
-    `other_load` is how many processor cores other programs kept busy meanwhile, None: not known.
-    """
-
-    arm: str
-    task: str
     block: int
-    answer: Answer
-    other_load: float | None = None
-    memory: ProcessMemory | None = None
+    item: Item
 
 
 class Prediction(Struct, frozen=True):

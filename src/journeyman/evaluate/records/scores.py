@@ -105,23 +105,17 @@ class Item(Struct, frozen=True):
 
 
 class ScoredItem(Struct, frozen=True):
-    """An item with its scores, its decode rate, and the code that was found by which rule.
+    """An item with its scores, its code, the rule that found the code, and its decode rate.
 
-    `strict`: a strict reader, who takes one closed block marked as Python, finds the same code.
+    `strict`: a reader who takes only one closed block marked as Python finds the same code.
     """
 
-    arm: ArmId
-    task: str
-    answer: Answer
+    item: Item
     scores: tuple[Score, ...]
     code: str = ""
     extract_rule: str = ""
     strict: bool = False
     tokens_per_s: float | None = None
-    peak_memory_bytes: int | None = None
-    load_s: float | None = None
-    other_load: float | None = None
-    memory: ProcessMemory | None = None
 
     def passed(self, rung: RungId) -> bool | None:
         """Whether it stands on a rung; None where that was not measured."""

@@ -1,26 +1,26 @@
-"""Small charts as SVG: told apart by dashes and hollow marks, not by colour alone.
+"""The charts of the page as numbers: where each line, dot and label lies. The page draws them.
 
-Every chart has a text that says what it shows (`role=img`, `aria-label`), and its numbers stand in
-a table or a sentence beside it.
+Base and tuned are told apart by dashes and hollow dots, not by colour alone, and every chart has a
+label that says in words what it shows. Places are pixels from the upper left corner.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from journeyman.html.markup import Html, element
+from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.records.measurements import Targets
+from journeyman.evaluate.records.scores import ArmId, PairedOutcomes
+from journeyman.formatting import points, rate
+from journeyman.records import Interval
 
 WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 52, WIDTH - 12, 12, HEIGHT - 34
+REACH = 0.3
+"""Difference of shares at each end of a bar; the text beside it says what lies beyond."""
 
-
-class Series(Struct, frozen=True):
-    """Points of one arm, in order of x. `joined`: as a line, else as single marks."""
-
-    arm: str
-    points: Sequence[tuple[float, float]]
-    joined: bool = True
+Point = tuple[float, float]
 
 
 class Axes(Struct, frozen=True):
@@ -31,52 +31,73 @@ class Axes(Struct, frozen=True):
     x_most: float
     y_most: float
 
-    def place(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Where a point lies on the picture."""
-        x = LEFT + (WIDTH - LEFT - RIGHT) * point[0] / self.x_most
-        y = HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * min(1.0, point[1] / self.y_most)
+    def place(self, point: Point) -> Point:
+        """Where a point lies on the picture; one beyond the axes lies at their end."""
+        x = LEFT + (RIGHT - LEFT) * min(1.0, point[0] / self.x_most)
+        y = BOTTOM - (BOTTOM - TOP) * min(1.0, point[1] / self.y_most)
         return round(x, 1), round(y, 1)
 
 
+class Series(Struct, frozen=True):
+    """Points of one arm, in order of x."""
+
+    arm: str
+    points: Sequence[Point]
+
+
+class Tick(Struct, frozen=True):
+    """A number at an axis, and how far along the axis it lies."""
+
+    place: float
+    text: str
+
+
+class Chart(Struct, frozen=True, kw_only=True):
+    """A chart ready to draw. `target_x` and `target_y` are dashed lines, None for no such line."""
+
+    label: str
+    axes: Axes
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    target_x: float | None
+    target_y: float | None
+    dots: tuple[Series, ...]
+    lines: tuple[Series, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = BOTTOM
+
+
+class Bar(Struct, frozen=True):
+    """An interval on a line of 200 pixels. `zero` and `target` are upright lines, None for none."""
+
+    arm: str
+    label: str
+    low: float
+    value: float
+    high: float
+    zero: float | None = None
+    target: float | None = None
+
+
 def chart(
-    axes: Axes, series: Sequence[Series], *, says: str, upright: float | None = None,
-    level: float | None = None,
-) -> Html:  # fmt: skip
-    """A chart. upright: x of a dashed target line; level: y of one; says: what it shows."""
-    parts = [*_grid(axes)]
-    for value, ends in ((upright, _upright), (level, _level)):
-        if value is not None:
-            (x1, y1), (x2, y2) = ends(axes, value)
-            parts.append(element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="target"))
-    for one in series:
-        parts += _drawn(axes, one)
-    return element(
-        "svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=says, class_="chart"
+    axes: Axes, *, label: str, lines: Sequence[Series] = (), dots: Sequence[Series] = (),
+    target_x: float | None = None, target_y: float | None = None,
+) -> Chart:  # fmt: skip
+    """A chart of some points. The targets are in the units of the axes."""
+    return Chart(
+        label=label,
+        axes=axes,
+        x_ticks=tuple(Tick(axes.place((x, 0))[0], f"{x:g}") for x in ticks(axes.x_most)),
+        y_ticks=tuple(Tick(axes.place((0, y))[1], f"{y:g}") for y in ticks(axes.y_most)),
+        target_x=None if target_x is None else axes.place((target_x, 0))[0],
+        target_y=None if target_y is None else axes.place((0, target_y))[1],
+        dots=tuple(Series(one.arm, [axes.place(at) for at in one.points]) for one in dots),
+        lines=tuple(Series(one.arm, [axes.place(at) for at in one.points]) for one in lines),
     )
-
-
-def _upright(axes: Axes, x: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    x = min(x, axes.x_most)
-    return axes.place((x, 0)), axes.place((x, axes.y_most))
-
-
-def _level(axes: Axes, y: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    y = min(y, axes.y_most)
-    return axes.place((0, y)), axes.place((axes.x_most, y))
-
-
-def _grid(axes: Axes) -> list[Html]:
-    parts = []
-    for value in ticks(axes.x_most):
-        x, y = axes.place((value, 0))
-        parts.append(element("text", f"{value:g}", x=x, y=y + 14, text_anchor="middle"))
-    for value in ticks(axes.y_most):
-        (x1, y), (x2, _) = axes.place((0, value)), axes.place((axes.x_most, value))
-        parts.append(element("line", x1=x1, x2=x2, y1=y, y2=y, class_="grid"))
-        parts.append(element("text", f"{value:g}", x=x1 - 6, y=y + 4, text_anchor="end"))
-    parts.append(element("text", axes.x, x=WIDTH - RIGHT, y=HEIGHT - 4, text_anchor="end"))
-    parts.append(element("text", axes.y, x=LEFT + 4, y=TOP + 2))
-    return parts
 
 
 def ticks(most: float) -> list[float]:
@@ -87,29 +108,126 @@ def ticks(most: float) -> list[float]:
     return [round(step * number, 10) for number in range(math.floor(most / step + 1e-9) + 1)]
 
 
-def _drawn(axes: Axes, series: Series) -> list[Html]:
-    places = [axes.place(point) for point in series.points]
-    if series.joined:
-        points = " ".join(f"{x},{y}" for x, y in places)
-        return [element("polyline", points=points, class_=f"curve {series.arm}")]
-    return [element("circle", cx=x, cy=y, r=4, class_=f"mark {series.arm}") for x, y in places]
+def latencies(evaluation: Evaluation) -> dict[ArmId, list[float]]:
+    """The seconds of each arm's answers that came, sorted."""
+    found: dict[ArmId, list[float]] = {result.arm.id: [] for result in evaluation.arms}
+    for item in (one.item for one in evaluation.items):
+        if item.arm in found and item.answer.latency_s is not None:
+            found[item.arm].append(item.answer.latency_s)
+    return {arm: sorted(values) for arm, values in found.items()}
 
 
-def difference_bar(
-    low: float, value: float, high: float, *, reach: float, margin: float, says: str
-) -> Html:
-    """An interval around 0, from -reach to +reach, with the margin as a dashed line."""
+def latency_charts(evaluation: Evaluation) -> tuple[Chart | None, Chart | None]:
+    """The share of answers that were there by a time, and the time by the answer's length.
 
-    def x(share: float) -> float:
-        return round(100 + 96 * max(-1.0, min(1.0, share / reach)), 1)
+    None without any time; the second is None, too, if the engine counted no tokens.
+    """
+    target, waits = evaluation.plan.targets.latency_s, latencies(evaluation)
+    if not any(waits.values()):
+        return None, None
+    longest = max(target, *(max(found, default=0.0) for found in waits.values())) * 1.05
+    return _share_by_time(evaluation, waits, longest), _time_by_length(evaluation, longest)
 
-    return element(
-        "svg",
-        element("line", x1=4, x2=196, y1=12, y2=12, class_="axis"),
-        element("line", x1=x(0), x2=x(0), y1=4, y2=20, class_="axis"),
-        element("line", x1=x(-margin), x2=x(-margin), y1=1, y2=23, class_="target"),
-        element("line", x1=x(low), x2=x(high), y1=12, y2=12, class_="tuned", stroke_width=5),
-        element("circle", cx=x(value), cy=12, r=5, class_="tuned", stroke_width=2),
-        viewBox="0 0 200 24", preserveAspectRatio="xMinYMid meet", role="img", aria_label=says,
-        class_="bar",
-    )  # fmt: skip
+
+def _share_by_time(
+    evaluation: Evaluation, waits: Mapping[ArmId, list[float]], longest: float
+) -> Chart:
+    """Of the planned answers: a failed one never comes."""
+    planned, target = evaluation.plan.tasks, evaluation.plan.targets.latency_s
+    steps = []
+    for arm, found in waits.items():
+        line, height = [(0.0, 0.0)], 0.0
+        for number, wait in enumerate(found, start=1):
+            line += [(wait, height), (wait, height := number / planned)]
+        steps.append(Series(arm, [*line, (longest, height)]))
+    within = (
+        f"{arm}: {sum(wait < target for wait in found)} of {planned} within {target:g} s"
+        for arm, found in waits.items()
+    )
+    axes = Axes("seconds", "share of planned answers", longest, 1.0)
+    return chart(axes, label="; ".join(within), lines=steps, target_x=target)
+
+
+def _time_by_length(evaluation: Evaluation, longest: float) -> Chart | None:
+    dots = [
+        Series(result.arm.id, _lengths(evaluation, result.arm.id)) for result in evaluation.arms
+    ]
+    most = max((x for one in dots for x, _ in one.points), default=0.0)
+    if not most:
+        return None
+    lines = [Series(one.arm, line) for one in dots if (line := fitted(one.points))]
+    label = f"seconds against tokens; the longest answer has {most:.0f} tokens"
+    axes = Axes("tokens of the answer", "seconds", most * 1.05, longest)
+    target = evaluation.plan.targets.latency_s
+    return chart(axes, label=label, dots=dots, lines=lines, target_y=target)
+
+
+def _lengths(evaluation: Evaluation, arm: ArmId) -> list[Point]:
+    answers = (one.item.answer for one in evaluation.items if one.item.arm == arm)
+    return [(a.answer_tokens, a.latency_s) for a in answers if a.answer_tokens and a.latency_s]
+
+
+def fitted(points: Sequence[Point]) -> list[Point]:
+    """The ends of the least-squares line through points; empty if they do not define one."""
+    n = len(points)
+    if n < 2:
+        return []
+    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    if not spread:
+        return []
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    ends = (min(x for x, _ in points), max(x for x, _ in points))
+    return [(x, max(0.0, mean_y + slope * (x - mean_x))) for x in ends]
+
+
+def memory_chart(evaluation: Evaluation, label: str) -> Chart | None:
+    """The peak so far, answer by answer; None if no engine was measured."""
+    lines = []
+    for result in evaluation.arms:
+        held = evaluation.memory_of(result.arm.id)
+        gib = [m.peak_bytes / 2**30 for m in held if m.peak_bytes]
+        lines.append(Series(result.arm.id, list(enumerate(gib, start=1))))
+    longest = max((len(one.points) for one in lines), default=0)
+    if not longest:
+        return None
+    limit = evaluation.plan.targets.memory_bytes / 2**30
+    most = max([limit, *(y for one in lines for _, y in one.points)]) * 1.05
+    axes = Axes("answers", "GiB at the peak so far", max(longest, 2), most)
+    return chart(axes, label=label, lines=lines, target_y=limit)
+
+
+def rate_bar(interval: Interval, arm: str, *, target: bool) -> Bar:
+    """A rate on a line from 0 to 1; target: whether the target of S1 is drawn."""
+    low, value, high, goal = (
+        round(4 + 192 * share, 1)
+        for share in (interval.low, interval.share, interval.high, Targets().success)
+    )
+    return Bar(arm, rate(interval), low, value, high, target=goal if target else None)
+
+
+def difference_bar(pair: PairedOutcomes, margin: float) -> Bar:
+    """A difference on a line from -REACH to +REACH, with the margin that it must stay above."""
+
+    def place(share: float) -> float:
+        return round(100 + 96 * max(-1.0, min(1.0, share / REACH)), 1)
+
+    found = pair.difference
+    return Bar(
+        "tuned",
+        difference_text(pair),
+        place(found.low),
+        place(found.difference),
+        place(found.high),
+        zero=place(0),
+        target=place(-margin),
+    )
+
+
+def difference_text(pair: PairedOutcomes) -> str:
+    """`+3.2 pp (-1.0 to +7.4) over 62 pairs`."""
+    found = pair.difference
+    return (
+        f"{points(found.difference)} ({100 * found.low:+.1f} to {100 * found.high:+.1f}) "
+        f"over {pair.n} pairs"
+    )

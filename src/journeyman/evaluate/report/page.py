@@ -1,204 +1,244 @@
-"""An evaluation as one self-contained page. Models' answers are hostile text here: all is escaped.
+"""An evaluation as one self-contained page: `page.html`, and what it shows, ready to show.
 
-It loads nothing and runs nothing (its own policy forbids it), and says with words what it says with
-colour.
+Models' answers are hostile text: the template escapes every value, and the page loads and runs
+nothing (its own policy forbids it).
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 
-from journeyman.evaluate.records.evaluation import ArmResult, Environment, Evaluation, Rung
-from journeyman.evaluate.records.measurements import Targets
-from journeyman.evaluate.report.page_items import task_details
-from journeyman.evaluate.report.page_style import STYLE as OWN_STYLE
-from journeyman.evaluate.report.page_suites import counted_words, pairs, proved, suites
-from journeyman.evaluate.report.page_times import memory, times
-from journeyman.evaluate.report.terminal import baseline_table, read_strictly, rung_name
-from journeyman.formatting import NOT_MEASURED, percent, rate
-from journeyman.html.markup import (
-    Html,
-    card,
-    coded,
-    document,
-    element,
-    joined,
-    list_section,
-    rows_table,
-    section,
-    table_of,
+from msgspec import Struct
+from msgspec.structs import replace
+
+from journeyman.evaluate.records.evaluation import ArmResult, Environment, Evaluation
+from journeyman.evaluate.records.scores import PairedOutcomes, Rung
+from journeyman.evaluate.records.suites import CheckTrust, Likelihood, QuantisationDivergence, Suite
+from journeyman.evaluate.report.charts import (
+    REACH,
+    Bar,
+    difference_bar,
+    latency_charts,
+    memory_chart,
+    rate_bar,
 )
-from journeyman.html.style import STYLE
-from journeyman.records import Interval
+from journeyman.evaluate.report.tasks import task_parts
+from journeyman.evaluate.report.terminal import (
+    SHOWN_BY_AGENT,
+    baseline_table,
+    cost_table,
+    read_strictly,
+    rung_name,
+    warm_table,
+)
+from journeyman.formatting import NOT_MEASURED, byte_size, percent, points, rate, seconds
+from journeyman.html.environment import render
+
+LEGEND = "Solid line and filled dots: tuned. Dashed line and hollow dots: base."
+
+
+class RungRow(Struct, frozen=True):
+    """One arm on one rung. `bar` is None if it was not measured."""
+
+    name: str
+    arm: str
+    passed: str
+    bar: Bar | None
+    failures: str
+    strict: str
+    note: str
+
+
+class PairRow(Struct, frozen=True):
+    """Tuned minus base on one rung of one suite."""
+
+    suite: str
+    pair: PairedOutcomes
+    p: str
+    bar: Bar
+
+
+class SuitePart(Struct, frozen=True):
+    """A suite besides the held-out split, with its rates and what else it shows."""
+
+    suite: Suite
+    rates: tuple[RungRow, ...]
+    sentences: tuple[str, ...]
+    check_trust: str
+    excluded: str
 
 
 def page(evaluation: Evaluation) -> str:
     """The whole page as text."""
-    parts = [
-        _banner(evaluation),
-        _criteria(evaluation),
-        list_section("What these numbers can and cannot claim", evaluation.verdict.claims),
-        _validity(evaluation),
-        _baseline(evaluation),
-        _rungs(evaluation),
-        pairs(evaluation),
-        proved(evaluation),
-        suites(evaluation),
-        times(evaluation),
-        memory(evaluation),
-        _tasks(evaluation),
-        _origin(evaluation),
-    ]
-    title = f"{evaluation.verdict.label}: {evaluation.plan.test_data}"
-    return document(title, STYLE + OWN_STYLE, element("main", *parts))
-
-
-def _banner(evaluation: Evaluation) -> Html:
-    verdict = evaluation.verdict
-    sentence = verdict.headline.removeprefix(f"{verdict.label}: ")
-    models = ", ".join(f"{r.arm.id}: {r.arm.name} {r.arm.quantization}" for r in evaluation.arms)
-    parts = [
-        element("h1", f"Evaluation of {evaluation.plan.tasks} held-out tasks"),
-        element("strong", verdict.label),
-        element("p", coded(sentence)),
-        *(element("p", coded(f"Because: {reason}")) for reason in verdict.reasons),
-    ]
-    if verdict.next_steps:
-        parts.append(element("p", element("b", "Next:")))
-        parts.append(element("ul", *(element("li", coded(step)) for step in verdict.next_steps)))
-    parts.append(element("p", models, class_="soft"))
-    return element("section", *parts, class_=f"banner {verdict.label}")
-
-
-def _criteria(evaluation: Evaluation) -> Html:
-    if not evaluation.verdict.criteria:
-        return Html()
-    rows = [
-        element(
-            "tr",
-            element("td", element("span", one.state, class_=f"state {one.state}")),
-            element("th", one.name, scope="row"),
-            element("td", one.target, class_="number"),
-            element("td", coded(one.found + (f"; needs {one.need}" if one.need else ""))),
-        )
-        for one in evaluation.verdict.criteria
-    ]
-    table = rows_table(
-        (
-            "state",
-            "criterion",
-            "target",
-            f"found (one-sided {percent(1 - evaluation.plan.alpha)} bounds)",
+    verdict, plan, reference = evaluation.verdict, evaluation.plan, evaluation.reference
+    share_by_time, time_by_length = latency_charts(evaluation)
+    return render(
+        "evaluate/report/page.html",
+        evaluation=evaluation,
+        verdict=verdict,
+        plan=plan,
+        sentence=verdict.headline.removeprefix(f"{verdict.label}: "),
+        models=", ".join(
+            f"{one.arm.id}: {one.arm.name} {one.arm.quantization}" for one in evaluation.arms
         ),
-        rows,
+        bounds=percent(1 - plan.alpha),
+        baseline=baseline_table(evaluation),
+        rungs=list(_rung_rows(evaluation.arms)),
+        reference="" if reference is None else rate(reference.rate),
+        extract_rules={
+            one.arm.id: counted_words(one.extract_rules)
+            for one in evaluation.arms
+            if one.extract_rules
+        },
+        pairs=list(_pair_rows(evaluation)),
+        reach=(points(-REACH), points(REACH)),
+        check_trust=check_trust_sentence(evaluation.canaries),
+        suites=[_suite_part(suite) for suite in evaluation.suites],
+        cost=cost_table(evaluation),
+        share_by_time=share_by_time,
+        time_by_length=time_by_length,
+        target_s=f"{plan.targets.latency_s:g}",
+        legend=LEGEND,
+        warm=warm_table(evaluation),
+        times=list(_time_sentences(evaluation)),
+        memory=memory_chart(evaluation, "; ".join(_memory_texts(evaluation))),
+        limit_gib=f"{plan.targets.memory_bytes / 2**30:g}",
+        tasks=list(task_parts(evaluation)),
+        origin=list(_origin(evaluation)),
     )
-    return section("Criteria", card(table, kind="criteria"))
 
 
-def _validity(evaluation: Evaluation) -> Html:
-    """Each gate as a word, so that it is read without colour."""
-    if not evaluation.validity:
-        return Html()
-    words = {True: "holds", False: "FAILS", None: "not known"}
-    rows = [
-        element(
-            "tr",
-            element("td", words[gate.ok], class_="state"),
-            element("th", gate.id, scope="row"),
-            element("td", coded(gate.text)),
-        )
-        for gate in evaluation.validity
-    ]
-    table = rows_table(("state", "gate", "what was found"), rows)
-    return section("May these numbers be used?", card(table, kind="criteria"))
+def _rung_rows(arms: Sequence[ArmResult]) -> Iterator[RungRow]:
+    """Rung by rung, each arm under the other; only the first of them is named."""
+    for rungs in zip(*(result.rungs for result in arms), strict=True):
+        for number, (result, rung) in enumerate(zip(arms, rungs, strict=True)):
+            row = _rung_row(result.arm.id, rung)
+            yield row if number == 0 else replace(row, name="", note="")
 
 
-def _rungs(evaluation: Evaluation) -> Html:
-    rows = [
-        row
-        for place, rung in enumerate(evaluation.arms[0].rungs if evaluation.arms else ())
-        for row in _rung_rows(evaluation.arms, place, rung)
-    ]
-    if not rows:
-        return Html()
-    legend = (
-        "Share of the planned tasks on each rung with its 95 % interval (Wilson). Each rung is "
-        "judged by itself; form only: the shape of a text, not its content. "
-        "Dashed line: the target of S1. Hollow: base."
+def _rung_row(arm: str, rung: Rung) -> RungRow:
+    return RungRow(
+        name=rung_name(rung),
+        arm=arm,
+        passed=rate(rung.rate),
+        bar=None if rung.rate is None else rate_bar(rung.rate, arm, target=rung.id == "S1"),
+        failures=counted_words(rung.codes),
+        strict=read_strictly(rung),
+        note=rung.note,
     )
-    if evaluation.reference is not None:
-        legend += (
-            f" The rows' own answers pass their checks (S4): {rate(evaluation.reference.rate)}."
-        )
-    table = rows_table(("rung", "arm", "passed", "0 to 100 %", "failures"), rows)
-    ways = [
-        element("p", f"Code of {r.arm.id} by rule: {counted_words(r.extract_rules)}", class_="soft")
-        for r in evaluation.arms
-        if r.extract_rules
-    ]
-    return section("Rungs", element("p", legend, class_="soft"), card(table, kind="rungs"), *ways)
 
 
-def _rung_rows(arms: tuple[ArmResult, ...], place: int, rung: Rung) -> Iterable[Html]:
-    for number, result in enumerate(arms):
-        mine = result.rungs[place]
-        codes = counted_words(mine.codes)
-        strictly = read_strictly(mine)
-        strict = element("div", strictly, class_="soft") if strictly else Html()
-        noted = bool(mine.note) and number == 0
-        note = element("div", mine.note, class_="soft") if noted else Html()
-        yield element(
-            "tr",
-            element("th", rung_name(rung) if number == 0 else "", scope="row"),
-            element("td", result.arm.id),
-            element("td", rate(mine.rate), class_="number"),
-            element("td", _bar(mine.rate, result.arm.id, target=rung.id == "S1")),
-            element("td", codes, strict, note),
-        )
+def counted_words(counts: Mapping[str, int]) -> str:
+    """`limit 3, syntax 1`."""
+    return ", ".join(f"{word} {count}" for word, count in counts.items())
 
 
-def _bar(interval: Interval | None, arm: str, *, target: bool) -> Html:
-    """An interval as a line with a dot, on an axis from 0 to 1; the cell beside it says it too."""
-    if interval is None:
-        return joined(NOT_MEASURED)
+def _pair_rows(evaluation: Evaluation) -> Iterator[PairRow]:
+    """The held-out tasks first, then the public tasks and probes."""
+    targets = evaluation.plan.targets
+    suites = (("held-out", evaluation.paired), *((s.title, s.paired) for s in evaluation.suites))
+    for title, pairs in suites:
+        for pair in pairs:
+            margin = targets.small_margin if pair.n <= targets.small_n else targets.margin
+            yield PairRow(title, pair, f"{pair.p:.3g}", difference_bar(pair, margin))
 
-    def x(share: float) -> float:
-        return round(4 + 192 * share, 1)
 
-    parts = [element("line", x1=4, x2=196, y1=12, y2=12, class_="axis")]
-    if target:
-        goal = x(Targets().success)
-        parts.append(element("line", x1=goal, x2=goal, y1=1, y2=23, class_="target"))
-    parts += [
-        element(
-            "line", x1=x(interval.low), x2=x(interval.high), y1=12, y2=12,
-            class_=arm, stroke_width=5,
+def check_trust_sentence(canaries: Sequence[CheckTrust]) -> str:
+    """How many checks proved themselves, and on what."""
+    sound = [one for one in canaries if not one.failed]
+    refused, mutants = sum(one.refused for one in sound), sum(one.mutants for one in sound)
+    return (
+        f"The checks of {len(sound)} of {len(canaries)} tasks count: each passes its row's own "
+        "answer, fails the same with empty bodies and code that leaves early, and sees small "
+        f"mistakes ({refused} of {mutants} mutants refused)."
+        + (" The others are left out of S4." if len(sound) < len(canaries) else "")
+    )
+
+
+def _suite_part(suite: Suite) -> SuitePart:
+    sentences = []
+    if suite.likelihood is not None:
+        sentences.append(_likelihood(suite.likelihood))
+    if suite.divergence is not None:
+        sentences.append(_divergence(suite.divergence))
+    names = {task.id: task.task_id or task.id for task in suite.tasks}
+    return SuitePart(
+        suite=suite,
+        rates=tuple(
+            _rung_row(arm.arm, rung)
+            for arm in suite.arms
+            for rung in arm.rungs
+            if not rung.agent or rung.id in SHOWN_BY_AGENT
         ),
-        element("circle", cx=x(interval.share), cy=12, r=5, class_=arm, stroke_width=2),
-    ]  # fmt: skip
-    return element(
-        "svg", *parts, class_="bar", viewBox="0 0 200 24", preserveAspectRatio="xMinYMid meet",
-        role="img", aria_label=rate(interval),
-    )  # fmt: skip
+        sentences=tuple(sentences),
+        check_trust=check_trust_sentence(suite.canaries) if suite.canaries else "",
+        excluded=", ".join(
+            f"{names.get(one.task, one.task)} ({one.canary})" for one in suite.excluded
+        ),
+    )
 
 
-def _baseline(evaluation: Evaluation) -> Html:
-    if evaluation.baseline is None:
-        return Html()
-    beside = baseline_table(evaluation)
-    table = [card(table_of(beside))] if beside.rows else []
-    return section("The system in use", element("p", coded(evaluation.baseline.text)), *table)
+def _likelihood(found: Likelihood) -> str:
+    change = found.difference
+    ends = (
+        ""
+        if change.low is None or change.high is None
+        else f" ({change.low:+.3f} to {change.high:+.3f}, 95 %)"
+    )
+    return (
+        f"Nats a token of the held-out answers: base {found.base.mean:.3f}, tuned "
+        f"{found.tuned.mean:.3f}, tuned minus base {change.mean:+.3f}{ends}; below 0 is a gain. "
+        f"{change.n} answers, {found.method}. It says how well the answers are imitated, not "
+        "whether they are right."
+    )
 
 
-def _tasks(evaluation: Evaluation) -> Html:
-    """Of every suite, what tuning broke and fixed before the rest."""
-    if not evaluation.items:
-        return Html()
-    parts = [*task_details(evaluation.tasks, evaluation.items, evaluation.paired)]
-    for suite in evaluation.suites:
-        if suite.items:
-            parts.append(element("h3", suite.title))
-            parts += task_details(suite.tasks, suite.items, suite.paired)
-    return section("Every task", *parts)
+def _divergence(found: QuantisationDivergence) -> str:
+    return (
+        f"{found.state}: {found.quantization} against F16 on {found.tokens} tokens: mean KL "
+        f"{found.mean_kl:.4f} (limit {found.limit_kl:g}), 99th percentile {found.p99_kl:.3f}; the "
+        f"likeliest next token is the same for {percent(found.same_top)} "
+        f"(limit {percent(found.limit_same_top)}); perplexity {found.perplexity_f16:.2f} to "
+        f"{found.perplexity:.2f}."
+    )
+
+
+def _time_sentences(evaluation: Evaluation) -> Iterator[str]:
+    change = evaluation.latency_difference
+    if change is not None and change.low is not None and change.high is not None:
+        yield (
+            f"Tuned minus base on the same tasks: {change.mean:+.2f} s "
+            f"({change.low:+.2f} to {change.high:+.2f}, 95 %, {change.clusters} independent tasks)."
+        )
+    for result in evaluation.arms:
+        guess, times = result.prediction, result.latency
+        if guess is not None:
+            yield (
+                f"{result.arm.id}: llama-bench reads {guess.prompt_tokens_per_s:.1f} and writes "
+                f"{guess.decode_tokens_per_s:.1f} tokens a second, which predicts "
+                f"{seconds(guess.predicted_s)}; measured {seconds(guess.measured_s)}."
+            )
+        if times.other_load is not None and times.cores:
+            yield (
+                f"{result.arm.id}: meanwhile other programs kept {times.other_load:.2f} of "
+                f"{times.cores} cores busy."
+            )
+        if times.overhead_share is not None:
+            share = percent(max(0.0, times.overhead_share))
+            yield f"{result.arm.id}: {share} of the wait is outside of the server's own clock."
+
+
+def _memory_texts(evaluation: Evaluation) -> Iterator[str]:
+    """What each arm's server held at its peak, and at the end."""
+    for result in evaluation.arms:
+        text = f"{result.arm.id}: peak {byte_size(result.peak_memory_bytes)}"
+        held = evaluation.memory_of(result.arm.id)
+        if held:
+            text += (
+                f", at the end {byte_size(held[-1].anonymous_bytes)} of its own, "
+                f"{byte_size(held[-1].file_bytes)} of files, "
+                f"{byte_size(held[-1].proportional_bytes)} by share (PSS)"
+            )
+        yield text
 
 
 def sandbox_line(place: Environment) -> str:
@@ -210,25 +250,24 @@ def sandbox_line(place: Environment) -> str:
     return f"{place.sandbox} (self test: {held} of {len(test.attacks)} attacks held)"
 
 
-def _origin(evaluation: Evaluation) -> Html:
+def _origin(evaluation: Evaluation) -> Iterator[str]:
     plan, place = evaluation.plan, evaluation.environment
     load = NOT_MEASURED if place.load_average is None else f"{place.load_average:.2f}"
-    lines = [
-        f"plan {plan_short(evaluation)}, fixed before the first answer; look {plan.look} at these "
-        f"test rows, each one-sided bound at {percent(1 - plan.alpha)}",
+    yield (
+        f"plan {evaluation.plan_sha256[:16] or 'without a hash'}, fixed before the first answer; "
+        f"look {plan.look} at these test rows, each one-sided bound at {percent(1 - plan.alpha)}"
+    )
+    yield (
         f"test rows: {plan.test_data} (sha256 {plan.test_sha256[:16]}), {plan.rows} rows, "
-        f"{plan.tasks} tasks, {plan.clusters} independent",
-        f"decoding: {plan.decoding}, at most {plan.max_tokens} tokens, seed {plan.seed}",
-        f"machine: {place.machine}; load before {load}; sandbox {sandbox_line(place)}",
-        "versions: " + ", ".join(f"{name} {value}" for name, value in place.versions.items()),
-        *(f"{r.arm.id}: {r.arm.engine}, sha256 {r.arm.sha256[:16]}" for r in evaluation.arms),
-        *(f"{arm.id} is served by: {shlex.join(arm.command)}" for arm in plan.arms if arm.command),
-        f"created: {place.created_utc}",
-        "make these numbers again: journeyman verify RESULT.json",
-    ]
-    return list_section("Where this comes from", lines)
-
-
-def plan_short(evaluation: Evaluation) -> str:
-    """The first digits of the plan's hash."""
-    return evaluation.plan_sha256[:16] or "without a hash"
+        f"{plan.tasks} tasks, {plan.clusters} independent"
+    )
+    yield f"decoding: {plan.decoding}, at most {plan.max_tokens} tokens, seed {plan.seed}"
+    yield f"machine: {place.machine}; load before {load}; sandbox {sandbox_line(place)}"
+    yield "versions: " + ", ".join(f"{name} {value}" for name, value in place.versions.items())
+    for result in evaluation.arms:
+        yield f"{result.arm.id}: {result.arm.engine}, sha256 {result.arm.sha256[:16]}"
+    for arm in plan.arms:
+        if arm.command:
+            yield f"{arm.id} is served by: {shlex.join(arm.command)}"
+    yield f"created: {place.created_utc}"
+    yield "make these numbers again: journeyman verify RESULT.json"

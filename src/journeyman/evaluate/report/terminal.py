@@ -2,14 +2,10 @@
 
 from journeyman.evaluate.measuring.baseline import STATED_LATENCY_S, STATED_SUCCESS
 from journeyman.evaluate.measuring.rates import strictly_less
-from journeyman.evaluate.records.evaluation import (
-    ArmResult,
-    Evaluation,
-    PairedOutcomes,
-    Rung,
-    Suite,
-)
+from journeyman.evaluate.records.evaluation import ArmResult, Evaluation
 from journeyman.evaluate.records.measurements import Latency
+from journeyman.evaluate.records.scores import PairedOutcomes, Rung
+from journeyman.evaluate.records.suites import Suite
 from journeyman.events import Table
 from journeyman.formatting import NOT_MEASURED, byte_size, percent, points, rate, seconds
 from journeyman.stats import Mean

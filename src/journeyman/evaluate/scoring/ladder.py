@@ -61,18 +61,12 @@ def score_item(item: Item, task: EvaluationTask, check_code: CheckCode | None) -
     if counts("S4t", task):
         scores.append(judged(extraction, task.checks, check_code))
     return ScoredItem(
-        arm=item.arm,
-        task=item.task,
-        answer=answer,
+        item=item,
         scores=tuple(scores),
         code=extraction.code,
         extract_rule=extraction.rule if scores[0].passed else "",
         strict=extraction.strict and bool(scores[0].passed),
         tokens_per_s=decode_rate(answer),
-        peak_memory_bytes=item.peak_memory_bytes,
-        load_s=item.load_s,
-        other_load=item.other_load,
-        memory=item.memory,
     )
 
 

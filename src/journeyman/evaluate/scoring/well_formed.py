@@ -17,7 +17,7 @@ import re
 import symtable
 from collections.abc import Iterator
 
-from journeyman.evaluate.records.evaluation import EvaluationTask, Score
+from journeyman.evaluate.records.scores import EvaluationTask, Score
 from journeyman.evaluate.scoring.extract_code import (
     Extraction,
     after_thinking,

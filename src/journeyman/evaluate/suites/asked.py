@@ -80,7 +80,7 @@ def asked_suite(
     pairs = (paired(rung, tasks, scored, alpha=alpha) for rung in asked.rungs if rung != "S0")
     found = []
     for arm in arms:
-        own = [item for item in scored if item.arm == arm]
+        own = [one for one in scored if one.item.arm == arm]
         shown = rungs(tasks, own, asked.rungs)
         found.append(SuiteArm(arm, len(own), shown, extract_rules(own)))
     return Suite(

@@ -8,7 +8,7 @@ from msgspec import Struct
 from journeyman.evaluate.asking.answers import AnswerRecord, answers_of
 from journeyman.evaluate.asking.models import ModelsUnderTest, OpenEngine
 from journeyman.evaluate.asking.plan import PlanWithTasks
-from journeyman.evaluate.records.scores import ArmId, Item, ScoredItem
+from journeyman.evaluate.records.scores import ArmId, Item
 from journeyman.evaluate.records.suites import Suite, SuiteName
 from journeyman.evaluate.scoring.run_checks import CheckCode
 from journeyman.evaluate.suites import likelihood, quantisation
@@ -114,7 +114,7 @@ def missing(name: SuiteName, names: Sequence[SuiteName], answer_s: float | None)
     return Suite(name=name, title=TITLES[name], not_measured=reason)
 
 
-def mean_answer_s(items: Sequence[Item] | Sequence[ScoredItem]) -> float | None:
+def mean_answer_s(items: Sequence[Item]) -> float | None:
     """Mean time of the answers that came; None where none has a time."""
     times = [item.answer.latency_s for item in items if item.answer.latency_s is not None]
     return fmean(times) if times else None

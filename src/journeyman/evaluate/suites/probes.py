@@ -89,9 +89,7 @@ def score_probe(item: Item, task: EvaluationTask) -> ScoredItem:
     rules = next((probe.rules for probe in probes() if probe.id == task.rule), None)
     unknown = Score("S4", passed=None, code="unknown_rule", detail=task.rule)
     scores = (served(item.answer), unknown if rules is None else _kept(item, rules))
-    return ScoredItem(
-        item.arm, item.task, item.answer, scores, tokens_per_s=decode_rate(item.answer)
-    )
+    return ScoredItem(item, scores, tokens_per_s=decode_rate(item.answer))
 
 
 def _kept(item: Item, rules: tuple[ProbeRule, ...]) -> Score:

@@ -11,16 +11,10 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from journeyman.evaluate.measuring.rates import strictly_less
-from journeyman.evaluate.records.evaluation import (
-    ArmResult,
-    EvaluationPlan,
-    Leak,
-    PairedOutcomes,
-    Rung,
-    Suite,
-    SuiteName,
-)
+from journeyman.evaluate.records.evaluation import ArmResult, EvaluationPlan, Leak
 from journeyman.evaluate.records.measurements import Validity
+from journeyman.evaluate.records.scores import PairedOutcomes, Rung
+from journeyman.evaluate.records.suites import Suite, SuiteName
 from journeyman.formatting import percent
 from journeyman.stats import CONFIDENCE, clopper_pearson_lower, needed_n
 

@@ -15,21 +15,22 @@ from journeyman.evaluate.measuring.latency import difference, warm_latency
 from journeyman.evaluate.measuring.rates import arm_result, clusters_passing, paired
 from journeyman.evaluate.records.evaluation import (
     Arm,
-    ArmId,
     ArmResult,
     Baseline,
-    CheckTrust,
     Environment,
     Evaluation,
     EvaluationPlan,
-    EvaluationTask,
     Leak,
+)
+from journeyman.evaluate.records.measurements import Prediction, Timing
+from journeyman.evaluate.records.scores import (
+    ArmId,
+    EvaluationTask,
     PairedOutcomes,
     RungId,
     ScoredItem,
-    Suite,
 )
-from journeyman.evaluate.records.measurements import Prediction, Timing
+from journeyman.evaluate.records.suites import CheckTrust, Suite
 from journeyman.evaluate.verdict.claims import SuccessCount
 from journeyman.evaluate.verdict.validity import gates
 from journeyman.evaluate.verdict.verdict import judge
@@ -74,8 +75,9 @@ def concluded(findings: Findings) -> Evaluation:
         suites=findings.suites,
         canaries=findings.canaries,
     )
-    tuned_items = [item for item in findings.items if item.arm == "tuned"]
-    k, n = clusters_passing("S1", tasks, tuned_items)
+    items = [one.item for one in findings.items]
+    tuned = [one for one in findings.items if one.item.arm == "tuned"]
+    k, n = clusters_passing("S1", tasks, tuned)
     verdict = judge(
         SuccessCount(
             plan=plan,
@@ -102,7 +104,7 @@ def concluded(findings: Findings) -> Evaluation:
         validity=validity,
         arms=arms,
         paired=pairs,
-        latency_difference=difference(tasks, findings.items, plan.seed, alpha=plan.alpha),
+        latency_difference=difference(tasks, items, plan.seed, alpha=plan.alpha),
         baseline=findings.baseline,
         reference=reference,
         excluded=canaries.excluded,
@@ -116,10 +118,11 @@ def concluded(findings: Findings) -> Evaluation:
 
 def _arm(arm: Arm, tasks: Sequence[EvaluationTask], findings: Findings) -> ArmResult:
     plan, cores = findings.plan, findings.environment.cores
-    items = [item for item in findings.items if item.arm == arm.id]
+    items = [one for one in findings.items if one.item.arm == arm.id]
     cold = arm_result(arm, tasks, items, plan.seed, alpha=plan.alpha, cores=cores)
     warm = warm_latency(arm.id, tasks, findings.timings, plan.seed, cores=cores)
-    peaks = [t.memory.peak_bytes or 0 for t in findings.timings if t.arm == arm.id and t.memory]
+    warmed = [t.item.memory for t in findings.timings if t.item.arm == arm.id and t.item.memory]
+    peaks = [memory.peak_bytes or 0 for memory in warmed]
     peak = max([cold.peak_memory_bytes or 0, *peaks]) or None
     return replace(
         cold,

@@ -10,14 +10,10 @@ from statistics import NormalDist
 
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import (
-    ArmResult,
-    Criterion,
-    PairedOutcomes,
-    State,
-    Suite,
-)
+from journeyman.evaluate.records.evaluation import ArmResult, Criterion, State
 from journeyman.evaluate.records.measurements import Targets
+from journeyman.evaluate.records.scores import PairedOutcomes
+from journeyman.evaluate.records.suites import Suite
 from journeyman.formatting import percent, points
 from journeyman.machine.load import BUSY_SHARE
 from journeyman.stats import (

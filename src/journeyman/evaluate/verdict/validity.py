@@ -7,17 +7,10 @@ that is not ok makes the verdict INVALID; one that cannot be known (`ok` None) i
 from collections import Counter
 from collections.abc import Sequence
 
-from journeyman.evaluate.records.evaluation import (
-    Arm,
-    ArmResult,
-    CheckTrust,
-    EvaluationPlan,
-    EvaluationTask,
-    Leak,
-    ScoredItem,
-    Suite,
-)
+from journeyman.evaluate.records.evaluation import Arm, ArmResult, EvaluationPlan, Leak
 from journeyman.evaluate.records.measurements import Validity
+from journeyman.evaluate.records.scores import EvaluationTask, ScoredItem
+from journeyman.evaluate.records.suites import CheckTrust, Suite
 
 _AGAIN = "run the same command again: it goes on from where it stopped"
 
@@ -122,8 +115,9 @@ def same_template(arms: Sequence[Arm]) -> Validity:
     )
 
 
-def errors_untimed(items: Sequence[ScoredItem]) -> Validity:
+def errors_untimed(scored: Sequence[ScoredItem]) -> Validity:
     """No failed answer has a time: an error that counts as 0 s makes a mean faster."""
+    items = [one.item for one in scored]
     timed = [i for i in items if i.answer.finish == "error" and i.answer.latency_s is not None]
     instant = [i for i in items if i.answer.latency_s is not None and i.answer.latency_s <= 0]
     count = len({(item.arm, item.task) for item in (*timed, *instant)})

@@ -8,13 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from journeyman.evaluate.records.evaluation import (
-    ArmResult,
-    Criterion,
-    Label,
-    PairedOutcomes,
-    Verdict,
-)
+from journeyman.evaluate.records.evaluation import ArmResult, Criterion, Label, Verdict
+from journeyman.evaluate.records.scores import PairedOutcomes
 from journeyman.evaluate.verdict import criteria
 from journeyman.evaluate.verdict.claims import SuccessCount, claims
 from journeyman.evaluate.verdict.criteria import room_tokens

@@ -19,14 +19,9 @@ from journeyman.evaluate.asking.plan import (
 )
 from journeyman.evaluate.measuring.baseline import read_baseline
 from journeyman.evaluate.measuring.check_trust import enough
-from journeyman.evaluate.records.evaluation import (
-    CheckTrust,
-    Evaluation,
-    EvaluationPlan,
-    EvaluationTask,
-    ScoredItem,
-    Suite,
-)
+from journeyman.evaluate.records.evaluation import Evaluation, EvaluationPlan
+from journeyman.evaluate.records.scores import EvaluationTask, ScoredItem
+from journeyman.evaluate.records.suites import CheckTrust, Suite
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.verify.recompute import ReportDifference, differences
 from journeyman.files import sha256_of
@@ -74,8 +69,9 @@ def _models(stored: Evaluation) -> Iterator[ReportDifference]:
 
 
 def _answers(
-    where: str, items: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]
+    where: str, scored: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]
 ) -> Iterator[ReportDifference]:
+    items = [one.item for one in scored]
     seen = [(item.arm, item.task) for item in items]
     if len(set(seen)) != len(seen):
         yield ReportDifference(where, "one answer a task", "some answers twice")

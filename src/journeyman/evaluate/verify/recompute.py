@@ -5,7 +5,7 @@ The suites beside the held-out split, made again from what a report stores.
 What was asked comes from the plan and from this package, what was answered from the report.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeGuard
 
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from journeyman.errors import UpstreamError
 from journeyman.evaluate.measuring.check_trust import CheckTrustTotals, without_checks
 from journeyman.evaluate.records.evaluation import Evaluation, Leak
-from journeyman.evaluate.records.scores import EvaluationTask, Item, ScoredItem
+from journeyman.evaluate.records.scores import EvaluationTask, ScoredItem
 from journeyman.evaluate.records.suites import Suite, SuiteName, SuitePlan
 from journeyman.evaluate.scoring.ladder import score_item
 from journeyman.evaluate.suites.asked import SuiteTasks, asked_again, asked_suite
@@ -51,7 +51,9 @@ def remade(stored: Evaluation, leak: Leak) -> Evaluation:
     """The result that follows from what a report stores."""
     tasks = {task.id: task for task in CheckTrustTotals(stored.canaries).counted(stored.tasks)}
     score_again = partial(_scored_again, executed=stored.environment.sandbox != "none")
-    items = (score_again(item, tasks[item.task]) for item in stored.items if item.task in tasks)
+    items = (
+        score_again(one, tasks[one.item.task]) for one in stored.items if one.item.task in tasks
+    )
     return concluded(
         replace(
             findings_of(stored),
@@ -87,7 +89,7 @@ def findings_of(stored: Evaluation) -> Findings:
 
 def _scored_again(stored: ScoredItem, task: EvaluationTask, *, executed: bool) -> ScoredItem:
     """An item with the scores that its answer gets now; those of executed code are the stored."""
-    now = score_item(as_item(stored), task, None)
+    now = score_item(stored.item, task, None)
     kept = {one.rung: one for one in stored.scores} if executed else {}
     merged = (
         kept[one.rung] if one.passed is None and one.rung in kept else one for one in now.scores
@@ -143,7 +145,7 @@ def suites_again(stored: Evaluation, score: ScoreAgain) -> tuple[Suite, ...]:
         return ()
     planned = {suite.name: suite for suite in stored.plan.suites}
     names: tuple[SuiteName, ...] = ("held-out", *planned)
-    answer_s = mean_answer_s(stored.items)
+    answer_s = mean_answer_s([one.item for one in stored.items])
     return tuple(
         _again(name, planned[name], stored, score)
         if name in planned
@@ -169,29 +171,14 @@ def _asked(found: Suite, asked: SuiteTasks, stored: Evaluation, score: ScoreAgai
     canaries = CheckTrustTotals(found.canaries)
     tasks = {task.id: task for task in without_checks(asked.tasks, canaries.excluded)}
     items = [
-        _probe(item, tasks) if found.name == "probes" else score(item, tasks[item.task])
-        for item in found.items
-        if item.task in tasks
+        score_probe(one.item, tasks[one.item.task])
+        if found.name == "probes"
+        else score(one, tasks[one.item.task])
+        for one in found.items
+        if one.item.task in tasks
     ]
     arms = [result.arm.id for result in stored.arms]
     return asked_suite(asked, arms, items, canaries, alpha=stored.plan.alpha)
-
-
-def _probe(item: ScoredItem, tasks: Mapping[str, EvaluationTask]) -> ScoredItem:
-    return score_probe(as_item(item), tasks[item.task])
-
-
-def as_item(stored: ScoredItem) -> Item:
-    """The answer of a scored item, as it came."""
-    return Item(
-        stored.arm,
-        stored.task,
-        stored.answer,
-        stored.peak_memory_bytes,
-        stored.load_s,
-        stored.other_load,
-        stored.memory,
-    )
 
 
 def _likelihood(found: Suite, stored: Evaluation) -> Suite:

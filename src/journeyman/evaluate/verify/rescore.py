@@ -8,13 +8,14 @@ from msgspec.structs import replace
 
 from journeyman.errors import UsageError
 from journeyman.evaluate.measuring.check_trust import try_canaries
-from journeyman.evaluate.records.evaluation import Evaluation, Suite
+from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.records.suites import Suite
 from journeyman.evaluate.scoring.ladder import find_checker, score_all
 from journeyman.evaluate.scoring.run_checks import CheckCode
 from journeyman.evaluate.suites.asked import asked_again, asked_result
 from journeyman.evaluate.verdict.conclude import concluded
-from journeyman.evaluate.verify.recompute import as_item, findings_of
-from journeyman.evaluate.verify.verify import read_report
+from journeyman.evaluate.verify.read_report import read_report
+from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.events import Reporter
 from journeyman.settings import EvaluateSettings
 
@@ -32,7 +33,7 @@ def rescored(settings: EvaluateSettings, report: Reporter) -> Evaluation:
     check_code = checker.run
     canaries = try_canaries(stored.tasks, check_code, report)
     counted = canaries.counted(stored.tasks)
-    items = score_all([as_item(item) for item in stored.items], counted, check_code, report)
+    items = score_all([one.item for one in stored.items], counted, check_code, report)
     alpha = stored.plan.alpha
     suites = tuple(_again(suite, check_code, report, alpha) for suite in stored.suites)
     place = replace(stored.environment, sandbox=checker.profile, self_test=checker.self_test)
@@ -52,5 +53,5 @@ def _again(suite: Suite, check_code: CheckCode | None, report: Reporter, alpha: 
     if not suite.tasks:
         return suite
     arms = [result.arm for result in suite.arms]
-    items = [as_item(item) for item in suite.items]
+    items = [one.item for one in suite.items]
     return asked_result(asked_again(suite), arms, items, check_code, report, alpha=alpha)

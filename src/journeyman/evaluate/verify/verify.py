@@ -12,13 +12,13 @@ its plan, cannot be told from a true one; measuring again can tell.
 
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from journeyman.errors import IntegrityError, UsageError
+from journeyman.errors import IntegrityError
 from journeyman.evaluate.asking.plan import find_leak
 from journeyman.evaluate.records.evaluation import SCHEMA, Evaluation, Label, Leak
 from journeyman.evaluate.verify.consistency import compared_files, inconsistent
+from journeyman.evaluate.verify.read_report import read_report
 from journeyman.evaluate.verify.recompute import ReportDifference, differences, remade
 from journeyman.events import Note, Reporter, StageStarted, Table, ignore
 from journeyman.settings import VerifySettings
@@ -37,6 +37,13 @@ def verify(
 ) -> Verification:
     """Read a report, make it again, and say what differs."""
     stored = read_report(path)
+    if stored.schema != SCHEMA:
+        # Its numbers would follow, but not its sentences, which this version words otherwise.
+        raise IntegrityError(
+            f"`{path}` has schema `{stored.schema}`, this version verifies `{SCHEMA}`",
+            hint="verify it with the version that wrote it, or score its answers again: "
+            f"`journeyman evaluate --rescore --output {path}`",
+        )
     report(StageStarted("verify", f"{_answers(stored)} answers of `{path}`"))
     leak, leak_note = _leak_again(stored)
     notes = [leak_note] if leak_note else []
@@ -48,24 +55,6 @@ def verify(
     label: Label = "INVALID" if found_differences else stored.verdict.label
     found = Verification(label, tuple(found_differences), tuple(notes))
     _tell(found, stored, report)
-    return found
-
-
-def read_report(path: Path) -> Evaluation:
-    """The evaluation that a file holds. Raises IntegrityError where it holds none."""
-    if not path.is_file():
-        raise UsageError(f"`{path}` is not a file", hint="name the JSON that `evaluate` wrote")
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Evaluation)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IntegrityError(
-            f"`{path}` is no evaluation, or damaged: {error}", hint="evaluate again"
-        ) from error
-    if found.schema != SCHEMA:
-        raise IntegrityError(
-            f"`{path}` has schema `{found.schema}`, known is `{SCHEMA}`",
-            hint="verify it with the version that wrote it, or evaluate again",
-        )
     return found
 
 

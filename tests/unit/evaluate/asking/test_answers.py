@@ -3,7 +3,8 @@
 from statistics import fmean
 
 from journeyman.evaluate.asking.answers import blocks, warm_blocks
-from journeyman.evaluate.records.evaluation import Arm, EvaluationTask
+from journeyman.evaluate.records.evaluation import Arm
+from journeyman.evaluate.records.scores import EvaluationTask
 from journeyman.records import Message
 
 BASE, TUNED = Arm("base", "b", "llama.cpp", "1"), Arm("tuned", "t", "llama.cpp", "2")

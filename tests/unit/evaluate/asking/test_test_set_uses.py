@@ -10,7 +10,8 @@ from journeyman.evaluate.asking.test_set_uses import (
     looks_folder,
     record_look,
 )
-from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan, EvaluationTask
+from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan
+from journeyman.evaluate.records.scores import EvaluationTask
 from journeyman.records import Message
 
 SHA = "ab" * 32

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from journeyman.evaluate.measuring.latency import latency
 from journeyman.evaluate.measuring.rates import clusters_passing, paired, rungs, strictly_less
-from journeyman.evaluate.records.evaluation import ArmId, EvaluationTask, Score, ScoredItem
+from journeyman.evaluate.records.scores import ArmId, EvaluationTask, Item, Score, ScoredItem
 from journeyman.formatting import percent
 from journeyman.records import Answer, Check, Message
 from tests.scripted_engine import said
@@ -20,7 +20,7 @@ def task(name: str, *, cluster: str = "", agent: str = "coder", checks: int = 1)
 
 def item(name: str, passed: bool | None, *, arm: ArmId = "tuned") -> ScoredItem:
     scores = (Score("S1", passed), Score("S4", passed, "" if passed else "mismatch"))
-    return ScoredItem(arm, name, said("x"), scores)
+    return ScoredItem(Item(arm, name, said("x")), scores)
 
 
 def rate(found: object) -> tuple[int, int]:
@@ -54,8 +54,8 @@ def test_form_only_agents_are_named_in_the_note() -> None:
 
 
 def test_an_error_is_no_fast_answer() -> None:
-    failed = ScoredItem("tuned", "b", Answer("", "error", error="x"), ())
-    slow = ScoredItem("tuned", "a", said("x", latency_s=9.0), ())
+    failed = Item("tuned", "b", Answer("", "error", error="x"))
+    slow = Item("tuned", "a", said("x", latency_s=9.0))
     found = latency([task("a"), task("b")], [slow, failed], seed=1)
     assert (found.answered, found.planned) == (1, 2)
     assert found.mean is not None

@@ -2,8 +2,17 @@
 
 import pytest
 
-from journeyman.evaluate.report.charts import HEIGHT, WIDTH, Axes, Series, chart, ticks
-from journeyman.evaluate.report.page_times import fitted
+from journeyman.evaluate.report.charts import (
+    HEIGHT,
+    WIDTH,
+    Axes,
+    Chart,
+    Series,
+    chart,
+    fitted,
+    ticks,
+)
+from journeyman.html import environment
 
 
 @pytest.mark.parametrize(
@@ -37,7 +46,21 @@ def test_what_lies_beyond_the_axes_stays_in_the_picture() -> None:
     assert 0 <= y <= HEIGHT
 
 
+def drawn(figure: Chart) -> str:
+    source = "{% from 'evaluate/report/macros.html' import chart %}{{ chart(figure) }}"
+    return environment._environment().from_string(source).render(figure=figure)
+
+
 def test_a_chart_says_in_words_what_it_shows() -> None:
-    text = chart(Axes("x", "y", 1, 1), [Series("base", [(0, 0), (1, 1)])], says="it <rises>")
+    line = Series("base", [(0, 0), (1, 1)])
+    text = drawn(chart(Axes("x", "y", 1, 1), label="it <rises>", lines=[line]))
     assert 'aria-label="it &lt;rises&gt;"' in text
-    assert "<polyline" in text
+    # From the lower left corner of the axes to the upper right one.
+    assert '<polyline points="52.0,226.0 628.0,12.0" class="curve base"' in text
+
+
+def test_a_target_is_drawn_where_the_axis_has_its_value() -> None:
+    figure = chart(Axes("x", "y", 10, 10), label="", target_y=5)
+    assert figure.target_y == (12 + 226) / 2
+    assert figure.target_x is None
+    assert drawn(figure).count('class="target"') == 1

@@ -8,14 +8,11 @@ from journeyman.evaluate.records.evaluation import (
     Environment,
     Evaluation,
     EvaluationPlan,
-    EvaluationTask,
     Leak,
-    Rung,
-    Score,
-    ScoredItem,
     Verdict,
 )
 from journeyman.evaluate.records.measurements import Latency
+from journeyman.evaluate.records.scores import EvaluationTask, Item, Rung, Score, ScoredItem
 from journeyman.evaluate.report.page import page
 from journeyman.records import Answer, Message
 from journeyman.stats import wilson
@@ -40,9 +37,8 @@ class Tags(html.parser.HTMLParser):
 
 
 def hostile_evaluation() -> Evaluation:
-    item = ScoredItem(
-        "tuned", "t", Answer(HOSTILE, "stop"), (Score("S1", False, HOSTILE, HOSTILE),), HOSTILE
-    )
+    item = Item("tuned", "t", Answer(HOSTILE, "stop"))
+    scored = ScoredItem(item, (Score("S1", False, HOSTILE, HOSTILE),), HOSTILE)
     rung = Rung("S1", "finished", HOSTILE, wilson(0, 1), {HOSTILE: 1}, HOSTILE)
     arm = Arm("tuned", HOSTILE, "llama.cpp", "ab", HOSTILE, HOSTILE, HOSTILE)
     return Evaluation(
@@ -52,7 +48,7 @@ def hostile_evaluation() -> Evaluation:
         leak=Leak(),
         arms=(ArmResult(arm, 1, (rung,), Latency(1, 0), None, None, {}),),
         tasks=(EvaluationTask("t", "c", HOSTILE, HOSTILE, (Message("user", HOSTILE),)),),
-        items=(item,),
+        items=(scored,),
     )
 
 

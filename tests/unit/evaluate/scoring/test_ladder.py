@@ -2,8 +2,7 @@
 
 import pytest
 
-from journeyman.evaluate.records.evaluation import EvaluationTask, Item, ScoredItem
-from journeyman.evaluate.records.scores import decode_rate
+from journeyman.evaluate.records.scores import EvaluationTask, Item, ScoredItem, decode_rate
 from journeyman.evaluate.scoring.extract_code import extract
 from journeyman.evaluate.scoring.ladder import finished, score_item, served
 from journeyman.evaluate.scoring.well_formed import asked_names, form

@@ -5,9 +5,15 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import Rung, Suite, SuiteName
 from journeyman.evaluate.records.measurements import Latency
-from journeyman.evaluate.records.suites import Likelihood, QuantisationDivergence, SuiteArm
+from journeyman.evaluate.records.scores import Rung
+from journeyman.evaluate.records.suites import (
+    Likelihood,
+    QuantisationDivergence,
+    Suite,
+    SuiteArm,
+    SuiteName,
+)
 from journeyman.evaluate.verdict.claims import claims
 from journeyman.stats import Mean, wilson
 from tests.unit.evaluate.verdict.test_verdict import GOOD, pair, result

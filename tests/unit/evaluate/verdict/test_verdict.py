@@ -3,16 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import (
-    Arm,
-    ArmResult,
-    EvaluationPlan,
-    Leak,
-    PairedOutcomes,
-    Rung,
-    Verdict,
-)
+from journeyman.evaluate.records.evaluation import Arm, ArmResult, EvaluationPlan, Leak, Verdict
 from journeyman.evaluate.records.measurements import Latency
+from journeyman.evaluate.records.scores import PairedOutcomes, Rung
 from journeyman.evaluate.verdict import criteria
 from journeyman.evaluate.verdict.claims import SuccessCount
 from journeyman.evaluate.verdict.validity import gates
