@@ -126,7 +126,7 @@ def stages_of(settings: RunSettings, report: Reporter) -> list[PipelineStage]:
 
 def _collect(settings: CollectPythonSettings, report: Reporter) -> PipelineStage:
     def act() -> object:
-        from journeyman.collect.python.package import collect_python
+        from journeyman.collect.python.stage import collect_python
 
         return collect_python(DEMO_PACKAGES, settings, report)
 

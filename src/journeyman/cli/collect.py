@@ -30,7 +30,7 @@ def log(
 @app.command
 def formats() -> None:
     """List the formats that `journeyman collect log` reads."""
-    from journeyman.collect.formats.detect import formats_table
+    from journeyman.collect.formats.registry import formats_table
 
     with Console() as console:
         console.table(formats_table())
@@ -44,7 +44,7 @@ def python(
     settings: Annotated[CollectPythonSettings, Parameter(name="*")] = CollectPythonSettings(),
 ) -> None:
     """Collect documented functions of installed Python packages, with doctest checks."""
-    from journeyman.collect.python.package import collect_python
+    from journeyman.collect.python.stage import collect_python
 
     with Console() as console:
         collected = collect_python(packages, settings, console.report)
