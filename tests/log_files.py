@@ -5,8 +5,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from journeyman.collect.formats.detect import format_named
-from journeyman.collect.reading.format import Item, SkippedLogRow
+from journeyman.collect.formats.registry import format_named
+from journeyman.collect.reading.row_result import RowResult, SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction
 
@@ -42,7 +42,7 @@ def database(folder: Path, sql: str) -> Path:
     return path
 
 
-def items_of(path: Path, name: str, agent: str = "coder") -> list[Item]:
+def items_of(path: Path, name: str, agent: str = "coder") -> list[RowResult]:
     """All items of a file, read in the format of a name."""
     return [item for row in format_named(name).read(path, agent) for item in row]
 
@@ -54,7 +54,7 @@ def interactions_of(path: Path, name: str) -> list[Interaction]:
     return [item for item in items if isinstance(item, Interaction)]
 
 
-def only_item(folder: Path, name: str, line: str) -> Item:
+def only_item(folder: Path, name: str, line: str) -> RowResult:
     """What becomes of one row."""
     path = folder / "one.jsonl"
     path.write_text(line + "\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def only_item(folder: Path, name: str, line: str) -> Item:
     return item
 
 
-def reason_of(item: Item) -> str:
+def reason_of(item: RowResult) -> str:
     """Why a row gives no interaction."""
     assert isinstance(item, LineFault | SkippedLogRow)
     return item.reason

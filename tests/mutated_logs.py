@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from journeyman.collect.formats.detect import detect
+from journeyman.collect.detect import detect
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import JourneymanError
 from journeyman.records import Interaction

@@ -1,8 +1,8 @@
 """The only module that prints: data to stdout, everything else to stderr.
 
 On a terminal it shows a bar for each running task; elsewhere (nohup, a pipe, CI) plain lines that
-`tail -f` can follow, one a task at most every few seconds. `NO_COLOR` is respected; no meaning is
-carried by colour alone.
+`tail -f` can follow, at most one per task every few seconds. `NO_COLOR` is respected, and colour
+alone never carries a meaning.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Console:
-    """Turns events into what a person reads. Use as a context manager, so that bars are ended."""
+    """Prints events. Use it as a context manager, so that progress bars are removed at the end."""
 
     def __init__(self, *, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -68,31 +68,31 @@ class Console:
                     self._line(line)
 
     def error(self, error: JourneymanError) -> None:
-        """The one or two lines that a failed command ends with."""
+        """Print the error, and the hint on a second line."""
         self._end_bars()
         self._line(f"error: {error.message}", style="bold red")
         if error.hint:
             self._line(f"hint: {error.hint}")
 
     def data(self, text: str) -> None:
-        """The command's result, to stdout."""
+        """Print the command's result to stdout."""
         self._end_bars()
         self._out.write(text.rstrip("\n") + "\n")
         self._out.flush()
 
     @contextlib.contextmanager
     def live(self) -> Iterator["Live | None"]:
-        """A view on stdout that is drawn anew in place; None where stdout is no terminal."""
+        """A view on stdout that is redrawn in place; None if stdout is not a terminal."""
         if not self._out.isatty():
             yield None
             return
         from rich.live import Live
 
-        with Live(console=rich_console(self._out), auto_refresh=False) as view:
+        with Live(console=_rich_console(self._out), auto_refresh=False) as view:
             yield view
 
     def table(self, table: Table) -> None:
-        """A result that is a table, to stdout."""
+        """Print a table to stdout."""
         self.data(in_columns(table))
 
     def _progress(self, event: Progress) -> None:
@@ -121,7 +121,7 @@ class Console:
         if self._bars is not None:
             self._bars.line(text, style)
         elif self._interactive:
-            rich_console(self._err).print(text, style=style or None, markup=False, highlight=False)
+            _rich_console(self._err).print(text, style=style or None, markup=False, highlight=False)
         else:
             self._err.write(text + "\n")
             self._err.flush()
@@ -133,13 +133,13 @@ class Console:
 
 
 class _Bars:
-    """The running tasks on a terminal, one bar each, below the lines already printed."""
+    """One progress bar per running task, below the lines already printed."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
 
-        self._console = rich_console(stream)
+        self._console = _rich_console(stream)
         self._bars: RichProgress = Bars(
             TextColumn("   {task.description}"),
             BarColumn(bar_width=24),
@@ -171,8 +171,8 @@ class _Bars:
         self._bars.stop()
 
 
-def rich_console(stream: TextIO) -> "RichConsole":
-    """A terminal that wraps long lines and obeys `NO_COLOR`."""
+def _rich_console(stream: TextIO) -> "RichConsole":
+    """A rich console that wraps long lines and respects `NO_COLOR`."""
     from rich.console import Console as Rich
 
     return Rich(file=stream, soft_wrap=True)

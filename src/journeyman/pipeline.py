@@ -1,12 +1,12 @@
-"""All stages in order, each skipped while what it read and what it wrote are unchanged.
+"""Run all stages in order and skip those that are up to date.
 
-A step is fresh when its manifest (`stages/NAME.json` in the run's folder) names today's settings,
-version and input hashes, and every output still has the bytes it had. That a file exists proves
-nothing.
+A stage is up to date if its manifest (`stages/NAME.json` in the run's folder) names the same
+settings, version and input hashes, and every output still has its recorded hash. That an output
+exists is not enough.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,9 @@ PAGE = "evaluation.html"
 
 
 class PipelineStage(Struct, frozen=True):
-    """One stage of a run: what it reads, what it writes (files or folders), and the call itself.
+    """One stage of a run: the files or folders it reads and writes, and the call that runs it.
 
-    `owns` are the paths that stand in the way of doing it anew with other settings.
+    `owns` are the paths to move aside before the stage runs again with other settings.
     """
 
     name: str
@@ -49,24 +49,24 @@ class PipelineStage(Struct, frozen=True):
 
 
 def run(settings: RunSettings, report: Reporter = ignore) -> Path:
-    """Carry out every stage of a run that is not fresh. Gives the folder that holds all of it."""
+    """Run every stage that is not up to date and return the run's folder."""
     if not settings.input.is_file():
         raise UsageError(
             f"`{settings.input}` is not a file",
-            hint="name a log with `--input`; without one, try `journeyman demo`",
+            hint="give a log with `--input`, or try `journeyman demo` without one",
         )
     with folder_lock(settings.folder):
-        carry_out(settings.folder, steps(settings, report), report)
+        run_stages(settings.folder, stages_of(settings, report), report)
     return settings.folder
 
 
 def demo(settings: DemoSettings, report: Reporter = ignore) -> Path:
-    """The same on the embedded model, with interactions made from installed packages."""
+    """Run all stages on the built-in model and functions of installed packages."""
     log = settings.folder / "interactions.jsonl"
-    first = _collect(
+    collect = _collect(
         CollectPythonSettings(output=log, longest_answer=settings.longest_answer), report
     )
-    rest = RunSettings(
+    run_settings = RunSettings(
         input=log,
         folder=settings.folder,
         base=DEMO_BASE,
@@ -75,41 +75,44 @@ def demo(settings: DemoSettings, report: Reporter = ignore) -> Path:
         seed=settings.seed,
     )
     with folder_lock(settings.folder):
-        carry_out(settings.folder, [first, *steps(rest, report)], report)
+        run_stages(settings.folder, [collect, *stages_of(run_settings, report)], report)
     return settings.folder
 
 
-def carry_out(folder: Path, steps: Sequence[PipelineStage], report: Reporter) -> None:
-    """Run the steps that are not fresh, in order, and record each when it is done."""
-    for step in steps:
-        reason = stale_because(folder, step)
+def run_stages(folder: Path, stages: Sequence[PipelineStage], report: Reporter) -> None:
+    """Run the stages that are not up to date, in order, and record each one when it is done."""
+    for stage in stages:
+        reason = reason_to_run(folder, stage)
         if reason:
-            _move_aside(folder, step, reason, report)
-            step.act()
-            _record(folder, step)
+            _move_aside(folder, stage, reason, report)
+            stage.act()
+            _record(folder, stage)
         else:
-            report(StageStarted(step.name, "unchanged, skipped"))
-    report(Note(f"look at `{folder / PAGE}`; everything is in `{folder}`"))
+            report(StageStarted(stage.name, "skipped, up to date"))
+    report(Note(f"the report is `{folder / PAGE}`, all files are in `{folder}`"))
 
 
-def _move_aside(folder: Path, step: PipelineStage, reason: str, report: Reporter) -> None:
-    """Keep what an earlier, finished run of this step made; an unfinished one is gone on with."""
-    record = folder / "stages" / f"{step.name}.json"
-    if not record.exists():
+def _move_aside(folder: Path, stage: PipelineStage, reason: str, report: Reporter) -> None:
+    """Move the output of an earlier, finished run of the stage aside.
+
+    An unfinished one stays: the stage resumes it.
+    """
+    manifest = folder / "stages" / f"{stage.name}.json"
+    if not manifest.exists():
         return
-    number = 1 + sum(1 for _ in folder.glob(f"replaced/{step.name}-*"))
-    goal = folder / "replaced" / f"{step.name}-{number}"
-    present = [path for path in step.owns if path.exists()]
+    number = 1 + sum(1 for _ in folder.glob(f"replaced/{stage.name}-*"))
+    goal = folder / "replaced" / f"{stage.name}-{number}"
+    present = [path for path in stage.owns if path.exists()]
     if present:
         goal.mkdir(parents=True)
-        report(Note(f"{step.name}: {reason}; what it made before is in `{goal}`"))
+        report(Note(f"{stage.name}: {reason}; its earlier output is now in `{goal}`"))
     for path in present:
         path.rename(goal / path.name)
-    record.unlink()
+    manifest.unlink()
 
 
-def steps(settings: RunSettings, report: Reporter) -> list[PipelineStage]:
-    """The stages of one run, in order, each with the settings that follow from the run's own."""
+def stages_of(settings: RunSettings, report: Reporter) -> list[PipelineStage]:
+    """The stages of one run, in order, each with its own settings."""
     folder = settings.folder
     dataset, adapter = folder / "dataset", folder / "adapter"
     model, result = folder / "model.gguf", folder / "evaluation.json"
@@ -121,17 +124,17 @@ def steps(settings: RunSettings, report: Reporter) -> list[PipelineStage]:
     ]
 
 
-def _collect(stage: CollectPythonSettings, report: Reporter) -> PipelineStage:
+def _collect(settings: CollectPythonSettings, report: Reporter) -> PipelineStage:
     def act() -> object:
-        from journeyman.collect.python.package import collect_python
+        from journeyman.collect.python.stage import collect_python
 
-        return collect_python(DEMO_PACKAGES, stage, report)
+        return collect_python(DEMO_PACKAGES, settings, report)
 
-    return _step("collect", stage, (), (stage.output,), act)
+    return _stage("collect", settings, (), (settings.output,), act)
 
 
 def _prepare(settings: RunSettings, dataset: Path, report: Reporter) -> PipelineStage:
-    stage = PrepareSettings(
+    prepare_settings = PrepareSettings(
         input=settings.input,
         output_dir=dataset,
         policy=settings.policy,
@@ -142,14 +145,14 @@ def _prepare(settings: RunSettings, dataset: Path, report: Reporter) -> Pipeline
     def act() -> object:
         from journeyman.prepare.stage import prepare
 
-        return prepare(stage, report)
+        return prepare(prepare_settings, report)
 
-    return _step("prepare", stage, (settings.input,), (dataset,), act)
+    return _stage("prepare", prepare_settings, (settings.input,), (dataset,), act)
 
 
 def _train(settings: RunSettings, dataset: Path, adapter: Path, report: Reporter) -> PipelineStage:
     preset: Mapping[str, Any] = RECOMMENDED if settings.preset == "recommended" else {}
-    stage = replace(
+    train_settings = replace(
         TrainSettings(**preset),
         base=settings.base,
         data_dir=dataset,
@@ -162,34 +165,36 @@ def _train(settings: RunSettings, dataset: Path, adapter: Path, report: Reporter
     def act() -> object:
         from journeyman.train.stage import train
 
-        return train(stage, report)
+        return train(train_settings, report)
 
     reads = (dataset / "train.jsonl", dataset / "val.jsonl")
-    return _step("train", stage, reads, (adapter / "final_model",), act, owns=(adapter,))
+    return _stage("train", train_settings, reads, (adapter / "final_model",), act, owns=(adapter,))
 
 
 def _convert(
     settings: RunSettings, dataset: Path, adapter: Path, model: Path, report: Reporter
 ) -> PipelineStage:
-    stage = ConvertSettings(model=adapter, output=model, base=settings.base, data_dir=dataset)
+    convert_settings = ConvertSettings(
+        model=adapter, output=model, base=settings.base, data_dir=dataset
+    )
 
     def act() -> object:
         from journeyman.convert.stage import convert
 
-        return convert(stage, report)
+        return convert(convert_settings, report)
 
     owns = tuple(
         file.with_name(file.name + end)
         for file in (model, model.with_suffix(".f16.gguf"))
         for end in ("", ".manifest.json")
     )
-    return _step("convert", stage, (adapter,), (model,), act, owns=owns)
+    return _stage("convert", convert_settings, (adapter,), (model,), act, owns=owns)
 
 
 def _evaluate(
     settings: RunSettings, test_data: Path, model: Path, result: Path, report: Reporter
 ) -> PipelineStage:
-    stage = EvaluateSettings(
+    evaluate_settings = EvaluateSettings(
         model=model,
         test_data=test_data,
         output=result,
@@ -202,12 +207,12 @@ def _evaluate(
     def act() -> object:
         from journeyman.evaluate.stage import evaluate
 
-        return evaluate(stage, report)
+        return evaluate(evaluate_settings, report)
 
-    return _step("evaluate", stage, (test_data, model), (result,), act)
+    return _stage("evaluate", evaluate_settings, (test_data, model), (result,), act)
 
 
-def _step(
+def _stage(
     name: str,
     settings: object,
     reads: tuple[Path, ...],
@@ -216,48 +221,47 @@ def _step(
     *,
     owns: tuple[Path, ...] = (),
 ) -> PipelineStage:
-    fields = asdict(settings)  # type: ignore[call-overload]
-    # As they come back from a manifest: a tuple is a list there, and must not count as changed.
-    stored = msgspec.json.decode(msgspec.json.encode(fields, enc_hook=str))
+    # Through JSON, as a manifest stores them: a tuple becomes a list and must not count as changed.
+    stored = msgspec.json.decode(msgspec.json.encode(settings, enc_hook=str))
     return PipelineStage(name, stored, reads, writes, act, owns)
 
 
-def stale_because(folder: Path, step: PipelineStage) -> str:
-    """Why a step must run, in a few words; empty where it is fresh."""
-    manifest = read_manifest(folder / "stages", name=f"{step.name}.json")
+def reason_to_run(folder: Path, stage: PipelineStage) -> str:
+    """Why a stage is not up to date, in a few words; empty if it is."""
+    manifest = read_manifest(folder / "stages", name=f"{stage.name}.json")
     if manifest is None:
         return "not done yet"
     if manifest.versions.get("journeyman") != __version__:
         return "done by another version"
-    if manifest.settings != step.settings:
-        names = {*manifest.settings, *step.settings}
-        changed = [x for x in names if manifest.settings.get(x) != step.settings.get(x)]
-        return f"changed: {', '.join(sorted(changed))}"
-    if manifest.inputs != _hashes(step.reads):
+    if manifest.settings != stage.settings:
+        names = {*manifest.settings, *stage.settings}
+        changed = [x for x in names if manifest.settings.get(x) != stage.settings.get(x)]
+        return f"changed settings: {', '.join(sorted(changed))}"
+    if manifest.inputs != _hashes(stage.reads):
         return "its input changed"
-    if manifest.outputs != _hashes(step.writes):
+    if manifest.outputs != _hashes(stage.writes):
         return "its output was changed or removed"
     return ""
 
 
-def _record(folder: Path, step: PipelineStage) -> None:
+def _record(folder: Path, stage: PipelineStage) -> None:
     (folder / "stages").mkdir(exist_ok=True)
     write_manifest(
         folder / "stages",
-        stage=step.name,
-        settings=step.settings,
-        inputs=_hashes(step.reads),
-        outputs=_hashes(step.writes),
-        name=f"{step.name}.json",
+        stage=stage.name,
+        settings=stage.settings,
+        inputs=_hashes(stage.reads),
+        outputs=_hashes(stage.writes),
+        name=f"{stage.name}.json",
     )
 
 
 def _hashes(paths: tuple[Path, ...]) -> dict[str, str]:
-    """sha256 of every file among some files and folders; what is missing is left out."""
-    found: dict[str, str] = {}
+    """sha256 of every file at or below the paths; missing ones are left out."""
+    hashes: dict[str, str] = {}
     for path in paths:
         if path.is_dir():
-            found |= {str(path / name): value for name, value in hash_files(path).items()}
+            hashes |= {str(path / name): value for name, value in hash_files(path).items()}
         elif path.is_file():
-            found[str(path)] = sha256_of(path)
-    return found
+            hashes[str(path)] = sha256_of(path)
+    return hashes

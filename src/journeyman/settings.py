@@ -1,7 +1,7 @@
-"""One settings record a stage: each default and its help stand here and nowhere else.
+"""One settings record per stage: the only place that states a flag's default and its help text.
 
-The command line, `--help`, the TOML file and the docs are made from these fields.
-Paths are relative to the folder that the command is started in, as in the user's README.
+The command line, `--help`, `journeyman.toml` and docs/commands.md are made from these fields.
+Paths are relative to the working directory, as in the user's README.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from cyclopts import Parameter
 BASE = "Qwen/Qwen2.5-Coder-7B-Instruct"
 DATA_FOLDER = Path("training/data")
 ADAPTER_FOLDER = Path("training/models/qwen2.5-coder-7b-lora")
-LORA_CONFIG = Path("training/configs/lora_config.json")
 EFFECTIVE_BATCH = 16
 SEED = 42
 
@@ -29,89 +28,89 @@ SandboxProfile = Literal["strict", "degraded", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
-    """From logged interactions to train.jsonl, val.jsonl, test.jsonl and metadata.json."""
+    """Turn a log of interactions into train.jsonl, val.jsonl, test.jsonl and metadata.json."""
 
     input: Path | None = None
-    """Log to read; by default the newest data/training/interactions_*.jsonl."""
+    """Log to read. Default: the newest data/training/interactions_*.jsonl."""
     output_dir: Path = DATA_FOLDER
     """Folder for the splits and metadata.json."""
     policy: Policy = "salvage"
-    """Which rows are kept: every success (seed), complete and cut-off answers (salvage), complete only (strict)."""
+    """Which rows to train on: every success (seed), complete and cut-off answers (salvage), or complete answers only (strict)."""
     rule: Annotated[tuple[str, ...], Parameter(negative=())] = ()
-    """What to do with one finding, as ID=drop, mask, keep or fail; may be given again. See docs/doctor.md."""
+    """Override the policy for one rule, as RULE=drop, mask, keep or fail. Can be repeated. See docs/doctor.md."""
     prompts: Prompts = "role"
-    """System prompt: this project's text for the agent's role, or the one that was logged."""
+    """System prompt: this project's text for the agent's role (role), or the logged one (logged)."""
     base: str = BASE
-    """Base model whose chat template renders the text."""
+    """Base model whose chat template renders the rows."""
     train_share: float = 0.8
-    """Share of the rows for training, 0..1."""
+    """Share of the rows in the training split, 0..1."""
     val_share: float = 0.1
-    """Share of the rows for validation, 0..1; the rest is the test split."""
+    """Share of the rows in the validation split, 0..1. The rest is the test split."""
     split_by: SplitBy = "prompt"
-    """What stays in one split: near-equal prompts and conversations, also repositories; by time, the last rows are the test."""
+    """Near-duplicate prompts and conversations always stay in one split; repository also keeps each repository together, time tests on the newest rows."""
     seed: int = SEED
-    """Seed of the split."""
+    """Random seed of the split."""
     max_tokens: int = 2048
-    """Rows that are longer in tokens are listed; they are never cut."""
+    """Longest row in tokens. Longer rows are listed, never truncated."""
     max_bad_lines: int = 0
-    """Lines of the log that may be unusable and are left out; a torn last line never counts."""
+    """Broken rows to tolerate; with more, nothing is written. A half-written last line does not count."""
     detect_secrets: bool = False
-    """Search secrets with the program detect-secrets, too: `pip install 'journeyman[secrets]'`."""
+    """Also search for secrets with the detect-secrets package: `pip install 'journeyman[secrets]'`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorSettings:
-    """What is wrong with a log, and what would become of each row; nothing is written."""
+    """Report what is wrong with a log and what would happen to each row, without writing a dataset."""
 
     report: Path | None = None
-    """File for the whole report: .json or .html."""
+    """Also write the full report to this file (.json or .html)."""
     policy: Policy = "salvage"
-    """The policy whose decisions are shown."""
+    """Policy whose decisions are shown; see `journeyman prepare`."""
     rule: Annotated[tuple[str, ...], Parameter(negative=())] = ()
-    """What to do with one finding, as ID=drop, mask, keep or fail; may be given again."""
+    """Override the policy for one rule, as RULE=drop, mask, keep or fail. Can be repeated. See docs/doctor.md."""
     prompts: Prompts = "role"
-    """System prompt that training would use: this project's, or the one that was logged."""
+    """System prompt: this project's text for the agent's role (role), or the logged one (logged)."""
     base: str = BASE
-    """Base model whose tokens are counted for over-long rows, where its tokenizer is here."""
+    """Base model whose tokenizer counts the tokens, if it is on this machine."""
     max_tokens: int = 2048
-    """Rows that are longer in tokens are listed."""
+    """Longest row in tokens. Longer rows are listed, never truncated."""
     detect_secrets: bool = False
-    """Search secrets with the program detect-secrets, too: `pip install 'journeyman[secrets]'`."""
+    """Also search for secrets with the detect-secrets package: `pip install 'journeyman[secrets]'`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectPythonSettings:
-    """From documented functions of installed packages to interactions with doctest checks."""
+    """Collect documented functions of installed Python packages, with doctest checks."""
 
     output: Annotated[Path, Parameter(alias="-o")] = Path("data/training/interactions_python.jsonl")
     """File to write."""
     show_examples: bool = False
-    """Show all doctest examples but the last in the prompt; the check uses those not shown."""
+    """Show all doctest examples except the last in the prompt; the check uses only hidden ones."""
     longest_answer: int = 6000
-    """Longest answer in characters; a function with a longer one is left out."""
+    """Longest answer in characters. Longer functions are left out."""
     verify: bool = True
-    """Keep only functions whose own source passes its check in the sandbox."""
+    """Keep only functions whose source passes its own check in the sandbox."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectLogSettings:
-    """From logs of other programs to interactions in this project's format."""
+    """Collect interactions from logs of other programs."""
 
     output: Annotated[Path, Parameter(alias="-o")] = Path(
         "data/training/interactions_collected.jsonl"
     )
     """File to write."""
     format: str | None = None
-    """Format of the files, see `journeyman collect formats`; by default each is recognised."""
+    """Format of the files; see `journeyman collect formats`. Default: detected for each file."""
     agent: str = "coder"
-    """Agent role of the rows whose log names none."""
+    """Agent role of rows that do not name one."""
     max_bad_lines: int = 0
-    """How many broken rows are tolerated; more, and nothing is written."""
+    """Broken rows to tolerate; with more, nothing is written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """From a dataset and a base model to a LoRA adapter."""
+    """Train a LoRA adapter for a base model on a dataset."""
 
     base: str = BASE
     """Base model: hub id, local folder, GGUF file, or smollm2-135m."""
@@ -120,178 +119,178 @@ class TrainSettings:
     output_dir: Path = ADAPTER_FOLDER
     """Folder for checkpoints, final_model, logs and training_config.json."""
     epochs: float = 3.0
-    """How often every row is seen."""
+    """Passes over the training set."""
     max_steps: int | None = None
-    """Stop after this many optimiser steps, whatever the epochs."""
+    """Stop after this many optimiser steps, even if epochs are left."""
     batch_size: int = 2
-    """Rows in a micro-batch: less needs less memory."""
+    """Rows in a micro-batch. Fewer need less memory."""
     accumulation: int | None = None
-    """Micro-batches in an optimiser step; by default as many as make 16 rows."""
+    """Gradient accumulation: micro-batches in an optimiser step. Default: as many as make 16 rows."""
     lr: float = 2e-4
     """Peak learning rate."""
     weight_decay: float = 0.01
-    """AdamW's decoupled weight decay."""
+    """Weight decay of AdamW (decoupled)."""
     warmup_share: float = 0.1
-    """Share of the steps in which the learning rate rises, 0..1."""
+    """Share of the steps for learning-rate warm-up, 0..1."""
     max_grad_norm: float = 1.0
-    """Norm to which the gradient is clipped."""
+    """Gradient clipping: largest norm of the gradient."""
     max_tokens: int = 2048
-    """Longest row in tokens; a longer one is listed and left out, never cut."""
+    """Longest row in tokens. Longer rows are listed and left out, never truncated."""
     lora_r: int = 8
-    """Rank of the adapter."""
+    """LoRA rank."""
     lora_alpha: int = 32
-    """Scale of the adapter: the update counts alpha / r times."""
+    """LoRA scale: the adapter's output is multiplied by alpha / r."""
     lora_dropout: float = 0.1
-    """Dropout before the adapter, 0..1."""
+    """Dropout on the adapter's input, 0..1."""
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Linear layers that get an adapter."""
     save_steps: int = 1
     """Optimiser steps between checkpoints."""
     keep_checkpoints: int = 2
-    """How many verified checkpoints stay on the disk."""
+    """Verified checkpoints to keep on disk."""
     eval_steps: int | None = None
-    """Optimiser steps between validations; by default once an epoch."""
+    """Optimiser steps between validations. Default: one validation per epoch."""
     resume: Path | None = None
-    """Checkpoint folder to go on from; an interrupted run in output_dir is found without it."""
+    """Checkpoint folder to resume from. An interrupted run in output_dir is resumed without it."""
     fresh: bool = False
-    """Move what an earlier run left in output_dir aside and start over."""
+    """Start over: move the earlier run in output_dir aside."""
     accept_change: Annotated[tuple[str, ...], Parameter(negative=())] = ()
-    """Go on although this field differs from the checkpoint's (lr, epochs, ...); it is recorded. May be given again."""
+    """Resume although this setting (lr, epochs, ...) differs from the checkpoint's; the change is recorded. Can be repeated."""
     fit: bool = False
-    """Where memory does not suffice, go on with smaller micro-batches; each step keeps its rows."""
+    """When out of memory (OOM), continue with smaller micro-batches, then with gradient checkpointing. Each step keeps its rows."""
     precision: Precision = "auto"
-    """Arithmetic of the frozen products; mixed is bf16 forward and int8 backward, auto the quickest that is exact enough here."""
+    """Precision of the frozen layers. mixed (mixed precision) is bf16 forward and int8 backward; auto takes the fastest that is accurate enough on this machine."""
     calibrate: bool = True
-    """fast engine, int8: let some rows of the training set show what its products lose, smooth them, and keep those wide that lose too much."""
+    """fast engine, int8: calibrate on some training rows before training: smooth activations, and keep layers in full precision if INT8 changes the loss too much."""
     engine: Engine = "auto"
-    """Who computes: fast for the Llama family, hf for every architecture; auto takes fast where it can."""
+    """Training engine: fast for the Llama family, hf (transformers and PEFT) for every architecture; auto takes fast if it supports the model."""
     device: Device = "cpu"
-    """fast engine: where it computes; cuda is one GPU, by torch's CUDA build, in BF16. auto takes it where there is one."""
+    """fast engine: cpu, or cuda (experimental, never run on a GPU yet): one GPU in BF16, needs torch's CUDA build. auto takes a GPU if there is one."""
     memory_gib: float | None = None
-    """fast engine: the most memory that the run may take, in GiB; layers run twice to keep to it. By default five sixths of what the machine has."""
+    """fast engine: memory limit in GiB; gradient checkpointing (recompute activations in the backward pass) keeps the run below it. Default: five sixths of the machine's memory."""
     micro_batch_tokens: int = 2048
-    """fast engine: tokens of a micro-batch, in whole rows; less needs less memory. batch_size x accumulation rows make a step either way."""
+    """fast engine: tokens in a micro-batch (sequence packing: whole rows without padding). Fewer need less memory. A step always has batch_size x accumulation rows."""
     compiled: bool | None = None
-    """fast engine: compile the loops between the products; by default where a run is long enough to gain by it."""
+    """fast engine: compile the elementwise operations (torch.compile). Default: only if the run is long enough to gain time."""
     threads: int | None = None
-    """Processor threads, of each process; by default one for each core."""
+    """CPU threads of each process. Default: one per core."""
     processes: int | Literal["auto"] = 1
-    """Processes that share each step on this machine; auto is one for each NUMA node (socket)."""
+    """Data parallel: processes on this machine that share each step. auto starts one per NUMA node (socket)."""
     seed: int = SEED
-    """Seed of the adapter, the order of the rows and the dropout."""
+    """Random seed of the adapter, the row order and the dropout."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertSettings:
-    """From an adapter to a merged, checked and quantised GGUF."""
+    """Merge an adapter into its base model, quantise it to GGUF and check the result."""
 
     model: Path = ADAPTER_FOLDER / "final_model"
     """Adapter folder."""
     output: Path = Path("models/qwen2.5-coder-7b-lora.gguf")
-    """GGUF file to write; the F16 file stands beside it as NAME.f16.gguf."""
+    """GGUF file to write. The F16 file is written beside it as NAME.f16.gguf."""
     base: str | None = None
-    """Base model; by default the one that the adapter names."""
+    """Base model. Default: the one that the adapter names."""
     quantize: str = "Q4_K_M"
-    """Quantisation of the output, or none for F16 alone."""
+    """Quantisation type of the output, or none to write only F16."""
     data_dir: Path = DATA_FOLDER
-    """Folder whose val.jsonl gives the prompts of the parity check."""
+    """Folder with val.jsonl, whose prompts the parity check uses."""
     parity_prompts: int = 5
-    """Prompts that must give the same greedy tokens from the adapter and from the F16 GGUF."""
+    """Prompts of the parity check: adapter and F16 GGUF must give the same greedy tokens."""
     parity_tokens: int = 32
-    """Tokens compared for each prompt."""
+    """Tokens that the parity check compares per prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """Base and tuned model on the held-out split: what they can do, how fast, in how much memory."""
+    """Compare base and tuned model on the held-out split: quality, latency and memory."""
 
     model: Path = ADAPTER_FOLDER / "final_model"
-    """The tuned model: an adapter folder or a GGUF file."""
+    """Tuned model: adapter folder or GGUF file."""
     test_data: Path = DATA_FOLDER / "test.jsonl"
     """Held-out rows."""
     output: Path = Path("results/lora_evaluation.json")
     """Result file (JSON)."""
     base: str | None = None
-    """The model to compare with: a base model's name or a GGUF file; by default the adapter's base."""
+    """Model to compare with: base model or GGUF file. Default: the adapter's base model."""
     limit: int | None = None
-    """Evaluate the first N rows only."""
+    """Evaluate only the first N held-out rows."""
     max_tokens: int = 512
-    """Longest answer in tokens, the same for both models."""
+    """Longest answer in tokens, for both models."""
     threads: int | None = None
-    """Processor threads; by default one for each core."""
+    """CPU threads. Default: one per core."""
     warm_tasks: int = 10
-    """Tasks that are asked again, twice each, to time requests whose shared start is read already."""
+    """Tasks to ask again, twice each, to measure warm latency (the prompts' shared prefix is cached)."""
     suites: str | None = None
-    """What to measure, with commas: held-out, humaneval, probes, likelihood, quantisation. By default held-out, and for a GGUF probes and likelihood."""
+    """Comma-separated suites: held-out, humaneval, probes, likelihood, quantisation. Default: held-out, and for a GGUF also probes and likelihood."""
     limit_humaneval: int | None = None
-    """Ask N of HumanEval's 164 tasks, drawn by seed."""
+    """Ask only N of HumanEval's 164 tasks, drawn at random with the seed."""
     rescore: bool = False
-    """Score the answers that the result file holds again, without asking a model."""
+    """Score the answers in the result file again, without asking a model."""
     sandbox: SandboxProfile = "strict"
-    """How generated code is shut in: strict, degraded (no namespaces; marked in the result, nothing is deployed on it) or none (it is not run). Never another one than named; see docs/sandbox.md."""
+    """Sandbox for generated code: strict, degraded (no namespaces; the verdict is never DEPLOY) or none (code is not run). There is no fallback to another profile. See docs/sandbox.md."""
     seed: int = SEED
-    """Seed of the sampling order."""
+    """Random seed of the order in which tasks are asked."""
     exit_code: Literal["verdict", "zero"] = "verdict"
-    """How a finished evaluation ends: 0 DEPLOY, 10 ITERATE, 11 ABORT, 12 INVALID; or always 0."""
+    """Exit code of a finished evaluation: the verdict (0 DEPLOY, 10 ITERATE, 11 ABORT, 12 INVALID), or always 0 (zero)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifySettings:
-    """Every number of an evaluation made again from what its report stores."""
+    """Recompute every number of an evaluation from its report."""
 
     model: Path | None = None
-    """The file to be shipped: it must be the one that was measured; by default where it lay."""
+    """Model file to ship; must be the one that was measured. Default: the path in the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTestSettings:
-    """Every attack that the sandbox must hold against."""
+    """Attack the sandbox and report whether it holds."""
 
     profile: Literal["strict", "degraded"] = "strict"
-    """The sandbox to test: with namespaces, or without."""
+    """Sandbox profile to test: strict (with namespaces) or degraded (without)."""
     short: bool = False
-    """A few attacks of each kind, as before each evaluation; else all, in about a minute."""
+    """Run only the 16 attacks that precede each evaluation. Default: all of them, about a minute."""
     json: bool = False
     """Print the result as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """All stages in order; those whose inputs have not changed are skipped."""
+    """Run all stages in order, except those whose inputs have not changed."""
 
     input: Path
-    """Log to start from."""
+    """Log of interactions to start from."""
     folder: Path = Path("runs/first")
-    """Folder for everything that the run makes."""
+    """Folder for everything that the run writes."""
     base: str = BASE
     """Base model: hub id, local folder, GGUF file, or smollm2-135m."""
     policy: Policy = "salvage"
-    """Which rows are kept; see `journeyman prepare`."""
+    """Which rows to train on; see `journeyman prepare`."""
     preset: Preset = "recommended"
-    """Training defaults as given, or those that the evidence recommends."""
+    """Training defaults: the README's (given), or the recommended ones; see docs/training.md."""
     epochs: float = 3.0
-    """How often every row is seen."""
+    """Passes over the training set."""
     max_steps: int | None = None
-    """Stop training after this many optimiser steps."""
+    """Stop training after this many optimiser steps, even if epochs are left."""
     limit: int | None = None
-    """Evaluate the first N held-out rows only."""
+    """Evaluate only the first N held-out rows."""
     max_tokens: int = 512
-    """Longest answer in tokens."""
+    """Longest answer in tokens, for both models."""
     seed: int = SEED
-    """Seed of everything."""
+    """Random seed of every stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """The whole run on an embedded model and on functions of installed packages, in minutes."""
+    """Run all stages on a small built-in model and functions of installed packages, in minutes."""
 
     folder: Path = Path("demo")
-    """Folder for everything that the demo makes."""
+    """Folder for everything that the demo writes."""
     longest_answer: int = 500
-    """Longest answer to learn, in characters; the short functions make a slice of minutes."""
+    """Longest answer to learn, in characters. Short functions keep the demo to minutes."""
     epochs: float = 1.0
-    """How often every row is seen."""
+    """Passes over the training set."""
     max_tokens: int = 256
-    """Longest answer in tokens when base and tuned are compared."""
+    """Longest answer in tokens, for both models."""
     seed: int = SEED
-    """Seed of everything."""
+    """Random seed of every stage."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""An adapter -> a merged, checked and quantised GGUF for llama.cpp."""
+"""Merge an adapter into its base model, quantise it to GGUF and check the result."""
 
-from environment import hand_over
+from environment import run_command
 
-hand_over("convert")
+run_command("convert")

@@ -1,6 +1,6 @@
-"""Hands a script over to journeyman, in this Python where it is installed, else in `venv/`.
+"""Runs a journeyman command in this Python if journeyman is installed in it, else in `venv/`.
 
-Standard library only: it must run under any Python 3 before anything is installed.
+Standard library only: this must run in any Python 3 before anything is installed.
 """
 
 import importlib.util
@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def hand_over(command, defaults=()):
-    """Run `journeyman COMMAND` with this script's arguments; each default only where not given."""
+def run_command(command, defaults=()):
+    """Run `journeyman COMMAND` with the arguments of this script, then the unset defaults."""
     arguments = sys.argv[1:]
     for flag, value in defaults:
         given = any(word == flag or word.startswith(flag + "=") for word in arguments)
@@ -22,17 +22,17 @@ def hand_over(command, defaults=()):
         from journeyman.cli import main
 
         main([command, *arguments])
-    _enter_venv()
+    _restart_in_venv()
 
 
-def _enter_venv():
+def _restart_in_venv():
     python = ROOT / "venv" / "bin" / "python3"
     entered = os.environ.get("JOURNEYMAN_ENTERED_VENV") == "1"
     if python.exists() and not entered:
         os.environ["JOURNEYMAN_ENTERED_VENV"] = "1"
         os.execv(python, [str(python), *sys.argv])
     sys.stderr.write(
-        f"error: journeyman is not installed for this Python ({sys.executable})\n"
-        f"hint: run `make setup` in {ROOT}, then this command again\n"
+        f"error: journeyman is not installed in this Python (`{sys.executable}`)\n"
+        f"hint: run `make setup` in `{ROOT}`, then this command again\n"
     )
     raise SystemExit(4)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""An adapter or a GGUF and its base on the held-out rows -> a result file and a verdict.
+"""Compare base and tuned model on held-out tasks and give a verdict.
 
-Ends with 0 once the result is written, whatever the verdict; `--exit-code verdict` tells it.
+Exits with 0 once the result is written; with `--exit-code verdict` the exit code is the verdict.
 """
 
-from environment import hand_over
+from environment import run_command
 
-hand_over("evaluate", defaults=[("--exit-code", "zero")])
+run_command("evaluate", defaults=[("--exit-code", "zero")])

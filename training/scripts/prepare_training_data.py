@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Logged interactions -> training/data: every success, as the README gives it (policy seed)."""
+"""Turn a log of interactions into the splits in training/data, with the policy `seed`."""
 
-from environment import hand_over
+from environment import run_command
 
-hand_over("prepare", defaults=[("--policy", "seed")])
+run_command("prepare", defaults=[("--policy", "seed")])

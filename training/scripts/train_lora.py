@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""training/data -> a LoRA adapter, with the defaults of training/configs/lora_config.json."""
+"""Train a LoRA adapter on training/data, with the defaults of training/configs/lora_config.json."""
 
-from environment import ROOT, hand_over
+from environment import ROOT, run_command
 
 CONFIG = ROOT / "training" / "configs" / "lora_config.json"
-hand_over("train", defaults=[("--config", str(CONFIG))] if CONFIG.exists() else [])
+run_command("train", defaults=[("--config", str(CONFIG))] if CONFIG.exists() else [])

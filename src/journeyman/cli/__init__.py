@@ -1,8 +1,9 @@
-"""The command line: names of commands, where their defaults come from, and how errors end.
+"""The command line: the commands, where their values come from, and how errors end.
 
-Values come from, first wins: flags, `JOURNEYMAN_COMMAND_FLAG` in the environment, the table of the
-command in `journeyman.toml`, the file or preset of `train`, the defaults in `journeyman.settings`.
-A command's module is imported when it is called, so that `--help` stays quick.
+A value is taken from the first of: the flag, `JOURNEYMAN_COMMAND_FLAG` in the environment, the
+command's table in `journeyman.toml`, `--config` or `--preset` of `train` and `plan`, and the
+default in `journeyman.settings`. A command's module is imported only when the command runs, so
+that `--help` stays fast.
 """
 
 import sys
@@ -13,34 +14,34 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Env, Toml
 
 from journeyman import __version__
-from journeyman.cli.presets import named_values
+from journeyman.cli.presets import config_and_preset
 from journeyman.console import Console
 from journeyman.errors import Interrupted, JourneymanError, MachineError, UsageError
 
 COMMANDS = {
-    "collect": "From logs or documented Python packages to interactions.",
-    "prepare": "From a log of interactions to train, val and test splits.",
-    "doctor": "What is wrong with a log, and what would become of it.",
-    "plan": "What a training run would take here, and its mistakes.",
-    "train": "From a dataset and a base model to a LoRA adapter.",
-    "convert": "From an adapter to a merged, checked and quantised GGUF.",
-    "evaluate": "Base and tuned model on held-out tasks, and the verdict.",
-    "verify": "Every number of an evaluation, made again from its report.",
-    "run": "All stages in order; only those whose inputs changed.",
-    "demo": "The whole run on an embedded model, in minutes.",
-    "sandbox": "Test the place where generated code is run.",
+    "collect": "Collect interactions from logs or from documented Python packages.",
+    "prepare": "Turn a log of interactions into train, val and test splits.",
+    "doctor": "Report what is wrong with a log and what would happen to each row.",
+    "plan": "Forecast a training run on this machine and warn about mistakes.",
+    "train": "Train a LoRA adapter for a base model on a dataset.",
+    "convert": "Merge an adapter into its base model, quantise it to GGUF and check the result.",
+    "evaluate": "Compare base and tuned model on held-out tasks and give a verdict.",
+    "verify": "Recompute every number of an evaluation from its report.",
+    "run": "Run all stages in order, except those whose inputs have not changed.",
+    "demo": "Run all stages on a small built-in model, in minutes.",
+    "sandbox": "Test the sandbox that runs generated code.",
     "llama-cpp": "Find the llama.cpp tools, or build them once.",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command line and end the process with its exit code."""
+    """Run one command line and exit with its exit code."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line. Gives the exit code."""
-    return guarded(
+    """Run one command line and return its exit code."""
+    return exit_code_of(
         lambda: application(arguments)(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         ),
@@ -48,67 +49,66 @@ def run(arguments: Sequence[str]) -> int:
     )
 
 
-def guarded(act: Callable[[], object], arguments: Sequence[str]) -> int:
-    """The exit code of an act; errors of the user's are said and never show a traceback."""
+def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code. An error that a user can cause has no traceback."""
     try:
-        result = act()
+        result = command()
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except (CycloptsError, JourneymanError, OSError, MemoryError, KeyboardInterrupt) as error:
-        return _failed(_named(error, arguments))
+        ours = _journeyman_error(error, arguments)
+        with Console() as console:
+            console.error(ours)
+        return ours.exit_code
     return result if isinstance(result, int) else 0
 
 
-def _named(error: BaseException, arguments: Sequence[str]) -> JourneymanError:
-    """Any error that a user can cause, as one of ours: message, hint and exit code."""
+def _journeyman_error(error: BaseException, arguments: Sequence[str]) -> JourneymanError:
+    """The error with this project's message, hint and exit code."""
     match error:
         case JourneymanError():
             return error
         case CycloptsError():
-            return UsageError(_sentence(error), hint=_help_hint(arguments))
+            return UsageError(_message(error), hint=f"see `{_help_command(arguments)}`")
         case KeyboardInterrupt():
-            return Interrupted("stopped", hint="the same command goes on from here")
+            return Interrupted("stopped", hint="run the same command again to continue")
         case OSError(filename=filename, strerror=reason):
             where = f"`{filename}`: " if filename else ""
             return MachineError(
-                f"{where}{reason or error}", hint="check the path, its permissions and the space"
+                f"{where}{reason or error}",
+                hint="check the path, its permissions and the free disk space",
             )
         case _:
-            return MachineError("not enough memory", hint="try `--batch-size 1`")
+            return MachineError("out of memory (OOM)", hint="try `--batch-size 1`")
 
 
 def application(arguments: Sequence[str]) -> App:
-    """The parser of one command line, with every place that a value may come from."""
+    """The parser of one command line, with every source of values."""
     app = App(
         name="journeyman",
-        help="A coding agent's logged work in; a small local model that has learned it out.",
+        help="Train a small local model on the logged work of a coding agent, and prove it.",
         version=__version__,
         config=(
             Env("JOURNEYMAN_", show=False),
             Toml("journeyman.toml", search_parents=True),
-            *named_values(arguments),
+            *config_and_preset(arguments),
         ),
         suppress_keyboard_interrupt=False,
     )
-    for place, (name, text) in enumerate(COMMANDS.items()):
+    for number, (name, text) in enumerate(COMMANDS.items()):
         module = name.replace("-", "_")
         target = "app" if name in ("collect", "sandbox") else module
-        app.command(f"journeyman.cli.{module}:{target}", name=name, help=text, sort_key=place)
+        app.command(f"journeyman.cli.{module}:{target}", name=name, help=text, sort_key=number)
     return app
 
 
-def _failed(error: JourneymanError) -> int:
-    with Console() as console:
-        console.error(error)
-    return error.exit_code
-
-
-def _sentence(error: CycloptsError) -> str:
+def _message(error: CycloptsError) -> str:
+    """The parser's message as one line in lower case, without a full stop."""
     text = " ".join(str(error).split()).rstrip(".")
     return text[:1].lower() + text[1:]
 
 
-def _help_hint(arguments: Sequence[str]) -> str:
-    command = next((word for word in arguments if word in COMMANDS), "")
-    return f"see `journeyman {command} --help`".replace("  ", " ").replace(" -", " -")
+def _help_command(arguments: Sequence[str]) -> str:
+    command = next((word for word in arguments if word in COMMANDS), None)
+    return f"journeyman {command} --help" if command else "journeyman --help"

@@ -1,24 +1,25 @@
-"""`journeyman collect`: interactions from other places."""
+"""`journeyman collect`: interactions from logs of other programs or from Python packages."""
 
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from journeyman.cli import COMMANDS
 from journeyman.console import Console
 from journeyman.settings import CollectLogSettings, CollectPythonSettings
 
-app = App(name="collect", help="From logs or documented Python packages to interactions.")
+app = App(name="collect", help=COMMANDS["collect"])
 
 
 @app.command
 def log(
-    files: Annotated[list[Path], Parameter(help="Logs; `journeyman collect formats` lists them.")],
+    files: Annotated[list[Path], Parameter(help="Log files; see `journeyman collect formats`.")],
     /,
     *,
     settings: Annotated[CollectLogSettings, Parameter(name="*")] = CollectLogSettings(),
 ) -> None:
-    """From logs of other programs to interactions in this project's format."""
+    """Collect interactions from logs of other programs."""
     from journeyman.collect.log import collect_log
 
     with Console() as console:
@@ -29,7 +30,7 @@ def log(
 @app.command
 def formats() -> None:
     """List the formats that `journeyman collect log` reads."""
-    from journeyman.collect.formats.detect import formats_table
+    from journeyman.collect.formats.registry import formats_table
 
     with Console() as console:
         console.table(formats_table())
@@ -42,8 +43,8 @@ def python(
     *,
     settings: Annotated[CollectPythonSettings, Parameter(name="*")] = CollectPythonSettings(),
 ) -> None:
-    """From documented functions of installed packages to interactions with doctest checks."""
-    from journeyman.collect.python.package import collect_python
+    """Collect documented functions of installed Python packages, with doctest checks."""
+    from journeyman.collect.python.stage import collect_python
 
     with Console() as console:
         collected = collect_python(packages, settings, console.report)

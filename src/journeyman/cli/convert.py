@@ -9,9 +9,9 @@ from journeyman.settings import ConvertSettings
 
 
 def convert(settings: Annotated[ConvertSettings, Parameter(name="*")] = ConvertSettings()) -> None:
-    """From an adapter to a merged, checked and quantised GGUF."""
-    from journeyman.convert.stage import convert as act
+    """Merge an adapter into its base model, quantise it to GGUF and check the result."""
+    from journeyman.convert.stage import convert as convert_adapter
 
     with Console() as console:
-        converted = act(settings, console.report)
+        converted = convert_adapter(settings, console.report)
         console.data(str(converted.gguf.path))

@@ -9,9 +9,9 @@ from journeyman.settings import DemoSettings
 
 
 def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = DemoSettings()) -> None:
-    """From documented functions to a verdict on an embedded model, in minutes."""
-    from journeyman.pipeline import demo as act
+    """Run all stages on a small built-in model, in minutes."""
+    from journeyman.pipeline import demo as run_demo
 
     with Console() as console:
-        act(settings, console.report)
+        run_demo(settings, console.report)
         console.data(str(settings.folder))

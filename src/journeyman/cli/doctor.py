@@ -14,9 +14,9 @@ def doctor(
     file: Path,
     settings: Annotated[DoctorSettings, Parameter(name="*")] = DoctorSettings(),
 ) -> int:
-    """What is wrong with a log, and what would become of each row; nothing is written.
+    """Report what is wrong with a log and what would happen to each row.
 
-    Ends with 0 where nothing is wrong, with 3 where a line cannot be used or an error was found.
+    Exits with 0 if nothing is wrong, with 3 if a line is unusable or a finding is an error.
 
     Parameters
     ----------
@@ -26,5 +26,5 @@ def doctor(
     from journeyman.prepare.doctor import examine_log, is_clean
 
     with Console() as console:
-        found = examine_log(file, settings, console.report)
-        return 0 if is_clean(found) else DataRefused.exit_code
+        examination = examine_log(file, settings, console.report)
+        return 0 if is_clean(examination) else DataRefused.exit_code

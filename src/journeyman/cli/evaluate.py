@@ -11,11 +11,11 @@ from journeyman.settings import EvaluateSettings
 def evaluate(
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
 ) -> int:
-    """Base and tuned model on held-out tasks, and the verdict."""
-    from journeyman.evaluate.stage import evaluate as act
+    """Compare base and tuned model on held-out tasks and give a verdict."""
+    from journeyman.evaluate.stage import evaluate as evaluate_models
     from journeyman.evaluate.verdict.verdict import EXIT_CODES
 
     with Console() as console:
-        result = act(settings, console.report)
+        result = evaluate_models(settings, console.report)
         console.data(str(settings.output))
     return EXIT_CODES[result.verdict.label] if settings.exit_code == "verdict" else 0

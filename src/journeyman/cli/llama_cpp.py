@@ -4,7 +4,7 @@ from journeyman.console import Console
 
 
 def llama_cpp() -> None:
-    """Find the llama.cpp tools, or build them once; prints the folder that holds them."""
+    """Find the llama.cpp tools, or build them once, and print their folder."""
     from journeyman.llama_cpp import find_tools
 
     with Console() as console:

@@ -1,52 +1,48 @@
 """`journeyman plan`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from journeyman.cli.presets import ConfigFlag, PresetFlag
 from journeyman.console import Console
 from journeyman.errors import MachineError
-from journeyman.settings import Preset, TrainSettings
+from journeyman.settings import TrainSettings
 
 
 def plan(
     settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
     *,
     serve_base: Annotated[
-        str | None, Parameter(help="The model that you serve, to compare with the base.")
+        str | None, Parameter(help="Model that you serve now, to compare with the base model.")
     ] = None,
-    answer_s: Annotated[float, Parameter(help="Goal for one answer in seconds.")] = 12.0,
+    answer_s: Annotated[
+        float, Parameter(help="Longest acceptable time for one answer, in seconds.")
+    ] = 12.0,
     json: Annotated[
-        bool, Parameter(negative=(), help="Write the plan as JSON instead of a table.")
+        bool, Parameter(negative=(), help="Print the plan as JSON instead of a table.")
     ] = False,
-    config: Annotated[
-        Path | None,
-        Parameter(help="JSON file with defaults, as training/configs/lora_config.json."),
-    ] = None,
-    preset: Annotated[
-        Preset,
-        Parameter(help="Defaults as given, or those that the evidence recommends."),
-    ] = "given",
+    config: ConfigFlag = None,
+    preset: PresetFlag = "given",
 ) -> int:
-    """What `train` would take on this machine, and the mistakes that can be seen before it.
+    """Forecast a training run on this machine and warn about mistakes.
 
-    Takes the flags of `train`. Ends with 0, and with 4 where the run cannot be done here.
+    Takes the flags of `train`. Exits with 0, or with 4 if the run cannot be done on this machine.
     """
-    del config, preset  # `journeyman.cli.presets` has read them, before the flags were parsed
+    del config, preset  # already read by `journeyman.cli.presets`
     import msgspec
 
-    from journeyman.train.forecast.stage import plan as act
+    from journeyman.train.forecast.stage import plan as plan_run
     from journeyman.train.forecast.tables import cheaper_runs, remarks, summary
 
     with Console() as console:
-        made = act(settings, console.report, serve_base=serve_base, goal_s=answer_s)
+        forecast = plan_run(settings, console.report, serve_base=serve_base, goal_s=answer_s)
         if json:
-            console.data(msgspec.json.format(msgspec.json.encode(made)).decode())
+            console.data(msgspec.json.format(msgspec.json.encode(forecast)).decode())
         else:
-            console.table(summary(made))
-        for event in remarks(made):
+            console.table(summary(forecast))
+        for event in remarks(forecast):
             console.report(event)
-        if made.alternatives and not json:
-            console.table(cheaper_runs(made))
-        return 0 if made.can_run else MachineError.exit_code
+        if forecast.alternatives and not json:
+            console.table(cheaper_runs(forecast))
+        return 0 if forecast.can_run else MachineError.exit_code

@@ -9,9 +9,9 @@ from journeyman.settings import PrepareSettings
 
 
 def prepare(settings: Annotated[PrepareSettings, Parameter(name="*")] = PrepareSettings()) -> None:
-    """From a log of interactions to train, val and test splits."""
-    from journeyman.prepare.stage import prepare as act
+    """Turn a log of interactions into train, val and test splits."""
+    from journeyman.prepare.stage import prepare as prepare_dataset
 
     with Console() as console:
-        prepared = act(settings, console.report)
+        prepared = prepare_dataset(settings, console.report)
         console.data(str(prepared.folder))

@@ -1,16 +1,32 @@
 """`--config FILE` and `--preset NAME` of `train` and `plan`: between the flags and the defaults.
 
-They are looked up before the command line is parsed, because the parser needs them as a source.
+The parser needs them as a source of values, so they are read before the command line is parsed.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from cyclopts.config import Dict
 
+from journeyman.settings import Preset
 
-def named_values(arguments: Sequence[str]) -> list[Dict]:
-    """The sources that `train` or `plan` was given by name, first wins; else none."""
+ConfigFlag = Annotated[
+    Path | None,
+    Parameter(help="JSON file with defaults, such as training/configs/lora_config.json."),
+]
+PresetFlag = Annotated[
+    Preset,
+    Parameter(
+        help="Training defaults: the README's (given), or the recommended ones; "
+        "see docs/training.md."
+    ),
+]
+
+
+def config_and_preset(arguments: Sequence[str]) -> list[Dict]:
+    """The values of `--config`, then those of `--preset`; empty for a command without them."""
     command = arguments[0] if arguments else ""
     if command not in ("train", "plan") or {"--help", "-h"} & set(arguments):
         return []
@@ -27,7 +43,7 @@ def named_values(arguments: Sequence[str]) -> list[Dict]:
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
-    """What a flag was given, as `--flag value` or `--flag=value`; None where it was not."""
+    """The value of `--flag value` or `--flag=value`; None without the flag."""
     for place, word in enumerate(arguments):
         if word == flag and place + 1 < len(arguments):
             return arguments[place + 1]

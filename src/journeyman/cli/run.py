@@ -9,9 +9,9 @@ from journeyman.settings import RunSettings
 
 
 def run(settings: Annotated[RunSettings, Parameter(name="*")]) -> None:
-    """All stages in order; only those whose inputs changed."""
-    from journeyman.pipeline import run as act
+    """Run all stages in order, except those whose inputs have not changed."""
+    from journeyman.pipeline import run as run_pipeline
 
     with Console() as console:
-        act(settings, console.report)
+        run_pipeline(settings, console.report)
         console.data(str(settings.folder))

@@ -1,9 +1,10 @@
-"""`journeyman sandbox`: the place where generated code is run."""
+"""`journeyman sandbox`: test the sandbox that runs generated code."""
 
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from journeyman.cli import COMMANDS
 from journeyman.console import Console
 from journeyman.errors import MachineError
 from journeyman.events import Table
@@ -12,16 +13,16 @@ from journeyman.settings import SelfTestSettings
 if TYPE_CHECKING:
     from journeyman.sandbox.selftest import SelfTest
 
-app = App(name="sandbox", help="Test the place where generated code is run.")
+app = App(name="sandbox", help=COMMANDS["sandbox"])
 
 
 @app.command
 def selftest(
     settings: Annotated[SelfTestSettings, Parameter(name="*")] = SelfTestSettings(),
 ) -> int:
-    """Carry out every attack that the sandbox must hold against, and say how each one ended.
+    """Attack the sandbox and report whether it holds.
 
-    Ends with 0 where all were held, with 4 where one was not or there is no such sandbox.
+    Exits with 0 if every attack was held, with 4 if one was not or this sandbox cannot be made.
     """
     import msgspec
 
@@ -37,8 +38,8 @@ def selftest(
 
 
 def _table(found: "SelfTest") -> Table:
-    """Every attack, and above them by what they were held."""
-    landlock = f"Landlock {found.landlock}" if found.landlock else "this kernel has no Landlock"
+    """Every attack with its result; the title says which sandbox was tested."""
+    landlock = f"Landlock {found.landlock}" if found.landlock else "no Landlock in this kernel"
     user = "the caller's own user" if found.user is None else f"user {found.user}"
     verdict = "all held" if found.held else f"{len(found.failed)} NOT HELD"
     what = f"{found.bwrap or 'no namespaces'}, {found.python}, {user}, {landlock}, {found.kernel}"

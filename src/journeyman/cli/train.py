@@ -1,6 +1,7 @@
 """`journeyman train`.
 
-One of several processes of `journeyman train --processes N`; not meant to be run by hand.
+`python -m journeyman.cli.train SETTINGS` is one process of a data-parallel run
+(`journeyman train --processes N`) and is not meant to be run by hand.
 """
 
 import sys
@@ -11,35 +12,30 @@ from typing import Annotated, NoReturn
 import msgspec
 from cyclopts import Parameter
 
-from journeyman.cli import guarded
+from journeyman.cli import exit_code_of
+from journeyman.cli.presets import ConfigFlag, PresetFlag
 from journeyman.console import Console
 from journeyman.errors import Interrupted, UsageError
 from journeyman.events import Note, ignore
-from journeyman.settings import Preset, TrainSettings
+from journeyman.settings import TrainSettings
 
 
 def train(
     settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
     *,
-    config: Annotated[
-        Path | None,
-        Parameter(help="JSON file with defaults, as training/configs/lora_config.json."),
-    ] = None,
-    preset: Annotated[
-        Preset,
-        Parameter(help="Defaults as given, or those that the evidence recommends."),
-    ] = "given",
+    config: ConfigFlag = None,
+    preset: PresetFlag = "given",
     watch: Annotated[
         Path | None,
-        Parameter(help="Follow the run in this folder instead, from another terminal."),
+        Parameter(help="Do not train; show the progress of the run in this folder."),
     ] = None,
     replay: Annotated[
         Path | None,
-        Parameter(help="Compute a step again that had no finite loss: a replay-step-N folder."),
+        Parameter(help="Do not train; repeat a step without a finite loss (folder replay-step-N)."),
     ] = None,
 ) -> int | None:
-    """From a dataset and a base model to a LoRA adapter."""
-    del config, preset  # `journeyman.cli.presets` has read them, before the flags were parsed
+    """Train a LoRA adapter for a base model on a dataset."""
+    del config, preset  # already read by `journeyman.cli.presets`
     if watch is not None:
         from journeyman.cli.watch import watch as follow
 
@@ -51,30 +47,30 @@ def train(
             _replay(replay, console)
         return None
     if settings.processes != 1:
-        return _together(settings)
-    act(settings)
+        return _train_in_parallel(settings)
+    train_here(settings)
     return None
 
 
-def act(settings: TrainSettings) -> None:
-    """Train in this process; of several processes only the first one speaks."""
+def train_here(settings: TrainSettings) -> None:
+    """Train in this process. In a data-parallel run only rank 0 reports."""
     from journeyman.train.parallel.group import PeerLost, rank_here
-    from journeyman.train.stage import train as trained_by
+    from journeyman.train.stage import train as run_stage
 
     is_first = rank_here() == 0
     with Console() as console:
         try:
-            trained = trained_by(settings, console.report if is_first else ignore)
+            trained = run_stage(settings, console.report if is_first else ignore)
         except Interrupted as error:
             if is_first or isinstance(error, PeerLost):
                 raise
-            sys.exit(error.exit_code)  # process 0 says it
+            sys.exit(error.exit_code)  # rank 0 prints the error
         if is_first:
             console.data(str(trained.final_model))
 
 
-def _together(settings: TrainSettings) -> int:
-    """Train in as many processes as were asked for, each on its own processors."""
+def _train_in_parallel(settings: TrainSettings) -> int:
+    """Train in `--processes` processes, each on its own cores, and return the exit code."""
     from journeyman.train.check_settings import require_usable
     from journeyman.train.parallel.affinity import layout
     from journeyman.train.parallel.group import size_here
@@ -82,26 +78,26 @@ def _together(settings: TrainSettings) -> int:
 
     if size_here() > 1:
         raise UsageError(
-            "`--processes` was given to a process that torchrun has started",
-            hint="leave out one of them",
+            "`--processes` cannot be used in a process that torchrun started",
+            hint="leave out `--processes`, or start the run without torchrun",
         )
     require_usable(settings)
-    found = layout(settings.processes)
+    processes = layout(settings.processes)
     with Console() as console:
-        console.report(Note(found.reason))
-    return launch(command(replace(settings, processes=1)), found)
+        console.report(Note(processes.reason))
+    return launch(_command(replace(settings, processes=1)), processes)
 
 
 def _replay(folder: Path, console: Console) -> None:
     from journeyman.train.checkpoint.rerun import rerun
 
-    found = rerun(folder, console.report)
-    console.table(found.table())
-    console.data(found.verdict())
+    result = rerun(folder, console.report)
+    console.table(result.table())
+    console.data(result.verdict())
 
 
-def command(settings: TrainSettings) -> list[str]:
-    """The command line of such a process."""
+def _command(settings: TrainSettings) -> list[str]:
+    """The command line of one process of a data-parallel run."""
     text = msgspec.json.encode(settings, enc_hook=str).decode()
     return [sys.executable, "-m", __name__, text]
 
@@ -111,7 +107,7 @@ def main() -> NoReturn:
     settings = msgspec.json.decode(
         sys.argv[1], type=TrainSettings, dec_hook=lambda kind, value: kind(value)
     )
-    sys.exit(guarded(lambda: act(settings), ("train",)))
+    sys.exit(exit_code_of(lambda: train_here(settings), ("train",)))
 
 
 if __name__ == "__main__":

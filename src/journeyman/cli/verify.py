@@ -13,10 +13,10 @@ def verify(
     result: Path,
     settings: Annotated[VerifySettings, Parameter(name="*")] = VerifySettings(),
 ) -> int:
-    """Every number of an evaluation, made again from what its result file stores.
+    """Recompute every number of an evaluation from its report.
 
-    Ends with 0 for DEPLOY, 10 for ITERATE, 11 for ABORT and 12 for INVALID, which is also what a
-    result is of which anything does not follow from its answers.
+    Exits with 0 for DEPLOY, 10 for ITERATE, 11 for ABORT and 12 for INVALID. A report with a number
+    that does not follow from its stored answers is INVALID.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ def verify(
         Result file (JSON) of `journeyman evaluate`.
     """
     from journeyman.evaluate.verdict.verdict import EXIT_CODES
-    from journeyman.evaluate.verify.verify import verify as act
+    from journeyman.evaluate.verify.verify import verify as verify_report
 
     with Console() as console:
-        found = act(result, settings, console.report)
-        console.data(found.label)
-    return EXIT_CODES[found.label]
+        verdict = verify_report(result, settings, console.report)
+        console.data(verdict.label)
+    return EXIT_CODES[verdict.label]

@@ -1,6 +1,6 @@
-"""`journeyman train --watch DIR`: follow a run that another process does, until it ends.
+"""`journeyman train --watch DIR`: show the progress of a run in another process until it ends.
 
-A run as its watcher sees it: a page for a terminal, one line for a pipe.
+A terminal shows a page that is redrawn; a pipe gets one line per change.
 """
 
 import datetime
@@ -23,54 +23,57 @@ from journeyman.train.monitor.status import Status
 from journeyman.train.watch import RunObservation, look
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-
 _SECONDS_BETWEEN_LINES = 30.0
-
 _FINDINGS = ("warning: ", "hint: ", "error: ")
+_IN_A_LINE = ("loss", "validation", "throughput", "memory")
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_CURVE_WIDTH = 40
+_STYLES = {"stalled": "bold yellow", "suspended": "bold yellow", "dead": "bold red"}
 
 
 def watch(folder: Path, console: Console, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Show the run in a folder until it is over. Ctrl-C leaves the run alone.
+    """Show the run in a folder until it ends. Ctrl-C stops watching, not the run.
 
-    Raises, with the run's own reason: Interrupted (it was stopped), MachineError (failed, dead).
+    Raises, with the reason that the run recorded, Interrupted (it was stopped) or MachineError
+    (it failed or died).
     """
     if not folder.is_dir():
-        raise UsageError(f"`{folder}` is not a folder", hint="name a run's --output-dir")
+        raise UsageError(f"`{folder}` is not a folder", hint="give the `--output-dir` of a run")
     lines = _Lines(console)
     try:
         with console.live() as live:
             while True:
-                sight = look(folder)
+                run = look(folder)
                 if live is None:
-                    lines.show(sight)
+                    lines.show(run)
                 else:
-                    live.update(view(folder, sight), refresh=True)
-                if sight.verdict in ("over", "dead"):
+                    live.update(view(folder, run), refresh=True)
+                if run.verdict in ("over", "dead"):
                     break
                 pause(_SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
-        console.data("no longer watching; the run goes on")
+        console.data("stopped watching; the run continues")
         return
-    _end(sight, folder)
+    _raise_if_not_finished(run, folder)
 
 
-def _end(sight: RunObservation, folder: Path) -> None:
-    """As the run ended, so ends whoever waited for it."""
-    state = sight.status.state if sight.status else None
+def _raise_if_not_finished(run: RunObservation, folder: Path) -> None:
+    """Raise the error that matches how the run ended, unless it finished."""
+    state = run.status.state if run.status else None
     kind: type[JourneymanError]
-    if sight.verdict == "dead":
-        kind, what, hint = MachineError, "the run is dead", "run its command again to go on"
+    if run.verdict == "dead":
+        kind, what, hint = MachineError, "the run died", "run its command again to continue"
     elif state == "stopped":
-        kind, what, hint = Interrupted, "the run was stopped", "run its command again to go on"
+        kind, what, hint = Interrupted, "the run was stopped", "run its command again to continue"
     elif state == "failed":
         kind, what, hint = MachineError, "the run failed", f"see `{folder / 'train.log'}`"
     else:
         return
-    raise kind(f"{what}: {sight.why}", hint=hint)
+    raise kind(f"{what}: {run.why}", hint=hint)
 
 
 class _Lines:
-    """The run in plain lines, where there is no terminal: what changed, as it changes."""
+    """Plain lines for a pipe: every change of the run, as it happens."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -78,76 +81,66 @@ class _Lines:
         self._shown_at = 0.0
         self._log: tuple[str, ...] = ()
 
-    def show(self, sight: RunObservation) -> None:
-        """The status where a step or the state of the run changed, and the log's findings."""
-        for line in _new(self._log, sight.log):
+    def show(self, run: RunObservation) -> None:
+        """Print new warnings of the log, and the status if the step or the state changed."""
+        for line in _new(self._log, run.log):
             if line.partition("  ")[2].startswith(_FINDINGS):
                 self._console.data(line)
-        self._log = sight.log
-        status = sight.status
-        kind = (sight.verdict, status.state if status else None)
-        place = (*kind, status.step if status else None)
+        self._log = run.log
+        status = run.status
+        state = (run.verdict, status.state if status else None)
+        state_and_step = (*state, status.step if status else None)
         now = time.monotonic()
         is_due = now - self._shown_at >= _SECONDS_BETWEEN_LINES
-        if self._shown[:2] != kind or (place != self._shown and is_due):
-            self._console.data(one_line(sight))
-            self._shown, self._shown_at = place, now
+        if self._shown[:2] != state or (state_and_step != self._shown and is_due):
+            self._console.data(one_line(run))
+            self._shown, self._shown_at = state_and_step, now
 
 
 def _new(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
-    """The last lines that were not among the last lines before."""
+    """The lines of `now` that follow the end of `before`."""
     for at in range(len(now), 0, -1):
         if before[-at:] == now[:at]:
             return now[at:]
     return now
 
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
-
-_CURVE_WIDTH = 40
-
-_STYLES = {"stalled": "bold yellow", "suspended": "bold yellow", "dead": "bold red"}
-
-
-def view(folder: Path, sight: RunObservation) -> RenderableType:
-    """The whole page; it tells everything in words, colour only helps to find it."""
+def view(folder: Path, run: RunObservation) -> RenderableType:
+    """The whole page. Everything is in words; colour only helps to find it."""
     parts: list[RenderableType] = [Rule(str(folder), align="left", style="dim")]
-    parts.append(Text(headline(sight), style=_STYLES.get(sight.verdict, "bold")))
-    if sight.status is not None:
-        parts += [_bar(sight), _facts(sight)]
-    for one in sight.advice:
+    parts.append(Text(headline(run), style=_STYLES.get(run.verdict, "bold")))
+    if run.status is not None:
+        parts += [_bar(run), _facts(run)]
+    for one in run.advice:
         parts.append(Text(f"warning: {one.text}", style="yellow"))
         parts.append(Text(f"hint: {one.hint}"))
-    if sight.log:
+    if run.log:
         parts.append(Rule("train.log", align="left", style="dim"))
-        parts += [Text(line, overflow="ellipsis", no_wrap=True, style="dim") for line in sight.log]
+        parts += [Text(line, overflow="ellipsis", no_wrap=True, style="dim") for line in run.log]
     return Group(*parts)
 
 
-def headline(sight: RunObservation) -> str:
-    """`training  step 12/57  micro-batch 3/8  epoch 1`, or what is wrong."""
-    if sight.status is None:
-        return sight.why
-    status = sight.status
-    if sight.verdict in ("running", "over"):
-        parts = [status.state, *_place(status), sight.why if sight.why != status.state else ""]
+def headline(run: RunObservation) -> str:
+    """`training  step 12/57  micro-batch 3/8  epoch 1`, or the problem."""
+    if run.status is None:
+        return run.why
+    status = run.status
+    if run.verdict in ("running", "over"):
+        parts = [status.state, *_place(status), run.why if run.why != status.state else ""]
     else:
-        parts = [sight.verdict.upper(), sight.why, *_place(status)]
+        parts = [run.verdict.upper(), run.why, *_place(status)]
     return "  ".join(part for part in parts if part)
 
 
-def one_line(sight: RunObservation) -> str:
-    """The same with the figures, on one line."""
-    if sight.status is None:
-        return sight.why
-    status = sight.status
+def one_line(run: RunObservation) -> str:
+    """The headline and the most important figures on one line."""
+    if run.status is None:
+        return run.why
+    status = run.status
     figures = [f"{name} {value}" for name, value in _figures(status) if name in _IN_A_LINE]
-    eta_s = _eta_s(sight)
+    eta_s = _eta_s(run)
     eta = [f"eta {duration(eta_s)}"] if eta_s else []
-    return "  ".join([headline(sight), *figures, *eta])
-
-
-_IN_A_LINE = ("loss", "validation", "speed", "memory")
+    return "  ".join([headline(run), *figures, *eta])
 
 
 def _place(status: Status) -> list[str]:
@@ -165,47 +158,47 @@ def _of(done: int, total: int | None) -> str:
     return f"{done}" if total is None else f"{done}/{total}"
 
 
-def _bar(sight: RunObservation) -> RenderableType:
-    status = sight.status
+def _bar(run: RunObservation) -> RenderableType:
+    status = run.status
     if status is None or not status.tokens_total or status.tokens_done is None:
         return Text("")
     share = status.tokens_done / status.tokens_total
     grid = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=1.0, completed=share, width=_CURVE_WIDTH)
-    grid.add_row(bar, f"{share:.0%}", _time_left(sight))
+    grid.add_row(bar, f"{share:.0%}", _time_left(run))
     return Padding(grid, (1, 0))
 
 
-def _time_left(sight: RunObservation) -> str:
-    eta_s = _eta_s(sight)
+def _time_left(run: RunObservation) -> str:
+    eta_s = _eta_s(run)
     if not eta_s:
         return ""
     moment = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=eta_s)
     return f"{duration(eta_s)} left, until about {moment:%a %H:%M}"
 
 
-def _eta_s(sight: RunObservation) -> float | None:
-    """The run's own estimate, while there is still something to wait for."""
-    is_over = sight.verdict in ("dead", "over")
-    return None if is_over or sight.status is None else sight.status.eta_s
+def _eta_s(run: RunObservation) -> float | None:
+    """The run's own estimate, or None once it has ended."""
+    is_over = run.verdict in ("dead", "over")
+    return None if is_over or run.status is None else run.status.eta_s
 
 
-def _facts(sight: RunObservation) -> RenderableType:
-    status = sight.status
+def _facts(run: RunObservation) -> RenderableType:
+    status = run.status
     assert status is not None
-    curves = {"loss": curve(sight.losses)}
+    curves = {"loss": curve(run.losses)}
     grid = Table.grid(padding=(0, 2))
     for name, value in _figures(status):
         grid.add_row(Text(name, style="dim"), value, curves.get(name, ""))
-    if sight.silent_s is not None and sight.verdict != "over":
-        grid.add_row(Text("sign of life", style="dim"), f"{duration(sight.silent_s)} ago")
+    if run.silent_s is not None and run.verdict != "over":
+        grid.add_row(Text("last heartbeat", style="dim"), f"{duration(run.silent_s)} ago")
     processes = f", {status.process_count} processes" if status.process_count > 1 else ""
     grid.add_row(Text("process", style="dim"), f"{status.pid}{processes}")
     return Padding(grid, (0, 0, 1, 0))
 
 
 def _figures(status: Status) -> list[tuple[str, str]]:
-    """Name and value of all that is known."""
+    """Name and value of every known figure."""
     figures = []
     if status.loss is not None:
         figures.append(("loss", f"{status.loss:.4f}"))
@@ -216,18 +209,18 @@ def _figures(status: Status) -> list[tuple[str, str]]:
     if status.tokens_per_s is not None:
         share = status.limit_share
         limit = "" if share is None else f", {share:.0%} of this machine's limit"
-        figures.append(("speed", f"{status.tokens_per_s:.0f} tok/s{limit}"))
+        figures.append(("throughput", f"{status.tokens_per_s:.0f} tok/s{limit}"))
     if status.rss_bytes is not None:
         figures.append(("memory", f"{status.rss_bytes / 2**30:.1f} GiB"))
     return figures
 
 
 def curve(losses: tuple[float, ...], width: int = _CURVE_WIDTH) -> str:
-    """Losses as a row of blocks, the first to the last; means where there are more than places."""
+    """Losses as a row of blocks, oldest first; each block is the mean of its losses."""
     if len(losses) < 2:
         return ""
-    places = min(width, len(losses))
-    edges = [len(losses) * at // places for at in range(places + 1)]
+    blocks = min(width, len(losses))
+    edges = [len(losses) * at // blocks for at in range(blocks + 1)]
     means = [sum(losses[a:b]) / (b - a) for a, b in itertools.pairwise(edges) if b > a]
     low, high = min(means), max(means)
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0

@@ -1,5 +1,5 @@
-"""Interactions from where they can be had; today from installed Python packages.
+"""Collecting interactions, from logs of other programs and from installed Python packages.
 
-`journeyman.collect.python.package.collect_python` is the stage. Packages are read, never imported:
-what their code does is only ever found out inside the sandbox.
+`journeyman.collect.log.collect_log` and `journeyman.collect.python.stage.collect_python` are the
+stages. Packages are parsed and never imported: their code runs only in the sandbox.
 """

@@ -1,8 +1,8 @@
-"""The stage `collect log`: logs of other programs become one file in this project's format.
+"""The stage `collect log`: turns logs of other programs into one file in this project's format.
 
-Covered: every row of every file is counted once, as kept, a duplicate, left out or faulty; the
-output is whole or not there. Not covered: whether an answer is any good (`journeyman.prepare`).
-Memory: a row at a time, and about 300 bytes an interaction for the ids that were seen (session
+Covered: every row of every file is counted once, as kept, duplicate, left out or faulty; the output
+is complete or missing. Not covered: whether an answer is any good (`journeyman.prepare`).
+Memory: one row at a time, and about 300 bytes per interaction for the ids seen so far (session
 files and JSON lists are read whole, see their formats).
 """
 
@@ -14,8 +14,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from journeyman.collect.formats.detect import detect, format_named
-from journeyman.collect.reading.format import Format, Item, SkippedLogRow
+from journeyman.collect.detect import detect
+from journeyman.collect.formats.registry import format_named
+from journeyman.collect.reading.log_format import Format
+from journeyman.collect.reading.row_result import RowResult, SkippedLogRow
 from journeyman.collect.reading.sqlite import is_sqlite
 from journeyman.data.interactions import write_interactions
 from journeyman.data.role_prompts import ROLE_PROMPTS
@@ -31,7 +33,7 @@ SHOWN_LENGTH = 300
 
 
 class FileFault(Struct, frozen=True):
-    """A row that could not be read: its file and line, and what is wrong with it."""
+    """A broken row: its file and line, and what is wrong with it."""
 
     path: Path
     line: int
@@ -40,9 +42,9 @@ class FileFault(Struct, frozen=True):
 
 
 class LogCollection(Struct, frozen=True):
-    """What was collected. `rows` is the sum of `kept`, `duplicates`, `left_out` and `faulty`.
+    """The result. `rows` is the sum of `kept`, `duplicates`, `left_out` and `faulty`.
 
-    A row may give several interactions. `formats` has one name a file, in their order.
+    A row may give several interactions. `formats` has one name per file, in their order.
     """
 
     path: Path
@@ -59,29 +61,30 @@ class LogCollection(Struct, frozen=True):
 def collect_log(
     paths: Sequence[Path], settings: CollectLogSettings, report: Reporter = ignore
 ) -> LogCollection:
-    """Write the interactions of some logs to one file; equal input gives equal bytes.
+    """Write the interactions of some logs to one file. Equal input gives equal bytes.
 
-    Raises UsageError for files that cannot be read as a known format or are the output itself,
-    DataRefused where more rows are broken than allowed or nothing is left, IntegrityError where a
-    file changes while it is read. Then nothing is written.
+    Raises, and writes nothing: UsageError for a file without a known format or that is also the
+    output, DataRefused if too many rows are broken or no interaction is left, IntegrityError if a
+    file changes while it is read.
     """
     _check(paths, settings, report)
-    files = [(path, _format_of(path, settings)) for path in paths]
+    forced = format_named(settings.format) if settings.format else None
+    files = [(path, forced or detect(path)) for path in paths]
     formats = Counter(one.name for _, one in files)
-    counted = ", ".join(f"{name} {count}" for name, count in formats.items())
-    report(StageStarted("collect log", f"files by format: {counted}"))
+    counts = ", ".join(f"{name} {count}" for name, count in formats.items())
+    report(StageStarted("collect log", f"files by format: {counts}"))
     tally = _Tally(settings, report)
     write_interactions(settings.output, tally.interactions(files))
     report(ProgressEnded("collect", tally.summary()))
     for fault in tally.faults:
-        report(Caution(f"left out, {_words(fault)}"))
+        report(Caution(f"left out: {_located(fault)}"))
     for reason, count in tally.left_out.most_common(FAULTS_SHOWN):
         report(Note(f"left out {count}: {reason}"))
-    return tally.collected(settings.output, tuple(one.name for _, one in files))
+    return tally.result(settings.output, tuple(one.name for _, one in files))
 
 
 class _Tally:
-    """Counts every row once while the interactions pass through."""
+    """Counts every row once while its interactions pass through."""
 
     def __init__(self, settings: CollectLogSettings, report: Reporter) -> None:
         self._settings = settings
@@ -92,33 +95,33 @@ class _Tally:
         self.faults: list[FileFault] = []
 
     def interactions(self, files: Sequence[tuple[Path, Format]]) -> Iterator[Interaction]:
-        """The interactions of all files. Raises when all are read and there are too many faults."""
+        """The interactions of all files. Raises at the end if too many rows are broken."""
         for path, one in files:
             before = _fingerprint(path)
-            for items in one.read(path, self._settings.agent):
-                yield from self._row(path, items)
+            for results in one.read(path, self._settings.agent):
+                yield from self._row(path, results)
             if _fingerprint(path) != before and not is_sqlite(path):
                 raise IntegrityError(
                     f"`{path}` changed while it was read",
-                    hint="wait until its writer is done, or copy it first",
+                    hint="wait until nothing writes to it, or copy it first",
                 )
-        self._refuse_if_bad()
+        self._refuse_bad_input()
 
-    def _row(self, path: Path, items: Sequence[Item]) -> Iterator[Interaction]:
-        found = [item for item in items if isinstance(item, Interaction)]
-        new = [unique for item in found if (unique := self._unique(item)) is not None]
-        faults = [item for item in items if isinstance(item, LineFault)]
-        left_out = [item.reason for item in items if isinstance(item, SkippedLogRow)]
+    def _row(self, path: Path, results: Sequence[RowResult]) -> Iterator[Interaction]:
+        interactions = [one for one in results if isinstance(one, Interaction)]
+        new = [unique for one in interactions if (unique := self._unique(one)) is not None]
+        faults = [one for one in results if isinstance(one, LineFault)]
+        reasons = [one.reason for one in results if isinstance(one, SkippedLogRow)]
         self.rows += 1
         self.written += len(new)
         if faults:
             self._fault(path, faults)
         elif new:
             self.kept += 1
-        elif found:
+        elif interactions:
             self.duplicates += 1
         else:
-            self.left_out[_shown(left_out[0])] += 1
+            self.left_out[_printable(reasons[0])] += 1
         if self.rows % ROWS_BETWEEN_EVENTS == 0:
             self._report(Progress("collect", self.rows, unit="rows"))
         yield from new
@@ -128,29 +131,29 @@ class _Tally:
         self.faulty += 1
         self.broken += not torn
         if len(self.faults) < max(FAULTS_SHOWN, self._settings.max_bad_lines + 1):
-            reason = _shown("; ".join(fault.reason for fault in faults))
+            reason = _printable("; ".join(fault.reason for fault in faults))
             self.faults.append(FileFault(path, faults[0].line, reason, torn))
 
     def _unique(self, item: Interaction) -> Interaction | None:
-        """The interaction under an id that only its content has; None for one seen before."""
+        """The interaction with an id that no other content has; None for a duplicate."""
         data = msgspec.json.encode(msgspec.structs.replace(item, id="", line=0))
         content = content_id(data.decode())
         if self._content.get(item.id, content) != content:
-            # Two logs may number their rows alike; the content then gives the id.
+            # Two logs may use the same ids; then the id is made of the content.
             item = msgspec.structs.replace(item, id=content)
         if item.id in self._content:
             return None
         self._content[item.id] = content
         return item
 
-    def _refuse_if_bad(self) -> None:
-        shown = "".join(f"\n  {_words(fault)}" for fault in self.faults[:FAULTS_SHOWN])
+    def _refuse_bad_input(self) -> None:
+        shown = "".join(f"\n  {_located(fault)}" for fault in self.faults[:FAULTS_SHOWN])
         if self.broken > self._settings.max_bad_lines:
             more = self.faulty - len(self.faults[:FAULTS_SHOWN])
             raise DataRefused(
                 f"{self.broken} of {self.rows} rows cannot be read:{shown}"
                 + (f"\n  and {more} more" if more else ""),
-                hint=f"mend these rows, or leave them out: --max-bad-lines {self.broken}",
+                hint=f"repair these rows, or leave them out: --max-bad-lines {self.broken}",
             )
         if not self.written:
             reasons = "".join(
@@ -159,7 +162,7 @@ class _Tally:
             )
             raise DataRefused(
                 f"none of {self.rows} rows gives an interaction{':' if reasons else ''}{reasons}",
-                hint="see `journeyman collect formats`, and whether the log holds the answers",
+                hint="check that the log holds the answers; see `journeyman collect formats`",
             )
 
     def summary(self) -> str:
@@ -170,8 +173,8 @@ class _Tally:
             f" interactions {self.written}"
         )
 
-    def collected(self, path: Path, formats: tuple[str, ...]) -> LogCollection:
-        """The record of it all."""
+    def result(self, path: Path, formats: tuple[str, ...]) -> LogCollection:
+        """The counts as a record."""
         return LogCollection(
             path=path,
             formats=formats,
@@ -187,12 +190,13 @@ class _Tally:
 
 def _check(paths: Sequence[Path], settings: CollectLogSettings, report: Reporter) -> None:
     if not paths:
-        raise UsageError("no file is named", hint="see `journeyman collect log --help`")
+        raise UsageError("no file was given", hint="see `journeyman collect log --help`")
     if not settings.agent.strip():
-        raise UsageError("the agent role is blank", hint="leave `--agent` out for `coder`")
+        raise UsageError("the agent role is blank", hint="leave out `--agent` for `coder`")
     if settings.max_bad_lines < 0:
         raise UsageError(
-            f"`--max-bad-lines` is {settings.max_bad_lines}", hint="0 tolerates no broken row"
+            f"`--max-bad-lines` is {settings.max_bad_lines}",
+            hint="give 0 or more; 0 tolerates no broken row",
         )
     missing = [f"`{path}`" for path in paths if not path.is_file()]
     if missing:
@@ -201,19 +205,15 @@ def _check(paths: Sequence[Path], settings: CollectLogSettings, report: Reporter
     for path in paths:
         if settings.output.exists() and path.samefile(settings.output):
             raise UsageError(
-                f"`{path}` is both input and output", hint="name another file with `--output`"
+                f"`{path}` is both input and output", hint="choose another file with `--output`"
             )
     if settings.agent.strip().casefold() not in ROLE_PROMPTS:
         report(
             Caution(
-                f"the agent role `{settings.agent}` has no prompt here",
-                hint=f"known are {', '.join(ROLE_PROMPTS)}; or prepare with --prompts logged",
+                f"there is no prompt for the agent role `{settings.agent}`",
+                hint=f"use one of {', '.join(ROLE_PROMPTS)}, or `prepare --prompts logged`",
             )
         )
-
-
-def _format_of(path: Path, settings: CollectLogSettings) -> Format:
-    return format_named(settings.format) if settings.format else detect(path)
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int]:
@@ -222,11 +222,11 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _shown(text: str) -> str:
-    """A reason that may quote a log: short, and with nothing that a terminal would obey."""
+def _printable(text: str) -> str:
+    """A reason that may quote the log: short, and without control characters for a terminal."""
     plain = "".join(sign if sign.isprintable() else "?" for sign in text[:SHOWN_LENGTH])
     return plain if len(text) <= SHOWN_LENGTH else f"{plain}..."
 
 
-def _words(fault: FileFault) -> str:
+def _located(fault: FileFault) -> str:
     return f"`{fault.path}` line {fault.line}: {fault.reason}"

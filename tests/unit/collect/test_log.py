@@ -1,4 +1,4 @@
-"""`journeyman.collect.log`: every row is counted once, and the output is whole or not there."""
+"""`journeyman.collect.log`: every row is counted once, and the output is complete or missing."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.cli import run
-from journeyman.collect.formats.detect import FORMATS
+from journeyman.collect.formats.registry import FORMATS
 from journeyman.collect.log import LogCollection, collect_log
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import DataRefused, IntegrityError, UsageError
@@ -72,7 +72,7 @@ def test_equal_ids_of_two_logs_do_not_lose_a_row(tmp_path: Path) -> None:
 
 def test_a_broken_row_stops_it_and_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD, '{"prompt": 7, "completion": "x"}', OTHER)
-    with pytest.raises(DataRefused, match="1 of 3 rows cannot be read") as caught:
+    with pytest.raises(DataRefused, match="1 of 3 rows") as caught:
         collected(tmp_path, path)
     assert f"`{path}` line 2: expected" in caught.value.message
     assert "--max-bad-lines 1" in caught.value.hint
@@ -80,7 +80,7 @@ def test_a_broken_row_stops_it_and_is_named(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_broken_rows_that_are_tolerated_are_told(tmp_path: Path) -> None:
+def test_tolerated_broken_rows_are_reported(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD, '{"prompt": 7, "completion": "x"}', OTHER)
     events: list[Event] = []
     found = collected(tmp_path, path, report=events.append, max_bad_lines=1)
@@ -127,12 +127,12 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
 
 def test_nothing_to_learn_is_refused_with_the_reasons(tmp_path: Path) -> None:
     span = '{"attributes": {"gen_ai.operation.name": "chat"}}'
-    with pytest.raises(DataRefused, match="none of 2 rows gives an interaction") as caught:
+    with pytest.raises(DataRefused, match="none of 2 rows") as caught:
         collected(tmp_path, written(tmp_path, span, span))
     assert "2 times: a call whose content was not recorded" in caught.value.message
 
 
-def test_what_a_log_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
+def test_text_of_a_log_cannot_control_the_terminal(tmp_path: Path) -> None:
     row = {"messages": [{"role": "\x1b[2J", "content": "x"}, {"role": "assistant", "content": "y"}]}
     with pytest.raises(DataRefused) as caught:
         collected(tmp_path, written(tmp_path, json.dumps(row)))
@@ -142,12 +142,12 @@ def test_what_a_log_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "csv"}, "there is no format `csv`"),
+        ({"format": "csv"}, "format `csv`"),
         ({"agent": " "}, "the agent role is blank"),
         ({"max_bad_lines": -1}, "`--max-bad-lines` is -1"),
     ],
 )
-def test_a_setting_that_cannot_be_is_told(
+def test_an_impossible_setting_is_refused(
     changes: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     settings = CollectLogSettings(output=tmp_path / "out", **changes)  # type: ignore[arg-type]
@@ -155,12 +155,11 @@ def test_a_setting_that_cannot_be_is_told(
         collect_log([written(tmp_path, GOOD)], settings)
 
 
-def test_a_role_without_a_prompt_is_told_at_once(tmp_path: Path) -> None:
+def test_a_role_without_a_prompt_is_a_warning(tmp_path: Path) -> None:
     events: list[Event] = []
     collected(tmp_path, written(tmp_path, GOOD), report=events.append, agent="bard")
-    assert [e.text for e in events if isinstance(e, Caution)] == [
-        "the agent role `bard` has no prompt here"
-    ]
+    (caution,) = [event for event in events if isinstance(event, Caution)]
+    assert "`bard`" in caution.text
 
 
 def test_the_command_collects_and_names_the_file(

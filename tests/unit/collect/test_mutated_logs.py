@@ -1,4 +1,4 @@
-"""Damaged logs: each line is read as it stands or named; `benchmarks/mutations.py` does more."""
+"""Damaged logs: each line is read unchanged or reported; `benchmarks/mutations.py` does more."""
 
 import random
 from pathlib import Path

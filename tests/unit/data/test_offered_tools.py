@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from journeyman.collect.reading.format import Item
+from journeyman.collect.reading.row_result import RowResult
 from journeyman.data.interactions import read_interactions, write_interactions
 from journeyman.errors import DataRefused
 from journeyman.events import Caution, Event
@@ -79,7 +79,7 @@ def chat(tokenizer: "PreTrainedTokenizerBase") -> Chat:
     return Chat(tokenizer, CHATML, frozenset({END_OF_TURN}))
 
 
-def item_of(name: str, row: object, folder: Path) -> Item:
+def item_of(name: str, row: object, folder: Path) -> RowResult:
     return only_item(folder, name, json.dumps(row))
 
 
@@ -96,12 +96,12 @@ def test_tools_on_offer_pass_through_our_own_log_into_the_dataset(
     (again,) = read_interactions(tmp_path / "log.jsonl")
     assert isinstance(again, Interaction)
     assert again.tools == item.tools
-    example = made(again)
+    example = row_results(again)
     assert example.tools == item.tools
     assert '"parameters": {"type": "object", "properties"' in example.text
 
 
-def made(row: Interaction) -> Example:
+def row_results(row: Interaction) -> Example:
     how = Rendering(Renderer(CHATML, {}, "ChatML"), "logged", redacts=True)
     plain = RowToRender(msgspec.msgpack.encode(row), row.line, "g", ("secret",), masked=False)
     return msgspec.json.decode(rendered(plain, how).data, type=Example)
@@ -127,7 +127,7 @@ def test_rows_without_tools_are_written_as_before(tmp_path: Path) -> None:
     item = item_of("openai-chat", {"messages": [*ASKED, SAID]}, tmp_path)
     assert isinstance(item, Interaction)
     assert b"tools" not in msgspec.json.encode(item)
-    assert b"tools" not in msgspec.json.encode(made(item))
+    assert b"tools" not in msgspec.json.encode(row_results(item))
     with_tools = item_of("openai-chat", {"messages": [*ASKED, SAID], "tools": OPENAI}, tmp_path)
     assert isinstance(with_tools, Interaction)
     assert with_tools.id != item.id
@@ -138,7 +138,7 @@ def test_a_secret_in_a_tool_on_offer_is_taken_out(tmp_path: Path) -> None:
     tools = [{"name": "x", "description": f"Uses {key}.", "parameters": {"default": key}}]
     item = item_of("openai-chat", {"messages": [*ASKED, SAID], "tools": tools}, tmp_path)
     assert isinstance(item, Interaction)
-    example = made(item)
+    example = row_results(item)
     assert key not in msgspec.json.encode(example).decode()
     assert json.loads(example.tools[0].parameters) == {"default": "[REDACTED:github]"}
 

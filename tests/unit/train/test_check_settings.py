@@ -9,22 +9,22 @@ from transformers import AutoConfig
 
 from journeyman.errors import UsageError
 from journeyman.events import Event, Note
-from journeyman.settings import LORA_CONFIG, TrainSettings
+from journeyman.settings import TrainSettings
 from journeyman.train.check_settings import require_usable
 from journeyman.train.engine.recipe import decide
 from journeyman.train.presets import RECOMMENDED, load_lora_config
 
-REPOSITORY = Path(__file__).parents[3]
+LORA_CONFIG = Path(__file__).parents[3] / "training" / "configs" / "lora_config.json"
 FAMILY = AutoConfig.for_model("llama")
 
 
 def test_the_shipped_file_holds_the_given_defaults() -> None:
-    values = load_lora_config(REPOSITORY / LORA_CONFIG)
+    values = load_lora_config(LORA_CONFIG)
     assert TrainSettings(**values) == TrainSettings()  # type: ignore[arg-type]
 
 
 def test_a_batch_size_flag_keeps_16_rows_with_the_shipped_file() -> None:
-    values = load_lora_config(REPOSITORY / LORA_CONFIG) | {"batch_size": 1}
+    values = load_lora_config(LORA_CONFIG) | {"batch_size": 1}
     settings = TrainSettings(**values)  # type: ignore[arg-type]
     assert decide(settings, FAMILY).settings.accumulation == 16
 

@@ -152,10 +152,10 @@ def test_without_a_terminal_it_prints_lines_until_the_end(tmp_path: Path) -> Non
         lambda: write_status(tmp_path, replace(TRAINING, state="finished", step=57)),
     ) == [
         f"no run has started in `{tmp_path}` yet",
-        "training  step 12/57  micro-batch 3/8  epoch 1  loss 1.2840  speed 312 tok/s  "
+        "training  step 12/57  micro-batch 3/8  epoch 1  loss 1.2840  throughput 312 tok/s  "
         "memory 3.0 GiB  eta 4 s",
         "2026-01-01 10:00:00  warning: the validation loss rises",
-        "finished  step 57/57  epoch 1  loss 1.2840  speed 312 tok/s  memory 3.0 GiB",
+        "finished  step 57/57  epoch 1  loss 1.2840  throughput 312 tok/s  memory 3.0 GiB",
     ]
 
 

@@ -1,1 +1,1 @@
-"""Importers: one module a log format, each with a `FORMAT` that `known.FORMATS` lists."""
+"""One module per log format. Each has a `FORMAT`, which `registry.FORMATS` lists."""

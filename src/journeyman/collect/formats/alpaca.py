@@ -1,14 +1,15 @@
-"""Alpaca rows: `instruction`, `input`, `output`, with `system` and `history` where given.
+"""Alpaca rows: `instruction`, `input`, `output`, optionally with `system` and `history`.
 
-The user's turn is the instruction, and the input after an empty line where there is one.
+The user turn is the instruction, followed by a blank line and the input if there is one.
 """
 
 from collections.abc import Iterator
 
 from msgspec import Struct
 
-from journeyman.collect.reading.calls import ModelCall, interaction
-from journeyman.collect.reading.format import Format, Item, JsonObject, by_row, by_type
+from journeyman.collect.reading.json_rows import JsonObject
+from journeyman.collect.reading.log_format import Format, match_rows, read_rows
+from journeyman.collect.reading.model_call import ModelCall
 from journeyman.records import Message
 
 NAME = "alpaca"
@@ -24,33 +25,27 @@ class AlpacaRow(Struct, frozen=True):
     history: tuple[tuple[str, str], ...] | None = None
 
 
-def _items(row: AlpacaRow, line: int, agent: str) -> Iterator[Item]:
-    first = (Message("system", row.system),) if row.system else ()
-    earlier = tuple(
+def _calls(row: AlpacaRow) -> Iterator[ModelCall]:
+    system = (Message("system", row.system),) if row.system else ()
+    history = tuple(
         message
-        for asked, answered in row.history or ()
-        for message in (Message("user", asked), Message("assistant", answered))
+        for instruction, output in row.history or ()
+        for message in (Message("user", instruction), Message("assistant", output))
     )
-    asked = f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
-    yield interaction(
-        ModelCall(
-            line=line,
-            format=NAME,
-            agent=agent,
-            sent=(*first, *earlier, Message("user", asked)),
-            answer=Message("assistant", row.output),
-        )
+    task = f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
+    yield ModelCall(
+        sent=(*system, *history, Message("user", task)), answer=Message("assistant", row.output)
     )
 
 
-def _against(row: JsonObject) -> str:
+def _mismatch(row: JsonObject) -> str:
     missing = [name for name in ("instruction", "output") if name not in row]
     return f"no `{missing[0]}`" if missing else ""
 
 
 FORMAT = Format(
     name=NAME,
-    what="Alpaca rows (instruction, input, output)",
-    misfit=by_row(_against),
-    read=by_type(AlpacaRow, _items),
+    description="Alpaca rows (instruction, input, output)",
+    match=match_rows(_mismatch),
+    read=read_rows(NAME, AlpacaRow, _calls),
 )

@@ -1,9 +1,10 @@
-"""Logs of Anthropic's Messages interface: a request with `messages`, a response with blocks.
+"""Logs of Anthropic's Messages API: a request with `messages`, a response with content blocks.
 
-`stop_reason` `max_tokens` is a cut-off answer. Thinking is left away.
+`stop_reason` `max_tokens` means that the answer was cut off. Thinking is not kept.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,23 +16,22 @@ from journeyman.collect.reading.anthropic_turns import (
     messages_of,
     system_of,
 )
-from journeyman.collect.reading.calls import ModelCall, interaction, offered_in
-from journeyman.collect.reading.exchanges import (
+from journeyman.collect.reading.log_format import Format, match_rows, read_rows
+from journeyman.collect.reading.model_call import ModelCall, tools_from
+from journeyman.collect.reading.request_response import (
     conversation_in,
     duration_s,
-    failed,
-    request_in,
-    response_in,
-    typed,
+    exchange_in,
+    mismatch_of_exchange,
 )
-from journeyman.collect.reading.format import Faulty, Format, Item, JsonObject, by_row, by_type
 from journeyman.data.log_turns import LoggedTool
 
 NAME = "anthropic-messages"
+RESPONSE_KEY = "stop_reason"
 
 
 class MessagesRequest(Struct, frozen=True):
-    """What was asked."""
+    """The request."""
 
     messages: tuple[AnthropicTurn, ...]
     system: Content | None = None
@@ -41,13 +41,13 @@ class MessagesRequest(Struct, frozen=True):
 
 
 class MessagesUsage(Struct, frozen=True):
-    """What it took."""
+    """The token counts of a response."""
 
     output_tokens: int | None = None
 
 
 class MessagesResponse(Struct, frozen=True):
-    """What came back."""
+    """The response."""
 
     content: Content
     stop_reason: str | None
@@ -55,55 +55,36 @@ class MessagesResponse(Struct, frozen=True):
     usage: MessagesUsage | None = None
 
 
-def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
-    asked = request_in(row)
-    if asked is None:
-        raise Faulty("object missing required field `messages` - at `$.request`")
-    request = typed(asked, MessagesRequest)
+def _calls(row: dict[str, object]) -> Iterator[ModelCall]:
+    exchange = exchange_in(row, RESPONSE_KEY)
+    where = exchange.request.where
+    request = exchange.request.decode(MessagesRequest)
     call = ModelCall(
-        line=line,
-        format=NAME,
-        agent=agent,
-        sent=(
-            *system_of(request.system),
-            *messages_of(request.messages, f"{asked.where}.messages"),
-        ),
+        sent=(*system_of(request.system), *messages_of(request.messages, f"{where}.messages")),
         answer=None,
         provider="anthropic",
         model=request.model,
-        conversation=conversation_in(row, asked.fields),
+        conversation=conversation_in(row, exchange.request.fields),
         duration_s=duration_s(row),
         max_tokens=request.max_tokens,
-        offered=offered_in(request.tools, f"{asked.where}.tools"),
+        offered=tools_from(request.tools, f"{where}.tools"),
     )
-    answered = response_in(row, "stop_reason")
-    if answered is not None:
-        response = typed(answered, MessagesResponse)
-        yield interaction(
-            replace(
-                call,
-                answer=answer_of(response.content, f"{answered.where}.content"),
-                model=response.model or call.model,
-                finish_reason=response.stop_reason,
-                answer_tokens=response.usage.output_tokens if response.usage else None,
-            )
-        )
-    elif failed(row):
-        yield interaction(call)
-    else:
-        raise Faulty("object missing required field `stop_reason` - at `$.response`")
-
-
-def _against(row: JsonObject) -> str:
-    if request_in(row) is None:
-        return "no request with `messages`"
-    found = response_in(row, "stop_reason") or failed(row)
-    return "" if found else "no response with `stop_reason`"
+    if exchange.response is None:
+        yield call
+        return
+    response = exchange.response.decode(MessagesResponse)
+    yield replace(
+        call,
+        answer=answer_of(response.content, f"{exchange.response.where}.content"),
+        model=response.model or call.model,
+        finish_reason=response.stop_reason,
+        answer_tokens=response.usage.output_tokens if response.usage else None,
+    )
 
 
 FORMAT = Format(
     name=NAME,
-    what="logs of Anthropic's Messages interface (request, response with content blocks)",
-    misfit=by_row(_against),
-    read=by_type(dict[str, object], _items),
+    description="logs of Anthropic's Messages API (request, response with content blocks)",
+    match=match_rows(partial(mismatch_of_exchange, response_key=RESPONSE_KEY)),
+    read=read_rows(NAME, dict[str, object], _calls),
 )

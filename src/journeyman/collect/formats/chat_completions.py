@@ -1,33 +1,34 @@
-"""Logs of an OpenAI-compatible chat interface: requests with `messages`, responses with `choices`.
+"""Logs of an OpenAI-compatible chat API: requests with `messages`, responses with `choices`.
 
-Every choice is an interaction. `journeyman.collect.reading.exchanges` says where both may stand.
+Every choice is an interaction. `collect/reading/request_response.py` knows where a log keeps both.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.collect.reading.calls import ModelCall, interaction, offered_in
-from journeyman.collect.reading.exchanges import (
+from journeyman.collect.reading.log_format import Format, match_rows, read_rows
+from journeyman.collect.reading.model_call import ModelCall, tools_from
+from journeyman.collect.reading.openai_turns import OpenAITurn, message_of, messages_of
+from journeyman.collect.reading.request_response import (
     ExchangeSide,
     conversation_in,
     duration_s,
-    failed,
-    request_in,
-    response_in,
+    exchange_in,
+    mismatch_of_exchange,
     text_in,
-    typed,
 )
-from journeyman.collect.reading.format import Faulty, Format, Item, JsonObject, by_row, by_type
-from journeyman.collect.reading.openai_turns import OpenAITurn, message_of, messages_of
+from journeyman.collect.reading.row_result import BrokenRow
 from journeyman.data.log_turns import LoggedTool
 
 NAME = "chat-completions"
+RESPONSE_KEY = "choices"
 
 
 class CompletionRequest(Struct, frozen=True):
-    """What was asked."""
+    """The request."""
 
     messages: tuple[OpenAITurn, ...]
     model: str | None = None
@@ -45,76 +46,62 @@ class CompletionChoice(Struct, frozen=True):
 
 
 class CompletionUsage(Struct, frozen=True):
-    """What it took."""
+    """The token counts of a response."""
 
     completion_tokens: int | None = None
 
 
 class CompletionResponse(Struct, frozen=True):
-    """What came back."""
+    """The response."""
 
     choices: tuple[CompletionChoice, ...]
     model: str | None = None
     usage: CompletionUsage | None = None
 
 
-def _items(row: dict[str, object], line: int, agent: str) -> Iterator[Item]:
-    asked = request_in(row)
-    if asked is None:
-        raise Faulty("object missing required field `messages` - at `$.request`")
-    request = typed(asked, CompletionRequest)
+def _calls(row: dict[str, object]) -> Iterator[ModelCall]:
+    exchange = exchange_in(row, RESPONSE_KEY)
+    where = exchange.request.where
+    request = exchange.request.decode(CompletionRequest)
     call = ModelCall(
-        line=line,
-        format=NAME,
-        agent=agent,
-        sent=messages_of(request.messages, f"{asked.where}.messages"),
+        sent=messages_of(request.messages, f"{where}.messages"),
         answer=None,
         provider=text_in(row, "provider", "custom_llm_provider"),
         model=request.model,
-        conversation=conversation_in(row, asked.fields),
+        conversation=conversation_in(row, exchange.request.fields),
         duration_s=duration_s(row),
         max_tokens=request.max_completion_tokens or request.max_tokens,
-        offered=offered_in(request.tools or request.functions, f"{asked.where}.tools"),
+        offered=tools_from(request.tools or request.functions, f"{where}.tools"),
     )
-    answered = response_in(row, "choices")
-    if answered is not None:
-        yield from _answers(call, answered)
-    elif failed(row):
-        yield interaction(call)
+    if exchange.response is None:
+        yield call
     else:
-        raise Faulty("object missing required field `choices` - at `$.response`")
+        yield from _answered(call, exchange.response)
 
 
-def _answers(call: ModelCall, answered: ExchangeSide) -> Iterator[Item]:
-    response = typed(answered, CompletionResponse)
+def _answered(call: ModelCall, side: ExchangeSide) -> Iterator[ModelCall]:
+    """The call with each of its answers."""
+    response = side.decode(CompletionResponse)
     if not response.choices:
-        raise Faulty(f"the list is empty - at `{answered.where}.choices`")
+        raise BrokenRow(f"the list is empty - at `{side.where}.choices`")
     tokens = response.usage.completion_tokens if response.usage else None
     for place, choice in enumerate(response.choices):
-        answer = message_of(choice.message, f"{answered.where}.choices[{place}].message")
+        answer = message_of(choice.message, f"{side.where}.choices[{place}].message")
         if answer.role != "assistant":
-            raise Faulty(f"the answer's role is `{answer.role}` - at `{answered.where}.choices`")
-        yield interaction(
-            replace(
-                call,
-                answer=answer,
-                model=response.model or call.model,
-                finish_reason=choice.finish_reason,
-                # The tokens of several choices are counted together.
-                answer_tokens=tokens if len(response.choices) == 1 else None,
-            )
+            raise BrokenRow(f"the answer's role is `{answer.role}` - at `{side.where}.choices`")
+        yield replace(
+            call,
+            answer=answer,
+            model=response.model or call.model,
+            finish_reason=choice.finish_reason,
+            # The tokens of several choices are counted together.
+            answer_tokens=tokens if len(response.choices) == 1 else None,
         )
-
-
-def _against(row: JsonObject) -> str:
-    if request_in(row) is None:
-        return "no request with `messages`"
-    return "" if response_in(row, "choices") or failed(row) else "no response with `choices`"
 
 
 FORMAT = Format(
     name=NAME,
-    what="logs of an OpenAI-compatible interface (request, response with choices)",
-    misfit=by_row(_against),
-    read=by_type(dict[str, object], _items),
+    description="logs of an OpenAI-compatible API (request, response with choices)",
+    match=match_rows(partial(mismatch_of_exchange, response_key=RESPONSE_KEY)),
+    read=read_rows(NAME, dict[str, object], _calls),
 )

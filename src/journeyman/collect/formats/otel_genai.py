@@ -1,7 +1,7 @@
 """OpenTelemetry spans that follow the GenAI conventions, one JSON object a line.
 
-Every span of a model's call is an interaction. Left out: other spans, spans of agents and tools
-(they repeat what the calls inside them say), and calls whose content was not recorded.
+Every span of a model call is an interaction. Left out: other spans, spans of agents and tools
+(they repeat the content of the calls inside them), and calls whose content was not recorded.
 """
 
 from collections.abc import Iterator
@@ -11,23 +11,25 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from journeyman.collect.reading.calls import ModelCall, interaction
-from journeyman.collect.reading.format import (
-    Faulty,
+from journeyman.collect.reading.json_rows import JsonObject, ParsedRow, parsed_rows
+from journeyman.collect.reading.log_format import (
     Format,
     FormatMatch,
-    Item,
-    JsonObject,
     Sample,
-    SkippedLogRow,
-    Unusable,
-    by_row,
-    made,
+    match_rows,
+    row_results,
 )
+from journeyman.collect.reading.model_call import ModelCall, RowSource
 from journeyman.collect.reading.otel_parts import read_value
 from journeyman.collect.reading.otel_spans import Attributes, OtelSpan, spans_in
-from journeyman.collect.reading.otel_turns import offered_by, spoken_in
-from journeyman.collect.reading.rows import Value, values_of
+from journeyman.collect.reading.otel_turns import exchange_of_span, tools_of_span
+from journeyman.collect.reading.request_response import text_in
+from journeyman.collect.reading.row_result import (
+    BrokenRow,
+    RowResult,
+    SkippedLogRow,
+    UnusableRow,
+)
 from journeyman.data.role_prompts import ROLE_PROMPTS
 from journeyman.files import LineFault
 from journeyman.records import Message
@@ -39,68 +41,64 @@ _NOT_CALLS = frozenset(
 )
 
 
-def _read(path: Path, agent: str) -> Iterator[list[Item]]:
-    for row in values_of(path, _DECODER):
-        yield [row] if isinstance(row, LineFault) else _of_row(row, agent)
+def _read(path: Path, agent: str) -> Iterator[list[RowResult]]:
+    for row in parsed_rows(path, _DECODER):
+        yield [row] if isinstance(row, LineFault) else _results(row, agent)
 
 
-def _of_row(row: Value[dict[str, object]], agent: str) -> list[Item]:
-    """The items of all spans of a line: a broken span does not take the others with it."""
+def _results(row: ParsedRow[dict[str, object]], agent: str) -> list[RowResult]:
+    """The results of all spans of a line. A broken span does not discard the others."""
     try:
         spans = list(spans_in(row.value))
-    except Faulty as fault:
+    except BrokenRow as fault:
         return [LineFault(row.line, str(fault))]
     if not spans:
         return [SkippedLogRow(row.line, "no spans in it")]
-    items = (made(row.line, partial(_items, span, row.line, agent)) for span in spans)
-    return [item for of_span in items for item in of_span]
+    source = RowSource(row.line, NAME, agent)
+    return [result for span in spans for result in row_results(source, partial(_calls, span))]
 
 
-def _items(span: OtelSpan, line: int, agent: str) -> Iterator[Item]:
+def _calls(span: OtelSpan) -> Iterator[ModelCall]:
     attributes = span.attributes
     if not any(name.startswith("gen_ai.") for name in attributes):
-        raise Unusable("a span without `gen_ai.` attributes")
-    operation = _text(attributes, "gen_ai.operation.name")
+        raise UnusableRow("a span without `gen_ai.` attributes")
+    operation = text_in(attributes, "gen_ai.operation.name")
     if operation in _NOT_CALLS:
-        raise Unusable(f"a span of `{operation}`, no call of a model")
-    spoken = spoken_in(span)
-    if not spoken.sent or (not spoken.answers and not span.failed):
-        raise Unusable("a call whose content was not recorded")
-    call = _call(span, line, agent, spoken.sent)
+        raise UnusableRow(f"a span of `{operation}`, not a model call")
+    exchange = exchange_of_span(span)
+    if not exchange.sent or (not exchange.answers and not span.failed):
+        raise UnusableRow("a call whose content was not recorded")
+    call = _call(span, exchange.sent)
     reasons = _finish_reasons(attributes)
-    for place, answered in enumerate(spoken.answers):
+    for place, answer in enumerate(exchange.answers):
         logged = reasons[place] if place < len(reasons) else None
-        yield interaction(
-            replace(
-                call,
-                answer=answered.message,
-                finish_reason=answered.finish_reason or logged,
-                answer_tokens=call.answer_tokens if len(spoken.answers) == 1 else None,
-            )
+        yield replace(
+            call,
+            answer=answer.message,
+            finish_reason=answer.finish_reason or logged,
+            answer_tokens=call.answer_tokens if len(exchange.answers) == 1 else None,
         )
-    if not spoken.answers:
-        yield interaction(call)
+    if not exchange.answers:
+        yield call
 
 
-def _call(span: OtelSpan, line: int, agent: str, sent: tuple[Message, ...]) -> ModelCall:
+def _call(span: OtelSpan, sent: tuple[Message, ...]) -> ModelCall:
     attributes = span.attributes
-    named = (_text(attributes, "gen_ai.agent.name") or "").strip().casefold()
+    agent = (text_in(attributes, "gen_ai.agent.name") or "").strip().casefold()
     return ModelCall(
-        line=line,
-        format=NAME,
-        # Names of agents are free text; only the roles that are known here mean something.
-        agent=named if named in ROLE_PROMPTS else agent,
+        # Agent names are free text; only the known roles have a meaning here.
+        agent=agent if agent in ROLE_PROMPTS else None,
         sent=sent,
         answer=None,
-        provider=_text(attributes, "gen_ai.provider.name", "gen_ai.system"),
-        model=_text(attributes, "gen_ai.response.model", "gen_ai.request.model"),
-        conversation=_text(attributes, "gen_ai.conversation.id"),
+        provider=text_in(attributes, "gen_ai.provider.name", "gen_ai.system"),
+        model=text_in(attributes, "gen_ai.response.model", "gen_ai.request.model"),
+        conversation=text_in(attributes, "gen_ai.conversation.id"),
         duration_s=span.duration_s,
-        max_tokens=_whole(attributes, "gen_ai.request.max_tokens"),
-        answer_tokens=_whole(
+        max_tokens=_whole_in(attributes, "gen_ai.request.max_tokens"),
+        answer_tokens=_whole_in(
             attributes, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"
         ),
-        offered=offered_by(span),
+        offered=tools_of_span(span),
     )
 
 
@@ -111,24 +109,19 @@ def _finish_reasons(attributes: Attributes) -> list[str]:
     return read_value(value, list[str], "response.finish_reasons")
 
 
-def _text(attributes: Attributes, *names: str) -> str | None:
-    found = (attributes.get(name) for name in names)
-    return next((value for value in found if isinstance(value, str) and value), None)
+def _whole_in(attributes: Attributes, *names: str) -> int | None:
+    values = (attributes.get(name) for name in names)
+    return next((value for value in values if isinstance(value, int)), None)
 
 
-def _whole(attributes: Attributes, *names: str) -> int | None:
-    found = (attributes.get(name) for name in names)
-    return next((value for value in found if isinstance(value, int)), None)
+def _match(sample: Sample) -> FormatMatch:
+    match = match_rows(_mismatch)(sample)
+    if match.is_match and not any("gen_ai." in str(row) for row in sample.rows):
+        return FormatMatch(0, match.rows, "no attribute starts with `gen_ai.`")
+    return match
 
 
-def _misfit(sample: Sample) -> FormatMatch:
-    fit = by_row(_against)(sample)
-    if fit.good and not any("gen_ai." in str(row) for row in sample.rows):
-        return FormatMatch(0, fit.n, "no attribute begins with `gen_ai.`")
-    return fit
-
-
-def _against(row: JsonObject) -> str:
+def _mismatch(row: JsonObject) -> str:
     if isinstance(row.get("resourceSpans", row.get("resource_spans")), list):
         return ""
     return "" if isinstance(row.get("attributes"), dict | list) else "no `attributes`"
@@ -136,7 +129,7 @@ def _against(row: JsonObject) -> str:
 
 FORMAT = Format(
     name=NAME,
-    what="OpenTelemetry GenAI spans as JSON lines",
-    misfit=_misfit,
+    description="OpenTelemetry GenAI spans as JSON lines",
+    match=_match,
     read=_read,
 )

@@ -1,7 +1,7 @@
 """ShareGPT rows: `{"conversations": [{"from": "human", "value": ...}, ...]}`, lines or one list.
 
-`function_call` turns hold `{"name": ..., "arguments": ...}` as JSON text, `observation` turns what
-came back. Definitions in `tools` are not kept.
+`function_call` turns hold `{"name": ..., "arguments": ...}` as JSON text, `observation` turns hold
+tool results. Definitions in `tools` are not kept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,16 +9,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from journeyman.collect.reading.calls import ModelCall, final_answers, interaction, row_name
-from journeyman.collect.reading.format import (
-    Faulty,
-    Format,
-    Item,
-    JsonObject,
-    Unusable,
-    by_row,
-    by_type,
-)
+from journeyman.collect.reading.json_rows import JsonObject
+from journeyman.collect.reading.log_format import Format, match_rows, read_rows
+from journeyman.collect.reading.model_call import ModelCall, final_answers, row_id
+from journeyman.collect.reading.row_result import BrokenRow, UnusableRow
 from journeyman.data.strict_json import words
 from journeyman.records import Message, Role, ToolCall
 
@@ -57,29 +51,24 @@ class _Function(Struct, frozen=True):
     arguments: dict[str, object] | str = "{}"
 
 
-def _items(row: ShareGptRow, line: int, agent: str) -> Iterator[Item]:
-    first = (Message("system", row.system),) if row.system else ()
-    turns = (*first, *_turns(row.conversations))
-    ends = list(final_answers(turns))
-    if not ends:
-        raise Unusable("no assistant's turn follows a user's turn")
-    name = row_name(turns) if row.id is None else f"row-{row.id}"
-    for place in ends:
-        yield interaction(
-            ModelCall(
-                line=line,
-                format=NAME,
-                agent=agent,
-                sent=_from_user(turns[:place]),
-                answer=turns[place],
-                model=row.model,
-                conversation=name,
-            )
+def _calls(row: ShareGptRow) -> Iterator[ModelCall]:
+    system = (Message("system", row.system),) if row.system else ()
+    turns = (*system, *_turns(row.conversations))
+    answers = list(final_answers(turns))
+    if not answers:
+        raise UnusableRow("no assistant turn follows a user turn")
+    conversation = row_id(turns) if row.id is None else f"row-{row.id}"
+    for place in answers:
+        yield ModelCall(
+            sent=_without_greeting(turns[:place]),
+            answer=turns[place],
+            model=row.model,
+            conversation=conversation,
         )
 
 
-def _from_user(turns: Sequence[Message]) -> tuple[Message, ...]:
-    """The turns without greetings of the assistant's before anybody asked: none is ever sent so."""
+def _without_greeting(turns: Sequence[Message]) -> tuple[Message, ...]:
+    """The turns without the assistant's before the first user turn: no API accepts those."""
     first = next(place for place, turn in enumerate(turns) if turn.role == "user")
     return (*(turn for turn in turns[:first] if turn.role == "system"), *turns[first:])
 
@@ -88,35 +77,35 @@ def _turns(turns: Sequence[ShareGptTurn]) -> Iterator[Message]:
     for place, turn in enumerate(turns):
         where = f"$.conversations[{place}]"
         if turn.speaker == "function_call":
-            yield Message("assistant", "", tool_calls=(_call(turn.value, where),))
+            yield Message("assistant", "", tool_calls=(_tool_call(turn.value, where),))
         elif turn.speaker in _ROLES:
             yield Message(_ROLES[turn.speaker], turn.value)
         else:
-            raise Faulty(f"unknown speaker `{turn.speaker}` - at `{where}.from`")
+            raise BrokenRow(f"unknown speaker `{turn.speaker}` - at `{where}.from`")
 
 
-def _call(text: str, where: str) -> ToolCall:
+def _tool_call(text: str, where: str) -> ToolCall:
     try:
-        found = msgspec.json.decode(text, type=_Function)
+        function = msgspec.json.decode(text, type=_Function)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Faulty(f"no function call: {words(error)} - at `{where}.value`") from error
-    arguments = found.arguments
+        raise BrokenRow(f"not a function call: {words(error)} - at `{where}.value`") from error
+    arguments = function.arguments
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments).decode()
-    return ToolCall("", found.name, arguments)
+    return ToolCall("", function.name, arguments)
 
 
-def _against(row: JsonObject) -> str:
+def _mismatch(row: JsonObject) -> str:
     turns = row.get("conversations")
     if not isinstance(turns, list):
         return "no list `conversations`"
-    fits = all(isinstance(turn, dict) and "from" in turn for turn in turns)
-    return "" if fits else "a turn in `conversations` has no `from`"
+    has_speakers = all(isinstance(turn, dict) and "from" in turn for turn in turns)
+    return "" if has_speakers else "a turn in `conversations` has no `from`"
 
 
 FORMAT = Format(
     name=NAME,
-    what="ShareGPT rows (conversations with from and value)",
-    misfit=by_row(_against),
-    read=by_type(ShareGptRow, _items),
+    description="ShareGPT rows (conversations with from and value)",
+    match=match_rows(_mismatch),
+    read=read_rows(NAME, ShareGptRow, _calls),
 )

@@ -1,1 +1,1 @@
-"""From documented Python packages to interactions with doctest checks."""
+"""Collecting documented functions of Python packages, with doctest checks."""

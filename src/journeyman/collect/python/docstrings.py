@@ -1,4 +1,4 @@
-"""What a docstring says, apart from what it shows: prose, examples, and a first line."""
+"""Splits a docstring into prose and doctest examples, and shortens docstrings in source."""
 
 import ast
 import doctest
@@ -6,18 +6,18 @@ import inspect
 import re
 from collections.abc import Sequence
 
-from journeyman.collect.python.modules import Module
+from journeyman.collect.python.package_source import Module
 
 Documented = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def parts_of(docstring: str) -> list[str | doctest.Example]:
-    """Prose and examples in their order. Raises ValueError where the examples are malformed."""
+    """Prose and examples in order. Raises ValueError if an example is malformed."""
     return doctest.DocTestParser().parse(inspect.cleandoc(docstring))
 
 
 def prose_of(parts: Sequence[str | doctest.Example]) -> str:
-    """The text between the examples, tidied: blank lines single, no colon that points nowhere."""
+    """The text between the examples, with single blank lines and no colon before an example."""
     kept: list[str] = []
     for part, following in zip(parts, [*parts[1:], ""], strict=True):
         if isinstance(part, str):
@@ -28,7 +28,7 @@ def prose_of(parts: Sequence[str | doctest.Example]) -> str:
 
 
 def doctest_text(examples: Sequence[doctest.Example]) -> str:
-    """Examples as they are typed at the prompt, with what they print."""
+    """Examples as doctest text: `>>>` lines and their output."""
     blocks: list[str] = []
     for example in examples:
         first, *more = example.source.rstrip("\n").split("\n")
@@ -46,7 +46,7 @@ def first_sentence(docstring: str) -> str:
 
 
 def with_short_docstrings(text: str) -> str:
-    """The same source with every docstring cut to its first sentence; all else as it was typed."""
+    """The source with every docstring cut to its first sentence, otherwise unchanged."""
     lines = text.split("\n")
     for node in reversed(_documented(ast.parse(text))):
         literal = node.body[0]
@@ -75,7 +75,7 @@ def _documented(tree: ast.Module) -> list[Documented | ast.ClassDef]:
 
 
 def documented_functions(module: Module) -> list[Documented]:
-    """Public functions at the top of a module whose docstring holds prose and an example."""
+    """Public top-level functions of a module whose docstring has prose and an example."""
     found = []
     for node in module.tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":

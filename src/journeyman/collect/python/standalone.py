@@ -1,9 +1,9 @@
-"""A function's source that stands alone: with the imports, constants and helpers that it needs.
+"""Makes a function's source standalone: adds the imports, constants and helpers that it needs.
 
 Helpers are followed through the package's modules and put before their users; imports of the
-standard library are kept, one per name. A function that needs more is refused with the reason.
-Covered: what syntax shows. Not covered: attributes set from outside (`f.cache = {}`); what comes
-out is right only as far as its check has been run.
+standard library are kept, one per name. A function that needs more is refused with a reason.
+Covered: what the syntax shows. Not covered: attributes set from outside (`f.cache = {}`); only
+running its check shows whether the result is right.
 """
 
 import ast
@@ -14,19 +14,19 @@ import textwrap
 from collections.abc import Iterable
 
 from journeyman.collect.python.docstrings import with_short_docstrings
-from journeyman.collect.python.modules import ImportBinding, Module, Package
+from journeyman.collect.python.package_source import ImportBinding, Module, Package
 
-_ALWAYS_THERE = frozenset(dir(builtins)) | {"__name__", "__doc__"}
-
-
-class NotAlone(Exception):
-    """It cannot stand alone; the text says why, in words that many functions share."""
+_BUILTINS = frozenset(dir(builtins)) | {"__name__", "__doc__"}
 
 
-class Slice:
+class NotStandalone(Exception):
+    """A function cannot be made standalone; the text is a reason that many functions share."""
+
+
+class StandaloneSource:
     """Definitions collected so far, each after those that it needs.
 
-    without: a name that is never defined here, because someone else will give it.
+    without: a name that is never defined here, because the answer defines it.
     """
 
     def __init__(self, package: Package, *, without: str | None = None) -> None:
@@ -38,12 +38,12 @@ class Slice:
         self._texts: list[str] = []
 
     def text(self) -> str:
-        """All of it as a module's source; empty where nothing is needed."""
+        """The source of a module; empty if nothing was added."""
         parts = [_import_lines(self._imports)] if self._imports else []
         return "\n\n\n".join([*parts, *self._texts])
 
     def add(self, module: Module, name: str) -> None:
-        """Add what a module-level name stands for, and all it needs. Raises NotAlone."""
+        """Add the definition of a module-level name and all that it needs. Raises NotStandalone."""
         if name == self._without:
             return
         sources = module.bindings.get(name)
@@ -53,7 +53,7 @@ class Slice:
         if self._origins.setdefault(name, (module.name, name))[0] != module.name and not all(
             isinstance(source, ImportBinding) for source in sources
         ):
-            raise NotAlone("two things that it needs have the same name")
+            raise NotStandalone("it needs two definitions with the same name")
         for source in sources:
             if isinstance(source, ImportBinding):
                 self._add_import(name, source)
@@ -61,7 +61,7 @@ class Slice:
                 self._add_statement(module, source)
 
     def _add_unbound(self, module: Module, name: str) -> None:
-        if name in _ALWAYS_THERE:
+        if name in _BUILTINS:
             return
         for source in module.bindings.get("*", []):
             if isinstance(source, ImportBinding):
@@ -69,7 +69,7 @@ class Slice:
                 if starred is not None and name in starred.bindings:
                     self.add(starred, name)
                     return
-        raise NotAlone("a name that it needs is made at run time")
+        raise NotStandalone("it needs a name that is created at run time")
 
     def _add_import(self, name: str, source: ImportBinding) -> None:
         top = source.module.partition(".")[0]
@@ -80,12 +80,12 @@ class Slice:
             self._origins[name] = (source.module, attribute)
             self._imports.add((source.module, attribute, name))
         else:
-            raise NotAlone("it needs another package")
+            raise NotStandalone("it needs another package")
 
     def _add_from_package(self, name: str, source: ImportBinding) -> None:
         target = self._package.modules.get(source.module)
         if target is None or source.attribute is None or source.attribute not in target.bindings:
-            raise NotAlone("it uses a module of its package as a whole")
+            raise NotStandalone("it uses a module of its package as a whole")
         if name == source.attribute:
             self._origins.pop(name, None)
         self.add(target, source.attribute)
@@ -104,7 +104,7 @@ class Slice:
 
 
 def free_names(text: str) -> list[str]:
-    """Names that a piece of source takes from its module or the builtins, sorted."""
+    """Names that a piece of source uses from its module or the builtins, sorted."""
     found: set[str] = set()
     pending = [symtable.symtable(text, "<source>", "exec")]
     while pending:
@@ -120,12 +120,12 @@ def free_names(text: str) -> list[str]:
 
 
 def _texts_of(module: Module, statement: ast.stmt, package: str) -> list[str]:
-    """A statement's source. Of `try: from .x import y` its `except ImportError` branch alone."""
+    """A statement's source. Of `try: from .x import y` only the `except ImportError` branch."""
     if isinstance(statement, ast.Try) and _imports_from(statement.body, package):
         for handler in statement.handlers:
             if isinstance(handler.type, ast.Name) and handler.type.id.endswith("ImportError"):
                 return [textwrap.dedent(module.segment(part)) for part in handler.body]
-        raise NotAlone("it uses a module of its package as a whole")
+        raise NotStandalone("it uses a module of its package as a whole")
     return [module.segment(statement)]
 
 
@@ -138,7 +138,7 @@ def _imports_from(body: Iterable[ast.stmt], package: str) -> bool:
 
 
 def _import_lines(imports: Iterable[tuple[str, str, str]]) -> str:
-    """Import statements, one a module, sorted as most formatters do: `import` before `from`."""
+    """Import statements, one per module, sorted as formatters do: `import` before `from`."""
     whole: list[str] = []
     parts: dict[str, list[str]] = {}
     for module, attribute, name in sorted(imports):

@@ -1,1 +1,1 @@
-"""What the log formats share: rows, calls, turns, spans."""
+"""What the log formats share: reading rows, turns and spans, and making interactions of them."""

@@ -1,7 +1,7 @@
-"""Turns as Anthropic's Messages interface writes them, and the records they stand for.
+"""Turns of Anthropic's Messages API, and the Messages that they become.
 
-Covered: text, tool use and tool results. `thinking` is left away: it is no part of the answer.
-Not covered: pictures, documents and tools that the server itself runs.
+Covered: text, tool use and tool results. `thinking` is not kept: it is not part of the answer.
+Not covered: pictures, documents and tools that the server runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from journeyman.collect.reading.format import Faulty, Unusable
+from journeyman.collect.reading.row_result import BrokenRow, UnusableRow
 from journeyman.records import Message, ToolCall
 
 THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
 class ContentBlock(Struct, frozen=True):
-    """One block of content; which fields it has depends on its type."""
+    """One block of content. Its type decides which fields it has."""
 
     type: str
     text: str | None = None
@@ -38,13 +38,13 @@ class AnthropicTurn(Struct, frozen=True):
 
 
 def system_of(content: Content | None) -> tuple[Message, ...]:
-    """The system turn, where there is one."""
-    text = "" if content is None else plain(content, "$.system", joint="\n")
+    """The system turn; empty if there is none."""
+    text = "" if content is None else joined_text(content, "$.system", joint="\n")
     return (Message("system", text),) if text else ()
 
 
 def messages_of(turns: Sequence[AnthropicTurn], where: str) -> tuple[Message, ...]:
-    """The records of some turns. `where` is their JSON path, for the words of a fault."""
+    """The Messages of some turns. `where` is their JSON path, for error messages."""
     return tuple(
         message
         for place, turn in enumerate(turns)
@@ -53,37 +53,39 @@ def messages_of(turns: Sequence[AnthropicTurn], where: str) -> tuple[Message, ..
 
 
 def answer_of(content: Content, where: str) -> Message:
-    """An assistant's turn: its text, and the tools it asks for."""
+    """An assistant turn: its text and its tool calls."""
     if isinstance(content, str):
         return Message("assistant", content)
-    said = [block for block in content if block.type != "tool_use"]
-    calls = tuple(_call(block, where) for block in content if block.type == "tool_use")
-    return Message("assistant", plain(said, where, joint=""), tool_calls=calls)
+    texts = [block for block in content if block.type != "tool_use"]
+    calls = tuple(_tool_call(block, where) for block in content if block.type == "tool_use")
+    return Message("assistant", joined_text(texts, where, joint=""), tool_calls=calls)
 
 
 def user_turns(content: Content, where: str) -> Iterator[Message]:
-    """What a user's turn holds: first what tools gave back, then text."""
+    """The Messages of a user turn: first tool results, then text."""
     if isinstance(content, str):
         yield Message("user", content)
         return
     results = [block for block in content if block.type == "tool_result"]
     for block in results:
         yield result_of(block, where)
-    text = plain([block for block in content if block.type != "tool_result"], where, joint="\n")
+    text = joined_text(
+        [block for block in content if block.type != "tool_result"], where, joint="\n"
+    )
     if text or not results:
         yield Message("user", text)
 
 
 def result_of(block: ContentBlock, where: str) -> Message:
-    """What one tool gave back."""
+    """The Message of one tool result."""
     if block.tool_use_id is None:
-        raise Faulty(f"object missing required field `tool_use_id` - at `{where}.content[...]`")
-    text = "" if block.content is None else plain(block.content, where, joint="\n")
+        raise BrokenRow(f"object missing required field `tool_use_id` - at `{where}.content[...]`")
+    text = "" if block.content is None else joined_text(block.content, where, joint="\n")
     return Message("tool", text, tool_call_id=block.tool_use_id)
 
 
-def plain(content: str | Sequence[ContentBlock], where: str, *, joint: str) -> str:
-    """The text of some blocks, thinking left away."""
+def joined_text(content: str | Sequence[ContentBlock], where: str, *, joint: str) -> str:
+    """The text of some blocks, without thinking."""
     if isinstance(content, str):
         return content
     return joint.join(_text(block, where) for block in content if block.type not in THINKING)
@@ -95,19 +97,19 @@ def _messages(turn: AnthropicTurn, where: str) -> Iterator[Message]:
     elif turn.role == "user":
         yield from user_turns(turn.content, where)
     else:
-        raise Faulty(f"unknown role `{turn.role}` - at `{where}.role`")
+        raise BrokenRow(f"unknown role `{turn.role}` - at `{where}.role`")
 
 
 def _text(block: ContentBlock, where: str) -> str:
     if block.type != "text":
-        raise Unusable(f"content of type `{block.type}` is no text")
+        raise UnusableRow(f"content of type `{block.type}` is not text")
     if block.text is None:
-        raise Faulty(f"a block of type `text` has no text - at `{where}`")
+        raise BrokenRow(f"a block of type `text` has no text - at `{where}`")
     return block.text
 
 
-def _call(block: ContentBlock, where: str) -> ToolCall:
+def _tool_call(block: ContentBlock, where: str) -> ToolCall:
     if not block.name:
-        raise Faulty(f"a block of type `tool_use` has no `name` - at `{where}`")
+        raise BrokenRow(f"a block of type `tool_use` has no `name` - at `{where}`")
     arguments = msgspec.json.encode(block.input or {}).decode()
     return ToolCall(block.id or "", block.name, arguments)

@@ -1,6 +1,6 @@
-"""Turns as OpenAI's chat interface writes them, and the records they stand for.
+"""Turns of OpenAI's chat API, and the Messages that they become.
 
-Covered: text (also in parts), tool calls old and new, `developer` and `function` roles.
+Covered: text (also in parts), old and new tool calls, `developer` and `function` roles.
 Not covered: pictures, sound and files.
 """
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from journeyman.collect.reading.format import Faulty, Unusable
+from journeyman.collect.reading.row_result import BrokenRow, UnusableRow
 from journeyman.data.log_turns import Function, LoggedCall, fault_of_calls, to_calls
 from journeyman.records import Message, Role, ToolCall
 
@@ -24,7 +24,7 @@ _ROLES: dict[str, Role] = {
 
 
 class ContentPart(Struct, frozen=True):
-    """One part of a turn's content."""
+    """One part of the content of a turn."""
 
     type: str
     text: str | None = None
@@ -32,13 +32,13 @@ class ContentPart(Struct, frozen=True):
 
 
 class FunctionCall(LoggedCall, frozen=True):
-    """One tool call; other types than `function` have none."""
+    """One tool call. Only calls of type `function` are read."""
 
     type: str = "function"
 
 
 class OpenAITurn(Struct, frozen=True):
-    """One turn. `weight` 0 marks an answer that must not be learned."""
+    """One turn. `weight` 0 marks an answer that must not be trained on."""
 
     role: str
     content: str | tuple[ContentPart, ...] | None = None
@@ -51,20 +51,20 @@ class OpenAITurn(Struct, frozen=True):
 
 
 def messages_of(turns: Sequence[OpenAITurn], where: str) -> tuple[Message, ...]:
-    """The records of some turns. `where` is their JSON path, for the words of a fault."""
+    """The Messages of some turns. `where` is their JSON path, for error messages."""
     return tuple(message_of(turn, f"{where}[{place}]") for place, turn in enumerate(turns))
 
 
 def message_of(turn: OpenAITurn, where: str) -> Message:
-    """The record of one turn."""
+    """The Message of one turn."""
     role = _ROLES.get(turn.role)
     if role is None:
-        raise Faulty(f"unknown role `{turn.role}` - at `{where}.role`")
-    calls = _calls(turn, where)
+        raise BrokenRow(f"unknown role `{turn.role}` - at `{where}.role`")
+    calls = _tool_calls(turn, where)
     if calls and role != "assistant":
-        raise Faulty(f"a `{turn.role}` turn asks for tools - at `{where}`")
+        raise BrokenRow(f"a `{turn.role}` turn calls tools - at `{where}`")
     if turn.content is None and not calls and turn.refusal is None and role != "assistant":
-        raise Faulty(f"object missing required field `content` - at `{where}`")
+        raise BrokenRow(f"object missing required field `content` - at `{where}`")
     return Message(
         role,
         _text(turn, where),
@@ -79,25 +79,25 @@ def _text(turn: OpenAITurn, where: str) -> str:
         return turn.refusal or ""
     if isinstance(turn.content, str):
         return turn.content
-    return "\n".join(_part(part, where) for part in turn.content)
+    return "\n".join(_part_text(part, where) for part in turn.content)
 
 
-def _part(part: ContentPart, where: str) -> str:
+def _part_text(part: ContentPart, where: str) -> str:
     text = part.text if part.text is not None else part.refusal
     if part.type not in ("text", "input_text", "output_text", "refusal"):
-        raise Unusable(f"content of type `{part.type}` is no text")
+        raise UnusableRow(f"content of type `{part.type}` is not text")
     if text is None:
-        raise Faulty(f"a part of type `{part.type}` has no text - at `{where}.content`")
+        raise BrokenRow(f"a part of type `{part.type}` has no text - at `{where}.content`")
     return text
 
 
-def _calls(turn: OpenAITurn, where: str) -> tuple[ToolCall, ...]:
+def _tool_calls(turn: OpenAITurn, where: str) -> tuple[ToolCall, ...]:
     other = next((call.type for call in turn.tool_calls or () if call.type != "function"), None)
     if other is not None:
-        raise Unusable(f"a tool call of type `{other}` is no function")
-    old = (LoggedCall(function=turn.function_call),) if turn.function_call else ()
-    calls = (*(turn.tool_calls or ()), *old)
+        raise UnusableRow(f"a tool call of type `{other}` is not a function")
+    old_style = (LoggedCall(function=turn.function_call),) if turn.function_call else ()
+    calls = (*(turn.tool_calls or ()), *old_style)
     fault = fault_of_calls(calls)
     if fault:
-        raise Faulty(f"{fault} - at `{where}.tool_calls`")
+        raise BrokenRow(f"{fault} - at `{where}.tool_calls`")
     return to_calls(calls)

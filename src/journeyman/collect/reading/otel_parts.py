@@ -1,4 +1,4 @@
-"""Turns made of parts, as the GenAI conventions write them today, and their records."""
+"""Turns made of parts, as the GenAI conventions write them today, and the Messages they become."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET, Struct
 
-from journeyman.collect.reading.format import Faulty, Unusable
+from journeyman.collect.reading.row_result import BrokenRow, UnusableRow
 from journeyman.data.strict_json import words
 from journeyman.records import Message, Role, ToolCall
 
@@ -22,7 +22,7 @@ _ROLES: dict[str, Role] = {
 
 
 class OtelPart(Struct, frozen=True):
-    """One part of a turn; which fields it has depends on its type."""
+    """One part of a turn. Its type decides which fields it has."""
 
     type: str
     content: object = None
@@ -42,26 +42,26 @@ class OtelMessage(Struct, frozen=True):
 
 
 def read_value(value: object, kind: type[T], where: str) -> T:
-    """A value, or JSON text of one, checked against its type."""
+    """A value, or JSON text of one, checked against its type. Raises BrokenRow."""
     try:
         if isinstance(value, str):
             return msgspec.json.decode(value, type=kind)
         return msgspec.convert(value, kind)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Faulty(f"{words(error)} - in `gen_ai.{where}`") from error
+        raise BrokenRow(f"{words(error)} - in `gen_ai.{where}`") from error
 
 
 def messages_from_parts(instructions: object, turns: Sequence[OtelMessage]) -> tuple[Message, ...]:
-    """What was sent: the instructions, then the turns."""
-    return (*_system(instructions), *(message for said in turns for message in _messages(said)))
+    """The sent Messages: the system instructions, then the turns."""
+    return (*_system(instructions), *(message for turn in turns for message in _messages(turn)))
 
 
-def message_from_parts(said: OtelMessage, where: str) -> Message:
-    """One answer."""
-    if _ROLES.get(said.role) != "assistant":
-        raise Faulty(f"the answer's role is `{said.role}` - at `{where}`")
-    calls = tuple(_call(part) for part in said.parts if part.type == "tool_call")
-    return Message("assistant", _joined(said.parts, ""), tool_calls=calls)
+def message_from_parts(turn: OtelMessage, where: str) -> Message:
+    """The Message of one answer."""
+    if _ROLES.get(turn.role) != "assistant":
+        raise BrokenRow(f"the answer's role is `{turn.role}` - at `{where}`")
+    calls = tuple(_tool_call(part) for part in turn.parts if part.type == "tool_call")
+    return Message("assistant", _joined(turn.parts, ""), tool_calls=calls)
 
 
 def _system(instructions: object) -> Iterator[Message]:
@@ -74,45 +74,45 @@ def _system(instructions: object) -> Iterator[Message]:
         yield Message("system", text)
 
 
-def _messages(said: OtelMessage) -> Iterator[Message]:
-    role = _ROLES.get(said.role)
+def _messages(turn: OtelMessage) -> Iterator[Message]:
+    role = _ROLES.get(turn.role)
     if role is None:
-        raise Faulty(f"unknown role `{said.role}` - at `gen_ai.input.messages`")
+        raise BrokenRow(f"unknown role `{turn.role}` - at `gen_ai.input.messages`")
     if role == "assistant":
-        yield message_from_parts(said, "gen_ai.input.messages")
+        yield message_from_parts(turn, "gen_ai.input.messages")
         return
-    results = [part for part in said.parts if part.type == "tool_call_response"]
+    results = [part for part in turn.parts if part.type == "tool_call_response"]
     for part in results:
-        yield Message("tool", _result(part), tool_call_id=part.id)
-    text = _joined(said.parts, "\n")
+        yield Message("tool", _tool_result(part), tool_call_id=part.id)
+    text = _joined(turn.parts, "\n")
     if text or not results:
         yield Message(role, text)
 
 
 def _joined(parts: Sequence[OtelPart], joint: str) -> str:
-    passed = ("tool_call", "tool_call_response", "reasoning")
-    return joint.join(_text(part) for part in parts if part.type not in passed)
+    ignored = ("tool_call", "tool_call_response", "reasoning")
+    return joint.join(_text(part) for part in parts if part.type not in ignored)
 
 
 def _text(part: OtelPart) -> str:
     if part.type != "text":
-        raise Unusable(f"content of type `{part.type}` is no text")
+        raise UnusableRow(f"content of type `{part.type}` is not text")
     if not isinstance(part.content, str):
-        raise Faulty("a part of type `text` has no text in `content`")
+        raise BrokenRow("a part of type `text` has no text in `content`")
     return part.content
 
 
-def _call(part: OtelPart) -> ToolCall:
+def _tool_call(part: OtelPart) -> ToolCall:
     if not part.name:
-        raise Faulty("a part of type `tool_call` has no `name`")
+        raise BrokenRow("a part of type `tool_call` has no `name`")
     arguments = part.arguments
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments if arguments is not None else {}).decode()
     return ToolCall(part.id or "", part.name, arguments)
 
 
-def _result(part: OtelPart) -> str:
+def _tool_result(part: OtelPart) -> str:
     value = part.result if part.response is UNSET else part.response
     if value is UNSET:
-        raise Faulty("a part of type `tool_call_response` has no `response`")
+        raise BrokenRow("a part of type `tool_call_response` has no `response`")
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,15 +1,16 @@
-"""The spans of an OpenTelemetry file, with plain attributes, whatever wrote them.
+"""The spans of an OpenTelemetry file from any exporter, with plain attributes.
 
-Covered: one span a line with attributes as an object (Python's and JavaScript's exporters) or as a
-list of keys and values, and OTLP's own JSON with `resourceSpans` (the collector's file exporter).
+Covered: one span per line with attributes as an object (Python's and JavaScript's exporters) or as
+a list of keys and values, and OTLP's JSON with `resourceSpans` (the collector's file exporter).
 """
 
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from journeyman.collect.reading.exchanges import seconds_between
-from journeyman.collect.reading.format import Faulty, JsonObject
+from journeyman.collect.reading.json_rows import JsonObject
+from journeyman.collect.reading.request_response import seconds_between
+from journeyman.collect.reading.row_result import BrokenRow
 
 Attributes = Mapping[str, object]
 _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
@@ -17,7 +18,7 @@ NANOSECONDS = 1e-9
 
 
 class OtelSpan(Struct, frozen=True):
-    """One span: its attributes, the names and attributes of its events, and how it went."""
+    """One span: its attributes, its events as (name, attributes), and whether it failed."""
 
     attributes: Attributes
     events: tuple[tuple[str, Attributes], ...]
@@ -39,7 +40,7 @@ def spans_in(row: JsonObject) -> Iterator[OtelSpan]:
 
 
 def attributes_of(value: object) -> Attributes:
-    """Attributes as one object of plain values."""
+    """Attributes as one object with plain values."""
     if value is None:
         return {}
     if isinstance(value, dict):
@@ -57,12 +58,12 @@ def _span(fields: JsonObject) -> OtelSpan:
         for event in _objects(fields.get("events") or [], "events")
     )
     return OtelSpan(
-        attributes_of(fields.get("attributes")), events, _failed(fields), _seconds(fields)
+        attributes_of(fields.get("attributes")), events, _failed(fields), _duration_s(fields)
     )
 
 
 def _body(event: JsonObject) -> Attributes:
-    """The body of an event, where it is written as one; its fields stand beside the attributes."""
+    """The fields of an event's body, if it has one; they are merged with its attributes."""
     body = event.get("body")
     if not isinstance(body, dict):
         return {}
@@ -76,7 +77,7 @@ def _failed(fields: JsonObject) -> bool:
     return code == 2 or (isinstance(code, str) and code.upper().endswith("ERROR"))
 
 
-def _seconds(fields: JsonObject) -> float | None:
+def _duration_s(fields: JsonObject) -> float | None:
     for first, last in (
         ("startTimeUnixNano", "endTimeUnixNano"),
         ("start_time_unix_nano", "end_time_unix_nano"),
@@ -88,7 +89,7 @@ def _seconds(fields: JsonObject) -> float | None:
 
 
 def _whole(value: object) -> int | None:
-    """A whole number; OTLP writes 64-bit ones as text."""
+    """A whole number; OTLP writes 64-bit integers as text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     is_text = isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit()
@@ -96,7 +97,7 @@ def _whole(value: object) -> int | None:
 
 
 def _plain(value: object) -> object:
-    """The value inside one of OTLP's typed values; others stay as they are."""
+    """The value inside one of OTLP's typed values; any other value unchanged."""
     if not isinstance(value, dict) or len(value) != 1:
         return value
     ((kind, inner),) = value.items()
@@ -115,4 +116,4 @@ def _plain(value: object) -> object:
 def _objects(value: object, name: str) -> list[JsonObject]:
     if isinstance(value, list) and all(isinstance(one, dict) for one in value):
         return value
-    raise Faulty(f"expected a list of objects - at `{name}`")
+    raise BrokenRow(f"expected a list of objects - at `{name}`")

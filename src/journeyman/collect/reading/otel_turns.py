@@ -1,24 +1,19 @@
-"""What was said in a GenAI span, in each way that the conventions have had.
+"""The turns and the tools of a GenAI span, in every notation that the conventions have had.
 
-Now: `gen_ai.input.messages` and `gen_ai.output.messages` with parts, in the span or in its event.
-Before: one event a turn (`gen_ai.user.message`, `gen_ai.choice`), or two with JSON in them
-(`gen_ai.content.prompt`). And the numbered attributes of OpenLLMetry, `gen_ai.prompt.0.content`.
-Reasoning is left away. Instrumentations record content only where they are told to.
-
-The tools that were on offer in a GenAI span, in each way that they are written.
-
-Now: `gen_ai.tool.definitions`, in the span or in its event. And the numbered attributes of
-OpenLLMetry, `llm.request.functions.0.name`.
+Turns today: `gen_ai.input.messages` and `gen_ai.output.messages` with parts, in the span or in its
+event. Before: one event per turn (`gen_ai.user.message`, `gen_ai.choice`), or two events with JSON
+(`gen_ai.content.prompt`). OpenLLMetry: numbered attributes, `gen_ai.prompt.0.content`.
+Tools: `gen_ai.tool.definitions`, in the span or in its event, or `llm.request.functions.0.name`.
+Reasoning is not kept. Instrumentations record content only if they are configured to.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct, UnsetType
 
-from journeyman.collect.reading.calls import offered_in
-from journeyman.collect.reading.format import Faulty
+from journeyman.collect.reading.model_call import tools_from
 from journeyman.collect.reading.openai_turns import OpenAITurn, message_of
 from journeyman.collect.reading.otel_parts import (
     OtelMessage,
@@ -26,23 +21,23 @@ from journeyman.collect.reading.otel_parts import (
     messages_from_parts,
     read_value,
 )
-from journeyman.collect.reading.otel_parts import read_value as _read
 from journeyman.collect.reading.otel_spans import Attributes, OtelSpan
+from journeyman.collect.reading.row_result import BrokenRow
 from journeyman.data.log_turns import LoggedTool
 from journeyman.records import Message, Tool
 
-_NUMBERED = re.compile(r"gen_ai\.(prompt|completion)\.(\d{1,5})\.(.+)")
-
-_CALL = re.compile(r"tool_calls\.(\d{1,5})\.(id|name|arguments)")
-
+_PROMPT = re.compile(r"gen_ai\.prompt\.(\d{1,5})\.(.+)")
+_COMPLETION = re.compile(r"gen_ai\.completion\.(\d{1,5})\.(.+)")
+_TOOL_CALL = re.compile(r"tool_calls\.(\d{1,5})\.(id|name|arguments)")
+_TOOL = re.compile(r"llm\.request\.functions\.(\d{1,5})\.(name|description|parameters)")
 _TURN_EVENTS = {
     "gen_ai.system.message": "system",
     "gen_ai.user.message": "user",
     "gen_ai.assistant.message": "assistant",
     "gen_ai.tool.message": "tool",
 }
-
 DETAILS = "gen_ai.client.inference.operation.details"
+DEFINITIONS = "gen_ai.tool.definitions"
 
 
 class OtelAnswer(Struct, frozen=True):
@@ -53,65 +48,84 @@ class OtelAnswer(Struct, frozen=True):
 
 
 class OtelExchange(Struct, frozen=True):
-    """What was sent in a span and what came back."""
+    """The messages that were sent in a span, and the answers."""
 
     sent: tuple[Message, ...] = ()
     answers: tuple[OtelAnswer, ...] = ()
 
 
-def spoken_in(span: OtelSpan) -> OtelExchange:
-    """The turns of a span in the first way that gives any."""
-    details = [attributes for name, attributes in span.events if name == DETAILS]
-    for attributes in (span.attributes, *details):
+def exchange_of_span(span: OtelSpan) -> OtelExchange:
+    """The turns of a span, in the first notation that has any."""
+    for attributes in _attributes_of(span):
         if "gen_ai.input.messages" in attributes or "gen_ai.output.messages" in attributes:
-            return _structured(attributes)
-    if any(_NUMBERED.fullmatch(name) for name in span.attributes):
-        return _numbered(span.attributes)
+            return _from_parts(attributes)
+    prompts = _by_number(span.attributes, _PROMPT)
+    completions = _by_number(span.attributes, _COMPLETION)
+    if prompts or completions:
+        return _from_numbered(prompts, completions)
     return _from_events(span)
 
 
-def _structured(attributes: Attributes) -> OtelExchange:
-    instructions = attributes.get("gen_ai.system_instructions")
-    sent = _read(
-        attributes.get("gen_ai.input.messages", []), tuple[OtelMessage, ...], "input.messages"
-    )
-    came = _read(
-        attributes.get("gen_ai.output.messages", []), tuple[OtelMessage, ...], "output.messages"
-    )
-    answers = (
-        OtelAnswer(message_from_parts(said, "gen_ai.output.messages"), said.finish_reason)
-        for said in came
-    )
-    return OtelExchange(messages_from_parts(instructions, sent), tuple(answers))
+def tools_of_span(span: OtelSpan) -> tuple[Tool, ...] | UnsetType:
+    """The tools of a span, in the first notation that has any."""
+    for attributes in _attributes_of(span):
+        if DEFINITIONS in attributes:
+            logged = read_value(attributes[DEFINITIONS], tuple[LoggedTool, ...], "tool.definitions")
+            return tools_from(logged, DEFINITIONS)
+    numbered = _by_number(span.attributes, _TOOL)
+    logged = read_value(numbered, tuple[LoggedTool, ...], "request.functions")
+    return tools_from(logged, "llm.request.functions")
 
 
-def _numbered(attributes: Attributes) -> OtelExchange:
-    found: dict[str, dict[int, dict[str, object]]] = {"prompt": {}, "completion": {}}
-    for name, value in attributes.items():
-        match = _NUMBERED.fullmatch(name)
+def _attributes_of(span: OtelSpan) -> tuple[Attributes, ...]:
+    """The attributes of a span, then those of its event with the details of the call."""
+    return (span.attributes, *(attributes for name, attributes in span.events if name == DETAILS))
+
+
+def _by_number(fields: Mapping[str, object], pattern: re.Pattern[str]) -> list[dict[str, object]]:
+    """Fields with names like `gen_ai.prompt.0.role`, one object per number, in its order."""
+    groups: dict[int, dict[str, object]] = {}
+    for name, value in fields.items():
+        match = pattern.fullmatch(name)
         if match:
-            found[match[1]].setdefault(int(match[2]), {})[match[3]] = value
-    sent = (_turn(_with_calls(fields)) for _, fields in sorted(found["prompt"].items()))
+            groups.setdefault(int(match[1]), {})[match[2]] = value
+    return [group for _, group in sorted(groups.items())]
+
+
+def _from_parts(attributes: Attributes) -> OtelExchange:
+    sent, answers = (
+        read_value(attributes.get(f"gen_ai.{name}", []), tuple[OtelMessage, ...], name)
+        for name in ("input.messages", "output.messages")
+    )
+    messages = (
+        OtelAnswer(message_from_parts(turn, "gen_ai.output.messages"), turn.finish_reason)
+        for turn in answers
+    )
+    instructions = attributes.get("gen_ai.system_instructions")
+    return OtelExchange(messages_from_parts(instructions, sent), tuple(messages))
+
+
+def _from_numbered(
+    prompts: Sequence[dict[str, object]], completions: Sequence[dict[str, object]]
+) -> OtelExchange:
+    sent = (_turn(_with_tool_calls(fields)) for fields in prompts)
     answers = (
         OtelAnswer(
-            _turn({"role": "assistant", **_with_calls(fields)}),
+            _turn({"role": "assistant", **_with_tool_calls(fields)}),
             _text(fields.get("finish_reason")),
         )
-        for _, fields in sorted(found["completion"].items())
+        for fields in completions
     )
     return OtelExchange(tuple(sent), tuple(answers))
 
 
-def _with_calls(fields: Mapping[str, object]) -> dict[str, object]:
-    """The fields of a turn with its numbered calls as a list."""
-    calls: dict[int, dict[str, object]] = {}
-    for name, value in fields.items():
-        match = _CALL.fullmatch(name)
-        if match:
-            calls.setdefault(int(match[1]), {})[match[2]] = value
+def _with_tool_calls(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields of a turn with its numbered tool calls as a list."""
+    calls = [
+        {"id": call.pop("id", None), "function": call} for call in _by_number(fields, _TOOL_CALL)
+    ]
     plain = {name: value for name, value in fields.items() if "." not in name}
-    listed = [{"id": call.pop("id", None), "function": call} for _, call in sorted(calls.items())]
-    return {**plain, "tool_calls": listed} if listed else plain
+    return {**plain, "tool_calls": calls} if calls else plain
 
 
 def _from_events(span: OtelSpan) -> OtelExchange:
@@ -125,18 +139,20 @@ def _from_events(span: OtelSpan) -> OtelExchange:
         elif name == "gen_ai.content.prompt":
             sent.extend(_turns(attributes.get("gen_ai.prompt", [])))
         elif name == "gen_ai.content.completion":
-            came = _turns(attributes.get("gen_ai.completion", []))
-            answers.extend(OtelAnswer(message) for message in came)
+            messages = _turns(attributes.get("gen_ai.completion", []))
+            answers.extend(OtelAnswer(message) for message in messages)
     return OtelExchange(tuple(sent), tuple(answers))
 
 
 def _content_of(attributes: Attributes) -> Mapping[str, object]:
-    """The fields of an event's turn: beside the attributes, or as JSON in one of them."""
-    inside = attributes.get("gen_ai.event.content")
-    fields = attributes if inside is None else _read(inside, dict[str, object], "event.content")
-    named = {"id": "tool_call_id"} if "tool_calls" not in fields else {}
+    """The fields of an event's turn: the attributes, or JSON in one of them."""
+    content = attributes.get("gen_ai.event.content")
+    fields = (
+        attributes if content is None else read_value(content, dict[str, object], "event.content")
+    )
+    renamed = {"id": "tool_call_id"} if "tool_calls" not in fields else {}
     return {
-        named.get(name, name): _opened(value) if name in ("message", "tool_calls") else value
+        renamed.get(name, name): _decoded(value) if name in ("message", "tool_calls") else value
         for name, value in fields.items()
     }
 
@@ -147,22 +163,22 @@ def _choice(fields: Mapping[str, object]) -> OtelAnswer:
         message = {"content": message}
     calls = {"tool_calls": fields["tool_calls"]} if "tool_calls" in fields else {}
     if not isinstance(message, Mapping):
-        raise Faulty("expected `object` - at `gen_ai.choice.message`")
+        raise BrokenRow("expected `object` - at `gen_ai.choice.message`")
     turn = _turn({"role": "assistant", **calls, **message})
     return OtelAnswer(turn, _text(fields.get("finish_reason")))
 
 
 def _turns(value: object) -> Iterator[Message]:
-    for fields in _read(value, list[dict[str, object]], "prompt"):
+    for fields in read_value(value, list[dict[str, object]], "prompt"):
         yield _turn(fields)
 
 
 def _turn(fields: Mapping[str, object]) -> Message:
-    return message_of(_read(dict(fields), OpenAITurn, "message"), "gen_ai.message")
+    return message_of(read_value(dict(fields), OpenAITurn, "message"), "gen_ai.message")
 
 
-def _opened(value: object) -> object:
-    """A value that may be written as JSON text."""
+def _decoded(value: object) -> object:
+    """The value inside JSON text; any other value unchanged."""
     if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
         return value
     try:
@@ -173,28 +189,3 @@ def _opened(value: object) -> object:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-DEFINITIONS = "gen_ai.tool.definitions"
-
-_NUMBERED_TOOL = re.compile(r"llm\.request\.functions\.(\d{1,5})\.(name|description|parameters)")
-
-
-def offered_by(span: OtelSpan) -> tuple[Tool, ...] | UnsetType:
-    """The tools of a span in the first way that gives any."""
-    details = [attributes for name, attributes in span.events if name == DETAILS]
-    for attributes in (span.attributes, *details):
-        if DEFINITIONS in attributes:
-            logged = read_value(attributes[DEFINITIONS], tuple[LoggedTool, ...], "tool.definitions")
-            return offered_in(logged, DEFINITIONS)
-    return offered_in(_numbered_tools(span.attributes), "llm.request.functions")
-
-
-def _numbered_tools(attributes: Attributes) -> tuple[LoggedTool, ...]:
-    found: dict[int, dict[str, object]] = {}
-    for name, value in attributes.items():
-        match = _NUMBERED_TOOL.fullmatch(name)
-        if match:
-            found.setdefault(int(match[1]), {})[match[2]] = value
-    listed = [fields for _, fields in sorted(found.items())]
-    return read_value(listed, tuple[LoggedTool, ...], "request.functions")

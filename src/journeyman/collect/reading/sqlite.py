@@ -1,4 +1,4 @@
-"""An SQLite file of somebody else's: opened read-only, with bounds, and its errors in words.
+"""Reads an SQLite file of another program: read-only, with limits, and with clear errors.
 
 Nothing is written: `mode=ro`, `query_only`. Views and triggers of the file are not trusted
 (`trusted_schema`), and one value may not be larger than `VALUE_LIMIT_BYTES`.
@@ -9,24 +9,28 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from journeyman.collect.reading.row_result import BrokenRow
 from journeyman.errors import DataRefused
 
 MAGIC = b"SQLite format 3\x00"
 VALUE_LIMIT_BYTES = 64 * 1024 * 1024
-STEPS_BETWEEN_LOOKS = 10_000_000
-LOOKS_LIMIT = 2_000
-"""20 thousand million steps of SQLite's machine for one query: minutes, and then no more."""
+STEPS_BETWEEN_CHECKS = 10_000_000
+CHECKS_LIMIT = 2_000
+"""A query may take 2e10 steps of SQLite's virtual machine (minutes), then it is stopped."""
+
+Tables = Mapping[str, frozenset[str]]
+"""The columns of each table."""
 
 
 def is_sqlite(path: Path) -> bool:
-    """Whether a file begins as an SQLite database does."""
+    """Whether a file starts like an SQLite database."""
     with path.open("rb") as stream:
         return stream.read(len(MAGIC)) == MAGIC
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read. What SQLite cannot read ends as DataRefused."""
+def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read. An error of SQLite becomes DataRefused."""
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -34,9 +38,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_LIMIT_BYTES)
-            connection.set_progress_handler(_Looks(), STEPS_BETWEEN_LOOKS)
+            connection.set_progress_handler(_StepLimit(), STEPS_BETWEEN_CHECKS)
             connection.row_factory = sqlite3.Row
-            # One snapshot, however long the reading takes and whoever writes meanwhile.
+            # One snapshot, even if another program writes meanwhile.
             connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as error:
@@ -46,22 +50,45 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         ) from error
 
 
-def tables_of(connection: sqlite3.Connection) -> Mapping[str, frozenset[str]]:
-    """The columns of each table (not of views)."""
+def tables_of(connection: sqlite3.Connection) -> Tables:
+    """The columns of each table (views are ignored)."""
     names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
     return {name: _columns(connection, name) for (name,) in names if isinstance(name, str)}
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
-    found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
-    return frozenset(str(name) for (name,) in found)
+    names = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    return frozenset(str(name) for (name,) in names)
 
 
-class _Looks:
+def text_at(row: sqlite3.Row, column: str) -> str | None:
+    """The text of a column; None if it is null or an older table lacks the column.
+
+    Raises BrokenRow for anything else: SQLite stores any type in any column.
+    """
+    value = _value_at(row, column)
+    if value is None or isinstance(value, str):
+        return value
+    raise BrokenRow(f"expected `str | null`, got `{type(value).__name__}` - at `{column}`")
+
+
+def whole_at(row: sqlite3.Row, column: str) -> int | None:
+    """The whole number of a column, otherwise like `text_at`."""
+    value = _value_at(row, column)
+    if value is None or isinstance(value, int):
+        return value
+    raise BrokenRow(f"expected `int | null`, got `{type(value).__name__}` - at `{column}`")
+
+
+def _value_at(row: sqlite3.Row, column: str) -> object:
+    return row[column] if column in row.keys() else None  # noqa: SIM118 - `in` searches the values
+
+
+class _StepLimit:
     """Stops a query that takes more steps than any log needs."""
 
     def __init__(self) -> None:
-        self._left = LOOKS_LIMIT
+        self._left = CHECKS_LIMIT
 
     def __call__(self) -> int:
         self._left -= 1

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.formats.detect import FORMATS, detect, format_named
-from journeyman.collect.reading.format import SkippedLogRow
+from journeyman.collect.detect import detect
+from journeyman.collect.formats.registry import FORMATS, format_named
+from journeyman.collect.reading.row_result import SkippedLogRow
 from journeyman.data.interactions import read_interactions, write_interactions
 from journeyman.data.role_prompts import ROLE_PROMPTS
 from journeyman.files import LineFault

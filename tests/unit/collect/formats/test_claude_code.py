@@ -1,16 +1,16 @@
-"""Claude Code's sessions: branches, answers in pieces, tools side by side, what is left out."""
+"""Claude Code's sessions: branches, answers in pieces, parallel tools, rows that are left out."""
 
 import json
 from collections import Counter
 from pathlib import Path
 
-from journeyman.collect.reading.format import SkippedLogRow
+from journeyman.collect.reading.row_result import SkippedLogRow
 from journeyman.files import LineFault
 from journeyman.records import Interaction, ToolCall
 from tests.log_files import interactions_of, items_of, log_file, turns_of
 
 
-def test_an_answer_that_ends_a_request_has_all_before_it(tmp_path: Path) -> None:
+def test_an_answer_that_ends_a_request_has_all_earlier_turns(tmp_path: Path) -> None:
     found = interactions_of(log_file("claude-code.jsonl", tmp_path), "claude-code")
     first, second, _ = found
     assert (first.task, first.answer) == ("Is there a test for add?", "No, there is none.")
@@ -24,7 +24,7 @@ def test_an_answer_that_ends_a_request_has_all_before_it(tmp_path: Path) -> None
     assert (second.finish_reason, second.producer) == ("length", "anthropic/claude-example")
 
 
-def test_pieces_of_an_answer_and_tools_side_by_side_are_put_together(tmp_path: Path) -> None:
+def test_pieces_of_an_answer_and_parallel_tools_are_joined(tmp_path: Path) -> None:
     first = interactions_of(log_file("claude-code.jsonl", tmp_path), "claude-code")[0]
     assert first.sent[1].tool_calls == (
         ToolCall("toolu_1", "Grep", '{"pattern":"add"}'),
@@ -39,13 +39,11 @@ def test_a_sidechain_is_a_branch_of_its_own(tmp_path: Path) -> None:
     assert last.conversation == "s-1"
 
 
-def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
+def test_left_out_events_have_their_reasons(tmp_path: Path) -> None:
     items = items_of(log_file("claude-code.jsonl", tmp_path), "claude-code")
     reasons = Counter(item.reason for item in items if isinstance(item, SkippedLogRow))
-    assert reasons["an answer that the user interrupted"] == 1
-    assert reasons["a message of the program's, not of the model's"] == 1
-    assert reasons["an event of type `summary`, no turn"] == 1
-    assert reasons["an answer on the way: tools ran after it"] == 1
+    for words in ("interrupted", "not from the model", "`summary`", "tools ran after it"):
+        assert sum(count for reason, count in reasons.items() if words in reason) == 1
     assert sum(reasons.values()) == 17
 
 
@@ -71,7 +69,8 @@ def test_a_chain_in_a_circle_is_a_fault(tmp_path: Path) -> None:
         "\n".join(map(json.dumps, [*events, _event("user", "c", "b", "Again.")])), encoding="utf-8"
     )
     faults = [item for item in items_of(path, "claude-code") if isinstance(item, LineFault)]
-    assert [fault.reason for fault in faults] == ["the chain of `parentUuid` leads back to itself"]
+    assert len(faults) == 1
+    assert "`parentUuid`" in faults[0].reason
 
 
 def _event(kind: str, name: str, parent: str, text: str) -> dict[str, object]:

@@ -1,11 +1,14 @@
-"""From turns to an Interaction: the checks, the words for how an answer ended, and the id."""
+"""One model call as a log records it, and the Interaction that it becomes.
+
+An Interaction has checked turns, one word for why the answer ended, and an id made of its content.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from journeyman.collect.reading.format import Faulty, Unusable
+from journeyman.collect.reading.row_result import BrokenRow, UnusableRow
 from journeyman.data.log_turns import LoggedTool, fault_of_tools, to_tools
 from journeyman.data.strict_json import control_in, words
 from journeyman.files import LINE_LIMIT_BYTES, content_id
@@ -13,7 +16,7 @@ from journeyman.records import Interaction, Message, Tool
 
 SUCCESS = "success"
 FAILURE = "failure"
-_FINISH = {
+_FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "eos": "stop",
@@ -28,18 +31,24 @@ _FINISH = {
 }
 
 
-class ModelCall(Struct, frozen=True, kw_only=True):
-    """One call of a model as a log tells it. `answer` is None where the call failed.
-
-    `answer_tokens` shows a cut-off answer where no finish reason was logged. `offered` are the
-    tools that could be asked for (`offered_in`).
-    """
+class RowSource(Struct, frozen=True):
+    """Where a row is from: its line, the log's format, and the agent role if it names none."""
 
     line: int
     format: str
     agent: str
+
+
+class ModelCall(Struct, frozen=True, kw_only=True):
+    """One call of a model. `answer` is None if the call failed.
+
+    `answer_tokens` reveals a truncated answer if no finish reason was logged. `agent` is a role
+    that the row names. `offered` are the tools that the model could call (`tools_from`).
+    """
+
     sent: tuple[Message, ...]
     answer: Message | None
+    agent: str | None = None
     provider: str | None = None
     model: str | None = None
     conversation: str | None = None
@@ -50,59 +59,59 @@ class ModelCall(Struct, frozen=True, kw_only=True):
     offered: tuple[Tool, ...] | UnsetType = UNSET
 
 
-def interaction(call: ModelCall) -> Interaction:
-    """The record of a call; its id is made of all its content but the line.
+def interaction_of(call: ModelCall, source: RowSource) -> Interaction:
+    """The Interaction of a call. Its id is made of all its content except the line.
 
-    Raises Faulty where its turns are none that could have been sent, Unusable where they cannot
-    be written down as text.
+    Raises BrokenRow if no model could have been sent these turns, UnusableRow if they cannot be
+    written as text.
     """
-    _check(call.sent)
+    _check_roles(call.sent)
     _check_text((*call.sent, call.answer) if call.answer else call.sent)
     limit = call.max_tokens if call.max_tokens and call.max_tokens > 0 else None
-    found = Interaction(
+    interaction = Interaction(
         id="",
         line=0,
         task=_task(call.sent),
-        agent=call.agent.strip().casefold(),
+        agent=(call.agent or source.agent).strip().casefold(),
         answer=call.answer.content if call.answer else None,
         status=SUCCESS if call.answer else FAILURE,
         sent=call.sent,
-        source=f"{call.format}:{call.provider or 'unknown'}",
+        source=f"{source.format}:{call.provider or 'unknown'}",
         producer="/".join(part for part in (call.provider, call.model) if part) or None,
-        duration_s=_microseconds(call.duration_s),
-        finish_reason=_finish(call, limit),
+        duration_s=_whole_microseconds(call.duration_s),
+        finish_reason=_finish_reason(call, limit),
         max_tokens=limit,
         tool_calls=call.answer.tool_calls if call.answer else (),
-        conversation=call.conversation or _first_turns(call.sent),
+        conversation=call.conversation or _first_turns_id(call.sent),
         offered=call.offered,
     )
-    data = msgspec.json.encode(found)
-    # The line in the file has the same texts and some more names of fields.
+    data = msgspec.json.encode(interaction)
+    # The line in the file has the same texts and a few more field names.
     if len(data) > LINE_LIMIT_BYTES - 4096:
-        raise Unusable(f"longer than {LINE_LIMIT_BYTES // 1024**2} MiB with all turns before it")
-    return msgspec.structs.replace(found, id=content_id(data.decode()), line=call.line)
+        raise UnusableRow(f"longer than {LINE_LIMIT_BYTES // 1024**2} MiB with all earlier turns")
+    return msgspec.structs.replace(interaction, id=content_id(data.decode()), line=source.line)
 
 
-def offered_in(
+def tools_from(
     tools: Sequence[LoggedTool] | str | None, where: str
 ) -> tuple[Tool, ...] | UnsetType:
-    """The records of the tools on offer. `where` is their JSON path, for the words of a fault.
+    """The tools that a row offers to the model. `where` is their JSON path, for error messages.
 
-    Tables hold a list of unlike objects as its JSON text, so a text is read as such.
+    Some datasets store a list of unlike objects as JSON text, so text is decoded first.
     """
     if isinstance(tools, str):
         try:
             tools = msgspec.json.decode(tools or "[]", type=tuple[LoggedTool, ...])
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Faulty(f"{words(error)} - in the text at `{where}`") from error
+            raise BrokenRow(f"{words(error)} - in the text at `{where}`") from error
     fault = fault_of_tools(tools)
     if fault:
-        raise Faulty(f"{fault} - at `{where}`")
+        raise BrokenRow(f"{fault} - at `{where}`")
     return to_tools(tools)
 
 
 def final_answers(turns: Sequence[Message]) -> Iterator[int]:
-    """The places of assistant's turns that end a user's request: the last, or before a user's."""
+    """Indices of the assistant turns that end a user's request: the last, or before a user turn."""
     asked = False
     for place, turn in enumerate(turns):
         asked = asked or turn.role == "user"
@@ -111,53 +120,53 @@ def final_answers(turns: Sequence[Message]) -> Iterator[int]:
             yield place
 
 
-def row_name(data: object) -> str:
-    """A conversation's name for a row that has none: equal content, equal name."""
+def row_id(data: object) -> str:
+    """A conversation id for a row without one: equal content, equal id."""
     return f"row-{content_id(msgspec.json.encode(data).decode())}"
 
 
-def _check(sent: Sequence[Message]) -> None:
+def _check_roles(sent: Sequence[Message]) -> None:
     roles = [turn.role for turn in sent]
     if "user" not in roles:
-        raise Faulty("no `user` turn was sent")
+        raise BrokenRow("there is no `user` turn")
     if "system" in roles[1:]:
         place = roles.index("system", 1)
-        raise Faulty(f"turn {place + 1} is a `system` turn; only the first can be one")
+        raise BrokenRow(f"turn {place + 1} is a `system` turn; only the first turn can be one")
 
 
 def _check_text(turns: Sequence[Message]) -> None:
     for place, turn in enumerate(turns, start=1):
-        found = control_in(turn.content)
-        if found:
-            raise Unusable(f"turn {place} (`{turn.role}`) holds the control character `{found}`")
+        control = control_in(turn.content)
+        if control:
+            raise UnusableRow(f"turn {place} (`{turn.role}`) has the control character `{control}`")
 
 
 def _task(sent: Sequence[Message]) -> str:
     text = next(turn.content for turn in reversed(sent) if turn.role == "user")
     if not text.strip():
-        raise Faulty("the last `user` turn is blank")
+        raise BrokenRow("the last `user` turn is blank")
     return text
 
 
-def _finish(call: ModelCall, limit: int | None) -> str | None:
-    word = (call.finish_reason or "").strip().casefold()
-    if word:
-        return _FINISH.get(word, word)
+def _finish_reason(call: ModelCall, limit: int | None) -> str | None:
+    logged = (call.finish_reason or "").strip().casefold()
+    if logged:
+        return _FINISH_REASONS.get(logged, logged)
     cut = limit is not None and call.answer_tokens is not None and call.answer_tokens >= limit
     return "length" if cut else None
 
 
-def _microseconds(seconds: float | None) -> float | None:
-    """Seconds as a log's milliseconds with three decimals hold them; None if a clock jumped."""
+def _whole_microseconds(seconds: float | None) -> float | None:
+    """Seconds rounded to microseconds, the precision of a written log; None if negative."""
     if seconds is None or seconds < 0:
         return None
     return round(seconds * 1000, 3) / 1000
 
 
-def _first_turns(sent: Sequence[Message]) -> str:
-    """The name of a conversation whose log has none: calls that begin alike share it.
+def _first_turns_id(sent: Sequence[Message]) -> str:
+    """A conversation id for a log without one: calls with the same first turns share it.
 
-    The whole list would not do: it grows with every call.
+    All turns would not do: they grow with every call.
     """
     end = next(place for place, turn in enumerate(sent) if turn.role == "user")
     return f"turns-{content_id(*(turn.content for turn in sent[: end + 1]))}"

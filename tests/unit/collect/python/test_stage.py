@@ -1,4 +1,4 @@
-"""Documented functions become tasks: what is asked, what is answered, and what is held back."""
+"""Documented functions become tasks: the prompt, the answer, and the hidden check."""
 
 import json
 import textwrap
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.collect.python.modules import read_package
-from journeyman.collect.python.package import FunctionCollection, collect_python
+from journeyman.collect.python.package_source import read_package
+from journeyman.collect.python.stage import FunctionCollection, collect_python
 from journeyman.data.interactions import read_interactions
 from journeyman.errors import DataRefused, UsageError
 from journeyman.events import Caution, Event
@@ -156,11 +156,11 @@ def test_every_function_found_is_kept_or_left_out_with_a_reason(shapes: Path) ->
     assert reasons == {
         "shown": "its prose shows its source",
         "alike": "its prose shows its source",
-        "chance": "no example that is not skipped says what it prints",
+        "chance": "it has no example with output that is not skipped",
     }
 
 
-def test_a_long_answer_is_left_out_and_the_length_said(shapes: Path) -> None:
+def test_a_long_answer_is_left_out_with_the_limit(shapes: Path) -> None:
     settings = CollectPythonSettings(output=shapes, verify=False, longest_answer=90)
     reasons = collect_python(["shapes"], settings).reasons()
     assert reasons["its answer is longer than 90 characters"] == 2  # area and edge need helpers
@@ -175,7 +175,7 @@ def test_the_task_holds_signature_and_prose_and_neither_examples_nor_source(shap
     assert "round(" not in task
 
 
-def test_the_answer_stands_alone_with_what_it_needs(shapes: Path) -> None:
+def test_the_answer_is_standalone_with_all_it_needs(shapes: Path) -> None:
     answer = _collected(shapes)[1]["edge"].answer or ""
     assert answer.startswith("```python\nfrom functools import cache\n")
     assert answer.index("def half(n):") < answer.index("halved = half") < answer.index("@cache")
@@ -208,8 +208,8 @@ def test_verified_answers_pass_their_checks_and_the_others_are_named(shapes: Pat
     collected, rows = _collected(shapes, verify=True)
     reasons = {item.task_id.rpartition(".")[2]: item.reason for item in collected.left_out}
     assert set(rows) == {"area", "edge"}
-    assert reasons["wrong"] == "its own source prints something else alone"
-    assert reasons["nothing"] == "a stub passes its check"
+    assert "prints something else" in reasons["wrong"]
+    assert "stub" in reasons["nothing"]
     assert {row.status for row in rows.values()} == {"success"}
 
 
@@ -220,10 +220,10 @@ def test_an_answer_passes_its_check_with_the_examples_shown_too(shapes: Path) ->
 
 
 def test_without_verification_nothing_is_called_a_success(shapes: Path) -> None:
-    said: list[Event] = []
-    collect_python(["shapes"], CollectPythonSettings(output=shapes, verify=False), said.append)
+    events: list[Event] = []
+    collect_python(["shapes"], CollectPythonSettings(output=shapes, verify=False), events.append)
     assert {json.loads(line)["execution"]["status"] for line in shapes.open()} == {"unverified"}
-    assert any(isinstance(event, Caution) for event in said)
+    assert any(isinstance(event, Caution) for event in events)
 
 
 def test_the_rows_say_where_they_are_from(shapes: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_package_is_read_and_never_imported(shapes: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["os.path", "../shapes", "math", "", "a b"])
-def test_what_is_no_package_with_source_is_refused(name: str) -> None:
+def test_a_name_without_python_source_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         read_package(name)
 

@@ -1,7 +1,7 @@
-"""An installed package as syntax trees, and where each module-level name comes from.
+"""The source of an installed package: its syntax trees, and what binds each module-level name.
 
-Nothing is imported: a package is found by its name and its files are parsed.
-Not covered: names that are made at run time (`globals()[...] = ...`), compiled modules.
+Nothing is imported: the package is found by its name and its files are parsed.
+Not covered: names created at run time (`globals()[...] = ...`), compiled modules.
 """
 
 import ast
@@ -18,7 +18,7 @@ _TESTS = frozenset({"test", "tests", "testing", "conftest"})
 
 @dataclass(frozen=True)
 class ImportBinding:
-    """A name that an import binds: a module (`attribute` None) or something in it."""
+    """What an import binds a name to: a module (`attribute` None) or an attribute of it."""
 
     module: str
     attribute: str | None
@@ -26,7 +26,7 @@ class ImportBinding:
 
 @dataclass(frozen=True)
 class Module:
-    """One parsed file: its dotted name, its text, and what binds each of its names, in order."""
+    """One parsed file: its dotted name, its text, and the bindings of each name, in order."""
 
     name: str
     text: str
@@ -35,7 +35,7 @@ class Module:
     bindings: dict[str, list[ImportBinding | ast.stmt]] = field(default_factory=dict)
 
     def segment(self, statement: ast.stmt) -> str:
-        """The statement's own lines, decorators and comments inside of it included."""
+        """The lines of a statement, with its decorators and the comments inside it."""
         first = min(
             [statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", ()))]
         )
@@ -44,7 +44,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Package:
-    """An installed package: import name, distribution, version, folder, modules by dotted name."""
+    """An installed package: import name, distribution, version, modules by dotted name."""
 
     name: str
     distribution: str
@@ -53,34 +53,34 @@ class Package:
 
     @property
     def producer(self) -> str:
-        """Who made it, with the version."""
+        """Distribution and version."""
         return f"{self.distribution} {self.version}"
 
 
 def read_package(name: str) -> Package:
-    """Find and parse an installed package. Raises UsageError where it cannot be found or read."""
+    """Find and parse an installed package. Raises UsageError if it is missing or unreadable."""
     plain = name.replace("-", "_")
     spec = importlib.util.find_spec(plain) if plain.isidentifier() else None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UsageError(
-            f"no Python source of a package `{name}` is installed",
-            hint=f"install it into this environment: pip install {name}",
+            f"there is no installed package `{name}` with Python source",
+            hint=f"install it in this environment: pip install {name}",
         )
     origin = Path(spec.origin)
     distribution, version = _distribution(plain)
     modules = {}
     for dotted, path in _files(plain, origin):
-        module = _parsed(dotted, path)
+        module = _parse(dotted, path)
         modules[dotted] = module
     return Package(plain, distribution, version, modules)
 
 
 def _distribution(name: str) -> tuple[str, str]:
-    """Name and version of what was installed; `unknown` for a folder on the path."""
+    """Name and version of the distribution; `unknown` for a folder on the path."""
     try:
         found = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        # Slow (it reads every installed file list), so only where the names differ.
+        # Slow: it reads the file list of every distribution, so only if the names differ.
         others = importlib.metadata.packages_distributions().get(name)
         if not others:
             return name, "unknown"
@@ -89,7 +89,7 @@ def _distribution(name: str) -> tuple[str, str]:
 
 
 def _files(name: str, origin: Path) -> Iterator[tuple[str, Path]]:
-    """Dotted names and files, in the order of the names; test modules left out."""
+    """Dotted names and files, in the order of the names, without test modules."""
     if origin.name != "__init__.py":
         yield name, origin
         return
@@ -100,7 +100,7 @@ def _files(name: str, origin: Path) -> Iterator[tuple[str, Path]]:
             yield ".".join((name, *parts)), path
 
 
-def _parsed(dotted: str, path: Path) -> Module:
+def _parse(dotted: str, path: Path) -> Module:
     try:
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
@@ -110,15 +110,15 @@ def _parsed(dotted: str, path: Path) -> Module:
         ) from error
     module = Module(dotted, text, tree, path.name == "__init__.py")
     for statement in tree.body:
-        for bound, source in _bound_by(statement, module):
+        for bound, source in _bindings_of(statement, module):
             module.bindings.setdefault(bound, []).append(source)
     return module
 
 
-def _bound_by(
+def _bindings_of(
     statement: ast.stmt, module: Module
 ) -> Iterator[tuple[str, ImportBinding | ast.stmt]]:
-    """The names that a module-level statement binds, each with what stands behind it."""
+    """The names that a module-level statement binds, each with its source."""
     match statement:
         case ast.Import(names):
             for alias in names:
@@ -131,12 +131,12 @@ def _bound_by(
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name, statement
         case _:
-            for name in sorted(_stored(statement)):
+            for name in sorted(_names_stored(statement)):
                 yield name, statement
 
 
 def origin_of(statement: ast.ImportFrom, module: Module) -> str:
-    """The absolute name of the module that a `from` import reads."""
+    """The absolute name of the module in a `from` import."""
     if not statement.level:
         return statement.module or ""
     parts = module.name.split(".")
@@ -145,8 +145,8 @@ def origin_of(statement: ast.ImportFrom, module: Module) -> str:
     return ".".join([*base, statement.module] if statement.module else base)
 
 
-def _stored(statement: ast.stmt) -> set[str]:
-    """Names bound anywhere in a block at module level, but not inside of its functions."""
+def _names_stored(statement: ast.stmt) -> set[str]:
+    """Names bound anywhere in a module-level block, but not inside its functions."""
     found: set[str] = set()
     pending: list[ast.AST] = [statement]
     while pending:

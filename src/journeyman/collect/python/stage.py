@@ -1,10 +1,10 @@
-"""From documented functions of installed packages to interactions whose checks are doctests.
+"""The stage `collect python`: documented functions of installed packages, with doctest checks.
 
-Asked is what the docstring says; answered is the function's source, made to stand alone; the
-examples are held back as the check. With `verify`, an answer is kept only where its check passes in
-the sandbox and a stub of it fails, so that each row is a task that can be got right and wrong.
-Counted as found: public functions at the top of any module of the package (tests left out) whose
-docstring holds prose and at least one doctest example; re-exports do not count again.
+The prompt is the docstring's prose, the answer the function's standalone source, and the doctest
+examples are held back as the check. With `verify`, a function is kept only if its source passes the
+check in the sandbox and a stub fails it, so that every task can be solved and can be failed.
+Counted as found: public top-level functions of any module of the package (without tests) whose
+docstring has prose and at least one doctest example; re-exports do not count again.
 """
 
 from collections import Counter
@@ -14,8 +14,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from journeyman.collect.python.docstrings import Documented, documented_functions
-from journeyman.collect.python.modules import Module, Package, read_package
-from journeyman.collect.python.tasks import FunctionTask, NoTask, task_of
+from journeyman.collect.python.function_task import FunctionTask, UnusableFunction, task_of
+from journeyman.collect.python.package_source import Module, Package, read_package
 from journeyman.data.interactions import write_interactions
 from journeyman.errors import DataRefused, MachineError, UsageError
 from journeyman.events import Caution, Reporter, StageStarted, Table, ignore
@@ -26,16 +26,16 @@ from journeyman.sandbox.checks import CheckJob, CheckResult, run_checks
 from journeyman.settings import CollectPythonSettings
 
 _STUB = "def {name}(*args, **kwargs):\n    return None\n"
-_WORDS = {
-    "mismatch": "its own source prints something else alone",
-    "import": "its own source needs more than the standard library",
-    "timeout": "its own source takes too long",
+_REASONS = {
+    "mismatch": "its standalone source prints something else",
+    "import": "its source needs more than the standard library",
+    "timeout": "its source takes too long",
     "no-tests": "its examples cannot be checked",
 }
 
 
 class SkippedFunction(Struct, frozen=True):
-    """A function that was found and not kept. `reason` is shared by many, `detail` is its own."""
+    """A function that was found and left out. `reason` is shared by many, `detail` is its own."""
 
     task_id: str
     reason: str
@@ -43,7 +43,7 @@ class SkippedFunction(Struct, frozen=True):
 
 
 class FunctionCollection(Struct, frozen=True):
-    """What was collected: the file, and where every function that was found has gone."""
+    """The result: the file, and how many functions were found, kept and left out."""
 
     path: Path
     found: int
@@ -53,7 +53,7 @@ class FunctionCollection(Struct, frozen=True):
     verified: bool
 
     def reasons(self) -> dict[str, int]:
-        """How many were left out for each reason, the commonest first."""
+        """How many were left out for each reason, the most frequent first."""
         counts = Counter(function.reason for function in self.left_out)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -61,24 +61,24 @@ class FunctionCollection(Struct, frozen=True):
 def collect_python(
     packages: Sequence[str], settings: CollectPythonSettings, report: Reporter = ignore
 ) -> FunctionCollection:
-    """Write the interactions of some packages; equal versions give an equal file.
+    """Write the interactions of some packages. Equal versions give an equal file.
 
-    Raises UsageError for a package that is not installed, MachineError where `verify` is asked for
-    and there is no sandbox, DataRefused where nothing is left.
+    Raises UsageError for a package that is not installed, MachineError for `verify` without a
+    sandbox, DataRefused if no function is left.
     """
     report(StageStarted("collect", f"documented functions of {', '.join(packages) or 'nothing'}"))
-    read = _read_all(packages)
+    sources = _read_all(packages)
     left_out: list[SkippedFunction] = []
-    tasks = _tasks(read, settings, left_out)
+    tasks = _tasks(sources, settings, left_out)
     found = len(tasks) + len(left_out)
     if settings.verify:
         tasks = _verified(tasks, _required_sandbox(report), left_out, report)
     else:
-        report(Caution("the answers were not run against their checks: verify is off"))
+        report(Caution("the answers were not verified: `--no-verify` was given"))
     if not tasks:
         raise DataRefused(
             f"none of the {found} documented functions of `{'`, `'.join(packages)}` can be used",
-            hint="name a package whose docstrings hold doctest examples",
+            hint="choose a package whose docstrings have doctest examples",
         )
     status = "success" if settings.verify else "unverified"
     write_interactions(settings.output, _interactions(tasks, status))
@@ -87,7 +87,7 @@ def collect_python(
         found=found,
         kept=len(tasks),
         left_out=tuple(sorted(left_out, key=lambda function: function.task_id)),
-        packages=tuple(package.producer for package in read),
+        packages=tuple(package.producer for package in sources),
         verified=settings.verify,
     )
     report(_summary(collected))
@@ -95,9 +95,9 @@ def collect_python(
 
 
 def _read_all(names: Sequence[str]) -> list[Package]:
-    """All packages, once each. Raises UsageError with every name that is not installed."""
+    """The packages, without repetitions. Raises UsageError with all that are not installed."""
     if not names:
-        raise UsageError("no package was named", hint="e.g. more_itertools toolz boltons")
+        raise UsageError("no package was given", hint="for example more_itertools toolz boltons")
     packages: dict[str, Package] = {}
     missing: list[str] = []
     for name in names:
@@ -112,13 +112,13 @@ def _read_all(names: Sequence[str]) -> list[Package]:
     return list(packages.values())
 
 
-Found = tuple[Package, FunctionTask]
+PackagedTask = tuple[Package, FunctionTask]
 
 
 def _tasks(
     packages: Iterable[Package], settings: CollectPythonSettings, left_out: list[SkippedFunction]
-) -> list[Found]:
-    tasks: list[Found] = []
+) -> list[PackagedTask]:
+    tasks: list[PackagedTask] = []
     for package in packages:
         for module in package.modules.values():
             for function in documented_functions(module):
@@ -143,7 +143,7 @@ def _task(
             show_examples=settings.show_examples,
             longest_answer=settings.longest_answer,
         )
-    except NoTask as reason:
+    except UnusableFunction as reason:
         left_out.append(SkippedFunction(f"{module.name}.{function.name}", str(reason)))
         return None
 
@@ -152,22 +152,25 @@ def _required_sandbox(report: Reporter) -> Sandbox:
     sandbox = find_sandbox(report)
     if sandbox is None:
         raise MachineError(
-            "the answers cannot be verified: there is no sandbox to run them in",
-            hint="see the reason above, or collect with --no-verify",
+            "the answers cannot be verified: there is no sandbox on this machine",
+            hint="see the reason above, or use `--no-verify`",
         )
     return sandbox
 
 
 def _verified(
-    tasks: Sequence[Found], sandbox: Sandbox, left_out: list[SkippedFunction], report: Reporter
-) -> list[Found]:
-    """The tasks whose own answer passes and whose stub does not."""
+    tasks: Sequence[PackagedTask],
+    sandbox: Sandbox,
+    left_out: list[SkippedFunction],
+    report: Reporter,
+) -> list[PackagedTask]:
+    """The tasks whose answer passes the check and whose stub fails it."""
     jobs = [CheckJob(task.code, task.check) for _, task in tasks]
     stubs = [CheckJob(_STUB.format(name=task.check.entry_point), task.check) for _, task in tasks]
     workers = usable_processors()
     answers = run_checks(sandbox, jobs, report, task="answers", workers=workers)
-    empty = run_checks(sandbox, stubs, report, task="empty stubs, which must fail", workers=workers)
-    kept: list[Found] = []
+    empty = run_checks(sandbox, stubs, report, task="stubs, which must fail", workers=workers)
+    kept: list[PackagedTask] = []
     for pair, answer, stub in zip(tasks, answers, empty, strict=True):
         reason = _reason(answer, stub)
         if reason:
@@ -179,11 +182,11 @@ def _verified(
 
 def _reason(answer: CheckResult, stub: CheckResult) -> str:
     if not answer.passed:
-        return _WORDS.get(answer.failure, "its own source fails alone")
+        return _REASONS.get(answer.failure, "its standalone source fails")
     return "a stub passes its check" if stub.passed else ""
 
 
-def _interactions(tasks: Sequence[Found], status: str) -> Iterable[Interaction]:
+def _interactions(tasks: Sequence[PackagedTask], status: str) -> Iterable[Interaction]:
     for line, (package, task) in enumerate(tasks, start=1):
         yield task.interaction(package, line=line, status=status)
 
