@@ -27,7 +27,7 @@ from journeyman.files import (
 )
 from journeyman.prepare.chat_template import Renderer
 from journeyman.prepare.examine import Examination
-from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender
+from journeyman.prepare.example_rows import Rendering
 from journeyman.prepare.log import Spill
 from journeyman.prepare.records import FileCheck, LedgerRow, Metadata, RuleExample
 from journeyman.prepare.report.excerpts import Album
@@ -121,7 +121,7 @@ def example_lines(
     wanted: dict[int, bytes] = {}
     shown: list[tuple[ExaminedLine, bytes | None]] = []
 
-    def plain() -> Iterator[RowToRender]:
+    def used_rows() -> Iterator[tuple[bytes, ExaminedLine]]:
         waiting = spill.encoded()
         for row in examined.rows:
             if row.id is None:
@@ -130,14 +130,11 @@ def example_lines(
             if album.wants(row):
                 wanted[row.line] = data
             if row.used:
-                yield RowToRender(data, row.line, row.group, row.rules, row.action == "masked")
+                yield data, row
 
-    done = rendered_rows(plain(), _rendering(examined, renderer))
+    done = rendered_rows(used_rows(), _rendering(examined, renderer))
     for row in examined.rows:
-        one = next(done) if row.used else RenderedExample()
-        one.require()
-        row.redacted = one.redacted
-        line = one.data if row.used else None
+        line, row.redacted = next(done) if row.used else (None, 0)
         if album.wants(row):
             shown.append((row, line))
         yield row, line
@@ -151,7 +148,7 @@ def _rendering(examined: Examination, renderer: Renderer) -> Rendering:
     # Workers do not count tokens.
     light = msgspec.structs.replace(renderer, tokenizer="")
     redacts = examined.does[SECRET] == "redact"
-    return Rendering(light, examined.judge.prompts, redacts, scan=examined.judge.scan)
+    return Rendering(light, examined.examiner.prompts, redacts, scan=examined.examiner.scan)
 
 
 def ledger_row(row: ExaminedLine) -> LedgerRow:

@@ -12,7 +12,7 @@ from journeyman.events import Caution, Reporter
 from journeyman.prepare.chat_template import Renderer
 from journeyman.prepare.log import Spill, read_log
 from journeyman.prepare.records import Source
-from journeyman.prepare.row_findings import ExaminedLine, RowExaminer, judge
+from journeyman.prepare.row_findings import ExaminedLine, RowExaminer, examine_rows
 from journeyman.prepare.rules.benchmark_overlap import humaneval
 from journeyman.prepare.rules.registry import Does
 from journeyman.prepare.rules.row_length import RowLengthCheck
@@ -20,7 +20,7 @@ from journeyman.prepare.rules.secrets import require_scanner
 from journeyman.prepare.rules.token_limit import CutOffs, find_cut_offs, vocabularies_here
 from journeyman.prepare.split.near_duplicates import NearDuplicates
 from journeyman.prepare.whole_log import RepeatedPrompts, add_cut_offs, add_decisions, add_groups
-from journeyman.prepare.workers import looked_at
+from journeyman.prepare.workers import examined_lines
 from journeyman.settings import Prompts
 
 
@@ -35,7 +35,7 @@ class Examination(Struct, frozen=True):
     groups: RepeatedPrompts
     cut_offs: CutOffs
     does: Mapping[str, Does]
-    judge: RowExaminer
+    examiner: RowExaminer
     counts_tokens: bool
     counts_length: bool
     knows_benchmark: bool
@@ -70,14 +70,14 @@ def examine(
     vocabularies = vocabularies_here(report)
     benchmark = humaneval()
     over_long = RowLengthCheck(plan.max_tokens, plan.renderer, plan.base, vocabularies)
-    the_judge = RowExaminer(plan.renderer, plan.prompts, over_long, benchmark, scan=plan.scan)
+    examiner = RowExaminer(plan.renderer, plan.prompts, over_long, benchmark, scan=plan.scan)
     log = read_log(plan.path, plan.sha256, report)
-    rows = judge(looked_at(log, scan=plan.scan), the_judge, spill, near)
-    if the_judge.unseen_tools:
+    rows = examine_rows(examined_lines(log, scan=plan.scan), examiner, spill, near)
+    if examiner.unseen_tools:
         report(
             Caution(
                 f"the chat template ({plan.renderer.origin}) has no place for the tools on offer"
-                f" in {the_judge.unseen_tools} rows: a model learns there without seeing them",
+                f" in {examiner.unseen_tools} rows: a model learns there without seeing them",
                 hint="use a base whose template has tools, or take these rows out",
             )
         )
@@ -91,7 +91,7 @@ def examine(
         groups,
         cut_offs,
         plan.does,
-        the_judge,
+        examiner,
         counts_tokens=bool(vocabularies),
         counts_length=over_long.counts,
         knows_benchmark=benchmark is not None,

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct
 from journeyman.data.role_prompts import messages_for
 from journeyman.errors import DataRefused
 from journeyman.prepare.chat_template import Renderer
+from journeyman.prepare.row_findings import ExaminedLine
 from journeyman.prepare.rules.registry import SECRET
 from journeyman.prepare.rules.secrets import redacted
 from journeyman.records import Example, Interaction, Message, Tool
@@ -32,43 +33,19 @@ class Rendering(Struct, frozen=True):
     scan: bool = False
 
 
-class RowToRender(Struct, frozen=True):
-    """A row to render: an Interaction as MessagePack, and what was decided about it."""
+def rendered(interaction: bytes, row: ExaminedLine, how: Rendering) -> tuple[bytes, int]:
+    """The line of the dataset that a row becomes, and how many secrets were taken out of it.
 
-    interaction: bytes
-    line: int
-    group: str
-    rules: tuple[str, ...]
-    masked: bool
-
-
-class RenderedExample(Struct, frozen=True):
-    """An Example as one line of JSON, and how many secrets were taken out of it.
-
-    `refused` says why the template refuses the row, with the `hint`; else it is empty.
+    interaction: as MessagePack. Raises DataRefused that names the line if the template refuses it.
     """
-
-    data: bytes = b""
-    redacted: int = 0
-    refused: str = ""
-    hint: str = ""
-
-    def require(self) -> None:
-        """Raise DataRefused where the template refuses the row."""
-        if self.refused:
-            raise DataRefused(self.refused, hint=self.hint)
-
-
-def rendered(row: RowToRender, how: Rendering) -> RenderedExample:
-    """The line of the dataset that a row becomes."""
     try:
-        example, count = _example(row, _DECODER.decode(row.interaction), how)
+        example, count = _example(_DECODER.decode(interaction), row, how)
     except DataRefused as error:
-        return RenderedExample(refused=f"line {row.line}: {error.message}", hint=error.hint or "")
-    return RenderedExample(_ENCODER.encode(example) + b"\n", count)
+        raise DataRefused(f"line {row.line}: {error.message}", hint=error.hint) from error
+    return _ENCODER.encode(example) + b"\n", count
 
 
-def _example(row: RowToRender, interaction: Interaction, how: Rendering) -> tuple[Example, int]:
+def _example(interaction: Interaction, row: ExaminedLine, how: Rendering) -> tuple[Example, int]:
     messages, count = messages_for(interaction, how.prompts), 0
     tools = interaction.tools
     if how.redacts and SECRET in row.rules:
@@ -83,7 +60,7 @@ def _example(row: RowToRender, interaction: Interaction, how: Rendering) -> tupl
         source=interaction.source,
         group=row.group,
         findings=row.rules,
-        trains_end=not row.masked,
+        trains_end=row.action != "masked",
         duration_s=interaction.duration_s,
         checks=interaction.checks,
         offered=tools or UNSET,

@@ -4,6 +4,7 @@ Memory: about 0.5 KB a row. The rows themselves wait in a `Spill`, their prompts
 `NearDuplicates`. What only the whole set shows is added later (`journeyman.prepare.whole_log`).
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -13,7 +14,6 @@ from journeyman.data.log_row import SUCCESS
 from journeyman.data.prompt_groups import group_of
 from journeyman.data.role_prompts import messages_for
 from journeyman.errors import DataRefused
-from journeyman.files import LineFault
 from journeyman.prepare.chat_template import Renderer
 from journeyman.prepare.log import Spill
 from journeyman.prepare.records import Action
@@ -39,7 +39,7 @@ from journeyman.records import Interaction, Message, Tool
 from journeyman.settings import Prompts
 
 
-class ExaminedLine(Struct, gc=False):
+class ExaminedLine(Struct, gc=False, array_like=True):
     """One line of the log. It starts with what the line is and ends with what became of it.
 
     `id` is None where the line could not be read, and `fault` then says why; it also says why a
@@ -79,13 +79,6 @@ class ExaminedLine(Struct, gc=False):
         return self.action in {"kept", "masked"}
 
 
-class RowFindings(Struct, frozen=True):
-    """What the rules for one row say about it: ids, and whether only the weakest sign is there."""
-
-    rules: tuple[str, ...]
-    weak_end: bool
-
-
 class RowExaminer:
     """Looks at rows, one by one, with everything that the looking needs.
 
@@ -111,37 +104,19 @@ class RowExaminer:
         self._shows_tools: bool | None = None
         self.unseen_tools = 0
 
-    def look(self, row: Interaction, found: RowFindings, near: NearDuplicates) -> ExaminedLine:
-        """A row with its prompt. found: what `found_in` says about it."""
-        rules = set(found.rules)
-        licence = _licence_rule(row.producer)
-        if licence is not None:
-            rules.add(licence)
-        judged = ExaminedLine(
-            row.line,
-            id=row.id,
-            agent=row.agent,
-            source=row.source,
-            producer=row.producer or "",
-            succeeded=row.status == SUCCESS,
-            duration_s=row.duration_s,
-            max_tokens=row.max_tokens,
-            weak_end=found.weak_end,
-            conversation=row.conversation,
-            repository=row.repository,
-            logged_at_s=row.logged_at_s,
-            answer=answer_key(row.answer),
-            characters=len(row.answer or ""),
-        )
+    def add_prompt_findings(
+        self, line: ExaminedLine, row: Interaction, near: NearDuplicates
+    ) -> None:
+        """Add what the row's prompt shows; its text goes to `near`."""
+        rules = set(line.rules)
         try:
             messages = messages_for(row, self.prompts)
             self._require_rendered(messages, row.tools)
         except DataRefused as error:
-            judged.fault = error.message
+            line.fault = error.message
         else:
-            rules |= self._in_prompt(row, messages, judged, near)
-        judged.rules = shared(in_order(rules))
-        return judged
+            rules |= self._in_prompt(line, row, messages, near)
+        line.rules = shared(in_order(rules))
 
     def detail(self, rule: str, row: Interaction) -> str:
         """What was seen in a row, in a few words; empty where the rule has none."""
@@ -163,15 +138,15 @@ class RowExaminer:
 
     def _in_prompt(
         self,
+        line: ExaminedLine,
         row: Interaction,
         messages: Sequence[Message],
-        judged: ExaminedLine,
         near: NearDuplicates,
     ) -> set[str]:
         rules = set()
-        judged.prompt = group_of(messages)
+        line.prompt = group_of(messages)
         text = prompt_text(messages)
-        near.add(judged.prompt, text)
+        near.add(line.prompt, text)
         asked = messages[:-1] if messages[-1].role == "assistant" else messages
         if differs_from_sent(row, asked):
             rules.add(PROMPT_DIFFERS)
@@ -199,37 +174,61 @@ class RowExaminer:
         return self._shows_tools
 
 
-def found_in(row: Interaction, *, scan: bool = False) -> RowFindings:
-    """What the rules that need nothing but the row say about it. scan: by detect-secrets, too."""
+def examined_line(row: Interaction, *, scan: bool = False) -> ExaminedLine:
+    """The line of a row, with the findings that need nothing but the row.
+
+    scan: search for secrets with detect-secrets too.
+    """
     seen = [(rule.id, rule.look(row)) for rule in LOOKS]
     if scan:
         seen.append((SECRET, look_for_secrets(row, scan=True)))
     matched = {name: detail for name, detail in seen if detail is not None}
-    weak = matched.get(CUT_OFF) in WEAK_ENDS and not row.finish_reason
-    return RowFindings(tuple(matched), weak)
+    licence = _licence_rule(row.producer)
+    return ExaminedLine(
+        row.line,
+        id=row.id,
+        agent=row.agent,
+        source=row.source,
+        producer=row.producer or "",
+        succeeded=row.status == SUCCESS,
+        duration_s=row.duration_s,
+        max_tokens=row.max_tokens,
+        weak_end=matched.get(CUT_OFF) in WEAK_ENDS and not row.finish_reason,
+        conversation=row.conversation,
+        repository=row.repository,
+        logged_at_s=row.logged_at_s,
+        answer=answer_key(row.answer),
+        characters=len(row.answer or ""),
+        rules=(*matched, licence) if licence else tuple(matched),
+    )
 
 
-def judge(
-    rows: Iterable[tuple[Interaction, RowFindings] | LineFault],
-    the_judge: RowExaminer,
+def examine_rows(
+    rows: Iterable[tuple[Interaction | None, ExaminedLine]],
+    examiner: RowExaminer,
     spill: Spill,
     near: NearDuplicates,
 ) -> list[ExaminedLine]:
-    """Every line in the log's order; rows go into the spill, prompts into `near`."""
+    """Every line in the log's order; rows go into the spill, prompts into `near`.
+
+    rows: None for a line that could not be read.
+    """
     seen: set[str] = set()
-    judged: list[ExaminedLine] = []
-    for row in rows:
-        if isinstance(row, LineFault):
-            judged.append(ExaminedLine(row.line, fault=row.reason, torn=row.torn))
+    lines: list[ExaminedLine] = []
+    for row, line in rows:
+        lines.append(line)
+        if row is None:
             continue
-        interaction, found = row
-        spill.add(interaction)
-        one = the_judge.look(interaction, found, near)
-        if interaction.id in seen:
-            one.rules = shared(in_order({*one.rules, REPEATED}))
-        seen.add(interaction.id)
-        judged.append(one)
-    return judged
+        spill.add(row)
+        # A million rows have few different ones.
+        line.agent, line.source, line.producer = map(
+            sys.intern, (line.agent, line.source, line.producer)
+        )
+        examiner.add_prompt_findings(line, row, near)
+        if row.id in seen:
+            line.rules = shared(in_order({*line.rules, REPEATED}))
+        seen.add(row.id)
+    return lines
 
 
 @lru_cache(maxsize=4096)

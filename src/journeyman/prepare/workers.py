@@ -24,14 +24,12 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from journeyman.errors import MachineError
+from journeyman.errors import DataRefused, MachineError
 from journeyman.files import LineFault
 from journeyman.machine.processor import usable_processors
-from journeyman.prepare.example_rows import RenderedExample, Rendering, RowToRender, rendered
-from journeyman.prepare.row_findings import RowFindings, found_in
+from journeyman.prepare.example_rows import Rendering, rendered
+from journeyman.prepare.row_findings import ExaminedLine, examined_line
 from journeyman.records import Interaction
-
-Looked = tuple[Interaction, RowFindings] | LineFault
 
 _BATCH = 200
 
@@ -40,38 +38,53 @@ _SMALL = 5000
 
 _WAITING = 3
 
-_FOUND = msgspec.msgpack.Decoder(list[RowFindings])
+_EXAMINED = msgspec.msgpack.Decoder(list[ExaminedLine])
 
-_RENDERED = msgspec.msgpack.Decoder(list[RenderedExample])
+_RENDERED = msgspec.msgpack.Decoder(list[tuple[bytes, int]])
+
+_REFUSAL = msgspec.msgpack.Decoder(tuple[str, str])
 
 Item = TypeVar("Item")
 
 
-def looked_at(rows: Iterable[Interaction | LineFault], *, scan: bool = False) -> Iterator[Looked]:
-    """Each row with its findings, in order. Memory: some batches of rows for each processor.
+def examined_lines(
+    rows: Iterable[Interaction | LineFault], *, scan: bool = False
+) -> Iterator[tuple[Interaction | None, ExaminedLine]]:
+    """Each row with its examined line, in order; None for a line that could not be read.
 
-    scan: secrets are searched by detect-secrets, too.
+    Memory: some batches of rows for each processor. scan: see `row_findings.examined_line`.
     """
 
-    def look(row: Interaction | LineFault) -> Looked:
-        return row if isinstance(row, LineFault) else (row, found_in(row, scan=scan))
+    def here(row: Interaction | LineFault) -> tuple[Interaction | None, ExaminedLine]:
+        if isinstance(row, LineFault):
+            return _unreadable(row)
+        return row, examined_line(row, scan=scan)
 
     def pack(batch: Sequence[Interaction | LineFault]) -> bytes:
         return msgspec.msgpack.encode([row for row in batch if isinstance(row, Interaction)])
 
     waiting = iter(rows)
-    yield from map(look, _not_shared(waiting))
-    for batch, data in _answered(LOOK, msgspec.msgpack.encode(scan), waiting, pack):
-        found = iter(_FOUND.decode(data))
+    yield from map(here, _not_shared(waiting))
+    for batch, data in _answered(EXAMINE, msgspec.msgpack.encode(scan), waiting, pack):
+        lines = iter(_EXAMINED.decode(data))
         for row in batch:
-            yield row if isinstance(row, LineFault) else (row, next(found))
+            yield _unreadable(row) if isinstance(row, LineFault) else (row, next(lines))
 
 
-def rendered_rows(rows: Iterable[RowToRender], how: Rendering) -> Iterator[RenderedExample]:
-    """Each row as the dataset has it, in order. Memory: as above."""
+def _unreadable(fault: LineFault) -> tuple[None, ExaminedLine]:
+    return None, ExaminedLine(fault.line, fault=fault.reason, torn=fault.torn)
+
+
+def rendered_rows(
+    rows: Iterable[tuple[bytes, ExaminedLine]], how: Rendering
+) -> Iterator[tuple[bytes, int]]:
+    """What `rendered` gives for each row (its Interaction as MessagePack), in order.
+
+    Memory: as above. Raises DataRefused if the template refuses a row.
+    """
     waiting = iter(rows)
-    for row in _not_shared(waiting):
-        yield rendered(row, how)
+    for interaction, row in _not_shared(waiting):
+        yield rendered(interaction, row, how)
     for _, data in _answered(RENDER, msgspec.msgpack.encode(how), waiting, msgspec.msgpack.encode):
         yield from _RENDERED.decode(data)
 
@@ -133,13 +146,19 @@ def _ask(idle: "queue.SimpleQueue[subprocess.Popen[bytes]]", rows: bytes) -> byt
             "a process that works on rows ended before its time",
             hint="check the memory; the same command starts over",
         )
-    return found
+    if found.startswith(_REFUSED):
+        message, hint = _REFUSAL.decode(found[1:])
+        raise DataRefused(message, hint=hint)
+    return found[1:]
 
 
 _LENGTH_BYTES = 4
 
-LOOK, RENDER = "look", "render"
-"""Look at rows with the rules that need one row alone; render rows as the dataset has them."""
+EXAMINE, RENDER = "examine", "render"
+"""Apply the rules that need one row alone; render rows as the dataset has them."""
+
+# The first byte of a reply: results, or a row that the template refuses.
+_DONE, _REFUSED = b"\0", b"\1"
 
 Work = Callable[[bytes], bytes]
 
@@ -158,26 +177,25 @@ def receive(stream: IO[bytes]) -> bytes | None:
     return data if len(head) == _LENGTH_BYTES and len(data) == size else None
 
 
-def _look(told: bytes) -> Work:
-    from journeyman.prepare.row_findings import found_in
-    from journeyman.records import Interaction
-
+def _examine(told: bytes) -> Work:
     decoder = msgspec.msgpack.Decoder(list[Interaction])
     scan = msgspec.msgpack.decode(told, type=bool)
     return lambda data: msgspec.msgpack.encode(
-        [found_in(row, scan=scan) for row in decoder.decode(data)]
+        [examined_line(row, scan=scan) for row in decoder.decode(data)]
     )
 
 
 def _render(told: bytes) -> Work:
-    from journeyman.prepare.example_rows import Rendering, RowToRender, rendered
-
     how = msgspec.msgpack.decode(told, type=Rendering)
-    decoder = msgspec.msgpack.Decoder(list[RowToRender])
-    return lambda data: msgspec.msgpack.encode([rendered(row, how) for row in decoder.decode(data)])
+    decoder = msgspec.msgpack.Decoder(list[tuple[bytes, ExaminedLine]])
+    return lambda data: msgspec.msgpack.encode(
+        [rendered(interaction, row, how) for interaction, row in decoder.decode(data)]
+    )
 
 
-_JOBS: Mapping[str, Callable[[bytes], Work]] = MappingProxyType({LOOK: _look, RENDER: _render})
+_JOBS: Mapping[str, Callable[[bytes], Work]] = MappingProxyType(
+    {EXAMINE: _examine, RENDER: _render}
+)
 
 
 def main() -> None:
@@ -189,7 +207,11 @@ def main() -> None:
         return
     work = _JOBS[sys.argv[1]](told)
     while (rows := receive(sys.stdin.buffer)) is not None:
-        send(sys.stdout.buffer, work(rows))
+        try:
+            reply = _DONE + work(rows)
+        except DataRefused as error:
+            reply = _REFUSED + msgspec.msgpack.encode((error.message, error.hint))
+        send(sys.stdout.buffer, reply)
 
 
 if __name__ == "__main__":

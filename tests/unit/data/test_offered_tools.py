@@ -16,7 +16,8 @@ from journeyman.model.chat import Chat
 from journeyman.model.message_format import as_tool
 from journeyman.model.template import CHATML, render, shows
 from journeyman.prepare.chat_template import Renderer
-from journeyman.prepare.example_rows import Rendering, RowToRender, rendered
+from journeyman.prepare.example_rows import Rendering, rendered
+from journeyman.prepare.row_findings import ExaminedLine
 from journeyman.prepare.stage import prepare
 from journeyman.records import Example, Interaction, Message, Tool, ToolCall
 from journeyman.runs import cache_folder
@@ -103,8 +104,9 @@ def test_tools_on_offer_pass_through_our_own_log_into_the_dataset(
 
 def row_results(row: Interaction) -> Example:
     how = Rendering(Renderer(CHATML, {}, "ChatML"), "logged", redacts=True)
-    plain = RowToRender(msgspec.msgpack.encode(row), row.line, "g", ("secret",), masked=False)
-    return msgspec.json.decode(rendered(plain, how).data, type=Example)
+    line = ExaminedLine(row.line, group="g", rules=("secret",), action="kept")
+    data, _ = rendered(msgspec.msgpack.encode(row), line, how)
+    return msgspec.json.decode(data, type=Example)
 
 
 @pytest.mark.parametrize(

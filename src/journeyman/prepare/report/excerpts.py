@@ -37,7 +37,7 @@ class Album:
 
     def __init__(self, examined: Examination) -> None:
         self._examined = examined
-        self._scan = examined.judge.scan
+        self._scan = examined.examiner.scan
         self._wanted = _first_of_each(examined.rows)
         self._found: dict[str, list[RuleExample]] = {}
 
@@ -74,7 +74,7 @@ class Album:
             others = [str(line) for line in lines if line != row.line]
             more = f" and {len(others) - 5} more" if len(others) > 5 else ""
             return f"lines {', '.join(others[:5])}{more}" if others else ""
-        detail = self._examined.judge.detail(rule, interaction)
+        detail = self._examined.examiner.detail(rule, interaction)
         return self._hidden(detail)
 
     def _excerpt(self, rule: str, prompt: Sequence[Message], answer: str | None) -> str:
