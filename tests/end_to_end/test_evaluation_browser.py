@@ -1,6 +1,6 @@
 """The page in a real browser: nothing runs, nothing is loaded, nothing is wider than a phone.
 
-Skipped where Playwright or Chromium is not there.
+Skipped without Chromium.
 """
 
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from playwright.sync_api import sync_playwright
 
 from journeyman.evaluate.records.evaluation import Evaluation, Score, ScoredItem
 from journeyman.evaluate.report.page import page
@@ -17,11 +18,11 @@ from journeyman.evaluate.verdict.conclude import concluded
 from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.records import Answer
 from tests.evaluations import RIGHT, WRONG, engines, rows, settings_in
+from tests.needs import missing
 from tests.scripted_engine import said
 
-playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=missing("Chromium"))
 
 HOSTILE = (
     "</pre></textarea><script>document.title='run'</script><img src=x onerror=\"document.title='"
@@ -58,7 +59,7 @@ def as_if_run(item: ScoredItem) -> ScoredItem:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     """A browser of the system; as root it cannot have its own sandbox."""
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()

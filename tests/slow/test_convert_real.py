@@ -24,6 +24,7 @@ from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.template import CHATML
 from journeyman.runs import read_manifest
 from journeyman.settings import ConvertSettings
+from tests.needs import LLAMA_CPP, missing
 from tests.small_models import small_adapter, small_dataset, small_model
 
 pytestmark = pytest.mark.slow
@@ -146,7 +147,7 @@ def qwen2_vocabulary() -> GgufHeader:
     """Qwen2's tokenizer, which llama.cpp's source tree carries, with Qwen2.5's template."""
     path = find_tools().source / "models" / "ggml-vocab-qwen2.gguf"
     if not path.is_file():
-        pytest.skip(f"`{path}` is not there")
+        pytest.skip(missing(f"`{path.name}` of llama.cpp's sources", LLAMA_CPP))
     header = read_gguf_header(path, architectures=None, has_weights=False)
     values = {**header.values, "tokenizer.chat_template": CHATML}
     return msgspec.structs.replace(header, values=values)

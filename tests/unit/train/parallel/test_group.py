@@ -13,7 +13,7 @@ from journeyman.train.parallel.group import RENDEZVOUS, SingleProcess
 
 ACTS = """
 import json, os, signal, sys, torch
-from journeyman.train.processes import PeerLost, joined
+from journeyman.train.parallel.group import PeerLost, joined
 with joined() as group:
     tensors = [torch.full((2, 3), 1.0 + group.rank), torch.tensor([0.1 * (group.rank + 1)])]
     group.sum_(tensors)
