@@ -4,15 +4,19 @@ PYTHON ?= python3
 TORCH_ARGS ?=
 # What `make bench` measures on; `make demo` makes this one.
 DATA ?= demo/dataset
+# Processes that run tests at the same time, of one thread each.
+WORKERS ?= 2
+# The browser that opens the pages, the emulation of AVX-512, and what the kernels and sandbox need.
+DEBIAN := chromium g++ libseccomp2 libsimde-dev util-linux
 VENV := venv
 BIN := $(VENV)/bin
 PEERS := build/peers/venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench peers docs lock
+.PHONY: help setup packages demo test test-fast check bench peers docs lock
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready ## Make venv/ with every pinned package
 
@@ -24,12 +28,18 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+packages: ## Debian packages that tests need and pip does not bring (as root)
+	apt-get install --yes --no-install-recommends $(DEBIAN)
+
 demo: setup ## Log to verdict on the embedded model, in minutes
 	$(BIN)/journeyman demo
 
-test: setup ## Unit, end-to-end and slow tests
+test: setup ## Every test: unit, end to end, and slow on SmolLM2 and real llama.cpp
 	$(BIN)/journeyman llama-cpp
-	$(BIN)/python3 -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python3 -m pytest --numprocesses $(WORKERS)
+
+test-fast: setup ## Unit tests without a model, llama.cpp or the sandbox's attacks: within 90 s
+	OMP_NUM_THREADS=1 $(BIN)/python3 -m pytest --numprocesses $(WORKERS) tests/unit -m "not slow"
 
 check: setup ## Format, lint, types, order of imports
 	$(BIN)/ruff format --check .

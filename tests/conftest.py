@@ -1,4 +1,4 @@
-"""What tests share: a ledger of looks of their own, and a machine on which nothing else runs."""
+"""What all tests share: a ledger of test-set uses of their own, a quiet machine, counted skips."""
 
 import itertools
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.machine.load import ProcessorUsage
+from tests.needs import forbidden, reason_of, summary
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +25,26 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         return ProcessorUsage(at_s=now, all_s=now, own_s=now)
 
     monkeypatch.setattr("journeyman.evaluate.asking.answers.processor_usage", reading)
+
+
+def _skips(config: pytest.Config) -> list[str]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return [reason_of(one) for one in reporter.stats.get("skipped", [])] if reporter else []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a session that may not skip; workers of xdist leave that to the process above them."""
+    if not hasattr(session.config, "workerinput") and forbidden(_skips(session.config)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Name what was skipped, and what would bring it."""
+    reasons = _skips(config)
+    if reasons:
+        terminalreporter.section("skipped here")
+        terminalreporter.write_line("\n".join(summary(reasons)))
+    for reason in forbidden(reasons):
+        terminalreporter.write_line(f"error: may not be skipped here: {reason}", red=True)

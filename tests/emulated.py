@@ -11,6 +11,7 @@ import pytest
 
 from journeyman.kernels import compiling
 from journeyman.machine.processor import processor_flags
+from tests.needs import missing, this_machine
 
 _FOLDER = Path(compiling.__file__).parent / "source"
 _HEADERS = Path(__file__).parent / "emulation"
@@ -24,13 +25,12 @@ _FLAGS = (
 @functools.cache
 def emulated(name: str) -> ctypes.CDLL:
     """The library of `source/NAME.cpp`, emulated; the test is skipped where it cannot be made."""
-    missing = [
-        *(["g++"] if shutil.which("g++") is None else []),
-        *([] if Path("/usr/include/simde/x86/avx512.h").is_file() else ["SIMDe (libsimde-dev)"]),
-        *({"avx2", "fma"} - set(processor_flags())),
-    ]
-    if missing:
-        pytest.skip(f"there is no {', no '.join(missing)}")
+    if not {"avx2", "fma"} <= processor_flags():
+        pytest.skip(this_machine("has no AVX2 and FMA"))
+    if shutil.which("g++") is None:
+        pytest.skip(missing("g++"))
+    if not Path("/usr/include/simde/x86/avx512.h").is_file():
+        pytest.skip(missing("SIMDe"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.so"
         command = ["g++", *_FLAGS, "-o", str(path), str(_FOLDER / f"{name}.cpp")]

@@ -1,6 +1,16 @@
-"""Weights, activations and errors for what measures the int8 kernel."""
+"""Weights, activations and errors for what measures the int8 kernel; why there is no kernel."""
 
 import torch
+
+from journeyman.machine.processor import processor_flags
+from tests.needs import missing, this_machine
+
+
+def no_kernel() -> str:
+    """The reason to skip a test of a kernel that was not found."""
+    if {"avx2", "fma"} <= processor_flags():
+        return missing("a C++ compiler")
+    return this_machine("has no AVX2 and FMA")
 
 
 def random_weight(

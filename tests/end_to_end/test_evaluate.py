@@ -16,8 +16,8 @@ from journeyman.events import Caution, Event, Table, ignore
 from journeyman.files import write_json
 from journeyman.records import Answer
 from journeyman.runs import write_manifest
-from journeyman.sandbox import find_sandbox
 from journeyman.settings import EvaluateSettings
+from tests.sandboxes import sandbox
 from tests.scripted_engine import ScriptedEngine, by_arm, row, said, write_dataset
 
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```\n"
@@ -178,8 +178,7 @@ def test_errors_count_as_failures_with_their_code_and_not_as_time(tmp_path: Path
 
 
 def test_checks_run_in_the_sandbox_and_decide(tmp_path: Path) -> None:
-    if find_sandbox() is None:
-        pytest.skip("no sandbox on this machine")
+    sandbox()
     settings = settings_in(tmp_path, sandbox="strict")
     rows = [row(f"Task number {n}: `double`.", RIGHT, checks=1) for n in range(N)]
     write_dataset(tmp_path / "data", rows)

@@ -1,6 +1,6 @@
 """The page in a real browser: nothing runs, nothing is loaded, nothing is wider than a phone.
 
-Skipped where Playwright or Chromium is not there.
+Skipped without Chromium.
 """
 
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from playwright.sync_api import sync_playwright
 
 from journeyman.evaluate.records.evaluation import Evaluation
 from journeyman.evaluate.records.scores import Score, ScoredItem
@@ -18,11 +19,12 @@ from journeyman.evaluate.verdict.conclude import concluded
 from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.records import Answer
 from tests.evaluations import RIGHT, WRONG, engines, rows, settings_in
+from tests.needs import missing
 from tests.scripted_engine import said
+from tests.waiting import HANG_S
 
-playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=missing("Chromium"))
 
 HOSTILE = (
     "</pre></textarea><script>document.title='run'</script><img src=x onerror=\"document.title='"
@@ -59,8 +61,10 @@ def as_if_run(item: ScoredItem) -> ScoredItem:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     """A browser of the system; as root it cannot have its own sandbox."""
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=HANG_S * 1000
+        )
         yield started
         started.close()
 
@@ -71,6 +75,7 @@ def shown(evaluation: Evaluation, browser: object, tmp_path: Path) -> Iterator[o
     path = tmp_path / "evaluation.html"
     path.write_text(page(evaluation), encoding="utf-8")
     tab = browser.new_page(viewport={"width": 360, "height": 800})  # type: ignore[attr-defined]
+    tab.set_default_timeout(HANG_S * 1000)
     tab.asked = []
     tab.on("request", lambda request: tab.asked.append(request.url))
     tab.goto(path.as_uri())

@@ -24,6 +24,7 @@ from journeyman.train.engine.fast.memory import ActivationBudget
 from journeyman.train.engine.fast.shape import ATTENTION_TARGETS, MLP_TARGETS
 from journeyman.train.engine.hf import HfEngine
 from journeyman.train.engine.interface import TrainingEngine
+from tests.kernels import no_kernel
 from tests.small_models import VARIANT_VOCABULARY, VARIANTS, small_variant
 
 FP32 = DecoderPlan(Arithmetic("fp32", "fp32", torch.float32))
@@ -177,7 +178,7 @@ def test_dropout_follows_from_its_seed_and_keeps_its_share(folder: Path) -> None
 def test_the_kernel_for_losses_and_dropout_gives_the_same(folder: Path) -> None:
     kernel = find_rows()
     if kernel is None:
-        pytest.skip("the kernel needs AVX2 and a C++ compiler")
+        pytest.skip(no_kernel())
     base, settings = small_variant(folder, "llama"), _settings(dropout=0.3)
     arithmetic = msgspec.structs.replace(FP32.arithmetic, rows=kernel)
     _require_equal(_fast(base, settings, DecoderPlan(arithmetic)), _fast(base, settings), 1e-5)
@@ -198,7 +199,7 @@ def test_the_kernels_of_a_run_give_what_torch_gives(
     base, settings = small_variant(folder, variant), _settings(targets, dropout=0.2)
     arithmetic = arithmetic_of("fp32")
     if arithmetic.adapters is None or arithmetic.attention is None:
-        pytest.skip("the kernels need AVX2 and a C++ compiler")
+        pytest.skip(no_kernel())
     plain, quick = _fast(base, settings), _fast(base, settings, DecoderPlan(arithmetic))
     _require_equal(quick, plain, GRADIENT_TOLERANCE)
 
@@ -227,7 +228,7 @@ def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic, adap
     if arithmetic.backward == "int8 kernel":
         kernel = find_kernel()
         if kernel is None:
-            pytest.skip("the kernel needs AVX2 and a C++ compiler")
+            pytest.skip(no_kernel())
         arithmetic = msgspec.structs.replace(arithmetic, kernel=kernel)
     base, settings = small_variant(folder, "qwen2"), _settings()
     narrow, wide = _fast(base, settings, DecoderPlan(arithmetic)), _fast(base, settings)

@@ -16,9 +16,9 @@ from journeyman.evaluate.suites.probes import probes
 from journeyman.evaluate.verify.verify import verify
 from journeyman.files import write_json
 from journeyman.records import Answer, Message, Tool
-from journeyman.sandbox import find_sandbox
 from journeyman.settings import EvaluateSettings
 from tests.end_to_end.test_evaluate import settings_in
+from tests.sandboxes import sandbox
 from tests.scripted_engine import Script, ScriptedEngine, row, said, write_dataset
 
 GOOD = {probe.prompt: probe.good for probe in probes()}
@@ -181,8 +181,7 @@ def test_a_result_without_answers_cannot_be_scored_again(tmp_path: Path) -> None
 
 
 def test_excluded_tasks_verify(tmp_path: Path) -> None:
-    if find_sandbox() is None:
-        pytest.skip("no sandbox on this machine")
+    sandbox()
     settings = suite_settings(tmp_path, suites="held-out", sandbox="strict")
     rows = [row(f"Task number {n}: `double`.", "```python\ndef double(x):\n    return x * 2\n```",
                 checks=1) for n in range(2)]  # fmt: skip

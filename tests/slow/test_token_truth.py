@@ -15,6 +15,7 @@ from journeyman.prepare.rules.token_limit import CutOffs, find_cut_offs
 from journeyman.records import Interaction
 from journeyman.runs import cache_folder
 from tests.logs import REAL_LOG, needs_real_log
+from tests.needs import LLAMA_CPP, missing
 
 pytestmark = [pytest.mark.slow, needs_real_log]
 
@@ -39,7 +40,7 @@ def _vocabulary_folder() -> Path | None:
 def cut_offs(rows: list[Interaction]) -> CutOffs:
     folder = _vocabulary_folder()
     if folder is None:
-        pytest.skip("llama.cpp's vocabularies are not here")
+        pytest.skip(missing("the folder of vocabularies in llama.cpp's sources", LLAMA_CPP))
     return find_cut_offs(rows, find_vocabularies(folder))
 
 

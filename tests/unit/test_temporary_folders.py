@@ -9,6 +9,7 @@ import pytest
 
 from journeyman.errors import MachineError
 from journeyman.temporary_folders import OwnedFolder, remove_abandoned
+from tests.needs import this_machine
 
 KILLED = """
 import os, signal
@@ -56,7 +57,10 @@ def test_a_folder_of_another_program_stays(here: Path) -> None:
     assert (here / "journeyman-notes").is_dir()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+@pytest.mark.skipif(
+    os.geteuid() != 0,
+    reason=this_machine("runs the tests as a plain user: only root can give a folder away"),
+)
 def test_a_folder_of_another_user_stays(here: Path) -> None:
     (here / "journeyman-theirs").mkdir()
     (here / "journeyman-theirs" / ".owner").touch()

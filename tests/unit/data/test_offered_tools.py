@@ -24,6 +24,7 @@ from journeyman.runs import cache_folder
 from journeyman.settings import PrepareSettings
 from tests.log_files import only_item
 from tests.logs import task_rows, write_log
+from tests.needs import LLAMA_CPP, missing
 from tests.small_models import END_OF_TURN
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def test_chatml_names_tools_after_the_system_prompt() -> None:
 def test_chatml_is_what_qwen_renders() -> None:
     found = sorted(cache_folder().glob("llama.cpp/*/models/templates/Qwen-Qwen2.5-7B-*.jinja"))
     if not found:
-        pytest.skip("the templates that come with llama.cpp are not here")
+        pytest.skip(missing("the folder of templates in llama.cpp's sources", LLAMA_CPP))
     qwen = found[-1].read_text(encoding="utf-8")
     for talk in (TALK, CALLING, (Message("system", "Be brief."), *CALLING)):
         for tools in ([], [WEATHER], [WEATHER, EVIL]):

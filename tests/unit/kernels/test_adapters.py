@@ -10,6 +10,7 @@ from journeyman.kernels import adapters
 from journeyman.kernels.adapters import AdapterKernel, Drawn, find_adapters
 from journeyman.kernels.dropout_mask import PART_VALUES, kept
 from tests.emulated import emulated
+from tests.kernels import no_kernel
 
 CPU = torch.device("cpu")
 # float32 sums of some hundred terms.
@@ -23,7 +24,7 @@ def kernel(request: pytest.FixtureRequest) -> AdapterKernel:
         return adapters.loaded(emulated("adapters"))
     found = find_adapters()
     if found is None:
-        pytest.skip("no AVX2 or no C++ compiler")
+        pytest.skip(no_kernel())
     return found
 
 

@@ -21,6 +21,7 @@ from tests.attended_trees import (
     drawn,
 )
 from tests.emulated import emulated
+from tests.kernels import no_kernel
 
 
 @pytest.fixture(scope="module", params=["of this processor", "emulated AVX-512"])
@@ -32,7 +33,7 @@ def kernel(request: pytest.FixtureRequest) -> AttentionKernel:
         return emulation
     found = find_attention()
     if found is None:
-        pytest.skip("no AVX2 and FMA, or no C++ compiler")
+        pytest.skip(no_kernel())
     return found
 
 
@@ -136,7 +137,7 @@ def test_the_kernel_passes_its_own_trial(kernel: AttentionKernel) -> None:
 def test_bfloat16_activations_have_the_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = find_attention()
     if kernel is None:
-        pytest.skip("no AVX2 and FMA, or no C++ compiler")
+        pytest.skip(no_kernel())
     monkeypatch.setattr(
         "journeyman.train.engine.product_rates.processor_flags", lambda: frozenset({"avx512_bf16"})
     )

@@ -9,7 +9,7 @@ from journeyman.events import ignore
 from journeyman.kernels import integer_product
 from journeyman.kernels.integer_product import IntegerProduct, find_kernel
 from tests.emulated import emulated
-from tests.kernels import outlier_rows, per_row_int8, random_weight, relative_error
+from tests.kernels import no_kernel, outlier_rows, per_row_int8, random_weight, relative_error
 
 
 def tolerance(kernel: IntegerProduct) -> float:
@@ -28,7 +28,7 @@ def kernel(request: pytest.FixtureRequest) -> IntegerProduct:
         return integer_product.loaded(emulated("integer_product"))
     found = find_kernel(ignore)
     if found is None:
-        pytest.skip("no AVX2 or no C++ compiler")
+        pytest.skip(no_kernel())
     return found
 
 

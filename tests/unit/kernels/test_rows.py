@@ -10,6 +10,7 @@ from journeyman.kernels.dropout_mask import PART_VALUES
 from journeyman.kernels.rows import RowsKernel, find_rows, loaded
 from journeyman.train.engine.fast.elementwise import dropped, dropped_onto, rotate, rotate_backward
 from tests.emulated import emulated
+from tests.kernels import no_kernel
 
 DTYPES = (torch.float32, torch.bfloat16)
 # Half a step of each dtype, and what float32 exponentials are off.
@@ -22,7 +23,7 @@ def kernel(request: pytest.FixtureRequest) -> RowsKernel:
         return loaded(emulated("rows"))
     found = find_rows()
     if found is None:
-        pytest.skip("no AVX2 and FMA, or no C++ compiler")
+        pytest.skip(no_kernel())
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.machine.load import ProcessorUsage, mean_load, other_load, processor_usage
+from tests.needs import this_machine
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -50,7 +51,7 @@ def test_long_requests_weigh_more() -> None:
 
 def test_our_own_work_is_not_taken_for_others() -> None:
     if not Path("/proc/stat").is_file():
-        pytest.skip("no /proc on this system")
+        pytest.skip(this_machine("has no /proc"))
     before = processor_usage()
     subprocess.run([sys.executable, "-c", "sum(range(4_000_000))"], check=True)
     after = processor_usage()

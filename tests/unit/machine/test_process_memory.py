@@ -15,6 +15,7 @@ from journeyman.machine.process_memory import (
     process_memory,
     rss_bytes,
 )
+from tests.needs import this_machine
 
 ASK = "from journeyman.machine.process_memory import peak_rss_bytes; print(peak_rss_bytes())"
 # Larger than any process that only imports and asks.
@@ -59,7 +60,7 @@ def test_memory_that_is_held_for_a_moment_is_seen() -> None:
 def test_memory_is_read_from_the_kernel() -> None:
     memory = process_memory()
     if memory is None:
-        pytest.skip("no /proc on this system")
+        pytest.skip(this_machine("has no /proc"))
     assert memory.peak_bytes is not None
     assert memory.anonymous_bytes is not None
     assert memory.peak_bytes >= memory.anonymous_bytes > 2**20

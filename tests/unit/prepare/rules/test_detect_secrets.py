@@ -14,9 +14,11 @@ from journeyman.prepare.rules.secrets import find_secrets, redacted
 from journeyman.prepare.stage import command_of, prepare
 from journeyman.settings import DoctorSettings, PrepareSettings
 from tests.logs import log_row, task_rows, write_log
+from tests.needs import missing
 
 needs_scanner = pytest.mark.skipif(
-    importlib.util.find_spec("detect_secrets") is None, reason="detect-secrets is not installed"
+    importlib.util.find_spec("detect_secrets") is None,
+    reason=missing("detect-secrets", "make setup"),
 )
 # A kind of key that our own patterns do not know; put together, so that no scanner finds it here.
 KEY = "343ea45721923ed956e2b38c31db76aa" + "-us30"

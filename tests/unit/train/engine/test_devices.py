@@ -25,6 +25,7 @@ from journeyman.train.engine.fast.shape import shape_of
 from journeyman.train.engine.fast.weights import RandomWeights
 from journeyman.train.engine.optimizer import Optimizer
 from journeyman.train.engine.product_rates import Rates
+from tests.needs import this_machine
 
 HAS_GPU = torch.cuda.is_available()
 CONFIG = AutoConfig.for_model(
@@ -67,7 +68,7 @@ def trained(source: Held, plan: DecoderPlan, dropout: float) -> tuple[float, Map
     return engine.loss(ROWS).loss_sum, engine.parameters()
 
 
-@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+@pytest.mark.skipif(HAS_GPU, reason=this_machine("has a GPU"))
 def test_a_gpu_that_is_not_there_is_refused_with_what_was_found() -> None:
     with pytest.raises(MachineError, match=f"torch {torch.__version__}".replace("+", r"\+")) as got:
         found_device("cuda", "auto")
@@ -152,7 +153,7 @@ def test_rows_add_up_at_their_places_either_way() -> None:
     assert torch.equal(put, expected)
 
 
-@pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
+@pytest.mark.skipif(not HAS_GPU, reason=this_machine("has no GPU"))
 def test_a_gpu_gives_what_the_processor_gives() -> None:
     source = Held()
     loss, parameters = trained(source, DecoderPlan(WIDE), dropout=0.2)

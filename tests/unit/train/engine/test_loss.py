@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from journeyman.kernels.rows import RowsKernel, find_rows
 from journeyman.train.engine.loss import PlainHead, completion_loss
+from tests.kernels import no_kernel
 
 N, H, V = 7, 12, 31
 
@@ -16,7 +17,7 @@ def kernel(request: pytest.FixtureRequest) -> RowsKernel | None:
         return None
     found = find_rows()
     if found is None:
-        pytest.skip("no AVX2 and FMA, or no C++ compiler")
+        pytest.skip(no_kernel())
     return found
 
 
