@@ -83,12 +83,7 @@ def test_a_signal_reaches_every_process(tmp_path: Path) -> None:
 
 
 def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path: Path) -> None:
-    inner = (
-        f"{SAYS}"
-        "say(f'pid-{rank}', str(os.getpid()))
-"
-        "time.sleep(600)\n"
-    )
+    inner = f"{SAYS}say(f'pid-{{rank}}', str(os.getpid()))\ntime.sleep(600)\n"
     outer = (
         "import sys\n"
         "from journeyman.train.parallel.launch import launch\n"
