@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.cli import run
-from journeyman.model.folders import weight_files
+from journeyman.model.weight_files import weight_files
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.forecast.base_model import KNOWN, described, of_folder, smaller_siblings
