@@ -19,8 +19,8 @@ from journeyman.errors import IntegrityError, UsageError
 from journeyman.gguf.header import GgufHeader, read_gguf_header
 from journeyman.llama_cpp import find_tools
 from journeyman.model.base import find_base
+from journeyman.model.chat_template import CHATML
 from journeyman.model.gguf_tokenizer import write_tokenizer
-from journeyman.model.template import CHATML
 from journeyman.runs import read_manifest
 from journeyman.settings import ConvertSettings
 from tests.needs import LLAMA_CPP, missing
@@ -100,7 +100,7 @@ def test_a_gguf_merged_with_another_scale_is_found_out(
     config["lora_alpha"] *= 4
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     wrong = dataclasses.replace(settings, model=adapter)
-    with pytest.raises(IntegrityError, match="does not say what the adapter says"):
+    with pytest.raises(IntegrityError, match="differently from the adapter"):
         compare(converted.f16.path, find_base("smollm2-135m"), wrong, find_tools())
 
 
