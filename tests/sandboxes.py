@@ -21,6 +21,7 @@ from journeyman.sandbox.finding import DEGRADED_ABI
 from journeyman.sandbox.inside.confinement import landlock_abi
 from journeyman.sandbox.selftest import ASSERTS, DOUBLES, RIGHT, SelfTest, self_test
 from tests.needs import missing, this_machine
+from tests.waiting import HANG_S
 
 __all__ = ["ASSERTS", "DOUBLES", "RIGHT"]
 
@@ -53,7 +54,7 @@ def sandbox(profile: Profile = "strict", **limits: int) -> Sandbox:
     return msgspec.structs.replace(found, limits=Limits(**limits))
 
 
-def check(code: str, what: Check = DOUBLES, *, timeout_s: float = 5.0) -> CheckResult:
+def check(code: str, what: Check = DOUBLES, *, timeout_s: float = HANG_S) -> CheckResult:
     """Run a check on some code."""
     return run_check(sandbox(), code, what, timeout_s=timeout_s)
 
@@ -126,14 +127,14 @@ def _copies_for_all() -> Path:
     return goal
 
 
-def alive(marker: str) -> list[int]:
-    """Processes of this machine whose command line holds a marker."""
+def sleeping(seconds: str) -> list[int]:
+    """Processes of this machine that sleep so many seconds."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
             line = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
         except OSError:
             continue
-        if marker.encode() in line and b"pytest" not in line:
+        if line == f"sleep\0{seconds}\0".encode():
             found.append(int(folder.name))
     return found

@@ -4,14 +4,12 @@ import dataclasses
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 
 from journeyman.events import Event, Progress, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoint.read import placed
 
 
 def short_run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
@@ -30,23 +28,46 @@ def short_run(base: Path, data: Path, output_dir: Path, **changes: object) -> Tr
     return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
 
 
-def started(settings: TrainSettings) -> "subprocess.Popen[str]":
-    """A training run in a process of its own; it says its error and ends with its exit code."""
-    code = (
-        "import sys, msgspec\n"
-        "from journeyman.errors import JourneymanError\n"
-        "from journeyman.settings import TrainSettings\n"
-        "from journeyman.train.stage import train\n"
-        "settings = msgspec.json.decode(sys.argv[1], type=TrainSettings,\n"
-        "    dec_hook=lambda kind, value: kind(value))\n"
-        "try:\n"
-        "    train(settings)\n"
-        "except JourneymanError as error:\n"
-        "    print(error.message)\n"
-        "    sys.exit(error.exit_code)\n"
-    )
+_PAUSED = """
+import sys, msgspec
+from journeyman.errors import JourneymanError
+from journeyman.settings import TrainSettings
+from journeyman.train.stage import train
+
+settings = msgspec.json.decode(
+    sys.argv[1], type=TrainSettings, dec_hook=lambda kind, value: kind(value)
+)
+left = [sys.argv[2]]
+
+def report(event):
+    if left and str(getattr(event, "detail", "")).startswith(left[0]):
+        left.clear()
+        print("paused", flush=True)
+        sys.stdin.readline()
+
+try:
+    train(settings, report)
+except JourneymanError as error:
+    print(error.message)
+    sys.exit(error.exit_code)
+"""
+
+
+def paused_after(step: int, settings: TrainSettings) -> "subprocess.Popen[str]":
+    """A training run in a process of its own that pauses inside of the step after this one.
+
+    A line on its stdin lets it go on. It prints its error and ends with its exit code.
+    """
     text = msgspec.json.encode(settings, enc_hook=str).decode()
-    return subprocess.Popen([sys.executable, "-c", code, text], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PAUSED, text, f"step {step + 1}/"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "paused\n"
+    return process
 
 
 def stop_after(step: int) -> Reporter:
@@ -57,12 +78,6 @@ def stop_after(step: int) -> Reporter:
             signal.raise_signal(signal.SIGTERM)
 
     return report
-
-
-def wait_for_step(process: "subprocess.Popen[str]", output_dir: Path, step: int) -> None:
-    """Wait until a checkpoint of that step or a later one is there, or the process has ended."""
-    while process.poll() is None and not any(n >= step for (n, _), _ in placed(output_dir)):
-        time.sleep(0.01)
 
 
 def drawn_steps(output_dir: Path, curve: str) -> list[int]:

@@ -20,6 +20,7 @@ from journeyman.records import Answer
 from tests.evaluations import RIGHT, WRONG, engines, rows, settings_in
 from tests.needs import missing
 from tests.scripted_engine import said
+from tests.waiting import HANG_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=missing("Chromium"))
@@ -60,7 +61,9 @@ def as_if_run(item: ScoredItem) -> ScoredItem:
 def browser() -> Iterator[object]:
     """A browser of the system; as root it cannot have its own sandbox."""
     with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        started = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=HANG_S * 1000
+        )
         yield started
         started.close()
 
@@ -71,6 +74,7 @@ def shown(evaluation: Evaluation, browser: object, tmp_path: Path) -> Iterator[o
     path = tmp_path / "evaluation.html"
     path.write_text(page(evaluation), encoding="utf-8")
     tab = browser.new_page(viewport={"width": 360, "height": 800})  # type: ignore[attr-defined]
+    tab.set_default_timeout(HANG_S * 1000)
     tab.asked = []
     tab.on("request", lambda request: tab.asked.append(request.url))
     tab.goto(path.as_uri())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.small_models import small_model
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[2]
 ADAPTER = Path("training/models/qwen2.5-coder-7b-lora")
@@ -58,7 +59,7 @@ def shell(project: Path, command: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=HANG_S,
     )
 
 

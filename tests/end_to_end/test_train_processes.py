@@ -1,11 +1,9 @@
 """Runs of two processes: the losses of one, a stop and a death that both notice, other counts."""
 
 import json
-import os
-import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -18,6 +16,7 @@ from journeyman.train.parallel.launch import launch
 from journeyman.train.stage import train
 from journeyman.train.state import State
 from tests.training_runs import drawn_steps, names, short_run
+from tests.waiting import HANG_S
 
 # 10 rows by 4 are 3 steps an epoch, of 4, 4 and 2 micro-batches of one row.
 STEPS = 6
@@ -41,9 +40,9 @@ def command(one: TrainSettings, *, processes: int = 2) -> list[str]:
     return [*flags, "--processes", str(processes)] if processes > 1 else flags
 
 
-def started(one: TrainSettings) -> "subprocess.Popen[str]":
+def started(one: TrainSettings, *program: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "journeyman", "train", *command(one)],
+        [sys.executable, *(program or ("-m", "journeyman")), "train", *command(one)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -62,6 +61,12 @@ def adapter_of(output_dir: Path) -> bytes:
 def losses_of(output_dir: Path) -> list[float]:
     state = state_of(output_dir)
     return [one.loss for one in state.taken] + [one.loss for one in state.validations]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def status_of(output_dir: Path) -> dict[str, object]:
@@ -83,7 +88,7 @@ def together(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The folder of the same run in two processes that nothing interrupts."""
     folder = tmp_path_factory.mktemp("together")
     process = started(settings(base, data, folder))
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, said
     assert "2 processes were asked for, on processors" in said
     assert said.count("validation loss after step 6") == 1
@@ -132,23 +137,13 @@ def test_torchrun_on_two_machines_gives_the_same_bits(
     together: Path, base: Path, data: Path, tmp_path: Path
 ) -> None:
     one = settings(base, data, tmp_path)
-    with_port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:29671", "--rdzv-id", "x"]
+    with_port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{free_port()}"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
-    torchrun += ["--nproc-per-node", "1", *with_port, "-m", "journeyman", "train"]
+    torchrun += ["--rdzv-id", "x", "--nproc-per-node", "1", *with_port, "-m", "journeyman", "train"]
     machines = [subprocess.Popen([*torchrun, *command(one, processes=1)]) for _ in range(2)]
-    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
+    assert [machine.wait(timeout=HANG_S) for machine in machines] == [0, 0]
     assert losses_of(tmp_path) == losses_of(together)
     assert adapter_of(tmp_path) == adapter_of(together)
-
-
-def wait_until(folder: Path, process: "subprocess.Popen[str]", step: int) -> None:
-    """Wait until the run is inside of the step after this one, or has ended."""
-    while process.poll() is None:
-        if (folder / "status.json").exists():
-            status = status_of(folder)
-            if status["step"] == step and status["micro_batch"] == 2:
-                return
-        time.sleep(0.001)
 
 
 STOPPED_BY_ITSELF = """
@@ -181,27 +176,47 @@ def test_a_stop_of_one_ends_both_inside_of_a_step_and_the_rest_gives_the_same_bi
     assert launch([sys.executable, "-c", STOPPED_BY_ITSELF, text], layout(2)) == 75
     assert "checkpoint-1-micro-2" in names(tmp_path)
     again = started(one)
-    said, _ = again.communicate(timeout=300)
+    said, _ = again.communicate(timeout=HANG_S)
     assert again.returncode == 0, said
     assert losses_of(tmp_path) == losses_of(together)
     assert adapter_of(tmp_path) == adapter_of(together)
 
 
-def children_of(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(one) for one in text.split()]
+# `journeyman train --processes 2`, of which process 1 is killed when it is about to sum the
+# gradients of step 3: from outside it might have ended before its number is known.
+KILLED = """
+import os, signal
+from journeyman.cli import train
+from journeyman.train.parallel.group import GlooProcessGroup
+summed, calls = GlooProcessGroup.sum_, []
+
+def sum_(self, tensors):
+    calls.append(1)
+    if self.rank == 1 and len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    summed(self, tensors)
+
+GlooProcessGroup.sum_ = sum_
+train.main()
+"""
+STARTED = f"""
+import sys
+from journeyman.cli import main, train
+command = train.command
+train.command = lambda settings: [sys.executable, "-c", {KILLED!r}, command(settings)[-1]]
+main()
+"""
 
 
 def test_a_killed_process_ends_the_other_and_one_process_goes_on(
     alone: Path, base: Path, data: Path, tmp_path: Path
 ) -> None:
     one = settings(base, data, tmp_path)
-    process = started(one)
-    wait_until(tmp_path, process, 2)
-    os.kill(children_of(process.pid)[1], signal.SIGKILL)
-    said, _ = process.communicate(timeout=60)
+    process = started(one, "-c", STARTED)
+    said, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 75, said
     assert "process 1 of 2 was killed by SIGKILL" in said
     assert "another process of this run has ended" in said
+    assert status_of(tmp_path)["step"] == 2
     train(one)
     assert losses_of(tmp_path) == pytest.approx(losses_of(alone), rel=TOLERANCE)

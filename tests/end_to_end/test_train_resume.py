@@ -18,10 +18,9 @@ from tests.small_models import small_model
 from tests.training_runs import (
     drawn_steps,
     names,
+    paused_after,
     short_run,
-    started,
     stop_after,
-    wait_for_step,
 )
 
 STEPS = 12
@@ -63,13 +62,12 @@ def test_sigterm_ends_with_75_and_the_same_command_goes_on(
     whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     settings = _settings(base, data, tmp_path, save_steps=5)
-    process = started(settings)
-    wait_for_step(process, tmp_path, 5)
+    process = paused_after(5, settings)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate()
+    said, _ = process.communicate("go on\n")
     assert process.returncode == 75
-    # Not a multiple of 5 as a rule: a stop saves what the last checkpoint does not hold.
-    assert "is saved" in said
+    # A stop saves what the last checkpoint, of step 5, does not hold.
+    assert "checkpoint-5-micro-1 is saved" in said
     _assert_equal(whole, train(settings))
 
 

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -37,6 +36,12 @@ from journeyman.settings import ConvertSettings
 model, output, data = map(Path, sys.argv[1:])
 convert(ConvertSettings(model=model, output=output, data_dir=data, quantize="none"))
 """
+# Killed between the merged weights and their conversion.
+KILLED = f"""
+import os, signal
+import journeyman.convert.stage as stage
+stage.convert_folder = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+{CONVERT}"""
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +108,12 @@ def test_a_killed_conversion_leaves_no_file_and_can_be_repeated(tmp_path: Path) 
     base = small_model(tmp_path / "base", "llama")
     adapter, data = small_adapter(tmp_path / "adapter", base), small_dataset(tmp_path / "data")
     output = tmp_path / "models" / "m.gguf"
-    work = output.parent / ".tmp-m.gguf.work" / "files"
-    command = [sys.executable, "-c", CONVERT, str(adapter), str(output), str(data)]
-    with subprocess.Popen(command) as process:
-        while not (work / "merged").exists() and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    words = [str(adapter), str(output), str(data)]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], check=False)
+    assert killed.returncode == -signal.SIGKILL
     assert [path.name for path in output.parent.iterdir()] == [".tmp-m.gguf.work"]
-    subprocess.run(command, check=True)
+    assert (output.parent / ".tmp-m.gguf.work" / "files" / "merged").is_dir()
+    subprocess.run([sys.executable, "-c", CONVERT, *words], check=True)
     names = sorted(path.name for path in output.parent.iterdir())
     assert names == ["m.gguf", "m.gguf.manifest.json"]
 

@@ -9,7 +9,7 @@ from journeyman.model.base import find_base
 from journeyman.settings import TrainSettings
 from journeyman.train.stage import train
 from tests.small_models import small_dataset
-from tests.training_runs import short_run, started, wait_for_step
+from tests.training_runs import paused_after, short_run
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +24,7 @@ def test_smollm2_learns_and_survives_a_kill(tmp_path: Path) -> None:
     assert whole.final.val_loss_base is not None
     assert whole.final.val_loss_final is not None
     assert whole.final.val_loss_final < whole.final.val_loss_base
-    killed = started(_settings(tmp_path, "killed"))
-    wait_for_step(killed, tmp_path / "killed", 1)
+    killed = paused_after(1, _settings(tmp_path, "killed"))
     killed.kill()
     killed.communicate()
     again = train(_settings(tmp_path, "killed"))

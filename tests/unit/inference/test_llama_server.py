@@ -19,6 +19,7 @@ from journeyman.model.message_format import as_openai
 from journeyman.records import Message, Tool, ToolCall
 from tests.fake_tools import fake_server, fake_tools, python_script
 from tests.gguf_files import gguf_bytes, pair_integers, pair_text, pair_texts, write_gguf
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -254,13 +255,16 @@ def test_a_server_whose_owner_is_killed_goes_too(tools: Tools, gguf: Path) -> No
             time.sleep(600)
         finally:
             os._exit(1)
+    os.close(writing)
     address = os.read(reading, 100).decode()
+    os.close(reading)
+    assert address, "the owner ended before its server ran"
     os.kill(owner, signal.SIGKILL)
     os.waitpid(owner, 0)
     port = int(address.rsplit(":", 1)[1])
-    for _ in range(500):
+
+    def is_closed() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return
-        time.sleep(0.01)
-    pytest.fail("the server lives on without its owner")
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    wait_for("the server ends with its owner", is_closed)

@@ -26,6 +26,7 @@ from journeyman.llama_cpp.finding import (
 from journeyman.llama_cpp.source import VOCABULARIES
 from journeyman.machine.processes import run_logged
 from tests.fake_tools import OLD_HELP, write_tools, write_vocabularies
+from tests.waiting import HANG_S, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -208,8 +209,7 @@ def build_slowly(home: Path) -> None:
 def test_a_second_process_waits_for_the_first_and_takes_what_it_made(tmp_path: Path) -> None:
     other = multiprocessing.get_context("spawn").Process(target=build_slowly, args=(tmp_path,))
     other.start()
-    while not (tmp_path / "begun").exists():
-        time.sleep(0.01)
+    wait_for("the other process builds", (tmp_path / "begun").exists)
     said: list[Event] = []
 
     def report(event: Event) -> None:
@@ -217,7 +217,7 @@ def test_a_second_process_waits_for_the_first_and_takes_what_it_made(tmp_path: P
         (tmp_path / "go").touch()
 
     tools = build_into_cache(tmp_path, "id", build, report)
-    other.join(30)
+    other.join(HANG_S)
     assert (other.exitcode, runs(tmp_path), tools.identity) == (0, 1, "id")
     assert len(said) == 1
     assert isinstance(said[0], Note)
@@ -236,14 +236,9 @@ def test_a_killed_builder_frees_the_way_and_takes_its_compiler_with_it(tmp_path:
     """)
     killed = subprocess.Popen([sys.executable, "-c", script])
     pid_file = tmp_path / "pid"
-    while not (pid_file.exists() and pid_file.read_text().strip()):
-        time.sleep(0.01)
+    wait_for("the compiler runs", lambda: pid_file.exists() and pid_file.read_text().strip())
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     compiler = Path(f"/proc/{pid_file.read_text().strip()}/cmdline")
-    for _ in range(500):
-        if not compiler.exists() or not compiler.read_bytes():
-            break
-        time.sleep(0.01)
-    assert not compiler.exists() or not compiler.read_bytes()
+    wait_for("the compiler ends", lambda: not compiler.exists() or not compiler.read_bytes())
     assert build_into_cache(tmp_path, "id", build).identity == "id"

@@ -95,7 +95,7 @@ def test_a_right_answer_passes_a_command_which_is_acknowledged(repository: Path)
 
 
 def test_a_command_may_be_pytest(repository: Path) -> None:
-    result = check(RIGHT, command(repository, "python3 -m pytest -q tests"), timeout_s=20.0)
+    result = check(RIGHT, command(repository, "python3 -m pytest -q tests"))
     assert result.passed, result
 
 

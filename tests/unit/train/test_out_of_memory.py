@@ -31,6 +31,7 @@ from journeyman.train.out_of_memory import (
 )
 from journeyman.train.state import State, is_spike
 from tests.checkpoint_files import a_state
+from tests.waiting import wait_for
 
 BATCHES = ((0, 1, 2, 3), (4, 5), (6,))
 
@@ -47,10 +48,8 @@ def test_a_stall_is_told_once_with_the_stacks_of_all_threads(tmp_path: Path) -> 
     """Fault 30: a loader that sleeps."""
     told: list[tuple[float, Path]] = []
     with Watchdog(tmp_path, lambda s, path: told.append((s, path)), least_s=0.05):
-        deadline = time.monotonic() + 20
-        while not told and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.1)
+        wait_for("the stall is noticed", lambda: told)
+        time.sleep(0.1)  # twice as long as a stall takes: it could be told again
     assert len(told) == 1
     assert "test_a_stall_is_told_once" in told[0][1].read_text()
 

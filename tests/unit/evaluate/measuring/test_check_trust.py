@@ -9,6 +9,7 @@ from journeyman.events import ignore
 from journeyman.records import Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check
 from tests.sandboxes import sandbox
+from tests.waiting import HANG_S
 
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```\n"
 DOUBLES = Check("assert", "assert double(2) == 4", 1, entry_point="double")
@@ -20,7 +21,7 @@ def task(name: str, check: Check, reference: str = RIGHT) -> EvaluationTask:
 
 
 def in_sandbox(code: str, check: Check) -> CheckResult:
-    return run_check(sandbox(), code, check)
+    return run_check(sandbox(), code, check, timeout_s=HANG_S)
 
 
 def test_checks_that_prove_nothing_are_excluded_and_listed() -> None:

@@ -10,6 +10,7 @@ from journeyman.events import ignore
 from journeyman.records import Check, Message
 from journeyman.sandbox.checks import CheckResult, run_check
 from tests.sandboxes import sandbox
+from tests.waiting import HANG_S
 
 RIGHT = "def larger(a, b):\n    if a > b:\n        return a\n    return b\n"
 IMPORT = "from larger import larger\n"
@@ -25,7 +26,7 @@ def test_larger(a, b, wanted):
 
 
 def in_sandbox(code: str, check: Check) -> CheckResult:
-    return run_check(sandbox(), code, check)
+    return run_check(sandbox(), code, check, timeout_s=HANG_S)
 
 
 def judgement(tests: str) -> Score:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.train.parallel.group import RENDEZVOUS, SingleProcess
+from tests.waiting import HANG_S
 
 ACTS = """
 import json, os, signal, sys, torch
@@ -62,7 +63,7 @@ def started(size: int, meeting: Path) -> list["subprocess.Popen[str]"]:
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     """The lines of two processes, of which the second is killed at the end."""
     processes = started(2, tmp_path_factory.mktemp("meeting") / "here")
-    lines = [process.communicate(timeout=120)[0].splitlines() for process in processes]
+    lines = [process.communicate(timeout=HANG_S)[0].splitlines() for process in processes]
     assert [process.returncode for process in processes] == [0, -signal.SIGKILL]
     return lines
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,23 +12,21 @@ import pytest
 from journeyman.errors import Interrupted
 from journeyman.train.parallel.affinity import Place, ProcessLayout
 from journeyman.train.parallel.launch import launch
+from tests.waiting import wait_for
 
 TWO = ProcessLayout(tuple(Place(tuple(sorted(os.sched_getaffinity(0))), 1) for _ in range(2)), "")
 SAYS = (
     "import os, pathlib, sys, time, signal\n"
-    "def say(name, text=''): pathlib.Path(sys.argv[1], name).write_text(text)\n"
+    "def say(name, text=''):\n"
+    "    path = pathlib.Path(sys.argv[1], name)\n"
+    "    path.with_suffix('.tmp').write_text(text)\n"
+    "    path.with_suffix('.tmp').rename(path)\n"
     "rank = os.environ['RANK']\n"
 )
 
 
 def python(code: str, folder: Path) -> list[str]:
     return [sys.executable, "-c", SAYS + code, str(folder)]
-
-
-def wait_for(*paths: Path) -> None:
-    end = time.monotonic() + 60
-    while not all(path.exists() for path in paths) and time.monotonic() < end:
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
@@ -59,35 +56,34 @@ def test_a_killed_process_ends_the_run_with_its_name(
     monkeypatch.setattr("journeyman.train.parallel.launch._GRACE_S", 0.5)
     code = (
         "say(f'pid-{rank}', str(os.getpid()))\n"
+        "while rank == '1' and not pathlib.Path(sys.argv[1], 'pid-0').exists(): time.sleep(0.01)\n"
         "if rank == '1': os.kill(os.getpid(), signal.SIGKILL)\n"
         "time.sleep(600)"
     )
     with pytest.raises(Interrupted, match="process 1 of 2 was killed by SIGKILL") as caught:
         launch(python(code, tmp_path), TWO)
     assert caught.value.exit_code == 75
-    wait_for(tmp_path / "pid-0")
     assert not alive(int((tmp_path / "pid-0").read_text()))
 
 
 def test_a_signal_reaches_every_process(tmp_path: Path) -> None:
     code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nsay(rank)\ntime.sleep(600)"
 
+    before = signal.getsignal(signal.SIGINT)
+
     def interrupt() -> None:
-        wait_for(tmp_path / "0", tmp_path / "1")
+        files = (tmp_path / "0", tmp_path / "1")
+        wait_for("both processes take signals", lambda: all(file.exists() for file in files))
+        wait_for("the launcher does", lambda: signal.getsignal(signal.SIGINT) != before)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
-    before = signal.getsignal(signal.SIGINT)
     assert launch(python(code, tmp_path), TWO) == 75
     assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path: Path) -> None:
-    inner = (
-        "import sys, os, pathlib, time\n"
-        "pathlib.Path(sys.argv[1], 'pid-' + os.environ['RANK']).write_text(str(os.getpid()))\n"
-        "time.sleep(600)\n"
-    )
+    inner = f"{SAYS}say(f'pid-{{rank}}', str(os.getpid()))\ntime.sleep(600)\n"
     outer = (
         "import sys\n"
         "from journeyman.train.parallel.launch import launch\n"
@@ -97,11 +93,8 @@ def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path: Path) -
     )
     parent = subprocess.Popen([sys.executable, "-c", outer, str(tmp_path)])
     files = [tmp_path / "pid-0", tmp_path / "pid-1"]
-    wait_for(*files)
-    time.sleep(0.2)
+    wait_for("both processes run", lambda: all(file.exists() for file in files))
     parent.kill()
     parent.wait()
-    end = time.monotonic() + 30
-    while any(alive(int(file.read_text())) for file in files) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not any(alive(int(file.read_text())) for file in files)
+    pids = [int(file.read_text()) for file in files]
+    wait_for("both processes end", lambda: not any(alive(pid) for pid in pids))
