@@ -21,7 +21,8 @@ def test_a_killed_launcher_takes_the_sandbox_with_it(profile: Profile) -> None:
     marker = f"86400.{random.randrange(10**9)}"
     code = f"import os\nos.execv('/usr/bin/sleep', ['sleep', '{marker}'])"
     program = (
-        "from journeyman.sandbox.checks import run_check\nfrom tests.sandboxes import DOUBLES, sandbox\n"
+        "from journeyman.sandbox.checks import run_check\n"
+        "from tests.sandboxes import DOUBLES, sandbox\n"
         f"run_check(sandbox({profile!r}), {code!r}, DOUBLES, timeout_s={HANG_S})\n"
     )
     launcher = subprocess.Popen([sys.executable, "-c", program])
