@@ -58,9 +58,6 @@ class ScriptedEngine:
         self.asked.append(messages[-1].content)
         return self.script(messages[-1].content)
 
-    def peak_memory_bytes(self) -> int | None:
-        return 2**30
-
     def memory(self) -> ProcessMemory | None:
         return ProcessMemory(peak_bytes=2**30, anonymous_bytes=2**29)
 

@@ -124,7 +124,7 @@ def test_half_a_pair_is_refused(tmp_path: Path) -> None:
     tensors = load_file(path)
     tensors.pop(next(name for name in tensors if "lora_B" in name))
     save_file(tensors, path)
-    with pytest.raises(IntegrityError, match="has no partner"):
+    with pytest.raises(IntegrityError, match="no matching A or B"):
         merged_folder(adapter, base, tmp_path / "merged")
 
 
@@ -143,9 +143,9 @@ def test_an_adapter_that_changes_nothing_is_a_caution(tmp_path: Path) -> None:
     events: list[Event] = []
     (tmp_path / "merged").mkdir()
     merge(read_adapter(adapter), find_base(str(base)), tmp_path / "merged", events.append)
-    assert [x.text for x in events if isinstance(x, Caution)] == [
-        f"the adapter `{adapter}` changes nothing: every B is zero"
-    ]
+    cautions = [x.text for x in events if isinstance(x, Caution)]
+    assert len(cautions) == 1
+    assert f"the adapter `{adapter}` has no effect" in cautions[0]
 
 
 def test_parity_holds_for_a_right_merge(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_parity_finds_a_merge_with_another_scale(tmp_path: Path) -> None:
     wrong = small_adapter(tmp_path / "wrong", base, size=1.0, alpha=2)
     served = Twin(merged_folder(wrong, base, tmp_path / "merged"))
     adapted = TorchEngine(find_base(str(base)), adapter=adapter)
-    with pytest.raises(IntegrityError, match="does not say what the adapter says: on `") as raised:
+    with pytest.raises(IntegrityError, match="differently from the adapter: on `") as raised:
         require_parity(adapted, served, [PROMPT], ParityThresholds(1, 16))
-    assert "they part at token" in raised.value.message
+    assert "differs" in raised.value.message
 
 
 def test_parity_finds_a_served_template_that_differs(tmp_path: Path) -> None:
@@ -175,9 +175,7 @@ def test_parity_finds_a_served_template_that_differs(tmp_path: Path) -> None:
     template = (base / "chat_template.jinja").read_text().replace("named SmolLM", "named Max")
     (base / "chat_template.jinja").write_text(template)
     adapted = TorchEngine(find_base(str(base)))
-    with pytest.raises(
-        IntegrityError, match=r"is not the same tokens in training and in llama.cpp"
-    ):
+    with pytest.raises(IntegrityError, match=r"different tokens in training and in llama.cpp"):
         require_parity(adapted, served, [PROMPT], ParityThresholds(1, 4))
 
 

@@ -1,8 +1,8 @@
-"""An adapter added to its base: W + scale * B @ A, in float32, one shard of weights at a time.
+"""Merging an adapter into its base: W + scale * B @ A in float32, one shard of weights at a time.
 
-Promise: weights that the adapter does not touch keep their very bytes; those it touches are float32
-sums of float32 factors. (In bfloat16 small updates would vanish in the rounding.)
-Not covered: adapters that are more than LoRA on linear layers (`model.adapter` refuses them).
+Promise: weights without an adapter keep their exact bytes; the others are float32 sums of float32
+factors. (In bfloat16, rounding would lose small updates.)
+Not covered: adapters other than LoRA on linear layers (`model.adapter` refuses them).
 """
 
 import json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
-# Beside the weights, these make a folder a model; the rest of a hub's folder is left out.
+# The files that a model folder needs beside its weights; nothing else is copied.
 _SMALL = ("*.json", "*.jinja", "tokenizer.model", "merges.txt")
 _F16_LARGEST = 65504.0
 
@@ -34,12 +34,12 @@ Factors = dict[str, tuple["torch.Tensor", "torch.Tensor"]]
 def merge(adapter: Adapter, base: BaseModel, folder: Path, report: Reporter = ignore) -> None:
     """Fill an empty folder with the merged model: weights, configuration, tokenizer and template.
 
-    Raises IntegrityError where a factor has no weight to go to, or a sum is not finite in float16.
+    Raises IntegrityError if a factor has no matching weight, or a sum is not finite in float16.
     """
     factors = read_factors(adapter)
-    _require_places(factors, adapter, base)
+    _require_matching_weights(factors, adapter, base)
     if not any(bool(b.any()) for _, b in factors.values()):
-        text = f"the adapter `{adapter.folder}` changes nothing: every B is zero"
+        text = f"the adapter `{adapter.folder}` has no effect: all its B matrices are zero"
         report(Caution(text, hint="train it for at least one step"))
     files = weight_files(base.folder)
     for number, file in enumerate(files):
@@ -50,7 +50,7 @@ def merge(adapter: Adapter, base: BaseModel, folder: Path, report: Reporter = ig
 
 
 def read_factors(adapter: Adapter) -> Factors:
-    """Pairs (A: (rank, in), B: (out, rank)) in float32 by the name of the base's weight."""
+    """Pairs (A: (rank, in), B: (out, rank)) in float32, by the name of the base's weight."""
     import torch
     from safetensors.torch import load_file
 
@@ -60,7 +60,7 @@ def read_factors(adapter: Adapter) -> Factors:
     unpaired = others + [name + _A for name in names if name + _B not in tensors]
     if unpaired:
         raise IntegrityError(
-            f"`{unpaired[0]}` in `{adapter.folder / WEIGHTS}` has no partner",
+            f"`{unpaired[0]}` in `{adapter.folder / WEIGHTS}` has no matching A or B matrix",
             hint="copy the adapter again, or use an earlier checkpoint",
         )
     return {
@@ -72,8 +72,8 @@ def read_factors(adapter: Adapter) -> Factors:
     }
 
 
-def _require_places(factors: Factors, adapter: Adapter, base: BaseModel) -> None:
-    """Each product must have the shape of a weight of the base; all that have not are named."""
+def _require_matching_weights(factors: Factors, adapter: Adapter, base: BaseModel) -> None:
+    """Raise IntegrityError with the updates that match no weight of the base in name and shape."""
     shapes = _shapes(base.folder)
     faults = []
     for name, (a, b) in factors.items():
@@ -85,7 +85,7 @@ def _require_places(factors: Factors, adapter: Adapter, base: BaseModel) -> None
             faults.append(f"`{name}` is {shapes[name]}, its update {update}")
     if faults:
         raise IntegrityError(
-            f"the adapter `{adapter.folder}` does not go onto `{base.name}`: "
+            f"the adapter `{adapter.folder}` does not fit the base `{base.name}`: "
             + "; ".join(faults[:5]),
             hint="use the base that the adapter was trained on",
         )
@@ -94,12 +94,12 @@ def _require_places(factors: Factors, adapter: Adapter, base: BaseModel) -> None
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     from safetensors import safe_open
 
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 (a handle, no mapping)
-                found[name] = tuple(tensors.get_slice(name).get_shape())
-    return found
+            for name in tensors.keys():  # noqa: SIM118 (a handle, not a mapping)
+                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+    return shapes
 
 
 def _merge_file(source: Path, goal: Path, factors: Factors, scale: float) -> None:
@@ -135,7 +135,7 @@ def _copy_small_files(source: Path, goal: Path) -> None:
 
 
 def _write_index(index: Mapping[str, object], goal: Path) -> None:
-    # Merged weights are float32 and larger than the base's: the old total would be wrong.
+    # Merged weights are float32 and larger than the base's, so the total size changes.
     total = sum(file.stat().st_size for file in goal.glob("*.safetensors"))
-    found = {"metadata": {"total_size": total}, "weight_map": index["weight_map"]}
-    (goal / INDEX).write_bytes(msgspec.json.encode(found))
+    merged = {"metadata": {"total_size": total}, "weight_map": index["weight_map"]}
+    (goal / INDEX).write_bytes(msgspec.json.encode(merged))

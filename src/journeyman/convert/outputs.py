@@ -1,10 +1,8 @@
-"""The files of a conversion: their names, whose they are, and how they get into their place.
+"""The files and records of a conversion, and how the files get their final names.
 
-The manifest `NAME.gguf.manifest.json` is written under a hidden name first (the claim), the GGUF
-files are renamed, and the manifest gets its own name last. Killed in between, the claim tells the
-next run that the files are this project's own, to be made again.
-
-What a conversion found out and made.
+The manifest `NAME.gguf.manifest.json` is first written under a hidden name (the claim), then the
+GGUF files are renamed, and the manifest gets its own name last. If the run is killed in between,
+the claim shows the next run that the files are its own and may be made again.
 """
 
 import shutil
@@ -26,10 +24,10 @@ STAGE = "convert"
 
 
 class DivergencePoint(Struct, frozen=True):
-    """Where the adapter and the GGUF part, after equal tokens.
+    """The first token that differs between the adapter and the GGUF.
 
-    `at` counts the answer's tokens from 0; a token of None means that the answer has ended there.
-    `margin` is the adapter's logit of its token minus its second best.
+    `at` counts the answer's tokens from 0; a token is None if the answer had ended there. `margin`
+    is the adapter's best logit minus its second best.
     """
 
     prompt: str
@@ -40,10 +38,10 @@ class DivergencePoint(Struct, frozen=True):
 
 
 class Parity(Struct, frozen=True):
-    """Greedy tokens of the adapter in PyTorch against those of the F16 GGUF in llama.cpp.
+    """Greedy tokens of the adapter in PyTorch compared with those of the F16 GGUF in llama.cpp.
 
     `equal` prompts gave the same `tokens` tokens each; `near_ties` are the prompts that were
-    replaced because the adapter itself could hardly tell its best two tokens apart.
+    replaced because the adapter's two best tokens were almost equally likely.
     """
 
     equal: int
@@ -54,7 +52,7 @@ class Parity(Struct, frozen=True):
 
 
 class ConversionResult(Struct, frozen=True):
-    """A GGUF in its place. `f16` is the checked file it was quantised from (or is the same one)."""
+    """A finished GGUF. `f16` is the checked file that it was quantised from (or the same file)."""
 
     gguf: Gguf
     f16: Gguf
@@ -65,7 +63,7 @@ class ConversionResult(Struct, frozen=True):
 
 
 class Outputs(Struct, frozen=True):
-    """Where the result goes, and what it is made from: equal inputs and settings, equal result."""
+    """The result's path, and its inputs and settings, which determine its contents."""
 
     output: Path
     kind: str
@@ -79,12 +77,12 @@ class Outputs(Struct, frozen=True):
 
     @property
     def manifest(self) -> str:
-        """Name of the manifest beside the output."""
+        """The name of the manifest beside the output."""
         return f"{self.output.name}.manifest.json"
 
     @property
     def claim(self) -> str:
-        """Name of the manifest before the files have theirs."""
+        """The name of the manifest until the files have their final names."""
         return f".tmp-{self.manifest}"
 
     @property
@@ -93,32 +91,32 @@ class Outputs(Struct, frozen=True):
         return tuple(dict.fromkeys((self.f16, self.output)))
 
     def finished(self) -> ConversionResult | None:
-        """What an earlier run with the same inputs left, if it is whole."""
+        """The result of an earlier run with the same inputs, if it is complete."""
         manifest = read_manifest(self.output.parent, name=self.manifest)
-        if manifest is None or not self._is_same(manifest) or not self._are_there(manifest):
+        if manifest is None or not self._is_same(manifest) or not self._are_complete(manifest):
             return None
         parity = msgspec.convert(manifest.facts["parity"], Parity)
-        return self.converted(parity, manifest.outputs, outcome="fresh")
+        return self._result(parity, manifest.outputs, outcome="fresh")
 
     def require_free(self) -> None:
-        """Raise UsageError that names the files in the way, unless an equal run left them."""
+        """Raise UsageError if there are files of another run with the same names."""
         folder = self.output.parent
         for name in (self.manifest, self.claim):
             manifest = read_manifest(folder, name=name)
             if manifest is not None and self._is_same(manifest):
                 return
-        found = [*self.paths, folder / self.manifest]
-        taken = [f"`{path}`" for path in found if path.exists()]
+        names = [*self.paths, folder / self.manifest]
+        taken = [f"`{path}`" for path in names if path.exists()]
         if taken:
             raise UsageError(
-                f"{' and '.join(taken)} already there, from another adapter, base or setting",
-                hint="move it away, or name another file with `--output`",
+                f"{' and '.join(taken)} already exist, from another adapter, base or setting",
+                hint="move them away, or choose another file with `--output`",
             )
 
     def publish(
         self, made: Mapping[Path, Gguf], facts: Mapping[str, object], parity: Parity
     ) -> ConversionResult:
-        """Give the files their names, and the manifest its own last. made: by final path."""
+        """Give the files their final names, the manifest last. made: by final path."""
         folder = self.output.parent
         hashes = {path.name: gguf.sha256 for path, gguf in made.items()}
         write_manifest(
@@ -139,12 +137,11 @@ class Outputs(Struct, frozen=True):
         sync_folder(folder)
         (folder / self.claim).replace(folder / self.manifest)
         sync_folder(folder)
-        return self.converted(parity, hashes, outcome="made")
+        return self._result(parity, hashes, outcome="made")
 
-    def converted(
+    def _result(
         self, parity: Parity, hashes: Mapping[str, str], *, outcome: Literal["made", "fresh"]
     ) -> ConversionResult:
-        """The record of the files in their places."""
         f16, gguf = (
             Gguf(path, hashes[path.name], path.stat().st_size, kind)
             for path, kind in ((self.f16, F16), (self.output, self.kind))
@@ -161,7 +158,7 @@ class Outputs(Struct, frozen=True):
     def _is_same(self, manifest: Manifest) -> bool:
         return manifest.inputs == self.inputs and manifest.settings == self.settings
 
-    def _are_there(self, manifest: Manifest) -> bool:
+    def _are_complete(self, manifest: Manifest) -> bool:
         return all(
             path.is_file() and sha256_of(path) == manifest.outputs.get(path.name)
             for path in self.paths
@@ -170,9 +167,9 @@ class Outputs(Struct, frozen=True):
 
 @contextmanager
 def work_folder(output: Path) -> Iterator[Path]:
-    """A hidden folder beside the output, this process's alone, empty now and gone afterwards.
+    """A hidden, locked and empty folder beside the output, removed when the block ends.
 
-    Its name is fixed, so that what a killed run left is found and removed.
+    Its name is fixed, so that the next run finds and removes what a killed run left.
     """
     home = output.parent / f".tmp-{output.name}.work"
     with folder_lock(home):

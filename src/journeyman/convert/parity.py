@@ -1,4 +1,4 @@
-"""Does the GGUF say what the adapter says? Prompts, ends of turn and greedy tokens, compared.
+"""Parity of the F16 GGUF and the adapter: prompts, ends of turn and greedy tokens must be equal.
 
 Why tokens and not logits, and what a near tie is: docs/decisions/0004-parity-by-greedy-tokens.md.
 Covered: merge, conversion, tokenizer, template and stop tokens. Not covered: the quantised file,
@@ -24,7 +24,7 @@ from journeyman.records import Message
 NEAR_TIE_MARGIN = 0.05
 CONTEXT_TOKENS = 4096
 _CANDIDATES_FOR_EACH = 3
-_OWN_PROMPTS = (
+_BUILTIN_PROMPTS = (
     "Write a Python function `is_palindrome(text)` that says whether a text reads the same "
     "backwards.",
     "Explain in two sentences what a hash map is.",
@@ -40,7 +40,7 @@ _OWN_PROMPTS = (
 
 
 class AdapterSide(Protocol):
-    """The adapter's side: what `TorchEngine` offers."""
+    """The adapter's side of the comparison (`TorchEngine`)."""
 
     chat: Chat
 
@@ -50,10 +50,10 @@ class AdapterSide(Protocol):
 
 
 class GgufSide(Protocol):
-    """The GGUF's side: what `LlamaServer` offers."""
+    """The GGUF's side of the comparison (`LlamaServer`)."""
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The server's own template and tokenizer."""
+        """The prompt's ids by the server's template and tokenizer."""
         ...
 
     def complete(self, ids: Sequence[int], n_tokens: int) -> list[int]:
@@ -62,21 +62,21 @@ class GgufSide(Protocol):
 
 
 class ParityThresholds(Struct, frozen=True):
-    """How many prompts must agree, in how many tokens each."""
+    """How many prompts must agree, and in how many tokens each."""
 
     prompts: int
     tokens: int
 
 
 def parity_prompts(data_dir: Path) -> list[tuple[Message, ...]]:
-    """Conversations to ask: validation rows, then test rows, then a few of our own; none twice."""
-    found: list[tuple[Message, ...]] = []
+    """Prompts to compare: validation rows, then test rows, then a few built-in ones; none twice."""
+    prompts: list[tuple[Message, ...]] = []
     for name in ("val.jsonl", "test.jsonl"):
         path = data_dir / name
         if path.is_file() and path.stat().st_size > 0:
-            found += [example.messages[:-1] for example in read_examples(path)]
-    found += [(Message("user", text),) for text in _OWN_PROMPTS]
-    return list(dict.fromkeys(found))
+            prompts += [example.messages[:-1] for example in read_examples(path)]
+    prompts += [(Message("user", text),) for text in _BUILTIN_PROMPTS]
+    return list(dict.fromkeys(prompts))
 
 
 def require_parity(
@@ -86,10 +86,10 @@ def require_parity(
     wanted: ParityThresholds,
     report: Reporter = ignore,
 ) -> Parity:
-    """Compare prompt by prompt until enough agree. Raises IntegrityError where the two part.
+    """Compare prompt by prompt until enough agree. Raises IntegrityError if an answer differs.
 
-    A divergence at a near tie is reported and the next prompt taken instead; at most three prompts
-    are tried for each that must agree.
+    A difference at a near tie is reported and the next prompt is used instead; at most three
+    prompts are tried for each that must agree.
     """
     near_ties: list[DivergencePoint] = []
     margins: list[float] = []
@@ -100,27 +100,27 @@ def require_parity(
             break
         report(Progress("compare with the adapter", equal, wanted.prompts, "prompts"))
         greedy = adapted.complete(ids, wanted.tokens)
-        found = served.complete(ids, wanted.tokens)
-        divergence = find_divergence(messages, greedy, found, adapted.chat.end_ids)
+        continuation = served.complete(ids, wanted.tokens)
+        divergence = find_divergence(messages, greedy, continuation, adapted.chat.end_ids)
         if divergence is None:
             equal += 1
             margins += greedy.margins
             continue
-        text = _described(divergence, adapted.chat)
+        text = _describe(divergence, adapted.chat)
         if divergence.margin >= NEAR_TIE_MARGIN:
             raise IntegrityError(
-                f"the F16 GGUF does not say what the adapter says: {text}",
-                hint="no file was written; convert again, and report this model if it stays so",
+                f"the F16 GGUF answers differently from the adapter: {text}",
+                hint="no file was written; convert again, and report the model if it fails again",
             )
-        report(Note(f"near tie, the next prompt is taken instead: {text}"))
+        report(Note(f"near tie, using the next prompt instead: {text}"))
         near_ties.append(divergence)
     if equal < wanted.prompts:
         raise IntegrityError(
             f"only {equal} of {wanted.prompts} prompts could be compared "
             f"({len(near_ties)} were near ties, the others longer than {CONTEXT_TOKENS} tokens)",
-            hint="give `--data-dir` a folder with more or shorter rows in val.jsonl",
+            hint="use a `--data-dir` with more or shorter rows in val.jsonl",
         )
-    summary = f"{equal} prompts give the same {wanted.tokens} greedy tokens"
+    summary = f"{equal} prompts gave the same {wanted.tokens} greedy tokens"
     report(ProgressEnded("compare with the adapter", summary))
     return Parity(
         equal=equal,
@@ -138,7 +138,7 @@ def _fitting(
     wanted: ParityThresholds,
     limit: int,
 ) -> Iterator[tuple[list[int], Sequence[Message]]]:
-    """The first prompts that fit into the context; each must be the same ids on both sides."""
+    """The first prompts that fit into the context; their ids must be the same on both sides."""
     taken = 0
     for messages in prompts:
         ids = adapted.chat.prompt_ids(messages)
@@ -155,10 +155,9 @@ def _require_same_prompt(
 ) -> None:
     if list(ids) == list(found):
         return
-    shared = min(len(ids), len(found))
-    at = next((n for n in range(shared) if ids[n] != found[n]), shared)
+    at = _first_difference(ids, found)
     raise IntegrityError(
-        f"the prompt `{_short(messages)}` is not the same tokens in training and in llama.cpp: "
+        f"the prompt `{_short(messages)}` has different tokens in training and in llama.cpp: "
         f"token {at} is `{chat.decode_whole(ids[at : at + 1])}` and "
         f"`{chat.decode_whole(found[at : at + 1])}`",
         hint="the base's tokenizer or chat template does not survive conversion; use another base",
@@ -166,16 +165,16 @@ def _require_same_prompt(
 
 
 def require_same_ends(gguf: Path, chat: Chat) -> None:
-    """Raise IntegrityError where llama.cpp would not stop at the token that was trained as end."""
+    """Raise IntegrityError if llama.cpp would not stop at the end of turn that was trained."""
     values = read_gguf_header(gguf, architectures=None).values
     names = [f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom")]
     ends = [values[name] for name in names if name in values]
     text = chat.decode_whole([chat.end_of_turn])
     if chat.end_of_turn not in ends and text not in KNOWN_ENDS:
         raise IntegrityError(
-            f"answers end with token {chat.end_of_turn} (`{text}`), and llama.cpp would stop at "
-            f"{ends} only: it would go on for ever",
-            hint="name the end of turn as `eos_token` in the base's tokenizer_config.json",
+            f"answers end with token {chat.end_of_turn} (`{text}`), but llama.cpp would stop only "
+            f"at {ends} and never end an answer",
+            hint="set `eos_token` to the end of turn in the base's tokenizer_config.json",
         )
 
 
@@ -185,12 +184,11 @@ def find_divergence(
     served: Sequence[int],
     end_ids: frozenset[int],
 ) -> DivergencePoint | None:
-    """The first place where the two differ, or None. An end token and an end are the same."""
+    """The first token that differs, or None. Stopping and an end token count as equal."""
     ours, theirs = _until_end(greedy.ids, end_ids), _until_end(served, end_ids)
     if ours == theirs:
         return None
-    shared = min(len(ours), len(theirs))
-    at = next((n for n in range(shared) if ours[n] != theirs[n]), shared)
+    at = _first_difference(ours, theirs)
     return DivergencePoint(
         prompt=_short(messages),
         at=at,
@@ -200,18 +198,24 @@ def find_divergence(
     )
 
 
+def _first_difference(one: Sequence[int], other: Sequence[int]) -> int:
+    """The index of the first difference of two sequences, or the length of the shorter one."""
+    shared = min(len(one), len(other))
+    return next((n for n in range(shared) if one[n] != other[n]), shared)
+
+
 def _until_end(ids: Sequence[int], end_ids: frozenset[int]) -> list[int]:
     end = next((at for at, number in enumerate(ids) if number in end_ids), len(ids))
     return list(ids[:end])
 
 
-def _described(found: DivergencePoint, chat: Chat) -> str:
-    said = [
+def _describe(found: DivergencePoint, chat: Chat) -> str:
+    tokens = [
         "the end" if token is None else f"`{chat.decode_whole([token])}` ({token})"
         for token in (found.adapter_token, found.gguf_token)
     ]
     return (
-        f"on `{found.prompt}` they part at token {found.at}: {said[0]} and {said[1]}, "
+        f"on `{found.prompt}` token {found.at} differs: {tokens[0]} and {tokens[1]}, "
         f"margin {found.margin:.3f} logits"
     )
 

@@ -1,7 +1,8 @@
-"""From an adapter to a GGUF file in its place: merged, converted, compared, quantised.
+"""From an adapter to a GGUF file: merge, convert, compare, quantise.
 
-Everything is made in a hidden folder beside the output and gets its final name only when the F16
-file has said the same as the adapter. Killed at any moment, the next run cleans up and begins anew.
+Everything is made in a hidden folder beside the output and gets its final name only after the F16
+file has given the same answers as the adapter. If a run is killed, the next one cleans up and
+starts again.
 """
 
 import shutil
@@ -34,12 +35,12 @@ NONE = "none"
 
 
 def convert(settings: ConvertSettings, report: Reporter = ignore) -> ConversionResult:
-    """Merge, convert, compare and quantise; nothing is done where the output is there already.
+    """Merge, convert, compare and quantise, unless the output exists already.
 
-    Raises UsageError where a file of another run is in the way, and IntegrityError where the base
-    does not fit or the GGUF does not say what the adapter says (then no file is written).
+    Raises UsageError if a file of another run has the same name, and IntegrityError if the base
+    does not fit or the GGUF answers differently from the adapter (then no file is written).
     """
-    kind = _kind(settings)
+    kind = _quantisation(settings)
     adapter = read_adapter(settings.model)
     base = find_base(settings.base or adapter.base_name, report)
     require_fit(adapter, base)
@@ -57,19 +58,19 @@ def convert(settings: ConvertSettings, report: Reporter = ignore) -> ConversionR
     with work_folder(settings.output) as work:
         fresh = outputs.finished()
         if fresh is not None:
-            report(Note(f"`{settings.output}` is there already, from the same adapter and base"))
+            report(Note(f"`{settings.output}` exists already, from the same adapter and base"))
             return fresh
         outputs.require_free()
         return _make(settings, adapter, base, work=work, outputs=outputs, report=report)
 
 
-def _kind(settings: ConvertSettings) -> str:
-    """The quantisation; all that is wrong with the settings is said at once."""
+def _quantisation(settings: ConvertSettings) -> str:
+    """The quantisation's name. Raises UsageError with all faults of the settings."""
     faults = []
     if settings.output.suffix != ".gguf":
         faults.append(f"the output `{settings.output}` does not end with `.gguf`")
     if settings.parity_prompts < 1 or settings.parity_tokens < 1:
-        faults.append("the parity check needs one prompt and one token at least")
+        faults.append("the parity check needs at least one prompt and one token")
     if faults:
         raise UsageError("; ".join(faults), hint="see `journeyman convert --help`")
     none = settings.quantize.lower() == NONE
@@ -88,7 +89,7 @@ def _make(
     tools = find_tools(report)
     merged = work / "merged"
     merged.mkdir()
-    # A base in 16 bits can double, since merged weights are float32.
+    # Merged weights are float32, so a 16-bit base can double in size.
     base_bytes = sum(file.stat().st_size for file in weight_files(base.folder))
     require_space(work, 2 * base_bytes, "the merged model")
     merge(adapter, base, merged, report)
@@ -116,11 +117,11 @@ def _make(
 def compare(
     f16: Path, base: BaseModel, settings: ConvertSettings, tools: Tools, report: Reporter = ignore
 ) -> Parity:
-    """The adapter of the settings in PyTorch against an F16 GGUF, both with float32 arithmetic."""
+    """Compare the adapter in PyTorch with its F16 GGUF, both with float32 arithmetic."""
     prompts = parity_prompts(settings.data_dir)
     adapted = TorchEngine(base, adapter=settings.model, precision="fp32")
     require_same_ends(f16, adapted.chat)
-    # The cache in float32: in float16 it would add a rounding that PyTorch does not have.
+    # A float16 cache would add roundings that PyTorch does not have.
     with LlamaServer(
         f16, tools=tools, context_tokens=CONTEXT_TOKENS, cache_type="f32", report=report
     ) as served:

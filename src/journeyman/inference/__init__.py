@@ -1,1 +1,1 @@
-"""Engines: messages in, an `Answer` out. llama-server serves; torch is the yardstick."""
+"""Engines: messages in, an `Answer` out. llama-server is used in service, torch as reference."""

@@ -1,6 +1,6 @@
 """One answer of an OpenAI-compatible server, read from its event stream and timed by our clock.
 
-A stream that ends without saying why is an error here: a cut connection never looks like an end.
+A stream without a finish reason is an error, so that a cut connection never looks like an answer.
 """
 
 import time
@@ -45,8 +45,8 @@ class _Chunk(Struct):
     error: _Problem | None = None
 
 
-def failed(reason: str) -> Answer:
-    """The answer that stands for a failure; it carries no text and no time."""
+def failed_answer(reason: str) -> Answer:
+    """The answer for a failure, without text and times."""
     return Answer(text="", finish="error", error=reason)
 
 
@@ -57,52 +57,52 @@ def read_answer(
     silence_limit_s: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Answer:
-    """The answer that a stream of server-sent events tells.
+    """The answer in a stream of server-sent events.
 
-    started_s: the clock's reading when the request was sent. silence_limit_s: longest time without
-    an event; comments, which servers send to keep a connection alive, do not count as one.
+    started_s: the clock's reading when the request was sent. silence_limit_s: the longest time
+    without an event; comments, which keep a connection alive, are not events.
     """
-    reading = _Reading(started_s, clock)
+    partial = _PartialAnswer(started_s, clock)
     try:
         for data in _events(lines, silence_limit_s, clock):
-            reading.take(_chunk(data))
+            partial.take(_chunk(data))
     except UpstreamError as error:
-        return failed(error.message)
-    return reading.answer()
+        return failed_answer(error.message)
+    return partial.answer()
 
 
 def _events(
     lines: Iterable[str], silence_limit_s: float, clock: Callable[[], float]
 ) -> Iterator[str]:
-    """The data of each event up to `[DONE]`. Raises UpstreamError where that does not come."""
-    heard_s = clock()
+    """The data of each event up to `[DONE]`. Raises UpstreamError if the stream ends before it."""
+    last_event_s = clock()
     for line in lines:
-        if clock() - heard_s > silence_limit_s:
-            raise UpstreamError(f"nothing came for {silence_limit_s:.0f} s")
+        if clock() - last_event_s > silence_limit_s:
+            raise UpstreamError(f"the server sent nothing for {silence_limit_s:.0f} s")
         kind, _, value = line.partition(":")
         if kind == "error":
             raise UpstreamError(f"the server reported: {value.strip()[:300]}")
         if kind != "data":
             continue
-        heard_s = clock()
+        last_event_s = clock()
         if value.strip() == "[DONE]":
             return
         yield value.strip()
-    raise UpstreamError("the stream ended before its end was announced (`[DONE]`)")
+    raise UpstreamError("the stream ended without `[DONE]`")
 
 
 def _chunk(data: str) -> _Chunk:
     try:
         chunk = msgspec.json.decode(data, type=_Chunk)
     except msgspec.DecodeError as error:
-        raise UpstreamError(f"an event could not be read ({error}): {data[:200]}") from error
+        raise UpstreamError(f"cannot read an event ({error}): {data[:200]}") from error
     if chunk.error is not None:
         raise UpstreamError(f"the server reported: {chunk.error.message}")
     return chunk
 
 
-class _Reading:
-    """What has been read of one stream so far."""
+class _PartialAnswer:
+    """The answer as far as it has been read."""
 
     def __init__(self, started_s: float, clock: Callable[[], float]) -> None:
         self.started_s = started_s
@@ -133,7 +133,7 @@ class _Reading:
         elif self.reason == "length":
             finish = "length"
         else:
-            return failed(f"the stream ended with the finish reason {self.reason!r}")
+            return failed_answer(f"the stream ended with the finish reason {self.reason!r}")
         return Answer(
             text="".join(self.pieces),
             finish=finish,  # type: ignore[arg-type]

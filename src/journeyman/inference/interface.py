@@ -1,4 +1,4 @@
-"""What evaluation needs of a model that answers: messages in, an `Answer` out."""
+"""The interface of a model that answers: messages in, an `Answer` out."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -9,11 +9,11 @@ from journeyman.records import Answer, Message, Tool
 
 
 class Engine(Protocol):
-    """A loaded model. Used as a context manager, so that its memory and processes end with it."""
+    """A loaded model. A context manager, which frees its memory and ends its processes."""
 
     @property
     def name(self) -> str:
-        """What answers, in a few words, for reports."""
+        """The model and what runs it, in a few words, for reports."""
         ...
 
     def answer(
@@ -26,18 +26,14 @@ class Engine(Protocol):
     ) -> Answer:
         """The greedy answer to a conversation. A failure is an Answer whose finish is `error`.
 
-        reuse_prompt: the start that it shares with the conversation before need not be read again,
-        where the engine can do that. tools: those on offer; a call of one is text, as the template
-        writes it.
+        reuse_prompt: allow the engine to reuse the start that this prompt shares with the one
+        before. tools: those on offer; the model's call of one is part of the text, in the
+        template's form.
         """
         ...
 
     def memory(self) -> ProcessMemory | None:
-        """What it holds now and held at its peak; None where that cannot be known."""
-        ...
-
-    def peak_memory_bytes(self) -> int | None:
-        """The most memory it held so far, in bytes; None where that cannot be known."""
+        """The memory that it holds now and held at its peak; None if that is not known."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -52,15 +48,15 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Likelihoods(Protocol):
-    """An engine that also says how likely it holds a given answer to be."""
+    """An engine that also gives the log-likelihood of a given answer."""
 
     def answer_nats(
         self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
     ) -> list[float]:
-        """Minus the log probability of each of the answer's first `limit` tokens, in nats.
+        """Minus the log-probability of each of the answer's first `limit` tokens, in nats.
 
-        messages: a conversation that ends with the answer. Its tokens are those of training,
-        without the end of the turn; each is judged with all before it given. Raises UpstreamError
-        or DataRefused where that cannot be had.
+        messages: a conversation that ends with the answer. The tokens are those of training,
+        without the end of turn, each given all tokens before it. Raises UpstreamError or
+        DataRefused if they cannot be computed.
         """
         ...

@@ -1,10 +1,10 @@
-"""A llama-server of our own: started for one GGUF, asked over HTTP, ended with us.
+"""A llama-server of our own: started for one GGUF, asked over HTTP, ended with this process.
 
-It serves one request at a time, reads no setting from the environment, and reuses nothing between
-requests unless it is asked to, so that every answer is cold and repeatable. Only a GGUF whose
-header is sound is loaded.
-A message that holds a special token's text is answered as it was trained: the text stays text. A
-server that others run from the same file would read the token.
+It serves one request at a time, reads no settings from the environment, and reuses nothing between
+requests unless asked to, so that every answer is cold and repeatable. Only a GGUF with a valid
+header is loaded.
+If a message contains the text of a special token, it is treated as in training: it stays text.
+(Another server of the same file would read the token.)
 Start it from a thread that lives as long as it is needed (see `server_process`).
 """
 
@@ -21,7 +21,7 @@ from msgspec import Struct
 from journeyman.errors import DataRefused, UpstreamError
 from journeyman.events import Note, Reporter, ignore
 from journeyman.gguf.header import read_gguf_header
-from journeyman.inference.answer_stream import failed, read_answer
+from journeyman.inference.answer_stream import failed_answer, read_answer
 from journeyman.inference.served_prompt import SafePrompts
 from journeyman.inference.server_process import ServerProcess
 from journeyman.llama_cpp import Tools
@@ -36,7 +36,7 @@ SILENCE_LIMIT_S = 600.0
 _START_BASE_S = 120.0
 _SLOWEST_DISK_BYTES_S = 20e6
 _FORCE = 1e6
-# The server writes the least float for a probability that has become zero.
+# The server writes the smallest float for a probability that underflowed to zero.
 _LEAST_LOGPROB = -1e6
 
 T = TypeVar("T")
@@ -65,9 +65,9 @@ def serving_flags(
     context_tokens: int = CONTEXT_TOKENS,
     cache_type: Literal["f16", "f32"] = "f16",
 ) -> list[str]:
-    """The server's settings, without the file: one slot, a bounded context, weights held once."""
-    # Writing an answer waits for the memory, which a second thread on a core does not speed up;
-    # reading a prompt computes, and takes them all.
+    """The server's flags without the model: one slot, a bounded context, weights held once."""
+    # Writing an answer is bound by memory, which a second thread on a core does not speed up;
+    # reading a prompt is bound by arithmetic and uses all of them.
     write, read = threads or physical_cores(), threads or usable_processors()
     return [
         *("--offline", "--no-ui", "--no-slots", "--cors-origins", "localhost"),
@@ -82,7 +82,7 @@ def serving_flags(
 
 
 class LlamaServer:
-    """An `Engine` over llama-server, from the very file that will be deployed."""
+    """An `Engine` with llama-server, from the file that will be deployed."""
 
     def __init__(
         self,
@@ -97,14 +97,14 @@ class LlamaServer:
     ) -> None:
         """Start the server and wait until the model is loaded.
 
-        cache_type: numbers of the key-value cache; f32 for an exact comparison with another engine.
-        silence_limit_s: longest wait for the next piece of an answer. Raises IntegrityError for a
-        GGUF that is not sound, MachineError where the server does not come up.
+        cache_type: of the key-value cache; f32 for an exact comparison with another engine.
+        silence_limit_s: longest wait for the next piece of an answer. Raises IntegrityError for an
+        invalid GGUF, MachineError if the server does not start.
         """
         header = read_gguf_header(gguf)
         self._safe = SafePrompts(header, self._ids_of_text)
         self._report = report
-        self._is_noted = False
+        self._has_noted_special = False
         self.gguf = gguf
         self.tools = tools
         self.threads = threads
@@ -120,7 +120,7 @@ class LlamaServer:
             trust_env=False,
             timeout=httpx.Timeout(silence_limit_s, connect=10.0),
         )
-        report(Note(f"llama-server has `{gguf.name}` loaded after {self.load_s:.1f} s"))
+        report(Note(f"llama-server loaded `{gguf.name}` in {self.load_s:.1f} s"))
 
     @property
     def name(self) -> str:
@@ -128,7 +128,7 @@ class LlamaServer:
         return f"{self.gguf.name} in llama.cpp {self.tools.identity}"
 
     def command(self) -> list[str]:
-        """The command line, without its address and key: for the record, and to do it by hand."""
+        """The command line without address and key, to record it or run it by hand."""
         flags = serving_flags(
             threads=self.threads,
             context_tokens=self.context_tokens,
@@ -146,15 +146,15 @@ class LlamaServer:
     ) -> Answer:
         """The greedy answer, timed from the request to its last event.
 
-        reuse_prompt: what it shares with the request before is not read again (as in service);
-        otherwise nothing is reused, and the answer does not depend on what was asked before.
+        reuse_prompt: do not read again what this prompt shares with the one before (as in service);
+        otherwise nothing is reused, and the answer does not depend on earlier requests.
         """
         try:
-            path, asked = self._asked(messages, tools)
+            path, prompt = self._request(messages, tools)
         except (DataRefused, UpstreamError) as error:
-            return failed(error.message)
+            return failed_answer(error.message)
         body = {
-            **asked,
+            **prompt,
             "max_tokens": max_tokens,
             "temperature": 0,
             "seed": SEED,
@@ -167,46 +167,48 @@ class LlamaServer:
             with self._client.stream("POST", path, json=body) as response:
                 if response.status_code != httpx.codes.OK:
                     text = response.read().decode("utf-8", "replace")[:300]
-                    return failed(f"llama-server answered {response.status_code}: {text}")
+                    return failed_answer(f"llama-server answered {response.status_code}: {text}")
                 lines = response.iter_lines()
                 return read_answer(lines, started_s, silence_limit_s=self.silence_limit_s)
         except httpx.HTTPError as error:
-            return failed(self._reason(error))
+            return failed_answer(self._reason(error))
 
-    def _asked(
+    def _request(
         self, messages: Sequence[Message], tools: Sequence[Tool]
     ) -> tuple[str, dict[str, object]]:
-        """Where a conversation is sent, and how."""
+        """The path and the body's prompt that a conversation is sent with."""
         if tools:
-            # The server would take calls out of the answer's text and bind it by a grammar.
+            # Given tools, the server would remove calls from the answer's text and use a grammar.
             return "/v1/completions", {"prompt": self._safe.ids(messages, tools)}
-        token = self._safe.misread(messages)
+        token = self._safe.special_in(messages)
         if token is None:
             return "/v1/chat/completions", {"messages": list(map(as_openai, messages))}
-        if not self._is_noted:
-            self._is_noted = True
-            self._report(Note(f"a message holds `{token}` as text: such messages are sent as ids"))
+        if not self._has_noted_special:
+            self._has_noted_special = True
+            self._report(
+                Note(f"a message contains `{token}` as text: such messages are sent as token ids")
+            )
         return "/v1/completions", {"prompt": self._safe.ids(messages)}
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
-        """The token ids that `answer` has the server go on from: its own template and tokenizer.
+        """The prompt's token ids that `answer` uses, by the server's own template and tokenizer.
 
-        Raises DataRefused where a message holds a special token that cannot be told apart.
+        Raises DataRefused if a message contains a special token that cannot be told apart.
         """
-        if tools or self._safe.misread(messages) is not None:
+        if tools or self._safe.special_in(messages) is not None:
             return self._safe.ids(messages, tools)
         body = {"messages": list(map(as_openai, messages))}
         prompt = self._post("/apply-template", body, _Prompt).prompt
-        # As the server does it for a chat: special tokens are added, and recognised in the text.
-        asked = {"content": prompt, "add_special": True, "parse_special": True}
-        return self._post("/tokenize", asked, _Tokens).tokens
+        # As the server does for a chat: special tokens are added, and recognised in the text.
+        content = {"content": prompt, "add_special": True, "parse_special": True}
+        return self._post("/tokenize", content, _Tokens).tokens
 
     def _ids_of_text(self, text: str) -> list[int]:
-        asked = {"content": text, "add_special": False, "parse_special": False}
-        return self._post("/tokenize", asked, _Tokens).tokens
+        content = {"content": text, "add_special": False, "parse_special": False}
+        return self._post("/tokenize", content, _Tokens).tokens
 
     def complete(self, ids: Sequence[int], n_tokens: int) -> list[int]:
-        """The greedy continuation of token ids: at most n_tokens, fewer where the model ends."""
+        """The greedy continuation of token ids: n_tokens, or fewer if the model ends."""
         body = {
             "prompt": list(ids),
             "n_predict": n_tokens,
@@ -221,15 +223,15 @@ class LlamaServer:
     def answer_nats(
         self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
     ) -> list[float]:
-        """Minus the log probability of each of the answer's first `limit` tokens, in nats.
+        """Minus the log-probability of each of the answer's first `limit` tokens, in nats.
 
-        See `interface.Likelihoods`. The server gives no probabilities of a prompt:
-        each token is forced in turn, and what is reported is its probability before the force.
+        See `interface.Likelihoods`. The server gives no probabilities of a prompt, so each token is
+        forced in turn, and the server reports its probability before forcing it.
         """
         ids = self.prompt_ids(messages[:-1], tools)
         nats: list[float] = []
         for token in self._ids_of_text(messages[-1].content)[:limit]:
-            # The prompt is read anew for each answer: what was asked before must not count.
+            # The prompt is read anew for each answer: earlier requests must not matter.
             nats.append(self._nats_of_next(ids, token, reuse_prompt=bool(nats)))
             ids.append(token)
         return nats
@@ -249,7 +251,7 @@ class LlamaServer:
         }
         found = self._post("/completion", body, _Probabilities).completion_probabilities
         if len(found) != 1 or found[0].id != token or not _LEAST_LOGPROB < found[0].logprob <= 0:
-            raise UpstreamError(f"llama-server gave no probability of token {token}: {found}")
+            raise UpstreamError(f"llama-server gave no probability for token {token}: {found}")
         return -found[0].logprob
 
     def _post(self, path: str, body: object, kind: type[T]) -> T:
@@ -264,23 +266,21 @@ class LlamaServer:
         try:
             return msgspec.json.decode(response.content, type=kind)
         except msgspec.DecodeError as error:
-            raise UpstreamError(f"llama-server `{path}` answered nonsense: {error}") from error
+            raise UpstreamError(
+                f"cannot read llama-server's answer to `{path}`: {error}"
+            ) from error
 
     def _reason(self, error: httpx.HTTPError) -> str:
-        # A connection that broke is often the first sign of a process that is about to be gone.
+        # A broken connection is often the first sign of a process that is about to end.
         end = self.process.end_reason(wait_s=1.0)
         return f"{type(error).__name__}: {error}" + (f"; llama-server {end}" if end else "")
 
-    def peak_memory_bytes(self) -> int | None:
-        """The server's peak resident memory, its model included."""
-        return self.process.peak_memory_bytes()
-
     def memory(self) -> ProcessMemory | None:
-        """What the server holds now and held at its peak, its model included."""
+        """The server's memory now and at its peak, its model included."""
         return self.process.memory()
 
     def close(self) -> None:
-        """End the server; nothing can be asked afterwards. A second call does nothing."""
+        """End the server. A second call does nothing."""
         self._client.close()
         self.process.close()
 

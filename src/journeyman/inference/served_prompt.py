@@ -1,7 +1,7 @@
-"""Conversations that llama-server would misread, as the token ids that training has.
+"""Prompts that llama-server would misread, as the same token ids as in training.
 
-The server reads a special token's text inside a message as the token, and training as text. Such a
-conversation is sent as ids, made here with the file's own template and the server's tokenizer.
+The server reads a special token's text inside a message as that token; training reads it as text.
+Such a conversation is sent as ids, made here with the GGUF's template and the server's tokenizer.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ from journeyman.records import Message, Tool
 
 
 class SafePrompts:
-    """Finds conversations that the server would misread, and makes their ids.
+    """Finds conversations that the server would misread, and makes their token ids.
 
-    ids_of_text: the server's tokenizer for plain text, special tokens neither added nor recognised.
+    ids_of_text: the server's tokenizer, with special tokens neither added nor recognised.
     """
 
     def __init__(self, header: GgufHeader, ids_of_text: Callable[[str], list[int]]) -> None:
@@ -26,17 +26,19 @@ class SafePrompts:
             header.chat_template or "", role_tokens(header), special_tokens(header), ids_of_text
         )
 
-    def misread(self, messages: Sequence[Message]) -> str | None:
-        """A special token that stands in a message as text, or None."""
+    def special_in(self, messages: Sequence[Message]) -> str | None:
+        """A special token that a message contains as text, or None."""
         return self._encoder.special_in(messages)
 
     def ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
-        """The prompt's ids. Raises DataRefused where template and content cannot be told apart."""
+        """The prompt's ids. Raises DataRefused if template and content cannot be told apart."""
         if not self._has_template:
-            token = self.misread(messages)
-            held = f"a message holds the special token `{token}`" if token else "tools are on offer"
+            token = self.special_in(messages)
+            reason = (
+                f"a message contains the special token `{token}`" if token else "tools are on offer"
+            )
             raise DataRefused(
-                f"{held}, and `{self._path}` has no chat template to write the prompt with",
-                hint="convert a base that has one",
+                f"{reason}, but `{self._path}` has no chat template to render the prompt",
+                hint="convert a base with a chat template",
             )
         return self._encoder.prompt_ids(messages, tools)

@@ -1,6 +1,6 @@
-"""A server program as a child: started, waited for until it listens, measured, and ended.
+"""A server as a child process: started, waited for until it listens, measured, and ended.
 
-It dies with us: by `close`, at exit, or by the kernel when the thread that started it ends.
+It ends with us: by `close`, at exit, or by the kernel when the thread that started it ends.
 """
 
 import atexit
@@ -28,14 +28,14 @@ _LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d{1,5})\b")
 
 
 class ServerProcess:
-    """llama-server with a key that only we know, at a port of 127.0.0.1 that the kernel chose.
+    """llama-server with a secret key, at a port of 127.0.0.1 that the kernel chose.
 
     `address` is its URL, `headers` carry the key, `load_s` is the time until it was ready, and
-    `log` is the file with all that it says, gone after `close`.
+    `log` is the file with its output, which `close` removes.
     """
 
     def __init__(self, command: Sequence[str], *, subject: str, limit_s: float) -> None:
-        """Start and wait. subject: what it loads, for errors. limit_s: how long that may take."""
+        """Start it and wait. subject: what it loads, for errors. limit_s: how long it may take."""
         self.subject = subject
         self._memory: ProcessMemory | None = None
         self._owned = OwnedFolder("server")
@@ -46,7 +46,7 @@ class ServerProcess:
         started_s = time.perf_counter()
         try:
             self.headers = self._start(command)
-            self.address = self._await(started_s + limit_s)
+            self.address = self._wait_until_ready(started_s + limit_s)
         except BaseException:
             self.close()
             raise
@@ -54,7 +54,7 @@ class ServerProcess:
 
     def _start(self, command: Sequence[str]) -> dict[str, str]:
         key = secrets.token_urlsafe(32)
-        # A key on the command line would be there for every user of this machine to see.
+        # Every user of this machine could see a key on the command line.
         key_file = self._folder / "key"
         key_file.touch(mode=0o600)
         key_file.write_text(key + "\n", encoding="ascii")
@@ -73,27 +73,27 @@ class ServerProcess:
                 raise MachineError(f"cannot start `{command[0]}`: {error}") from error
         return {"Authorization": f"Bearer {key}"}
 
-    def _await(self, deadline_s: float) -> str:
-        """The address, once the server has said that it listens and is healthy."""
+    def _wait_until_ready(self, deadline_s: float) -> str:
+        """The address, once the server listens and is healthy."""
         while time.perf_counter() < deadline_s:
             reason = self.end_reason()
             if reason:
                 raise MachineError(
                     f"llama-server did not load `{self.subject}`: it {reason}",
-                    hint="with too little memory, take a smaller quantisation or context",
+                    hint="if memory ran out, use a smaller quantisation or context",
                 )
             found = _LISTENING.search(self.log.read_text(encoding="utf-8", errors="replace"))
             if found and self._is_healthy(found[1]):
                 return found[1]
             time.sleep(_POLL_S)
         raise MachineError(
-            f"llama-server was not ready for `{self.subject}` in time: {log_tail(self.log)}",
-            hint="the disk is slow or the machine under load; try again when it is idle",
+            f"llama-server did not load `{self.subject}` in time: {log_tail(self.log)}",
+            hint="the disk is slow or the machine is busy; try again when it is idle",
         )
 
     def _is_healthy(self, address: str) -> bool:
         try:
-            # Proxies of the environment are for the world outside, not for this machine.
+            # Proxies in the environment are for other machines.
             with httpx.Client(trust_env=False, headers=self.headers) as client:
                 return client.get(f"{address}/health").status_code == httpx.codes.OK
         except httpx.HTTPError:
@@ -109,13 +109,8 @@ class ServerProcess:
             return ""
         return f"{describe_exit(code)}: {log_tail(self.log)}"
 
-    def peak_memory_bytes(self) -> int | None:
-        """Its peak resident memory (VmHWM, mapped pages counted); after its end, the last known."""
-        memory = self.memory()
-        return memory.peak_bytes if memory else None
-
     def memory(self) -> ProcessMemory | None:
-        """What it holds, by the kernel; after its end, the last known."""
+        """The memory that it holds; after its end, the last reading."""
         if self._process is not None and self._process.poll() is None:
             now = process_memory(self._process.pid)
             self._memory = now or self._memory

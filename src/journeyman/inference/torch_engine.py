@@ -1,7 +1,7 @@
-"""Answers from PyTorch on the CPU: a base model, with an adapter or without, greedy and in order.
+"""Greedy answers from PyTorch on the CPU: a base model, with or without an adapter.
 
-It is the yardstick, not the fast way: what an adapter says here is what its GGUF must say. Memory
-is that of this process, the loading included (VmHWM), so measure one model in one process.
+It is the reference, not the fast way: a GGUF must give the same answers as its adapter gives here.
+Memory is that of this process, loading included (VmHWM), so measure one model per process.
 """
 
 import json
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class Greedy(Struct, frozen=True):
-    """A greedy continuation. `margins`: logit of the best token minus the second's, for each id.
+    """A greedy continuation. `margins`: the best token's logit minus the second's, for each id.
 
-    It ends early with an end token, which is then the last id.
+    The last id is an end token if the model ended early.
     """
 
     ids: list[int]
@@ -37,7 +37,7 @@ class Greedy(Struct, frozen=True):
 
 
 class TorchEngine:
-    """Messages in, Answer out, by transformers on this machine's processor."""
+    """An `Engine` with transformers on this machine's processor."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class TorchEngine:
         threads: int | None = None,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
     ) -> None:
-        """Load the model; precision auto is bf16 where the processor multiplies it natively."""
+        """Load the model; precision `auto` is BF16 if the processor multiplies it natively."""
         import torch
 
         if threads is not None:
@@ -69,9 +69,9 @@ class TorchEngine:
         reuse_prompt: bool = False,  # noqa: ARG002
         tools: Sequence[Tool] = (),
     ) -> Answer:
-        """One greedy answer; times are this process's own, prompt and answer together.
+        """One greedy answer, timed from the prompt to its last token.
 
-        reuse_prompt changes nothing: every prompt is read whole.
+        reuse_prompt has no effect: every prompt is read completely.
         """
         started = time.perf_counter()
         ids = self.chat.prompt_ids(messages, tools)
@@ -97,17 +97,17 @@ class TorchEngine:
         )
 
     def complete(self, ids: Sequence[int], n_tokens: int) -> Greedy:
-        """The most likely next tokens, one by one, and how clear each choice was."""
+        """The most likely next tokens one by one, with their margins."""
         steps = list(self._steps(ids, n_tokens))
         return Greedy([token for token, _ in steps], [margin for _, margin in steps])
 
     def answer_nats(
         self, messages: Sequence[Message], *, limit: int, tools: Sequence[Tool] = ()
     ) -> list[float]:
-        """Minus the log probability of each of the answer's first `limit` tokens, in nats.
+        """Minus the log-probability of each of the answer's first `limit` tokens, in nats.
 
-        See `interface.Likelihoods`. All in one pass. Raises DataRefused where the
-        conversation is longer than the model's context.
+        See `interface.Likelihoods`. Computed in one pass. Raises DataRefused if the conversation is
+        longer than the model's context.
         """
         import torch
 
@@ -117,20 +117,15 @@ class TorchEngine:
             raise DataRefused(f"{len(prompt) + len(answer)} tokens do not fit into the context")
         with torch.inference_mode():
             ids = torch.tensor([[*prompt, *answer]])
-            # The last logit is of what follows the answer.
+            # The last logit predicts what follows the answer.
             logits = self._model(input_ids=ids, logits_to_keep=len(answer) + 1).logits[0, :-1]
             losses = torch.nn.functional.cross_entropy(
                 logits.float(), torch.tensor(answer), reduction="none"
             )
         return [float(loss) for loss in losses]
 
-    def peak_memory_bytes(self) -> int | None:
-        """Most memory this process has held at once (VmHWM), or None where the kernel is silent."""
-        memory = self.memory()
-        return memory.peak_bytes if memory else None
-
     def memory(self) -> ProcessMemory | None:
-        """What this process holds and held, by the kernel."""
+        """The memory of this process now and at its peak."""
         return process_memory()
 
     def _steps(self, ids: Sequence[int], n_tokens: int) -> Iterator[tuple[int, float]]:
@@ -140,7 +135,7 @@ class TorchEngine:
         given = torch.tensor([list(ids)])
         memory = None
         for _ in range(n_tokens):
-            # Not around the whole loop: a generator that is left early must not keep the mode.
+            # Not around the loop: a generator that is not finished would keep the mode on.
             with torch.inference_mode():
                 out = self._model(
                     input_ids=given, past_key_values=memory, use_cache=True, logits_to_keep=1
@@ -161,23 +156,23 @@ class TorchEngine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing to stop: the model goes with the object."""
+        """Nothing to do: the model is freed with this object."""
 
 
 def context_tokens(base: BaseModel) -> int:
-    """How many tokens the base was made to see at once, or a great many where it does not say."""
+    """The context length that the base was made for, or no limit if its config has none."""
     config = json.loads((base.folder / "config.json").read_text(encoding="utf-8"))
     return int(config.get("max_position_embeddings") or sys.maxsize)
 
 
 def _with_adapter(model: "torch.nn.Module", adapter: Path | None) -> "torch.nn.Module":
-    """The model with the adapter beside its weights, as PEFT computes it (nothing is merged)."""
+    """The model with the adapter beside its weights, as PEFT computes it, not merged."""
     if adapter is None:
         return model
     from peft import PeftModel
 
     with warnings.catch_warnings():
-        # peft asks transformers for an attribute that it has renamed; nobody can act on that.
+        # peft uses an attribute that transformers has renamed; the user cannot act on that.
         warnings.simplefilter("ignore", FutureWarning)
         adapted: torch.nn.Module = PeftModel.from_pretrained(
             model, str(adapter), is_trainable=False

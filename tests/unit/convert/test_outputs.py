@@ -59,13 +59,13 @@ def test_files_of_another_adapter_are_in_the_way_and_named(tmp_path: Path) -> No
     publish(outputs(tmp_path))
     other = outputs(tmp_path, adapter="other")
     assert other.finished() is None
-    with pytest.raises(UsageError, match=r"m\.f16\.gguf` and `.*m\.gguf` and .* already there"):
+    with pytest.raises(UsageError, match=r"m\.f16\.gguf` and `.*m\.gguf` and .* already exist"):
         other.require_free()
 
 
 def test_a_file_of_unknown_origin_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_text("mine")
-    with pytest.raises(UsageError, match="already there"):
+    with pytest.raises(UsageError, match="already exist"):
         outputs(tmp_path).require_free()
 
 

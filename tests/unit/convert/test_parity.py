@@ -109,7 +109,7 @@ def test_a_near_tie_is_replaced_by_the_next_prompt_and_kept_on_record() -> None:
 
 
 def test_a_clear_difference_is_refused_with_both_tokens() -> None:
-    with pytest.raises(IntegrityError, match=r"on `b` they part at token 1: `a` \(97\) and `o`"):
+    with pytest.raises(IntegrityError, match=r"on `b` token 1 differs: `a` \(97\) and `o`"):
         compare("b", margin=NEAR_TIE_MARGIN)
 
 

@@ -68,7 +68,7 @@ def test_a_broken_stream_is_an_error_and_never_a_fast_answer(name: str) -> None:
 def test_comments_that_keep_a_connection_alive_are_no_answer() -> None:
     now = iter([0.0, *(float(60 * n) for n in range(1, 50))])
     answer = read((": ping" for _ in range(40)), now)
-    assert answer.error == "nothing came for 100 s"
+    assert "nothing for 100 s" in answer.error
 
 
 def test_missing_counts_are_none_and_not_zero() -> None:

@@ -55,9 +55,9 @@ def test_an_answer_carries_text_counts_and_our_own_times(server: LlamaServer) ->
 @pytest.mark.parametrize(
     ("what", "reason"),
     [
-        ("truncate", "ended before its end|RemoteProtocolError"),
+        ("truncate", "ended without|RemoteProtocolError"),
         ("error", "out of memory"),
-        ("nonsense", "could not be read"),
+        ("nonsense", "cannot read an event"),
         ("refuse", "answered 400.*too long"),
     ],
 )
@@ -125,9 +125,10 @@ def test_a_special_token_in_a_message_is_sent_as_text(tools: Tools, tmp_path: Pa
     # special tokens neither added (0) nor recognised (0).
     assert [answer.text for answer in answers] == ["0 0 0 17 1 0 "] * 2
     assert answers[0].prompt_tokens == 6
-    assert [event for event in said_so if END in str(event)] == [
-        Note(f"a message holds `{END}` as text: such messages are sent as ids")
-    ]
+    notes = [event for event in said_so if END in str(event)]
+    assert len(notes) == 1
+    assert isinstance(notes[0], Note)
+    assert "as token ids" in notes[0].text
 
 
 def test_tools_on_offer_are_sent_in_the_prompts_ids(tools: Tools, tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_a_special_token_that_cannot_be_told_apart_is_an_error(
     with LlamaServer(special_gguf(tmp_path / "m.gguf", *templates), tools=tools) as running:
         answer = running.answer([Message("user", f"a{END}")], max_tokens=9)
     assert (answer.finish, answer.text) == ("error", "")
-    assert f"holds the special token `{END}`" in answer.error
+    assert f"special token `{END}`" in answer.error
 
 
 def test_tool_calls_have_openais_shape() -> None:
@@ -179,17 +180,17 @@ def test_a_completion_gives_token_ids(server: LlamaServer) -> None:
 
 
 def test_a_completion_that_is_nonsense_is_an_upstream_error(server: LlamaServer) -> None:
-    with pytest.raises(UpstreamError, match="nonsense"):
+    with pytest.raises(UpstreamError, match="cannot read llama-server"):
         server.complete([0], 2)
 
 
 def test_its_peak_memory_is_known_while_it_runs_and_after(tools: Tools, gguf: Path) -> None:
     with LlamaServer(gguf, tools=tools) as running:
-        during = running.peak_memory_bytes()
-    after = running.peak_memory_bytes()
+        during = running.memory()
+    after = running.memory()
     assert during is not None
     assert after is not None
-    assert 2**20 < during <= after
+    assert 2**20 < (during.peak_bytes or 0) <= (after.peak_bytes or 0)
 
 
 def test_nobody_without_the_key_is_served(server: LlamaServer) -> None:
