@@ -14,9 +14,9 @@ from journeyman.files import content_id, write_records
 from journeyman.gguf.header import GgufHeader, read_gguf_header
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
+from journeyman.model.chat_template import read_template, render
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.gguf_tokenizer import write_tokenizer
-from journeyman.model.template import read_template, render
 from journeyman.records import BaseModel, Check, Example, Message
 from journeyman.runs import write_manifest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.cli import run
-from journeyman.model.folders import weight_files
+from journeyman.model.weight_files import weight_files
 from journeyman.settings import Engine, TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.recipe import recipe_of

@@ -9,8 +9,8 @@ from journeyman.errors import UsageError
 from journeyman.events import Caution, Event, Note
 from journeyman.model.base import find_base
 from journeyman.model.chat import load_chat
+from journeyman.model.chat_template import CHATML
 from journeyman.model.embedded import NAME as EMBEDDED
-from journeyman.model.template import CHATML
 from journeyman.prepare.chat_template import find_renderer
 from journeyman.prepare.stage import prepare
 from journeyman.records import Message

@@ -19,8 +19,8 @@ from journeyman.errors import IntegrityError, UsageError
 from journeyman.gguf.header import GgufHeader, read_gguf_header
 from journeyman.llama_cpp import find_tools
 from journeyman.model.base import find_base
+from journeyman.model.chat_template import CHATML
 from journeyman.model.gguf_tokenizer import write_tokenizer
-from journeyman.model.template import CHATML
 from journeyman.runs import read_manifest
 from journeyman.settings import ConvertSettings
 from tests.needs import LLAMA_CPP, missing

@@ -12,8 +12,8 @@ from journeyman.inference.llama_server import LlamaServer
 from journeyman.llama_cpp import find_tools
 from journeyman.model.base import find_base, load_tokenizer
 from journeyman.model.chat import Chat, load_chat
+from journeyman.model.chat_template import CHATML
 from journeyman.model.embedded import embedded_gguf
-from journeyman.model.template import CHATML
 from journeyman.records import Message, ToolCall
 
 pytestmark = pytest.mark.slow

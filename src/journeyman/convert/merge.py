@@ -16,7 +16,7 @@ import msgspec
 from journeyman.errors import IntegrityError
 from journeyman.events import Caution, Progress, ProgressEnded, Reporter, ignore
 from journeyman.model.adapter import WEIGHTS, Adapter
-from journeyman.model.folders import INDEX, OUTPUT_WEIGHT, weight_files
+from journeyman.model.weight_files import INDEX, OUTPUT_WEIGHT, weight_files
 from journeyman.records import BaseModel
 
 if TYPE_CHECKING:

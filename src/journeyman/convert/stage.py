@@ -27,7 +27,7 @@ from journeyman.llama_cpp import Tools, find_tools
 from journeyman.llama_cpp.conversion import F16, convert_folder, quantisation_name, quantise
 from journeyman.model.adapter import Adapter, read_adapter, require_fit
 from journeyman.model.base import find_base
-from journeyman.model.folders import weight_files
+from journeyman.model.weight_files import weight_files
 from journeyman.records import BaseModel
 from journeyman.settings import ConvertSettings
 

@@ -1,1 +1,1 @@
-"""model"""
+"""Models on disk: bases, adapters, chat templates and tokenizers."""

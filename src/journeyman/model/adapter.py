@@ -1,7 +1,7 @@
-"""A LoRA adapter folder in PEFT's format: what it is, and whether it belongs to a base.
+"""A LoRA adapter folder in PEFT's format: its settings, and whether it belongs to a base.
 
-Refused, each with its reason: what a merge or a conversion would silently get wrong. PEFT and
-llama.cpp check shapes only; here the hash of the weights decides.
+Refuses every kind of adapter that a merge or a conversion would silently get wrong. PEFT and
+llama.cpp compare shapes only; here the hash of the base's weights decides.
 """
 
 import json
@@ -21,10 +21,10 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 class Adapter(Struct, frozen=True):
-    """A LoRA adapter on this disk. `sha256` is over its weights; `base_sha256` None: not recorded.
+    """A LoRA adapter on this disk. `sha256` is that of its weights; None: not recorded.
 
-    The update of a target is scale * B @ A, with scale = alpha / rank. `targets` is empty where
-    the configuration holds a pattern and no list.
+    The update of a target is scale * B @ A, with scale = alpha / rank. `targets` is empty if the
+    configuration has a pattern instead of a list.
     """
 
     folder: Path
@@ -38,18 +38,18 @@ class Adapter(Struct, frozen=True):
 
     @property
     def scale(self) -> float:
-        """What the product B @ A is multiplied with."""
+        """The factor of the product B @ A."""
         return self.alpha / self.rank
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """Read and check an adapter folder. Raises UsageError with every reason against it."""
+    """Read and check an adapter folder. Raises UsageError with all reasons against it."""
     config = _config(folder)
     faults = [*_unmergeable(config), *_weight_faults(folder)]
     if faults:
         raise UsageError(
             f"the adapter `{folder}` cannot be used: " + "; ".join(faults),
-            hint="train plain LoRA on linear layers (`journeyman train` does)",
+            hint="train plain LoRA on linear layers, as `journeyman train` does",
         )
     manifest = read_manifest(folder)
     base = manifest.facts.get("base") if manifest else None
@@ -68,7 +68,7 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def require_fit(adapter: Adapter, base: BaseModel) -> None:
-    """Raise IntegrityError that names both sides where the adapter was trained on another base."""
+    """Raise IntegrityError with both names if the adapter was trained on another base."""
     pairs = (
         ("weights", adapter.base_sha256, base.sha256),
         ("chat template", adapter.template_sha256, base.template_sha256),
@@ -78,21 +78,21 @@ def require_fit(adapter: Adapter, base: BaseModel) -> None:
             raise IntegrityError(
                 f"the adapter was trained on `{adapter.base_name}@{trained[:7]}`, the base loaded "
                 f"is `{base.name}@{loaded[:7]}` (sha256 of the {what})",
-                hint=f"give `--base` the model that the adapter `{adapter.folder}` was trained on",
+                hint=f"set `--base` to the base that the adapter `{adapter.folder}` was trained on",
             )
     _require_same_tokens(adapter, base)
 
 
 def _require_same_tokens(adapter: Adapter, base: BaseModel) -> None:
-    """Fault 24: another vocabulary gives other words to the same ids; names the first."""
+    """Fault 24: in another vocabulary the same ids are other tokens; names the first of them."""
     mine, theirs = (folder / "tokenizer.json" for folder in (adapter.folder, base.folder))
     if not (mine.is_file() and theirs.is_file()) or sha256_of(mine) == sha256_of(theirs):
         return
-    found, expected = _tokens(mine), _tokens(theirs)
-    for number in sorted(found.keys() | expected.keys()):
-        if found.get(number) != expected.get(number):
+    actual, expected = _tokens(mine), _tokens(theirs)
+    for number in sorted(actual.keys() | expected.keys()):
+        if actual.get(number) != expected.get(number):
             raise IntegrityError(
-                f"token {number} is `{found.get(number)}` in the adapter's tokenizer and "
+                f"token {number} is `{actual.get(number)}` in the adapter's tokenizer and "
                 f"`{expected.get(number)}` in the tokenizer of the base `{base.name}`",
                 hint="use the base that the adapter was trained on",
             )
@@ -101,14 +101,14 @@ def _require_same_tokens(adapter: Adapter, base: BaseModel) -> None:
 def _tokens(path: Path) -> dict[int, str]:
     values = json.loads(path.read_text(encoding="utf-8"))
     vocabulary = values.get("model", {}).get("vocab", {})
-    # Unigram tokenizers list pairs of token and score; their place is their id.
-    found = (
+    # Unigram tokenizers list pairs of token and score; the position is the id.
+    tokens = (
         {number: token for token, number in vocabulary.items()}
         if isinstance(vocabulary, dict)
         else {number: pair[0] for number, pair in enumerate(vocabulary)}
     )
-    found |= {one["id"]: one["content"] for one in values.get("added_tokens", [])}
-    return found
+    tokens |= {one["id"]: one["content"] for one in values.get("added_tokens", [])}
+    return tokens
 
 
 def _config(folder: Path) -> dict[str, object]:
@@ -121,25 +121,25 @@ def _config(folder: Path) -> dict[str, object]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise IntegrityError(f"`{path}` is no JSON: {error}", hint="train it again") from error
+        raise IntegrityError(f"`{path}` is not JSON: {error}", hint="train it again") from error
     if not isinstance(values, dict):
-        raise IntegrityError(f"`{path}` holds no JSON object", hint="train it again")
+        raise IntegrityError(f"`{path}` is not a JSON object", hint="train it again")
     return values
 
 
 def _unmergeable(config: dict[str, object]) -> list[str]:
-    """Everything in the settings that is more than scale * B @ A on linear layers."""
+    """Every setting that makes the adapter more than scale * B @ A on linear layers."""
     reasons = {
-        "modules_to_save": "it holds whole trained layers (`modules_to_save`), not only LoRA",
+        "modules_to_save": "it contains fully trained layers (`modules_to_save`)",
         "use_rslora": "it uses rsLoRA (`use_rslora`), whose scale converters get wrong",
-        "use_dora": "it uses DoRA (`use_dora`), which is no plain sum of weights",
+        "use_dora": "it uses DoRA (`use_dora`), which is not a sum of weights",
         "alpha_pattern": "its scale differs between layers (`alpha_pattern`)",
         "rank_pattern": "its rank differs between layers (`rank_pattern`)",
         "trainable_token_indices": "it trained embeddings (`trainable_token_indices`)",
         "lora_bias": "it trained biases (`lora_bias`)",
         "fan_in_fan_out": "its weights are transposed (`fan_in_fan_out`)",
         "layer_replication": "it repeats layers (`layer_replication`)",
-        "target_parameters": "it targets bare parameters (`target_parameters`)",
+        "target_parameters": "it targets parameters instead of layers (`target_parameters`)",
     }
     faults = [reason for key, reason in reasons.items() if config.get(key)]
     if config.get("peft_type") != "LORA":
@@ -148,7 +148,7 @@ def _unmergeable(config: dict[str, object]) -> list[str]:
         faults.append(f"it trained biases (`bias` is `{config['bias']}`)")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or rank < 1:
-        faults.append(f"its rank `r` is `{rank}`, not a whole number from 1")
+        faults.append(f"its rank `r` is `{rank}`, not an integer of at least 1")
     if not isinstance(alpha, int | float):
         faults.append(f"its `lora_alpha` is `{alpha}`, not a number")
     return faults
@@ -158,20 +158,20 @@ def _weight_faults(folder: Path) -> list[str]:
     path = folder / WEIGHTS
     if not path.is_file():
         pickle = folder / "adapter_model.bin"
-        seen = f" (`{pickle.name}` is a pickle, never read)" if pickle.exists() else ""
-        return [f"`{WEIGHTS}` is missing{seen}"]
+        note = f" (`{pickle.name}` is a pickle, never read)" if pickle.exists() else ""
+        return [f"`{WEIGHTS}` is missing{note}"]
     names = tensor_names(path)
     faults = []
     if not names:
-        faults.append(f"`{WEIGHTS}` holds no weights")
-    whole = [x for x in names if not x.endswith((".lora_A.weight", ".lora_B.weight"))]
-    if whole:
-        faults.append(f"`{whole[0]}` is no LoRA matrix of a linear layer")
+        faults.append(f"`{WEIGHTS}` is empty")
+    others = [x for x in names if not x.endswith((".lora_A.weight", ".lora_B.weight"))]
+    if others:
+        faults.append(f"`{others[0]}` is not a LoRA matrix of a linear layer")
     return faults
 
 
 def tensor_names(path: Path) -> list[str]:
-    """The names in a safetensors file. Raises IntegrityError where it is damaged."""
+    """The names in a safetensors file. Raises IntegrityError if it is damaged."""
     from safetensors import safe_open
 
     try:

@@ -1,4 +1,4 @@
-"""The adapter in PEFT's own file format: adapter_model.safetensors and adapter_config.json."""
+"""Reading and writing an adapter's files in PEFT's format: the weights and the configuration."""
 
 import os
 import re
@@ -15,14 +15,14 @@ from journeyman.settings import TrainSettings
 
 
 def write_adapter(folder: Path, parameters: Mapping[str, Tensor], settings: TrainSettings) -> None:
-    """Write both files. parameters: by PEFT's names, as the engine gives them."""
+    """Write adapter_model.safetensors and adapter_config.json. parameters: by PEFT's names."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in parameters.items()}
     write_tensors(folder / WEIGHTS, tensors)
     write_json(folder / CONFIG, adapter_config(settings))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Tensors as safetensors. Raises OSError, as writing any other file does."""
+    """Write tensors as safetensors. Raises OSError like writing any other file."""
     try:
         save_file(dict(tensors), path, metadata={"format": "pt"})
     except SafetensorError as error:
@@ -33,7 +33,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def adapter_config(settings: TrainSettings) -> dict[str, object]:
-    """PEFT's record of plain LoRA on linear layers; what is not named has PEFT's own default."""
+    """PEFT's configuration of plain LoRA on linear layers; other keys have PEFT's defaults."""
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -1,10 +1,8 @@
-"""Find a base model by the name a user writes, and load it.
+"""Finding a base model by the name that a user writes, and loading it.
 
 `smollm2-135m` comes from an installed package, a `.gguf` file is dequantised once into the cache,
-a folder is used as it is, and any other name is a model of the hub. Each ends as a folder in the
-hub's layout that loads without running anybody's code: safetensors and JSON only.
-
-A model's configuration, without its weights.
+a folder is used directly, and any other name is a model of the hub. The result is always a folder
+in the hub's layout that loads without running foreign code: safetensors and JSON only.
 """
 
 from pathlib import Path
@@ -12,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.events import Reporter, ignore
+from journeyman.model.chat_template import read_template, sha256_of_template
+from journeyman.model.dequantise import dequantise
 from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.embedded import embedded_gguf
-from journeyman.model.folders import check_folder, sha256_of_weights
-from journeyman.model.gguf_base import dequantised
-from journeyman.model.hub import downloaded, is_hub_name
-from journeyman.model.template import read_template, sha256_of_template
+from journeyman.model.folder_checks import check_folder
+from journeyman.model.hub import download, is_hub_name
+from journeyman.model.weight_files import sha256_of_weights
 from journeyman.records import BaseModel
 
 if TYPE_CHECKING:
@@ -26,32 +25,32 @@ if TYPE_CHECKING:
 
 
 def find_base(name: str, report: Reporter = ignore) -> BaseModel:
-    """The base model of that name, ready to load; see the module for what a name can be.
+    """The base model of that name, ready to load; see above for the names it accepts.
 
-    Raises UsageError that says what is missing or refused, and the way out.
+    Raises UsageError with what is missing or refused.
     """
     path = Path(name).expanduser()
     if name == EMBEDDED:
-        return _described(name, dequantised(embedded_gguf(), EMBEDDED, report), "embedded")
+        return _base_model(name, dequantise(embedded_gguf(), EMBEDDED, report), "embedded")
     if path.is_file() and path.suffix == ".gguf":
-        return _described(name, dequantised(path, name, report), "gguf")
+        return _base_model(name, dequantise(path, name, report), "gguf")
     if path.is_dir():
-        return _described(name, path.resolve(), "folder")
+        return _base_model(name, path.resolve(), "folder")
     require_hub_name(name)
-    return _described(name, downloaded(name, report), "hub")
+    return _base_model(name, download(name, report), "hub")
 
 
 def require_hub_name(name: str) -> None:
-    """Raise UsageError where a name that is no folder can be no model of the hub either."""
+    """Raise UsageError if a name is neither a folder nor in the form of a hub name."""
     path = Path(name).expanduser()
     if path.exists() or path.suffix == ".gguf" or not is_hub_name(name):
         raise UsageError(
             f"the base `{name}` is neither a model folder nor a GGUF file",
-            hint=f"check the path, name a model of the hub, or use `--base {EMBEDDED}`",
+            hint=f"check the path, use the name of a hub model, or `--base {EMBEDDED}`",
         )
 
 
-def _described(
+def _base_model(
     name: str, folder: Path, kind: Literal["hub", "folder", "gguf", "embedded"]
 ) -> BaseModel:
     check_folder(folder, name)
@@ -67,15 +66,15 @@ def _described(
 
 
 def load_tokenizer(base: BaseModel) -> "PreTrainedTokenizerBase":
-    """The base's tokenizer: exactly its tokenizer.json, else what transformers makes of the others.
+    """The base's tokenizer: exactly its tokenizer.json, or what transformers makes of other files.
 
-    By itself, transformers takes Qwen2's splitting rules for every model of that architecture,
-    also where its file has others.
+    transformers alone would use Qwen2's splitting rules for every model of that architecture, even
+    if its file has others.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    is_whole = (base.folder / "tokenizer.json").is_file()
-    kind = PreTrainedTokenizerFast if is_whole else AutoTokenizer
+    has_file = (base.folder / "tokenizer.json").is_file()
+    kind = PreTrainedTokenizerFast if has_file else AutoTokenizer
     return kind.from_pretrained(str(base.folder), local_files_only=True, trust_remote_code=False)
 
 
@@ -85,7 +84,7 @@ def load_causal_model(base: BaseModel, dtype: "torch.dtype") -> "torch.nn.Module
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    # Nothing but the console prints, and transformers' bar writes to stderr by itself.
+    # Only the console may print, but transformers' progress bar writes to stderr.
     logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -105,7 +104,7 @@ def load_causal_model(base: BaseModel, dtype: "torch.dtype") -> "torch.nn.Module
 
 
 def read_config(folder: Path) -> Any:
-    """The model's configuration as transformers reads it."""
+    """The configuration of a model folder, as transformers reads it, without the weights."""
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

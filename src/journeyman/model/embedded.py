@@ -1,4 +1,4 @@
-"""The small real model that a Python package brings along: SmolLM2-135M-Instruct (Apache-2.0)."""
+"""SmolLM2-135M-Instruct (Apache-2.0): the small model that a Python package contains."""
 
 import importlib.util
 from pathlib import Path
@@ -11,7 +11,7 @@ _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def embedded_gguf() -> Path:
-    """The GGUF file inside the package. Nothing of the package is run: it is only looked up."""
+    """The GGUF file in the package, found without running the package's code."""
     spec = importlib.util.find_spec(_PACKAGE)
     path = Path(spec.origin).parent / _FILE if spec is not None and spec.origin else None
     if path is None or not path.is_file():

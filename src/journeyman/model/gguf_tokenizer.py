@@ -1,7 +1,7 @@
-"""The tokenizer inside a GGUF file, as the files that transformers and llama.cpp's converter read.
+"""Writing the tokenizer in a GGUF file as the files that transformers and llama.cpp read.
 
-Covered: byte-level BPE with the pre-tokenizers below; their splitting rules stand in no GGUF, only
-their names. Not covered: SentencePiece and others, which are refused by name.
+Covered: byte-level BPE with the pre-tokenizers below; a GGUF holds only the names of their
+splitting rules. Not covered: SentencePiece and others, which are refused by name.
 """
 
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PRE_TOKENIZERS = ("gpt-2", "qwen2", "smollm")
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
-# As Qwen2 publishes it in its tokenizer.json.
+# From Qwen2's own tokenizer.json.
 _QWEN2_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -33,13 +33,12 @@ _ROLES = {
 
 def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
     """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. `name` is for errors."""
-    tokens = header.texts(_TOKENS)
     template = header.chat_template
     if not template:
         raise UsageError(
             f"`{name}` has no chat template", hint="use an instruct model, or a folder that has one"
         )
-    write_text(folder / "tokenizer.json", _tokenizer(header, tokens, name).to_str(pretty=False))
+    write_text(folder / "tokenizer.json", _tokenizer(header, name).to_str(pretty=False))
     config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
@@ -47,16 +46,13 @@ def write_tokenizer(header: GgufHeader, folder: Path, *, name: str) -> None:
     }
     if header.context_tokens is not None:
         config["model_max_length"] = header.context_tokens
-    write_json(folder / "tokenizer_config.json", {**config, **_role_tokens(header, tokens)})
+    write_json(folder / "tokenizer_config.json", {**config, **role_tokens(header)})
     write_text(folder / "chat_template.jinja", template)
 
 
 def role_tokens(header: GgufHeader) -> dict[str, str]:
-    """The tokens that a template may name: `bos_token` and others, as far as the file has them."""
-    return _role_tokens(header, header.texts(_TOKENS))
-
-
-def _role_tokens(header: GgufHeader, tokens: list[str]) -> dict[str, str]:
+    """The tokens that a template may use: `bos_token` and others, if the file has them."""
+    tokens = header.texts(_TOKENS)
     numbers = {role: header.integer(key) for role, key in _ROLES.items()}
     return {
         role: tokens[number]
@@ -66,7 +62,7 @@ def _role_tokens(header: GgufHeader, tokens: list[str]) -> dict[str, str]:
 
 
 def special_tokens(header: GgufHeader) -> dict[str, int]:
-    """Ids of the tokens that llama.cpp recognises in a prompt's text, and never in plain text."""
+    """Ids of the tokens that llama.cpp recognises in a prompt, but not in plain text."""
     pairs = zip(header.texts(_TOKENS), header.integers(_KINDS), strict=False)
     return {
         token: number
@@ -75,24 +71,24 @@ def special_tokens(header: GgufHeader) -> dict[str, int]:
     }
 
 
-def _tokenizer(header: GgufHeader, tokens: list[str], name: str) -> "Tokenizer":
+def _tokenizer(header: GgufHeader, name: str) -> "Tokenizer":
     from tokenizers import AddedToken, Tokenizer
 
-    kinds = header.integers(_KINDS)
+    tokens, kinds = header.texts(_TOKENS), header.integers(_KINDS)
     if len(kinds) != len(tokens) or not tokens:
         raise IntegrityError(
-            f"`{name}` lists {len(tokens)} tokens and another number of token types",
+            f"`{name}` has {len(tokens)} tokens but {len(kinds)} token types",
             hint="download or make the file again",
         )
-    made = Tokenizer.from_str(json.dumps(_description(header, tokens, name)))
+    tokenizer = Tokenizer.from_str(json.dumps(_description(header, tokens, name)))
     added = [
         AddedToken(token, normalized=False, special=kind == _CONTROL)
         for token, kind in zip(tokens, kinds, strict=True)
         if kind in (_CONTROL, _USER_DEFINED)
     ]
-    made.add_special_tokens([token for token in added if token.special])
-    made.add_tokens([token for token in added if not token.special])
-    return made
+    tokenizer.add_special_tokens([token for token in added if token.special])
+    tokenizer.add_tokens([token for token in added if not token.special])
+    return tokenizer
 
 
 def _description(header: GgufHeader, tokens: list[str], name: str) -> dict[str, object]:
@@ -100,16 +96,16 @@ def _description(header: GgufHeader, tokens: list[str], name: str) -> dict[str, 
     if kind != "gpt2" or pre not in PRE_TOKENIZERS:
         raise UsageError(
             f"`{name}` has a `{kind}` tokenizer with the pre-tokenizer `{pre}`; "
-            f"known are `gpt2` with {', '.join(PRE_TOKENIZERS)}",
+            f"supported: `gpt2` with {', '.join(PRE_TOKENIZERS)}",
             hint="use the model's folder in the Hugging Face layout",
         )
-    bytes_of: dict[str, object] = {
+    byte_level: dict[str, object] = {
         "type": "ByteLevel",
         "add_prefix_space": False,
         "trim_offsets": True,
         "use_regex": pre != "qwen2",
     }
-    before: dict[str, list[dict[str, object]]] = {
+    splits: dict[str, list[dict[str, object]]] = {
         "gpt-2": [],
         "smollm": [{"type": "Digits", "individual_digits": True}],
         "qwen2": [
@@ -127,9 +123,9 @@ def _description(header: GgufHeader, tokens: list[str], name: str) -> dict[str, 
         "padding": None,
         "added_tokens": [],
         "normalizer": {"type": "NFC"} if pre == "qwen2" else None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*before[pre], bytes_of]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*splits[pre], byte_level]},
         "post_processor": None,
-        "decoder": {**bytes_of, "use_regex": True},
+        "decoder": {**byte_level, "use_regex": True},
         "model": {
             "type": "BPE",
             "dropout": None,

@@ -1,9 +1,9 @@
-"""Vocabularies of well-known models, to count an answer's tokens as its producer counted them.
+"""Vocabularies of well-known models, to count an answer's tokens as its producer did.
 
 They are the `ggml-vocab-*.gguf` files of llama.cpp's source tree: tokenizers without weights. The
-first use turns a file into a tokenizer.json in the cache, which loads many times as fast.
-Covered: the families below, whose splitting rules are known exactly. Not covered: makers whose
-vocabulary is in no such file (Anthropic, OpenAI, Google's Gemini, Qwen 3.5, Llama 4).
+first use converts a file to a tokenizer.json in the cache, which loads many times faster.
+Covered: the families below, whose splitting rules are known exactly. Not covered: producers
+without such a file (Anthropic, OpenAI, Google's Gemini, Qwen 3.5, Llama 4).
 """
 
 import re
@@ -22,7 +22,7 @@ from journeyman.runs import cache_folder
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Raise it when the conversion changes, so that old files are made again.
+# Increase it when the conversion changes, so that old files are not used.
 LAYOUT = 1
 _BATCH = 1000
 
@@ -30,7 +30,7 @@ _BATCH = 1000
 class Family(Struct, frozen=True):
     """Models that share a vocabulary.
 
-    `file` is its file in the folder; `producers` matches the start of a producer's or model's name.
+    `file` is its name in the folder; `producers` matches the start of a producer's or model's name.
     """
 
     name: str
@@ -62,7 +62,7 @@ FAMILIES = (
 
 
 class Vocabulary:
-    """A family's tokenizer, read from its file when it first has to count."""
+    """A family's tokenizer, loaded when it is first used."""
 
     def __init__(self, family: Family, gguf: Path, report: Reporter = ignore) -> None:
         self.family = family
@@ -71,22 +71,22 @@ class Vocabulary:
         self._tokenizer: Tokenizer | None = None
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, none added at either end.
+        """The number of tokens of each text, without any added at its ends.
 
-        Raises IntegrityError where the file cannot be read as a tokenizer.
+        Raises IntegrityError if the file cannot be read as a tokenizer.
         """
         if self._tokenizer is None:
             self._tokenizer = _tokenizer(self._gguf, self._report)
-        found: list[int] = []
+        counts: list[int] = []
         for start in range(0, len(texts), _BATCH):
             batch = list(texts[start : start + _BATCH])
             encoded = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-            found += map(len, encoded)
-        return found
+            counts += map(len, encoded)
+        return counts
 
 
 def family_of(producer: str | None) -> Family | None:
-    """The family that a producer's name (`provider/model`) speaks of, or None."""
+    """The family of a producer's name (`provider/model`), or None."""
     for part in reversed((producer or "").casefold().split("/")):
         for family in FAMILIES:
             if re.match(family.producers, part):
@@ -95,7 +95,7 @@ def family_of(producer: str | None) -> Family | None:
 
 
 def find_vocabularies(folder: Path, report: Reporter = ignore) -> tuple[Vocabulary, ...]:
-    """Every vocabulary whose file is in the folder, in the order of `FAMILIES`; maybe none."""
+    """The vocabularies whose files are in the folder, in the order of `FAMILIES`."""
     return tuple(
         Vocabulary(family, folder / family.file, report)
         for family in FAMILIES
@@ -107,16 +107,16 @@ def _tokenizer(gguf: Path, report: Reporter) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     folder = cache_folder() / "vocabularies"
-    made = folder / f"{gguf.stem}-{sha256_of(gguf)[:16]}-{LAYOUT}.json"
-    # Two processes may both make it; each write is whole, and they are equal.
-    if not made.is_file():
+    path = folder / f"{gguf.stem}-{sha256_of(gguf)[:16]}-{LAYOUT}.json"
+    # Two processes may both write it: each write is atomic, and the contents are equal.
+    if not path.is_file():
         report(Progress(gguf.stem, 0, detail="reading the vocabulary"))
-        write_text(made, _converted(gguf).to_str())
-        report(ProgressEnded(gguf.stem, f"{gguf.stem}: kept in `{made}`"))
-    return Tokenizer.from_file(str(made))
+        write_text(path, _convert(gguf).to_str())
+        report(ProgressEnded(gguf.stem, f"{gguf.stem}: stored in `{path}`"))
+    return Tokenizer.from_file(str(path))
 
 
-def _converted(gguf: Path) -> "Tokenizer":
+def _convert(gguf: Path) -> "Tokenizer":
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 
     read_gguf_header(gguf, architectures=None, has_weights=False)
@@ -127,6 +127,6 @@ def _converted(gguf: Path) -> "Tokenizer":
     except (ValueError, KeyError, IndexError) as error:
         raise IntegrityError(
             f"`{gguf}` cannot be read as a vocabulary: {error}",
-            hint="remove it, or take it again from llama.cpp's source tree",
+            hint="remove it, or copy it again from llama.cpp's source tree",
         ) from error
     return tokenizer

@@ -1,18 +1,17 @@
-"""Ids of a conversation in which special tokens count only where the template wrote them.
+"""Token ids of a conversation, with special tokens only where the template wrote them.
 
-A text inside a message that looks like a special token (`<|im_start|>`) is text. Whoever has the
-template, the special tokens and a tokenizer for plain text can encode so: training with a
-tokenizer, serving with the server's own.
+If a message contains the text of a special token (`<|im_start|>`), it stays text. Training uses
+this with the base's tokenizer, serving with the server's own.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from journeyman.errors import DataRefused
-from journeyman.model.template import render
+from journeyman.model.chat_template import render
 from journeyman.model.template_marks import (
     RenderingPart,
     ids_in,
-    marked,
+    mark_texts,
     parts_of,
     texts_of,
     texts_of_tool,
@@ -21,9 +20,9 @@ from journeyman.records import Message, Tool
 
 
 class SafeEncoder:
-    """A template with its tokens, and `ids_of_text`, which takes any text as plain text.
+    """A template with its tokens, and `ids_of_text`, which tokenises any text as plain text.
 
-    tokens: what the template may name (`bos_token`, …). special: the id of each special token.
+    tokens: those that the template may use (`bos_token`, …). special: the id of each special token.
     """
 
     def __init__(
@@ -45,22 +44,22 @@ class SafeEncoder:
         add_generation_prompt: bool = False,
         tools: Sequence[Tool] = (),
     ) -> str:
-        """The template's text of a conversation."""
+        """A conversation rendered with the template."""
         return render(self._template, messages, add_generation_prompt, tools, **self._tokens)
 
     def special_in(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str | None:
-        """A special token whose text stands in a message or in a tool on offer, or None."""
-        said = (text for message in messages for text in (*texts_of(message), *ids_in(message)))
-        for text in (*said, *(text for tool in tools for text in texts_of_tool(tool))):
-            found = next((token for token in self._special if token in text), None)
-            if found is not None:
-                return found
+        """A special token whose text a message or a tool on offer contains, or None."""
+        texts = (text for message in messages for text in (*texts_of(message), *ids_in(message)))
+        for text in (*texts, *(text for tool in tools for text in texts_of_tool(tool))):
+            for token in self._special:
+                if token in text:
+                    return token
         return None
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """Ids up to where the assistant starts to write.
 
-        Raises DataRefused where the template rewrites texts, so that they cannot be told apart.
+        Raises DataRefused if the template rewrites messages, so that the two cannot be told apart.
         """
         return self.ids_of_parts(self.prompt_parts(messages, tools=tools))
 
@@ -70,8 +69,8 @@ class SafeEncoder:
         is_marked: Callable[[str], bool] | None = None,
         tools: Sequence[Tool] = (),
     ) -> list[RenderingPart]:
-        """The prompt's text in parts. is_marked: the texts to tell apart, else the special ones."""
-        marks = marked(messages, is_marked or self._holds_special, tools)
+        """The prompt in parts. is_marked: the texts to tell apart, by default special ones."""
+        marks = mark_texts(messages, is_marked or self._holds_special, tools)
         rendering = self.render(marks.messages, add_generation_prompt=True, tools=marks.tools)
         text = self.render(messages, add_generation_prompt=True, tools=tools)
         return self._checked(parts_of(rendering, marks, text), messages, tools)
@@ -79,14 +78,14 @@ class SafeEncoder:
     def answer_parts(
         self, messages: Sequence[Message], tools: Sequence[Tool] = ()
     ) -> list[RenderingPart]:
-        """What the template writes for the last message, an assistant's, after its prompt."""
-        marks = marked(messages, self._holds_special, tools)
+        """The template's text of the last message, the assistant's, in parts."""
+        marks = mark_texts(messages, self._holds_special, tools)
         rendering = self._answer(marks.messages, marks.tools)
         parts = parts_of(rendering, marks, self._answer(messages, tools))
         return self._checked(parts, messages, tools)
 
     def ids_of_parts(self, parts: Sequence[RenderingPart]) -> list[int]:
-        """Ids where special tokens count in the template's parts only."""
+        """Ids of these parts, with special tokens recognised only in the template's parts."""
         ids: list[int] = []
         plain = ""
         for part in parts:
@@ -98,7 +97,7 @@ class SafeEncoder:
         return ids + self._plain_ids(plain)
 
     def split(self, text: str) -> Iterator[tuple[str, int | None]]:
-        """Plain runs of the template's text, each with the special token that ends it, if any."""
+        """Split the template's text at special tokens: plain text and the next token's id."""
         while True:
             first = min(
                 (
@@ -126,8 +125,8 @@ class SafeEncoder:
         whole = self.render(messages, tools=tools)
         if not whole.startswith(start):
             raise DataRefused(
-                "the chat template does not begin an answer as it prompts for one",
-                hint="take that row out, or use a base with another chat template",
+                "the chat template starts an answer differently from the prompt for one",
+                hint="remove that row, or use a base with another chat template",
             )
         return whole[len(start) :]
 
@@ -137,8 +136,8 @@ class SafeEncoder:
         in_ids = any(self._holds_special(text) for one in messages for text in ids_in(one))
         if parts is None or in_ids:
             raise DataRefused(
-                f"a message holds the special token `{self.special_in(messages, tools)}`, and this "
-                "chat template rewrites messages, so that the two cannot be told apart",
-                hint="take that row out, or use a base with a plain chat template",
+                f"a message contains the special token `{self.special_in(messages, tools)}`, but "
+                "this chat template rewrites messages, so it cannot be told from a real token",
+                hint="remove that row, or use a base with a simpler chat template",
             )
         return parts

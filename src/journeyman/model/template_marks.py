@@ -1,9 +1,9 @@
-"""Marks in place of what people, models and tools said, to tell it from a template's own text.
+"""Telling the template's own text in a rendered conversation from the texts of its messages.
 
-A conversation is rendered twice, once as it is and once with marks. What lies between the marks is
-the template's; a text that stands where a mark stood was said, whatever it looks like.
-Covered: templates that write a text as it is, without the blanks around it, or as JSON. Others are
-found out, since the two renderings then differ in more than the marks.
+A conversation is rendered twice, once unchanged and once with unique marks instead of its texts.
+The text between marks is the template's; the text at a mark is the message's, whatever it contains.
+Covered: templates that write a text unchanged, stripped of blanks, or as JSON. Others are detected,
+because the two renderings then differ in more than the marks.
 """
 
 import hashlib
@@ -19,44 +19,44 @@ from journeyman.records import Message, Tool, ToolCall
 
 
 class MarkedConversation(Struct, frozen=True):
-    """Messages and tools with marks, and the text that each mark stands for.
+    """Messages and tools with marks; `texts` holds the text that each mark replaces.
 
     `pattern` matches any mark.
     """
 
     messages: tuple[Message, ...]
-    said: Mapping[str, str]
+    texts: Mapping[str, str]
     pattern: str
     tools: tuple[Tool, ...] = ()
 
 
 class RenderingPart(Struct, frozen=True):
-    """A piece of a rendering, and whether the template wrote it or somebody said it."""
+    """A part of a rendering, and whether it is the template's own text."""
 
     text: str
     is_template: bool
 
 
 def texts_of(message: Message) -> list[str]:
-    """Every text of a message that is not the template's: content, name, calls with all in them.
+    """Every text of a message: content, name, and the names and arguments of its calls.
 
-    Arguments are read first: JSON can spell any sign in another way (`\\u003c`).
+    Arguments are parsed, because JSON can write any character as an escape (`\\u003c`).
     """
-    called = [
+    calls = [
         text
         for call in message.tool_calls
         for text in (call.name, *_strings_in(arguments_of(call)))
     ]
-    return [message.content, message.name or "", *called]
+    return [message.content, message.name or "", *calls]
 
 
 def texts_of_tool(tool: Tool) -> list[str]:
-    """Every text of a tool that is not the template's: name, description, and all in its schema."""
+    """Every text of a tool: name, description, and the strings in its schema."""
     return [tool.name, tool.description, *_strings_in(parameters_of(tool))]
 
 
 def ids_in(message: Message) -> list[str]:
-    """The ids of a message's calls and of the call that it answers."""
+    """The ids of a message's calls, and of the call whose result it is."""
     return [message.tool_call_id or "", *(call.id for call in message.tool_calls)]
 
 
@@ -65,35 +65,33 @@ def _strings_in(value: object) -> Iterator[str]:
         yield value
     elif isinstance(value, dict):
         yield from value
-        for its in value.values():
-            yield from _strings_in(its)
+        for entry in value.values():
+            yield from _strings_in(entry)
     elif isinstance(value, list):
-        for one in value:
-            yield from _strings_in(one)
+        for entry in value:
+            yield from _strings_in(entry)
 
 
-def marked(
+def mark_texts(
     messages: Sequence[Message], is_marked: Callable[[str], bool], tools: Sequence[Tool] = ()
 ) -> MarkedConversation:
-    """Marks for the texts that `is_marked` chooses among contents, names, arguments and results.
+    """Replace the texts of messages and tools that `is_marked` selects by marks.
 
-    What the `tools` on offer say is marked as well.
-
-    Blank texts and ids stay: templates ask whether the first are empty, and how the second look.
+    Blank texts and ids are kept: templates test whether a text is empty, and the form of an id.
     """
     marks = _Marks(messages, is_marked, tools)
-    asked, offered = tuple(map(marks.of_message, messages)), tuple(map(marks.of_tool, tools))
-    return MarkedConversation(asked, marks.said, marks.pattern, offered)
+    marked, offered = tuple(map(marks.of_message, messages)), tuple(map(marks.of_tool, tools))
+    return MarkedConversation(marked, marks.texts, marks.pattern, offered)
 
 
-def marked_tools(messages: Sequence[Message]) -> MarkedConversation:
-    """Marks for what tools were asked and what they gave back, and for nothing else."""
+def mark_tool_texts(messages: Sequence[Message]) -> MarkedConversation:
+    """Replace only the texts of tool calls and of their results."""
     marks = _Marks(messages, lambda _: True)
-    return MarkedConversation(tuple(map(marks.of_tools, messages)), marks.said, marks.pattern)
+    return MarkedConversation(tuple(map(marks.of_tools, messages)), marks.texts, marks.pattern)
 
 
 class _Marks:
-    """Gives marks that no template, no token and no text of these messages holds."""
+    """Makes marks that occur in no template, no token and no text of these messages."""
 
     def __init__(
         self,
@@ -101,19 +99,19 @@ class _Marks:
         is_marked: Callable[[str], bool],
         tools: Sequence[Tool] = (),
     ) -> None:
-        said = (text for message in messages for text in (*texts_of(message), *ids_in(message)))
-        every = "\x00".join((*said, *(text for tool in tools for text in texts_of_tool(tool))))
+        texts = (text for message in messages for text in (*texts_of(message), *ids_in(message)))
+        every = "\x00".join((*texts, *(text for tool in tools for text in texts_of_tool(tool))))
         digest = hashlib.sha256(every.encode("utf-8", "replace")).hexdigest()[:24]
         self._start = f"mark{digest}n"
         self._is_marked = is_marked
         self.pattern = f"({self._start}[0-9]+end)"
-        self.said: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
 
     def of_text(self, text: str) -> str:
         if not text.strip() or not self._is_marked(text):
             return text
-        mark = f"{self._start}{len(self.said)}end"
-        self.said[mark] = text
+        mark = f"{self._start}{len(self.texts)}end"
+        self.texts[mark] = text
         return mark
 
     def of_message(self, message: Message) -> Message:
@@ -139,29 +137,29 @@ class _Marks:
         if isinstance(value, str):
             return self.of_text(value)
         if isinstance(value, dict):
-            return {self.of_text(key): self.of_value(its) for key, its in value.items()}
-        return [self.of_value(one) for one in value] if isinstance(value, list) else value
+            return {self.of_text(key): self.of_value(entry) for key, entry in value.items()}
+        return [self.of_value(entry) for entry in value] if isinstance(value, list) else value
 
 
 def parts_of(rendering: str, marks: MarkedConversation, text: str) -> list[RenderingPart] | None:
-    """The true `text` in parts, by the rendering with marks; None where they do not fit."""
+    """Split `text` into parts by its rendering with marks; None if they do not match."""
     pieces = re.split(marks.pattern, rendering)
     parts: list[RenderingPart] = []
     at = 0
-    for place, piece in enumerate(pieces):
-        found: str | None = piece
-        if piece in marks.said:
-            following = pieces[place + 1]
-            forms = _forms(marks.said[piece])
-            found = next((form for form in forms if text.startswith(form + following, at)), None)
-        if found is None or not text.startswith(found, at):
+    for index, piece in enumerate(pieces):
+        part: str | None = piece
+        if piece in marks.texts:
+            following = pieces[index + 1]
+            forms = _written_forms(marks.texts[piece])
+            part = next((form for form in forms if text.startswith(form + following, at)), None)
+        if part is None or not text.startswith(part, at):
             return None
-        parts.append(RenderingPart(found, piece not in marks.said))
-        at += len(found)
+        parts.append(RenderingPart(part, piece not in marks.texts))
+        at += len(part)
     return parts if at == len(text) else None
 
 
-def _forms(said: str) -> list[str]:
-    """The ways in which templates write a text."""
-    as_json = [json.dumps(said, ensure_ascii=escaped)[1:-1] for escaped in (False, True)]
-    return [said, *as_json, said.strip()]
+def _written_forms(text: str) -> list[str]:
+    """The forms in which templates write a text."""
+    as_json = [json.dumps(text, ensure_ascii=escaped)[1:-1] for escaped in (False, True)]
+    return [text, *as_json, text.strip()]

@@ -13,11 +13,11 @@ from msgspec import Struct
 from journeyman.errors import IntegrityError, UsageError
 from journeyman.events import Caution, Note, Reporter
 from journeyman.gguf.header import read_gguf_header
+from journeyman.model.chat_template import CHATML, read_template, render, sha256_of_template, shows
 from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.embedded import embedded_gguf
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.hub import is_hub_name
-from journeyman.model.template import CHATML, read_template, render, sha256_of_template, shows
 from journeyman.records import Message, Tool
 from journeyman.temporary_folders import OwnedFolder
 

@@ -13,8 +13,8 @@ from journeyman.errors import DataRefused
 from journeyman.events import Caution, Event
 from journeyman.files import LineFault
 from journeyman.model.chat import Chat
+from journeyman.model.chat_template import CHATML, render, shows
 from journeyman.model.message_format import as_tool
-from journeyman.model.template import CHATML, render, shows
 from journeyman.prepare.chat_template import Renderer
 from journeyman.prepare.example_rows import Rendering, rendered
 from journeyman.prepare.row_findings import ExaminedLine
@@ -214,5 +214,5 @@ def test_a_base_whose_template_leaves_tools_out_is_told(has_place: bool, tmp_pat
 
 
 def test_parameters_that_are_no_object_are_refused() -> None:
-    with pytest.raises(DataRefused, match="parameters of the tool `x` are no JSON object"):
+    with pytest.raises(DataRefused, match="parameters of the tool `x` are not a JSON object"):
         render(CHATML, TALK, tools=[Tool("x", "", "[1]")])

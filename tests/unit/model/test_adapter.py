@@ -83,7 +83,7 @@ def test_every_reason_is_said_at_once(tmp_path: Path) -> None:
 
 def test_trained_embeddings_are_refused(tmp_path: Path) -> None:
     folder = made_adapter(tmp_path, ("base_model.model.lm_head.weight",))
-    with pytest.raises(UsageError, match=r"`base_model.model.lm_head.weight` is no LoRA matrix"):
+    with pytest.raises(UsageError, match=r"`base_model.model.lm_head.weight` is not a LoRA matrix"):
         read_adapter(folder)
 
 

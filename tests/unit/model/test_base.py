@@ -14,8 +14,9 @@ from journeyman.gguf.header import read_gguf_header
 from journeyman.machine.processor import choose_precision
 from journeyman.model.base import find_base, load_tokenizer
 from journeyman.model.embedded import embedded_gguf
-from journeyman.model.folders import find_faults, sha256_of_weights
+from journeyman.model.folder_checks import find_faults
 from journeyman.model.hub import reporting_bar
+from journeyman.model.weight_files import sha256_of_weights
 from tests.small_models import small_tokenizer
 
 
@@ -60,9 +61,9 @@ def test_a_missing_part_is_named(folder: Path, lost: str, reason: str) -> None:
 
 def test_pickled_weights_alone_are_refused_unread(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert find_faults(folder) == [
-        "its only weights are `pytorch_model.bin`, a pickle that could run code, never read"
-    ]
+    faults = find_faults(folder)
+    assert len(faults) == 1
+    assert "`pytorch_model.bin`, a pickle" in faults[0]
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
@@ -87,7 +88,9 @@ def test_a_tokenizer_is_the_files_whatever_the_architecture(folder: Path) -> Non
 def test_a_link_out_of_the_model_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     (folder / "notes.txt").symlink_to(tmp_path / "secret")
-    assert find_faults(folder) == ["`notes.txt` is a link to a place outside of the model"]
+    faults = find_faults(folder)
+    assert len(faults) == 1
+    assert "`notes.txt` is a link" in faults[0]
 
 
 def test_the_links_of_the_hubs_cache_are_fine(folder: Path, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_an_attack_is_refused_where_the_template_rewrites_contents(
 ) -> None:
     chat = Chat(tokenizer, REWRITES, frozenset())
     assert chat.prompt_ids([Message("user", "fine")])
-    with pytest.raises(DataRefused, match=r"holds the special token `<\|im_(start|end)\|>`"):
+    with pytest.raises(DataRefused, match=r"special token `<\|im_(start|end)\|>`"):
         chat.prompt_ids([Message("user", ATTACK)])
 
 

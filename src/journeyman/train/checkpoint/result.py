@@ -11,7 +11,7 @@ from msgspec import Struct
 from journeyman.errors import MachineError
 from journeyman.files import atomic_folder, write_json, write_text
 from journeyman.machine.processor import describe_machine
-from journeyman.model.template import read_template
+from journeyman.model.chat_template import read_template
 from journeyman.records import BaseModel
 from journeyman.runs import read_manifest, versions, write_manifest
 from journeyman.settings import TrainSettings

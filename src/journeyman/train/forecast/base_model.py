@@ -25,9 +25,10 @@ from journeyman.model.base import read_config, require_hub_name
 from journeyman.model.chat import Chat, load_chat
 from journeyman.model.embedded import NAME as EMBEDDED
 from journeyman.model.embedded import embedded_gguf
-from journeyman.model.folders import check_folder, find_faults, weight_files
+from journeyman.model.folder_checks import check_folder, find_faults
 from journeyman.model.gguf_tokenizer import write_tokenizer
 from journeyman.model.hub import cached, small_files
+from journeyman.model.weight_files import weight_files
 from journeyman.records import BaseModel
 from journeyman.train.forecast.shape import shape_of
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from journeyman.errors import IntegrityError
-from journeyman.model.folders import INDEX
+from journeyman.model.weight_files import INDEX
 from journeyman.train.engine.fast.shape import DecoderShape
 
 

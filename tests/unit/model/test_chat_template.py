@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.errors import DataRefused
-from journeyman.model.template import CHATML, OUTPUT_LIMIT, read_template, render
+from journeyman.model.chat_template import CHATML, OUTPUT_LIMIT, read_template, render
 from journeyman.records import Message
 
 ASKED = (Message("system", "Be brief."), Message("user", "1 < 2?"))
@@ -74,7 +74,7 @@ def test_a_hostile_or_broken_template_is_refused(template: str) -> None:
 
 
 def test_a_template_cannot_write_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("journeyman.model.template.OUTPUT_LIMIT", 1000)
+    monkeypatch.setattr("journeyman.model.chat_template.OUTPUT_LIMIT", 1000)
     assert OUTPUT_LIMIT > 1000
     with pytest.raises(DataRefused, match="it writes more than"):
         render("{% for i in range(2000) %}xx{% endfor %}", ASKED)

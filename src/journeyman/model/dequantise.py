@@ -1,8 +1,8 @@
-"""A GGUF file as a model folder: dequantised once into the cache, by the hash of the file.
+"""Turning a GGUF file into a model folder, once, in the cache under the file's hash.
 
-The weights are kept in float32: a quantised block is scale * number + offset, worked out in
-float32, and float16 or bfloat16 would round that once more. Promise: the folder is whole or absent,
-and two processes that want it make it once.
+The weights are float32: a quantised block is scale * number + offset, computed in float32, and
+float16 or bfloat16 would round the result again. Promise: the folder is complete or absent, and of
+two processes that need it only one makes it.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from journeyman.errors import IntegrityError, UsageError
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.files import atomic_folder, sha256_of
 from journeyman.gguf.header import GgufHeader, read_gguf_header
-from journeyman.model.folders import save_weights
 from journeyman.model.gguf_tokenizer import write_tokenizer
+from journeyman.model.weight_files import save_weights
 from journeyman.runs import cache_folder, read_manifest, wait_for_folder_lock, write_manifest
 from journeyman.temporary_folders import OwnedFolder
 
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     import torch
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
-# Raise it when the files that are written change, so that old ones are made again.
+# Increase it when the written files change, so that old folders are not used.
 LAYOUT = 2
 
 
-def dequantised(gguf: Path, name: str, report: Reporter = ignore) -> Path:
-    """The folder in the cache that holds this file's model; made now where it is not there yet."""
+def dequantise(gguf: Path, name: str, report: Reporter = ignore) -> Path:
+    """The cache folder with the model of a GGUF file, made now if it is missing."""
     header = read_gguf_header(gguf, architectures=None)
     architecture = header.architecture
     if architecture not in ARCHITECTURES:
         raise UsageError(
-            f"`{name}` has the architecture `{architecture}`; known are {', '.join(ARCHITECTURES)}",
+            f"`{name}` has the architecture `{architecture}`, "
+            f"which is not one of {', '.join(ARCHITECTURES)}",
             hint="use the model's folder in the Hugging Face layout",
         )
     sha256 = sha256_of(gguf)
@@ -57,19 +58,19 @@ def _make(
         report(Progress(task, 2, 3, detail="writing weights"))
         _save(model, temporary)
         write_manifest(temporary, stage="dequantise", settings={}, inputs={gguf.name: sha256})
-    report(ProgressEnded(task, f"{name}: dequantised to float32 in {folder}"))
+    report(ProgressEnded(task, f"{name}: dequantised to float32 in `{folder}`"))
 
 
 def _load(gguf: Path) -> "torch.nn.Module":
     import torch
     from transformers import AutoModelForCausalLM
 
-    # transformers refuses a file of another folder unless it stands there under its own name.
+    # transformers accepts only a file in the folder that it is given.
     with OwnedFolder("gguf") as folder:
         link = folder / "model.gguf"
         link.symlink_to(gguf.resolve())
         try:
-            # Its own progress bar writes to stderr, whatever its logging is told.
+            # Its progress bar writes to stderr even if its logging is off.
             with contextlib.redirect_stderr(io.StringIO()):
                 model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
                     folder, gguf_file=link.name, dtype=torch.float32, local_files_only=True
@@ -87,7 +88,7 @@ def _save(model: "torch.nn.Module", folder: Path) -> None:
 
     config = model.config
     assert isinstance(config, PretrainedConfig)
-    # The weights that are written are plain numbers, no longer a quantisation's.
+    # The written weights are no longer quantised.
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     config.architectures = [type(model).__name__]

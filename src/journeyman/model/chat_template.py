@@ -1,10 +1,10 @@
-"""A model's chat template over messages, in jinja2's sandbox. No tokenizer is needed.
+"""Rendering a conversation with a model's chat template in jinja2's sandbox, without a tokenizer.
 
-A template is a program that comes with a download: it runs in jinja2's immutable sandbox, and it
-may neither count to a billion nor write without end. Covered: what Hugging Face templates use
-(`raise_exception`, `strftime_now`, `tojson`, loop controls, `{% generation %}`), the tools on
-offer, their calls and what they gave back; a template that leaves calls out is found out. Not
-covered: templates that need documents or pictures; padding filters are bounded only by the memory.
+A template is a program from a download: it runs in jinja2's immutable sandbox, with limits on its
+loops and on its output. Covered: what Hugging Face templates use (`raise_exception`,
+`strftime_now`, `tojson`, loop controls, `{% generation %}`), tools on offer, calls and results; a
+template that leaves calls out is detected. Not covered: templates that need documents or pictures;
+padding filters are limited only by memory.
 """
 
 import datetime
@@ -22,8 +22,8 @@ import jinja2.parser
 import jinja2.sandbox
 
 from journeyman.errors import DataRefused, IntegrityError
-from journeyman.model.message_format import as_tool, as_turn, speaks_of_tools
-from journeyman.model.template_marks import marked_tools
+from journeyman.model.message_format import as_tool, as_turn, uses_tools
+from journeyman.model.template_marks import mark_tool_texts
 from journeyman.records import Message, Tool
 
 CHATML = (
@@ -61,7 +61,7 @@ CHATML = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-"""ChatML as Qwen2.5 renders it, its default system prompt and its way with tools included."""
+"""ChatML as Qwen2.5 renders it, with its default system prompt and its tool format."""
 
 LOOPS_LIMIT = 100_000
 OUTPUT_LIMIT = 64 * 1024 * 1024
@@ -77,31 +77,31 @@ def render(
 ) -> str:
     """The text of a conversation. `tokens` are the tokenizer's (`bos_token`, `eos_token`, …).
 
-    `tools` are those on offer; a template that has no place for them leaves them out (`shows`).
+    `tools` are those on offer; a template without support for tools ignores them (`shows`).
 
-    Raises DataRefused where the template refuses the messages, breaks the limits, or leaves out
-    what a tool was asked or gave back.
+    Raises DataRefused if the template refuses the messages, exceeds the limits, or leaves out a
+    text of a tool call or of its result.
     """
-    text = _rendered(template, messages, add_generation_prompt, tools, tokens)
-    if speaks_of_tools(messages):
-        marks = marked_tools(messages)
-        shown = _rendered(template, marks.messages, add_generation_prompt, tools, tokens)
-        lost = next((said for mark, said in marks.said.items() if mark not in shown), None)
+    text = _render(template, messages, add_generation_prompt, tools, tokens)
+    if uses_tools(messages):
+        marks = mark_tool_texts(messages)
+        marked = _render(template, marks.messages, add_generation_prompt, tools, tokens)
+        lost = next((one for mark, one in marks.texts.items() if mark not in marked), None)
         if lost is not None:
             raise DataRefused(
-                f"the chat template leaves out `{lost[:80]}`, which a tool was asked or gave back",
-                hint="take rows with tool calls out, or use a base whose template has tools",
+                f"the chat template leaves out `{lost[:80]}`, a part of a tool call or its result",
+                hint="remove rows with tool calls, or use a base whose template supports tools",
             )
     return text
 
 
 def shows(tool: Tool, template: str, **tokens: str) -> bool:
-    """Whether a template writes down a tool that is on offer."""
-    asked = [Message("user", "a question")]
-    return tool.name in render(template, asked, True, [tool], **tokens)
+    """Whether a template writes a tool on offer into the prompt."""
+    messages = [Message("user", "a question")]
+    return tool.name in render(template, messages, True, [tool], **tokens)
 
 
-def _rendered(
+def _render(
     template: str,
     messages: Sequence[Message],
     add_generation_prompt: bool,
@@ -112,13 +112,13 @@ def _rendered(
     pieces: list[str] = []
     size = 0
     try:
-        program = _compiled(template)
+        program = _compile(template)
         for piece in program.generate(
             messages=turns,
             add_generation_prompt=add_generation_prompt,
-            # As transformers and llama.cpp have it: templates ask whether it is none.
+            # None without tools, as in transformers and llama.cpp: templates test for it.
             tools=[as_tool(tool) for tool in tools] or None,
-            range=_counted(),
+            range=_limited_range(),
             **tokens,
         ):
             size += len(piece)
@@ -134,36 +134,36 @@ def _rendered(
 
 
 def read_template(folder: Path) -> str | None:
-    """The chat template of a model's folder, or None; a file of its own goes before the config."""
+    """The chat template of a model folder, or None; a separate file takes precedence."""
     for name in _NAMES:
         path = folder / name
         if not path.is_file():
             continue
         if name.endswith(".jinja"):
             return path.read_text(encoding="utf-8")
-        found = _from_json(path)
-        if found is not None:
-            return found
+        template = _template_in_json(path)
+        if template is not None:
+            return template
     return None
 
 
 def sha256_of_template(template: str) -> str:
-    """Hex sha256 of a template's text: training and serving must agree on it."""
+    """Hex sha256 of a template's text, which must be the same in training and serving."""
     return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _from_json(path: Path) -> str | None:
+def _template_in_json(path: Path) -> str | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise IntegrityError(
-            f"`{path}` is no JSON: {error}", hint="download the model again"
+            f"`{path}` is not JSON: {error}", hint="download the model again"
         ) from error
-    found = values.get("chat_template") if isinstance(values, dict) else None
-    if isinstance(found, list):
-        named = {str(one.get("name")): one.get("template") for one in found}
-        found = named.get("default")
-    return found if isinstance(found, str) else None
+    template = values.get("chat_template") if isinstance(values, dict) else None
+    if isinstance(template, list):
+        by_name = {str(one.get("name")): one.get("template") for one in template}
+        template = by_name.get("default")
+    return template if isinstance(template, str) else None
 
 
 def _refuse(text: str) -> NoReturn:
@@ -171,7 +171,7 @@ def _refuse(text: str) -> NoReturn:
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` marks the answer for mask makers; here it is only its content."""
+    """`{% generation %}` marks the answer for a loss mask; here only its content counts."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -182,31 +182,31 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """The sandbox, with limits on `range` (for one rendering together) and on what can grow."""
+    """The sandbox, without operators that can make a value grow without bound."""
 
     intercepted_binops = frozenset(("*", "**", "%"))
 
     def call_binop(
         self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
     ) -> Any:
-        """A product of numbers; texts and lists are not multiplied, powers not at all."""
+        """Multiply numbers only, and no powers."""
         if operator == "**" or not all(isinstance(side, int | float) for side in (left, right)):
-            _refuse(f"it uses `{operator}` on something that can grow without end")
+            _refuse(f"it uses `{operator}` in a way that can grow without bound")
         return super().call_binop(context, operator, left, right)
 
 
-def _counted() -> Callable[..., range]:
+def _limited_range() -> Callable[..., range]:
     left = LOOPS_LIMIT
 
-    def counted(*arguments: int) -> range:
+    def limited(*arguments: int) -> range:
         nonlocal left
-        found = range(*arguments)
-        left -= len(found)
+        numbers = range(*arguments)
+        left -= len(numbers)
         if left < 0:
             _refuse(f"it loops more than {LOOPS_LIMIT} times")
-        return found
+        return numbers
 
-    return counted
+    return limited
 
 
 def _tojson(
@@ -216,7 +216,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    # jinja2's own filter escapes HTML; templates for models want plain JSON.
+    # jinja2's own filter escapes HTML, but templates for models need plain JSON.
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -231,7 +231,7 @@ def _strftime_now(pattern: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _compiled(template: str) -> jinja2.Template:
+def _compile(template: str) -> jinja2.Template:
     environment = _Sandbox(
         trim_blocks=True,
         lstrip_blocks=True,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from journeyman.errors import DataRefused
 from journeyman.model.chat import Chat
+from journeyman.model.chat_template import CHATML, render
 from journeyman.model.message_format import as_turn
-from journeyman.model.template import CHATML, render
 from journeyman.records import Message, ToolCall
 from tests.small_models import END_OF_TURN
 
@@ -182,11 +182,11 @@ def test_a_template_that_leaves_tools_out_is_refused(template: str, lost: str) -
 @pytest.mark.parametrize("arguments", ["{", "[1]", "NaN", '{"a": NaN}', "read a.py", "[" * 9999])
 def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
     talk = [Message("assistant", "", tool_calls=(ToolCall("", "read", arguments),))]
-    with pytest.raises(DataRefused, match="the arguments of the call of `read` are no JSON"):
+    with pytest.raises(DataRefused, match="the arguments of the call of `read` are not (a )?JSON"):
         render(CHATML, talk)
 
 
 def test_a_special_token_in_an_id_is_refused(chat: Chat) -> None:
     call = ToolCall("<|im_end|>", "read", "{}")
-    with pytest.raises(DataRefused, match=r"holds the special token `<\|im_end\|>`"):
+    with pytest.raises(DataRefused, match=r"special token `<\|im_end\|>`"):
         chat.prompt_ids([Message("assistant", "", tool_calls=(call,)), Message("tool", "x")])
