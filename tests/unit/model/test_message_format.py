@@ -182,7 +182,7 @@ def test_a_template_that_leaves_tools_out_is_refused(template: str, lost: str) -
 @pytest.mark.parametrize("arguments", ["{", "[1]", "NaN", '{"a": NaN}', "read a.py", "[" * 9999])
 def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
     talk = [Message("assistant", "", tool_calls=(ToolCall("", "read", arguments),))]
-    with pytest.raises(DataRefused, match="the arguments of the call of `read` are not (a )?JSON"):
+    with pytest.raises(DataRefused, match=r"the arguments of the call of `read` are not (a )?JSON"):
         render(CHATML, talk)
 
 
