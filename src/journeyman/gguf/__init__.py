@@ -1,1 +1,1 @@
-"""Reading GGUF files: the header and what it holds."""
+"""Reading GGUF files: the header and its arrays."""

@@ -1,9 +1,9 @@
-"""What a GGUF file says about itself, read with bounds before anything else may touch it.
+"""The header of a GGUF file, read within bounds and checked before anything else reads the file.
 
-Covered: magic, version, counts, lengths, types, tensor shapes and places against the file's size,
-names, the architecture against a list, the vocabulary against the embedding. Arrays stay in the
-file until they are asked for, so that memory stays small whatever the file claims.
-Not covered: the weights' values, and whether their readers are free of faults of their own.
+Covered: magic, version, counts, lengths, types, names, the shapes and positions of tensors against
+the file's size, the architecture against a list, the vocabulary against the embedding. Arrays are
+read only on request, so that memory stays small whatever the file claims.
+Not covered: the values of weights, and faults in the programs that read them.
 """
 
 import math
@@ -24,8 +24,8 @@ KEY_LIMIT_BYTES = 256
 NAME_LIMIT_BYTES = 63
 DIMENSIONS_LIMIT = 4
 
-# Decoders that this project's base models can have. Loaders of rare architectures are where the
-# memory faults of GGUF readers were found, so a file does not get to choose among all of them.
+# Architectures that this project's base models can have. Most memory faults of GGUF readers were in
+# the loaders of rare architectures, so a file may not choose among all of them.
 _ACCEPTED = """
 apertus arcee cohere2 command-r deepseek2 ernie4_5 exaone exaone4 falcon gemma gemma2 gemma3 glm4
 gpt2 gptneox granite granitemoe hunyuan-dense internlm2 llama mistral3 olmo olmo2 olmoe phi2 phi3
@@ -33,7 +33,7 @@ qwen2 qwen2moe qwen3 qwen3moe seed_oss smollm3 stablelm starcoder starcoder2
 """
 ARCHITECTURES = frozenset(_ACCEPTED.split())
 
-# type:elements in a block:bytes of a block, as in ggml.h and ggml-common.h of the pinned tree.
+# type:elements per block:bytes per block, from ggml.h and ggml-common.h of the pinned tree.
 _SIZES = """
 0:1:4 1:1:2 2:32:18 3:32:20 6:32:22 7:32:24 8:32:34 9:32:36 10:256:84 11:256:110 12:256:144
 13:256:176 14:256:210 15:256:292 16:256:66 17:256:74 18:256:98 19:256:50 20:32:18 21:256:110
@@ -47,9 +47,9 @@ _BLOCKS = {
 
 
 class GgufHeader(Struct, frozen=True):
-    """The facts of one GGUF file. `values` holds its scalars and texts, `arrays` where others lie.
+    """The header of a GGUF file. `values` are its scalars and texts, `arrays` locate its arrays.
 
-    `parameters` counts the elements of all tensors.
+    `tensors` is their number, `parameters` the number of elements in all of them.
     """
 
     path: Path
@@ -63,36 +63,36 @@ class GgufHeader(Struct, frozen=True):
 
     @property
     def tokens(self) -> int | None:
-        """How many tokens the vocabulary has; None where the file has none."""
-        found = self.arrays.get("tokenizer.ggml.tokens")
-        return found.count if found else None
+        """The number of tokens in the vocabulary; None if the file has none."""
+        tokens = self.arrays.get("tokenizer.ggml.tokens")
+        return tokens.count if tokens else None
 
     @property
     def context_tokens(self) -> int | None:
-        """The context that the model was made for."""
+        """The context length that the model was made for."""
         return self.integer(f"{self.architecture}.context_length")
 
     @property
     def chat_template(self) -> str | None:
-        """The template that llama.cpp will render conversations with."""
+        """The template that llama.cpp renders conversations with."""
         return self.text("tokenizer.chat_template") or None
 
     def text(self, key: str) -> str:
-        """The text under a key, empty where there is none."""
-        found = self.values.get(key)
-        return found if isinstance(found, str) else ""
+        """The text under a key; empty if there is none."""
+        value = self.values.get(key)
+        return value if isinstance(value, str) else ""
 
     def integer(self, key: str) -> int | None:
-        """The whole number under a key, or None."""
-        found = self.values.get(key)
-        return found if isinstance(found, int) and not isinstance(found, bool) else None
+        """The integer under a key, or None."""
+        value = self.values.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def texts(self, key: str) -> list[str]:
-        """The texts of an array, read from the file now; empty where there is none."""
+        """The texts of an array, read from the file now; empty if there is none."""
         return [entry for entry in self._entries(key) if isinstance(entry, str)]
 
     def integers(self, key: str) -> list[int]:
-        """The whole numbers of an array, read from the file now; empty where there is none."""
+        """The integers of an array, read from the file now; empty if there is none."""
         return [entry for entry in self._entries(key) if isinstance(entry, int)]
 
     def _entries(self, key: str) -> list[Scalar]:
@@ -116,11 +116,11 @@ def read_gguf_header(
     architectures: frozenset[str] | None = ARCHITECTURES,
     has_weights: bool = True,
 ) -> GgufHeader:
-    """The header of a GGUF file that is whole and sane.
+    """Read and check the header of a GGUF file.
 
-    architectures: those accepted; None accepts any. has_weights: False for a file that holds only
-    a vocabulary. Raises IntegrityError where a byte is not what it must be, the file is cut off,
-    or the architecture is not accepted.
+    architectures: those accepted; None accepts any. has_weights: False for a file that contains
+    only a vocabulary. Raises IntegrityError if the header is invalid, the file is cut off, or the
+    architecture is not accepted.
     """
     if not path.is_file():
         raise UsageError(f"`{path}` is not a file", hint="check the path of the GGUF file")
@@ -129,7 +129,7 @@ def read_gguf_header(
 
 
 class _Reader(Cursor):
-    """What the bytes must be, one after the other."""
+    """Reads and checks the fields of the header in their order."""
 
     def header(self, architectures: frozenset[str] | None, least_tensors: int) -> GgufHeader:
         version, tensors, pairs = self.counts(least_tensors)
@@ -139,15 +139,15 @@ class _Reader(Cursor):
             self.pair(values, arrays)
         architecture = self.architecture(values, architectures)
         alignment = self.alignment(values)
-        found = self.tensors(tensors, alignment)
-        self.places(found, alignment)
-        self.vocabulary(found, arrays)
+        listed = self.tensors(tensors, alignment)
+        self.check_positions(listed, alignment)
+        self.check_vocabulary(listed, arrays)
         return GgufHeader(
             path=self.path,
             version=version,
             architecture=architecture,
             tensors=tensors,
-            parameters=sum(math.prod(tensor.shape) for tensor in found.values()),
+            parameters=sum(math.prod(tensor.shape) for tensor in listed.values()),
             size_bytes=self.size,
             values=values,
             arrays=arrays,
@@ -158,7 +158,7 @@ class _Reader(Cursor):
             self.refuse("it does not begin with `GGUF`")
         version = self.number("I", "the version")
         if version not in VERSIONS:
-            self.refuse(f"version {version} is not known (known: 2, 3)")
+            self.refuse(f"version {version} is unknown (known: 2, 3)")
         tensors = self.number("Q", "the number of tensors")
         pairs = self.number("Q", "the number of keys")
         if not least_tensors <= tensors <= TENSORS_LIMIT:
@@ -171,7 +171,7 @@ class _Reader(Cursor):
     def pair(self, values: dict[str, Scalar], arrays: dict[str, GgufArray]) -> None:
         key = self.text(KEY_LIMIT_BYTES, "a key")
         if key in values or key in arrays:
-            self.refuse(f"key `{key}` stands there twice")
+            self.refuse(f"it has the key `{key}` twice")
         kind = self.number("I", f"the type of `{key}`")
         if kind == ARRAY:
             arrays[key] = self.array(key)
@@ -198,26 +198,28 @@ class _Reader(Cursor):
         return value
 
     def tensors(self, count: int, alignment: int) -> dict[str, _Tensor]:
-        found: dict[str, _Tensor] = {}
+        tensors: dict[str, _Tensor] = {}
         expected = 0
         for _ in range(count):
             tensor = self.tensor()
-            if tensor.name in found:
-                self.refuse(f"tensor `{tensor.name}` stands there twice")
+            if tensor.name in tensors:
+                self.refuse(f"it has the tensor `{tensor.name}` twice")
             if tensor.offset != expected:
                 self.refuse(f"tensor `{tensor.name}` begins at {tensor.offset}, not at {expected}")
-            found[tensor.name] = tensor
+            tensors[tensor.name] = tensor
             expected += -(-tensor.size_bytes // alignment) * alignment
-        return found
+        return tensors
 
     def tensor(self) -> _Tensor:
         name = self.text(NAME_LIMIT_BYTES, "a tensor's name")
         rank = self.number("I", f"the rank of `{name}`")
         if not 1 <= rank <= DIMENSIONS_LIMIT:
-            self.refuse(f"tensor `{name}` has {rank} dimensions (1 to {DIMENSIONS_LIMIT} can be)")
+            self.refuse(
+                f"tensor `{name}` has {rank} dimensions (1 to {DIMENSIONS_LIMIT} are accepted)"
+            )
         shape = tuple(self.number("Q", f"the shape of `{name}`") for _ in range(rank))
         kind = self.number("I", f"the type of `{name}`")
-        offset = self.number("Q", f"the place of `{name}`")
+        offset = self.number("Q", f"the position of `{name}`")
         if kind not in _BLOCKS:
             self.refuse(f"tensor `{name}` has the unknown type {kind}")
         elements, block_bytes = _BLOCKS[kind]
@@ -225,9 +227,9 @@ class _Reader(Cursor):
             self.refuse(f"tensor `{name}` of type {kind} cannot have the shape {list(shape)}")
         return _Tensor(name, shape, math.prod(shape) // elements * block_bytes, offset)
 
-    def places(self, found: Mapping[str, _Tensor], alignment: int) -> None:
+    def check_positions(self, tensors: Mapping[str, _Tensor], alignment: int) -> None:
         start = -(-self.at // alignment) * alignment
-        for tensor in found.values():
+        for tensor in tensors.values():
             end = start + tensor.offset + tensor.size_bytes
             if end > self.size:
                 self.refuse(
@@ -235,13 +237,15 @@ class _Reader(Cursor):
                     "(it is cut off, or its header is wrong)"
                 )
 
-    def vocabulary(self, found: Mapping[str, _Tensor], arrays: Mapping[str, GgufArray]) -> None:
+    def check_vocabulary(
+        self, tensors: Mapping[str, _Tensor], arrays: Mapping[str, GgufArray]
+    ) -> None:
         listed = arrays.get("tokenizer.ggml.tokens")
         tokens = listed.count if listed else None
         for key in ("tokenizer.ggml.token_type", "tokenizer.ggml.scores"):
             if key in arrays and arrays[key].count != tokens:
                 self.refuse(f"`{key}` has {arrays[key].count} entries for {tokens} tokens")
-        embedding = found.get("token_embd.weight")
+        embedding = tensors.get("token_embd.weight")
         if embedding is None or tokens is None:
             return
         rows = embedding.shape[1] if len(embedding.shape) > 1 else 1

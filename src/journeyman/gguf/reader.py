@@ -1,6 +1,6 @@
-"""A place in a GGUF file, and reading from there that never goes past the file's end.
+"""Reading the values of a GGUF file from a position on, never past the end of the file.
 
-Nothing is allocated on the word of the file: a length is compared with what is left of it first.
+A length in the file is compared with the bytes left before anything is allocated for it.
 (Format: GGUF specification, version 2 and 3, little-endian.)
 """
 
@@ -21,7 +21,7 @@ Scalar = str | int | float | bool
 
 
 class GgufArray(Struct, frozen=True):
-    """Where an array lies in its file: type of its entries, how many, and the first one's byte."""
+    """An array in its file: the type of its entries, their number, and the first one's position."""
 
     kind: int
     count: int
@@ -29,7 +29,7 @@ class GgufArray(Struct, frozen=True):
 
 
 class Cursor:
-    """Reads a file from a byte on. `size` is the file's when it was opened, `at` the next byte."""
+    """A position in a file. `size` is the file's size when it was opened, `at` the next byte."""
 
     def __init__(self, path: Path, stream: IO[bytes], at: int = 0) -> None:
         self.path = path
@@ -41,12 +41,12 @@ class Cursor:
     def refuse(self, reason: str) -> NoReturn:
         """Raise IntegrityError that names the file."""
         raise IntegrityError(
-            f"`{self.path}` is not a sound GGUF file: {reason}",
-            hint="download or make the file again, and compare its sha256; nothing read it further",
+            f"`{self.path}` is not a valid GGUF file: {reason}",
+            hint="download or make the file again, and compare its sha256; it was not loaded",
         )
 
     def take(self, count: int, what: str) -> bytes:
-        """The next bytes; `what` they are is for the refusal."""
+        """The next bytes. what: their meaning, for errors."""
         self._require_left(count, what)
         self.at += count
         data = self.stream.read(count)
@@ -55,7 +55,7 @@ class Cursor:
         return data
 
     def skip(self, count: int, what: str) -> None:
-        """Go past the next bytes unread."""
+        """Go past the next bytes without reading them."""
         self._require_left(count, what)
         self.at += count
         self.stream.seek(count, 1)
@@ -65,7 +65,7 @@ class Cursor:
             self.refuse(f"it ends inside {what} at byte {self.at}")
 
     def number(self, kind: str, what: str) -> int:
-        """The next whole number, by its letter in `struct`."""
+        """The next integer. kind: its letter in `struct`."""
         layout = "<" + kind
         return int(struct.unpack(layout, self.take(struct.calcsize(layout), what))[0])
 
@@ -80,7 +80,7 @@ class Cursor:
             self.refuse(f"{what} is not UTF-8")
 
     def scalar(self, kind: int, key: str) -> Scalar:
-        """The next value, which is no array."""
+        """The next value, which is not an array."""
         if kind == TEXT:
             return self.text(TEXT_LIMIT_BYTES, f"`{key}`")
         if kind not in _SCALARS:
@@ -90,14 +90,14 @@ class Cursor:
         return value
 
     def array(self, key: str) -> GgufArray:
-        """The next array, checked and gone past, its entries left in the file."""
+        """Check the next array and go past it; its entries stay in the file."""
         kind = self.number("I", f"the element type of `{key}`")
         count = self.number("Q", f"the length of `{key}`")
-        found = GgufArray(kind, count, self.at)
+        array = GgufArray(kind, count, self.at)
         if kind in _SCALARS:
             self.skip(count * struct.calcsize("<" + _SCALARS[kind]), f"`{key}`")
         elif kind == TEXT:
-            # Each text takes 8 bytes at least: a huge count is refused before it is counted.
+            # Each text takes at least 8 bytes, so a huge count is refused before the loop.
             if count * 8 > self.size - self.at:
                 self.refuse(f"`{key}` claims {count} texts, more than the file can hold")
             for _ in range(count):
@@ -107,10 +107,10 @@ class Cursor:
                 self.take(length, f"`{key}`")
         else:
             self.refuse(f"`{key}` is an array of the unknown type {kind}")
-        return found
+        return array
 
     def entries(self, array: GgufArray, key: str) -> list[Scalar]:
-        """The entries of an array; the cursor must stand at its first one."""
+        """The entries of an array, whose first one is at the cursor."""
         if array.kind == TEXT:
             return [self.text(TEXT_LIMIT_BYTES, f"a text in `{key}`") for _ in range(array.count)]
         layout = "<" + _SCALARS[array.kind]
