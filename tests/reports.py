@@ -18,7 +18,7 @@ from journeyman.prepare.records import (
     SplitReport,
     Totals,
 )
-from journeyman.prepare.rules.registry import KNOWN
+from journeyman.prepare.rules.registry import ALL_RULES
 
 
 def rule_report(**changes: object) -> RuleReport:
@@ -37,7 +37,7 @@ def rules_with(*found: RuleReport) -> tuple[RuleReport, ...]:
     return tuple(
         by_id.get(known.id)
         or RuleReport(known.id, known.level, known.meaning, "keep", 0, 0, 0, 0, 0, 0, (), ())
-        for known in KNOWN
+        for known in ALL_RULES
     )
 
 

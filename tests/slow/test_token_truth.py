@@ -61,7 +61,7 @@ def test_the_text_alone_finds_at_least_0_96_of_them(
     rows: list[Interaction], cut_offs: CutOffs
 ) -> None:
     (cut_off,) = (rule for rule in RULES if rule.id == "cut-off")
-    by_text = {row.line for row in rows if cut_off.look(row) is not None}
+    by_text = {row.line for row in rows if cut_off.find(row) is not None}
     right = len(by_text & set(cut_offs.lines))
     assert right / len(cut_offs.lines) >= 0.96
     assert right / len(by_text) >= 0.99

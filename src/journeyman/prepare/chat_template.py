@@ -1,7 +1,7 @@
-"""The base's own chat template, from what this machine has: no weights, no torch, no network.
+"""The base model's chat template, from files on this machine: no weights, no torch, no network.
 
-Where the base is not here, the text is rendered in ChatML, which is what Qwen2.5 renders, and the
-event says so. The trainer renders the messages anew with the base's own template.
+Without the base on this machine, `text` is rendered in ChatML (as Qwen2.5 does), and an event says
+so. Training renders the messages again with the base's own template.
 """
 
 import json
@@ -25,9 +25,9 @@ _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class Renderer(Struct, frozen=True):
-    """A chat template with its tokenizer's special tokens. `origin` says whose it is.
+    """A chat template and the special tokens of its tokenizer. `origin` names its model.
 
-    `tokenizer` is the text of the base's tokenizer.json, empty where it is not on this machine.
+    `tokenizer` is the text of the base's tokenizer.json, empty if it is not on this machine.
     """
 
     template: str
@@ -41,33 +41,34 @@ class Renderer(Struct, frozen=True):
         return sha256_of_template(self.template)
 
     def text(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
-        """The whole conversation. Raises DataRefused where the template refuses its messages."""
+        """The whole conversation. Raises DataRefused if the template refuses the messages."""
         return render(self.template, messages, False, tools, **self.tokens)
 
     def shows(self, tool: Tool) -> bool:
-        """Whether the template has a place for tools on offer, tried with this one."""
+        """Whether the template shows tools, tried with this one."""
         return shows(tool, self.template, **self.tokens)
 
 
 def find_renderer(base: str, report: Reporter) -> Renderer:
-    """The template of a base by the name a user writes, else ChatML with an event that says so.
+    """The template of a base model, or ChatML with an event that says so.
 
-    Raises UsageError where the name is neither a model of the hub nor a folder or GGUF file here.
+    base: as the user names it. Raises UsageError if it is neither a model of the Hugging Face hub
+    nor a folder or GGUF file on this machine.
     """
     path = Path(base).expanduser()
     if path.is_dir():
-        found = _in_folder(path, base)
+        renderer = _in_folder(path, base)
     elif base == EMBEDDED or (path.is_file() and path.suffix == ".gguf"):
-        found = _in_gguf(embedded_gguf() if base == EMBEDDED else path, base)
+        renderer = _in_gguf(embedded_gguf() if base == EMBEDDED else path, base)
     elif is_hub_name(base) and path.suffix != ".gguf":
         cached = _in_hub_cache(base)
-        found = _in_folder(cached, base) if cached else None
+        renderer = _in_folder(cached, base) if cached else None
     else:
         raise UsageError(
             f"the base `{base}` is neither a model folder nor a GGUF file",
-            hint=f"check the path, name a model of the hub, or use `--base {EMBEDDED}`",
+            hint=f"check the path, name a model on Hugging Face, or use `--base {EMBEDDED}`",
         )
-    return found or _chatml(base, report)
+    return renderer or _chatml(base, report)
 
 
 def _chatml(base: str, report: Reporter) -> Renderer:
@@ -78,8 +79,8 @@ def _chatml(base: str, report: Reporter) -> Renderer:
         report(
             Caution(
                 text,
-                hint=f"where `{base}` uses another format, download it and prepare again;"
-                " training renders the messages with its own template in any case",
+                hint=f"if `{base}` uses another format, download it and run prepare again; training"
+                " always renders the messages with the base's own template",
             )
         )
     return Renderer(CHATML, {}, "ChatML")
@@ -103,7 +104,7 @@ def _in_gguf(gguf: Path, base: str) -> Renderer | None:
 def _in_hub_cache(name: str) -> Path | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    # The rest of the package takes a quarter of a second to import.
+    # Importing the rest of the package takes a quarter of a second.
     if not (Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir():
         return None
     from huggingface_hub import snapshot_download
@@ -116,7 +117,7 @@ def _in_hub_cache(name: str) -> Path | None:
 
 
 def _tokens_in(folder: Path) -> dict[str, str]:
-    """The special tokens that a template may use, as transformers would find them."""
+    """The special tokens that a template may use, as transformers reads them."""
     tokens: dict[str, str] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         path = folder / name
@@ -126,7 +127,7 @@ def _tokens_in(folder: Path) -> dict[str, str]:
             values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise IntegrityError(
-                f"`{path}` is no JSON: {error}", hint="download the model again"
+                f"`{path}` is not JSON: {error}", hint="download the model again"
             ) from error
         for token in _TOKENS:
             value = values.get(token) if isinstance(values, dict) else None

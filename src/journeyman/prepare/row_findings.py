@@ -1,7 +1,7 @@
-"""The first reading of the log: what each row is, what was found in it, and nothing of its text.
+"""The first reading of the log: each row and its findings as a small record without its text.
 
 Memory: about 0.5 KB a row. The rows themselves wait in a `Spill`, their prompts in
-`NearDuplicates`. What only the whole set shows is added later (`journeyman.prepare.whole_log`).
+`NearDuplicates`. Findings that need the whole log are added later (`journeyman.prepare.whole_log`).
 """
 
 import sys
@@ -19,34 +19,36 @@ from journeyman.prepare.log import Spill
 from journeyman.prepare.records import Action
 from journeyman.prepare.rules.answers import answer_key, differs_from_sent
 from journeyman.prepare.rules.benchmark_overlap import BenchmarkPrompts
-from journeyman.prepare.rules.completeness import WEAK_ENDS, RowRule
+from journeyman.prepare.rules.completeness import WEAK_ENDS
+from journeyman.prepare.rules.licences import licence_rule
 from journeyman.prepare.rules.registry import (
     BENCHMARK,
     CUT_OFF,
-    LOOKS,
     OVER_LONG,
     PROMPT_DIFFERS,
     REPEATED,
+    ROW_RULES,
     SECRET,
     in_order,
-    licence_rule,
 )
 from journeyman.prepare.rules.row_length import RowLengthCheck
-from journeyman.prepare.rules.secrets import look as look_for_secrets
+from journeyman.prepare.rules.rule import RowRule
+from journeyman.prepare.rules.secrets import secrets_in
 from journeyman.prepare.split.group_split import Split
 from journeyman.prepare.split.near_duplicates import NearDuplicates, prompt_text
 from journeyman.records import Interaction, Message, Tool
 from journeyman.settings import Prompts
 
+_BY_ID: Mapping[str, RowRule] = {rule.id: rule for rule in ROW_RULES}
 
+
+# Arrays, not maps, cross the pipe to the worker processes: the field names would double the size.
 class ExaminedLine(Struct, gc=False, array_like=True):
-    """One line of the log. It starts with what the line is and ends with what became of it.
+    """One line of the log: what it is, what was found in it, and what becomes of it.
 
-    `id` is None where the line could not be read, and `fault` then says why; it also says why a
-    row cannot be rendered. `finished` is None where the log keeps no finish reason. `weak_end` is
-    True where only an open bracket or the missing end of a sentence says that the answer was cut
-    off. `answer` is a number that is equal for equal answers, 0 for none; `prompt` is empty where
-    there is none.
+    `id` is None if the line could not be read; `fault` says why, or why a row cannot be rendered.
+    `weak_end`: only an open bracket or an unfinished sentence shows that the answer was cut off.
+    `answer` is a number, equal for equal answers and 0 for none. `prompt` is empty without one.
     """
 
     line: int
@@ -80,37 +82,37 @@ class ExaminedLine(Struct, gc=False, array_like=True):
 
 
 class RowExaminer:
-    """Looks at rows, one by one, with everything that the looking needs.
+    """Examines rows one by one.
 
-    `scan`: secrets are searched by detect-secrets, too. `unseen_tools` counts the rows whose
-    tools on offer the template has no place for.
+    `scan`: search for secrets with detect-secrets too. `rows_with_hidden_tools`: rows that offer
+    tools which the template does not show.
     """
 
     def __init__(
         self,
         renderer: Renderer,
         prompts: Prompts,
-        over_long: RowLengthCheck,
+        length_check: RowLengthCheck,
         benchmark: BenchmarkPrompts | None,
         *,
         scan: bool = False,
     ) -> None:
         self._renderer = renderer
-        self.prompts: Prompts = prompts
-        self.scan = scan
-        self._over_long = over_long
+        self._prompts: Prompts = prompts
+        self._scan = scan
+        self._length_check = length_check
         self._benchmark = benchmark
         self._accepted: set[tuple[str, ...]] = set()
         self._shows_tools: bool | None = None
-        self.unseen_tools = 0
+        self.rows_with_hidden_tools = 0
 
     def add_prompt_findings(
         self, line: ExaminedLine, row: Interaction, near: NearDuplicates
     ) -> None:
-        """Add what the row's prompt shows; its text goes to `near`."""
+        """Add the findings about the row's prompt to its line; the prompt's text goes to `near`."""
         rules = set(line.rules)
         try:
-            messages = messages_for(row, self.prompts)
+            messages = messages_for(row, self._prompts)
             self._require_rendered(messages, row.tools)
         except DataRefused as error:
             line.fault = error.message
@@ -119,17 +121,17 @@ class RowExaminer:
         line.rules = shared(in_order(rules))
 
     def detail(self, rule: str, row: Interaction) -> str:
-        """What was seen in a row, in a few words; empty where the rule has none."""
-        look = _BY_ID.get(rule)
-        if look is not None:
-            scans = rule == SECRET and self.scan
-            return (look_for_secrets(row, scan=True) if scans else look.look(row)) or ""
+        """What a rule found in a row, in a few words; empty if the rule has no words for it."""
+        row_rule = _BY_ID.get(rule)
+        if row_rule is not None:
+            scan = rule == SECRET and self._scan
+            return (secrets_in(row, scan=True) if scan else row_rule.find(row)) or ""
         try:
-            messages = messages_for(row, self.prompts)
+            messages = messages_for(row, self._prompts)
         except DataRefused as error:
             return error.message
         if rule == OVER_LONG:
-            return self._over_long.look(messages, row.tools) or ""
+            return self._length_check.find(messages, row.tools) or ""
         if rule == BENCHMARK and self._benchmark is not None:
             return self._benchmark.shared(prompt_text(messages)) or ""
         if rule == PROMPT_DIFFERS:
@@ -147,17 +149,17 @@ class RowExaminer:
         line.prompt = group_of(messages)
         text = prompt_text(messages)
         near.add(line.prompt, text)
-        asked = messages[:-1] if messages[-1].role == "assistant" else messages
-        if differs_from_sent(row, asked):
+        prompt = messages[:-1] if messages[-1].role == "assistant" else messages
+        if differs_from_sent(row, prompt):
             rules.add(PROMPT_DIFFERS)
         if self._benchmark is not None and self._benchmark.shared(text):
             rules.add(BENCHMARK)
-        if self._over_long.look(messages, row.tools) is not None:
+        if self._length_check.find(messages, row.tools) is not None:
             rules.add(OVER_LONG)
         return rules
 
     def _require_rendered(self, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
-        """Raise DataRefused where the template refuses the turns; each order of turns is tried."""
+        """Raise DataRefused if the template refuses the turns; each order of roles is tried."""
         shape = tuple(f"{turn.role}{'+' if turn.tool_calls else ''}" for turn in messages)
         if tools:
             shape = (*shape, "tools")
@@ -165,10 +167,10 @@ class RowExaminer:
             self._renderer.text(messages, tools)
             self._accepted.add(shape)
         if tools:
-            self.unseen_tools += not self._shows(tools[0])
+            self.rows_with_hidden_tools += not self._shows(tools[0])
 
     def _shows(self, tool: Tool) -> bool:
-        """Whether the template has a place for tools; asked once, of the first one."""
+        """Whether the template shows tools; tried once, with the first one."""
         if self._shows_tools is None:
             self._shows_tools = self._renderer.shows(tool)
         return self._shows_tools
@@ -179,10 +181,10 @@ def examined_line(row: Interaction, *, scan: bool = False) -> ExaminedLine:
 
     scan: search for secrets with detect-secrets too.
     """
-    seen = [(rule.id, rule.look(row)) for rule in LOOKS]
+    details = [(rule.id, rule.find(row)) for rule in ROW_RULES]
     if scan:
-        seen.append((SECRET, look_for_secrets(row, scan=True)))
-    matched = {name: detail for name, detail in seen if detail is not None}
+        details.append((SECRET, secrets_in(row, scan=True)))
+    found = {name: detail for name, detail in details if detail is not None}
     licence = _licence_rule(row.producer)
     return ExaminedLine(
         row.line,
@@ -193,13 +195,13 @@ def examined_line(row: Interaction, *, scan: bool = False) -> ExaminedLine:
         succeeded=row.status == SUCCESS,
         duration_s=row.duration_s,
         max_tokens=row.max_tokens,
-        weak_end=matched.get(CUT_OFF) in WEAK_ENDS and not row.finish_reason,
+        weak_end=found.get(CUT_OFF) in WEAK_ENDS and not row.finish_reason,
         conversation=row.conversation,
         repository=row.repository,
         logged_at_s=row.logged_at_s,
         answer=answer_key(row.answer),
         characters=len(row.answer or ""),
-        rules=(*matched, licence) if licence else tuple(matched),
+        rules=(*found, licence) if licence else tuple(found),
     )
 
 
@@ -220,7 +222,7 @@ def examine_rows(
         if row is None:
             continue
         spill.add(row)
-        # A million rows have few different ones.
+        # A million rows have few different agents, sources and producers.
         line.agent, line.source, line.producer = map(
             sys.intern, (line.agent, line.source, line.producer)
         )
@@ -233,13 +235,10 @@ def examine_rows(
 
 @lru_cache(maxsize=4096)
 def shared(rules: tuple[str, ...]) -> tuple[str, ...]:
-    """The same tuple for equal ones: a million rows have few different findings."""
+    """One tuple for all equal ones: a million rows have few different findings."""
     return rules
 
 
 @lru_cache(maxsize=4096)
 def _licence_rule(producer: str | None) -> str | None:
     return licence_rule(producer)
-
-
-_BY_ID: Mapping[str, RowRule] = {rule.id: rule for rule in LOOKS}

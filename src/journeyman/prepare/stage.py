@@ -1,10 +1,8 @@
-"""`journeyman prepare`: a log of interactions becomes train, val and test, and every line is told.
+"""`journeyman prepare`: a log of interactions becomes train, val and test; a ledger has every line.
 
-The log is read twice: once to judge it, when its rows go to a file without a name beside the
-output, and once more from there to the splits. Memory: about 1.5 KB a row, whatever its length.
-Equal input, settings and earlier dataset give equal files, but for the time in manifest.json.
-
-The command line that makes a dataset again, from the settings it was made with.
+The log is read once and examined, while its rows wait in a nameless file beside the output; from
+there they go to the splits. Memory: about 1.5 KB a row, however long it is.
+Equal input, settings and earlier dataset give equal files, except for the time in manifest.json.
 """
 
 import shlex
@@ -17,7 +15,7 @@ from journeyman.data.role_prompts import ROLE_PROMPTS
 from journeyman.errors import MachineError
 from journeyman.events import Note, Reporter, StageStarted, counted, ignore
 from journeyman.prepare.assign_splits import read_earlier, split
-from journeyman.prepare.chat_template import Renderer, find_renderer
+from journeyman.prepare.chat_template import find_renderer
 from journeyman.prepare.dataset import publish
 from journeyman.prepare.examine import Examination, ExaminationPlan, examine
 from journeyman.prepare.log import Spill, find_log, hash_of
@@ -32,10 +30,10 @@ from journeyman.prepare.records import (
 from journeyman.prepare.report.build import baseline_of, report_of, totals_of
 from journeyman.prepare.report.terminal import (
     cautions_of,
-    cautions_of_splits,
-    in_words,
-    table_of,
-    tell_log,
+    findings_table,
+    report_examination,
+    split_cautions,
+    totals_in_words,
 )
 from journeyman.prepare.requirements import (
     require_allowed,
@@ -44,29 +42,25 @@ from journeyman.prepare.requirements import (
     require_rows,
     require_settings,
 )
-from journeyman.prepare.rules.registry import resolved
+from journeyman.prepare.rules.registry import treatments
 from journeyman.prepare.split.group_split import GroupSplit
 from journeyman.prepare.split.near_duplicates import NearDuplicates
 from journeyman.settings import PrepareSettings
 
 
 def prepare(settings: PrepareSettings, report: Reporter = ignore) -> PreparedDataset:
-    """Write the dataset of a log as a whole, or raise and leave everything as it was.
+    """Write the whole dataset of a log, or raise and leave everything as it was.
 
-    Raises UsageError (settings, a place that is not ours), DataRefused (too many bad lines,
-    nothing left to train on), MachineError (the disk), IntegrityError (a log that changes).
+    Raises UsageError (settings, a folder with other files), DataRefused (too many bad lines, no row
+    to train on), MachineError (the disk), IntegrityError (a log that changes).
     """
     require_settings(settings)
-    does = resolved(settings.policy, settings.rule)
+    chosen = treatments(settings.policy, settings.rule)
     path = find_log(settings.input, report)
     sha256 = hash_of(path)
     require_own_folder(settings.output_dir)
     report(StageStarted("prepare", f"{path} -> {settings.output_dir}, policy {settings.policy}"))
-    renderer = find_renderer(settings.base, report)
-    limits = (settings.base, settings.max_tokens)
-    plan = ExaminationPlan(
-        path, sha256, settings.prompts, *limits, renderer, does, settings.detect_secrets
-    )
+    plan = ExaminationPlan(path, sha256, settings, find_renderer(settings.base, report), chosen)
     scratch = _scratch(settings.output_dir)
     try:
         with Spill(scratch=scratch) as spill, NearDuplicates(scratch=scratch) as near:
@@ -74,7 +68,7 @@ def prepare(settings: PrepareSettings, report: Reporter = ignore) -> PreparedDat
     except OSError as error:
         raise MachineError(
             f"cannot write in `{scratch}`: {error.strerror or error}",
-            hint="check the free space and the permissions; a copy of the log waits there",
+            hint="check the free space and the permissions; prepare keeps a copy of the log there",
         ) from error
 
 
@@ -89,57 +83,55 @@ def _prepared(
     examined = examine(plan, spill, near, report, earlier.groups)
     rows = examined.rows
     require_readable(rows, plan.path, settings.max_bad_lines, report)
-    found = report_of(examined, settings.policy, {}, {})
-    require_allowed(rows, plan.path, plan.does)
-    require_rows(rows, plan.path, table_of(found), report)
+    require_allowed(rows, plan.path, plan.treatments)
+    require_rows(rows, plan.path, findings_table(report_of(examined)), report)
     outcome = split(rows, settings, earlier)
 
     def described(
         examples: Mapping[str, Sequence[RuleExample]], checks: Sequence[FileCheck]
     ) -> Metadata:
-        shown = _shown(settings, plan.renderer, len(earlier.splits))
-        every = (*checks, _near_check(parted=outcome.parted))
-        again = command_of(settings, plan.path)
-        whole = report_of(examined, settings.policy, shown, examples, checks=every, command=again)
-        return _metadata(examined, whole, outcome.splits, plan.renderer, settings)
+        whole = report_of(
+            examined,
+            examples,
+            checks=(*checks, _near_check(separated=outcome.separates_near)),
+            split_settings=_split_settings(plan, settings, len(earlier.splits)),
+            command=command_of(settings, plan.path),
+        )
+        return _metadata(examined, whole, outcome.splits, settings)
 
-    metadata = publish(examined, spill, plan.renderer, settings, described)
-    assert metadata.report is not None
-    cautions = [
-        *cautions_of(metadata.report),
-        *cautions_of_splits(outcome.splits, earlier.moved(rows), parted=outcome.parted),
-    ]
-    prepared = PreparedDataset(
-        settings.output_dir, metadata, table_of(metadata.report), tuple(cautions)
+    metadata = publish(examined, spill, settings, described)
+    cautions = split_cautions(
+        outcome.splits, earlier.moved(rows), separates_near=outcome.separates_near
     )
-    _tell(prepared, metadata.report, report)
+    prepared = PreparedDataset(
+        settings.output_dir, metadata, (*cautions_of(metadata.report), *cautions)
+    )
+    _report_dataset(prepared, report)
     return prepared
 
 
-def _near_check(*, parted: bool) -> FileCheck:
-    what = "prompts that are nearly equal stand in one split"
-    detail = "a split would be empty; equal ones do" if parted else "by shared pieces of words"
-    return FileCheck(what, ok=not parted, detail=detail)
+def _near_check(*, separated: bool) -> FileCheck:
+    check = "prompts that are nearly equal are in one split"
+    detail = "a split would be empty; equal ones are" if separated else "by shared pieces of words"
+    return FileCheck(check, ok=not separated, detail=detail)
 
 
 def _scratch(folder: Path) -> Path:
-    """The nearest folder that is there already: on the same disk as the output."""
+    """The nearest folder that exists already: on the same disk as the output."""
     return next(place for place in folder.absolute().parents if place.is_dir())
 
 
-def _shown(settings: PrepareSettings, renderer: Renderer, known: int) -> dict[str, str]:
+def _split_settings(
+    plan: ExaminationPlan, settings: PrepareSettings, kept_prompts: int
+) -> dict[str, str]:
+    """The settings that only a dataset has, as the report shows them."""
+    earlier = f"{kept_prompts} prompts keep their split" if kept_prompts else "none"
     return {
-        "policy": settings.policy,
-        "rules": ", ".join(settings.rule) or "as the policy says",
-        "prompts": settings.prompts,
-        "base": settings.base,
-        "chat template": f"{renderer.origin} ({renderer.sha256[:12]})",
+        "chat template": f"{plan.renderer.origin} ({plan.renderer.sha256[:12]})",
         "split by": settings.split_by,
         "shares": f"{settings.train_share:g} train, {settings.val_share:g} val, the rest test",
         "seed": str(settings.seed),
-        "longest row": f"{settings.max_tokens} tokens",
-        "secrets by": "own patterns" + (" and detect-secrets" if settings.detect_secrets else ""),
-        "earlier dataset": f"{known} prompts keep their split" if known else "none",
+        "earlier dataset": earlier,
     }
 
 
@@ -147,10 +139,9 @@ def _metadata(
     examined: Examination,
     report: Report,
     splits: GroupSplit,
-    renderer: Renderer,
     settings: PrepareSettings,
 ) -> Metadata:
-    rows = examined.rows
+    rows, renderer = examined.rows, examined.plan.renderer
     used = [row for row in rows if row.used]
     baseline = baseline_of(rows)
     return Metadata(
@@ -177,7 +168,7 @@ def _metadata(
 
 
 def _groups(rows: Sequence[tuple[str, int]]) -> PromptGroupCounts:
-    """How the used rows fall into prompts. rows: prompt and answer."""
+    """How many prompts the used rows have. rows: prompt and answer."""
     prompts = Counter(prompt for prompt, _ in rows)
     different = Counter(prompt for prompt, _ in set(rows))
     return PromptGroupCounts(
@@ -189,36 +180,30 @@ def _groups(rows: Sequence[tuple[str, int]]) -> PromptGroupCounts:
 
 
 def _by_agent(agents: Sequence[str]) -> dict[str, int]:
-    found = Counter(agents)
-    known = [agent for agent in ROLE_PROMPTS if agent in found]
-    return {agent: found[agent] for agent in [*known, *sorted(set(found) - set(known))]}
+    counts = Counter(agents)
+    known = [agent for agent in ROLE_PROMPTS if agent in counts]
+    return {agent: counts[agent] for agent in [*known, *sorted(set(counts) - set(known))]}
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def _tell(prepared: PreparedDataset, found: Report, report: Reporter) -> None:
-    if prepared.findings.rows:
-        report(prepared.findings)
-    for caution in prepared.cautions:
-        report(caution)
-    tell_log(found, report)
-    metadata = prepared.metadata
-    report(
-        Note(f"{counted(metadata.total_interactions, 'row', 'rows')}: {in_words(metadata.totals)}")
-    )
-    counts = metadata.splits
+def _report_dataset(prepared: PreparedDataset, report: Reporter) -> None:
+    metadata, counts = prepared.metadata, prepared.metadata.splits
+    report_examination(metadata.report, prepared.cautions, report)
+    rows = counted(metadata.total_interactions, "row", "rows")
+    report(Note(f"{rows}: {totals_in_words(metadata.totals)}"))
     report(
         Note(
             f"train {counts.train}, val {counts.val}, test {counts.test} in `{prepared.folder}`;"
-            " look at `report.html` there"
+            " open `report.html` there"
         )
     )
 
 
 def command_of(settings: PrepareSettings, log: Path) -> str:
-    """`journeyman prepare --input log.jsonl ...`: the log and all that is not default."""
+    """The command that makes the dataset again: the log and all settings that are not default."""
     words = ["journeyman", "prepare", "--input", str(log), *_options(settings)]
     return shlex.join(words)
 

@@ -1,7 +1,7 @@
-"""What only the whole set shows, added to each row; then what becomes of it.
+"""Findings that need the whole log, added to each row; then the decision about each row.
 
-The answers that a cap on tokens cut off, prompts that stand there more than once, answers that
-contradict or repeat each other.
+Answers cut off by a token limit, prompts that occur more than once, answers that contradict or
+repeat each other.
 """
 
 from collections import Counter
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from journeyman.data.prompt_groups import joined
 from journeyman.files import content_id
 from journeyman.prepare.row_findings import ExaminedLine, shared
 from journeyman.prepare.rules.answers import AnswerStatistics, SamePromptRows
@@ -20,18 +19,19 @@ from journeyman.prepare.rules.registry import (
     REPEATED_ANSWER,
     SAME_ANSWER,
     SAME_PROMPT,
-    Does,
+    Treatment,
     decide,
     in_order,
 )
 from journeyman.prepare.rules.token_limit import CutOffs
 from journeyman.prepare.split.near_duplicates import NearGroups
+from journeyman.prepare.split.union_find import joined
 
 
 class RepeatedPrompts(Struct, frozen=True):
-    """What was found about prompts that stand there more than once.
+    """The groups of several rows with equal prompts (`same`) and with different near ones (`near`).
 
-    `same` are groups of equal prompts, `near` those that join different ones; both of several rows.
+    `all_pairs`: every near pair was found, none was left to MinHash.
     """
 
     same: tuple[SamePromptRows, ...]
@@ -41,21 +41,21 @@ class RepeatedPrompts(Struct, frozen=True):
 
 
 def add_cut_offs(rows: Sequence[ExaminedLine], cut_offs: CutOffs) -> None:
-    """Let the count of tokens decide where tokens were counted, but for what the text proves."""
+    """Let the token count decide about cut-off answers, except for what the text proves."""
     for row in rows:
-        measured = (row.producer, row.max_tokens) in cut_offs.counts
+        was_counted = (row.producer, row.max_tokens) in cut_offs.counts
         if row.line in cut_offs.lines:
             _add(row, CUT_OFF)
-        elif measured and row.weak_end:
+        elif was_counted and row.weak_end:
             row.rules = shared(tuple(rule for rule in row.rules if rule != CUT_OFF))
 
 
 def add_groups(rows: Sequence[ExaminedLine], near: NearGroups) -> RepeatedPrompts:
-    """Mark the rows whose prompt or answer stands there more than once; set each row's `group`."""
-    asked = [row for row in rows if row.prompt]
-    names = _with_conversations(asked, near)
+    """Mark the rows whose prompt or answer occurs more than once; set each row's `group`."""
+    prompted = [row for row in rows if row.prompt]
+    names = _with_conversations(prompted, near)
     same, nearly = AnswerStatistics(), AnswerStatistics()
-    for row in asked:
+    for row in prompted:
         row.group = names.get(row.prompt) or near.of(row.prompt)
         same.add(row.line, row.prompt, row.answer, row.producer)
         nearly.add(row.line, near.of(row.prompt), row.answer, row.producer)
@@ -63,7 +63,7 @@ def add_groups(rows: Sequence[ExaminedLine], near: NearGroups) -> RepeatedPrompt
     marked = {line for one in same_groups for line in one.lines}
     marked |= {line for one in near_groups for line in one.lines}
     marked |= {line for one in repeated for line in one.lines}
-    by_line = {row.line: row for row in asked if row.line in marked}
+    by_line = {row.line: row for row in prompted if row.line in marked}
     near_groups = [
         group for group in near_groups if len({by_line[line].prompt for line in group.lines}) > 1
     ]
@@ -78,48 +78,48 @@ def add_groups(rows: Sequence[ExaminedLine], near: NearGroups) -> RepeatedPrompt
     return RepeatedPrompts(tuple(same_groups), tuple(near_groups), len(repeated), near.exact)
 
 
-def add_decisions(rows: Sequence[ExaminedLine], does: Mapping[str, Does]) -> None:
-    """Set what becomes of each row. One that is dropped anyway need not be renderable."""
+def add_decisions(rows: Sequence[ExaminedLine], treatments: Mapping[str, Treatment]) -> None:
+    """Set what becomes of each row. A dropped row need not be renderable."""
     for row in rows:
         if row.id is None:
             row.action, row.reason = "quarantined", row.fault
             continue
-        decision = decide(row.rules, does)
+        decision = decide(row.rules, treatments)
         row.action, row.reason = decision.action, decision.reason
         if row.fault and row.action != "dropped":
             row.action, row.reason = "quarantined", row.fault
 
 
-def part_near(rows: Sequence[ExaminedLine]) -> None:
-    """Let only rows with the same prompt or conversation be of one group, not near ones."""
+def separate_near_prompts(rows: Sequence[ExaminedLine]) -> None:
+    """Keep only rows with the same prompt or conversation in one group, not near prompts."""
     used = [row for row in rows if row.used]
-    keys = [
-        (row.prompt, f"~{row.conversation}") if row.conversation else (row.prompt,) for row in used
-    ]
-    for row, name in zip(used, joined(keys), strict=True):
-        row.group = name
+    _regroup(used, [(row.prompt, row.conversation or "") for row in used])
 
 
-def keep_together(rows: Sequence[ExaminedLine]) -> None:
-    """Join the groups of rows that come from one repository."""
+def join_repositories(rows: Sequence[ExaminedLine]) -> None:
+    """Join the groups of rows from the same repository."""
     used = [row for row in rows if row.used]
-    keys = [
-        (row.group, f"~{content_id(row.repository)}") if row.repository else (row.group,)
-        for row in used
-    ]
-    for row, name in zip(used, joined(keys), strict=True):
-        row.group = name
+    names = [content_id(row.repository) if row.repository else "" for row in used]
+    _regroup(used, [(row.group, name) for row, name in zip(used, names, strict=True)])
 
 
-def _with_conversations(asked: Sequence[ExaminedLine], near: NearGroups) -> dict[str, str]:
+def _regroup(rows: Sequence[ExaminedLine], keys: Sequence[tuple[str, str]]) -> None:
+    """Join rows that share a key. keys: an id, and a name that rows share or an empty text."""
+    # The prefix keeps names of conversations and repositories apart from ids of prompts.
+    chains = [(key, f"~{name}") if name else (key,) for key, name in keys]
+    for row, group in zip(rows, joined(chains), strict=True):
+        row.group = group
+
+
+def _with_conversations(rows: Sequence[ExaminedLine], near: NearGroups) -> dict[str, str]:
     """prompt -> group, for the groups that conversations join or rename."""
-    talking = [row for row in asked if row.conversation]
-    # The prefix keeps a conversation's name from being taken for a prompt's id.
+    talking = [row for row in rows if row.conversation]
+    # The prefix keeps names of conversations apart from ids of prompts.
     names = joined([(near.of(row.prompt), f"~{row.conversation}") for row in talking])
     joint = {near.of(row.prompt): name for row, name in zip(talking, names, strict=True)}
     if not joint:
         return {}
-    return {row.prompt: joint[group] for row in asked if (group := near.of(row.prompt)) in joint}
+    return {row.prompt: joint[group] for row in rows if (group := near.of(row.prompt)) in joint}
 
 
 def _mark_same(group: Sequence[ExaminedLine]) -> None:

@@ -1,13 +1,9 @@
-"""Work that needs nothing but a row, on all processors: it takes most of the time.
+"""Row by row work on all processors: it takes most of the time of `prepare`.
 
-Rows go out in batches and come back in their order; a small log is worked on in this process.
-Equal rows give equal results, so it makes no difference who works. The workers are processes of
-their own (`journeyman.prepare.workers`), which whoever calls `prepare` need not prepare for.
-
-A process that works on batches of rows: rows in on stdin, results out on stdout, until the end.
-
-Both are MessagePack behind four bytes of length. The first argument names the job; the first
-message is what the job needs to know.
+Rows go out in batches and come back in order; a small log is done in this process. The result does
+not depend on who does the work. Workers are processes (`python -m journeyman.prepare.workers`) that
+read rows on stdin and write results to stdout until the end. Messages are MessagePack after four
+bytes of length: first what the job needs to know, then batches.
 """
 
 import contextlib
@@ -33,7 +29,7 @@ from journeyman.records import Interaction
 
 _BATCH = 200
 
-# Processes take a second to start; so many rows take longer in one.
+# Starting processes takes a second; in one process this many rows take longer.
 _SMALL = 5000
 
 _WAITING = 3
@@ -50,9 +46,9 @@ Item = TypeVar("Item")
 def examined_lines(
     rows: Iterable[Interaction | LineFault], *, scan: bool = False
 ) -> Iterator[tuple[Interaction | None, ExaminedLine]]:
-    """Each row with its examined line, in order; None for a line that could not be read.
+    """Each row with its examined line, in order; the row is None if it could not be read.
 
-    Memory: some batches of rows for each processor. scan: see `row_findings.examined_line`.
+    Memory: a few batches of rows for each processor. scan: see `row_findings.examined_line`.
     """
 
     def here(row: Interaction | LineFault) -> tuple[Interaction | None, ExaminedLine]:
@@ -64,7 +60,7 @@ def examined_lines(
         return msgspec.msgpack.encode([row for row in batch if isinstance(row, Interaction)])
 
     waiting = iter(rows)
-    yield from map(here, _not_shared(waiting))
+    yield from map(here, _done_here(waiting))
     for batch, data in _answered(EXAMINE, msgspec.msgpack.encode(scan), waiting, pack):
         lines = iter(_EXAMINED.decode(data))
         for row in batch:
@@ -78,26 +74,26 @@ def _unreadable(fault: LineFault) -> tuple[None, ExaminedLine]:
 def rendered_rows(
     rows: Iterable[tuple[bytes, ExaminedLine]], how: Rendering
 ) -> Iterator[tuple[bytes, int]]:
-    """What `rendered` gives for each row (its Interaction as MessagePack), in order.
+    """The result of `rendered` for each row, in order. rows: Interactions as MessagePack.
 
-    Memory: as above. Raises DataRefused if the template refuses a row.
+    Raises DataRefused if the template refuses a row. Memory: as above.
     """
     waiting = iter(rows)
-    for interaction, row in _not_shared(waiting):
+    for interaction, row in _done_here(waiting):
         yield rendered(interaction, row, how)
     for _, data in _answered(RENDER, msgspec.msgpack.encode(how), waiting, msgspec.msgpack.encode):
         yield from _RENDERED.decode(data)
 
 
-def _not_shared(rows: Iterator[Item]) -> Iterator[Item]:
-    """The rows that this process works on itself: all where there is one processor."""
+def _done_here(rows: Iterator[Item]) -> Iterator[Item]:
+    """The rows that this process does itself: all of them if there is one processor."""
     return rows if usable_processors() == 1 else itertools.islice(rows, _SMALL)
 
 
 def _answered(
-    job: str, told: bytes, rows: Iterator[Item], pack: Callable[[Sequence[Item]], bytes]
+    job: str, facts: bytes, rows: Iterator[Item], pack: Callable[[Sequence[Item]], bytes]
 ) -> Iterator[tuple[Sequence[Item], bytes]]:
-    """Batches of rows with what a worker says to each; no worker starts where no row is left."""
+    """Batches of rows, each with a worker's reply; without rows no worker starts."""
     batches = iter(lambda: list(itertools.islice(rows, _BATCH)), [])
     head = next(batches, None)
     if head is None:
@@ -106,7 +102,7 @@ def _answered(
     with contextlib.ExitStack() as stack:
         idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         for _ in range(count):
-            idle.put(stack.enter_context(_worker(job, told)))
+            idle.put(stack.enter_context(_worker(job, facts)))
         threads = stack.enter_context(ThreadPoolExecutor(count))
         sent: deque[tuple[list[Item], Future[bytes]]] = deque()
         for batch in itertools.chain((head,), batches):
@@ -119,14 +115,14 @@ def _answered(
 
 
 @contextlib.contextmanager
-def _worker(job: str, told: bytes) -> Iterator[subprocess.Popen[bytes]]:
-    # -P: a file in the user's folder must not be taken for a module.
+def _worker(job: str, facts: bytes) -> Iterator[subprocess.Popen[bytes]]:
+    # -P: a file in the user's folder must not be imported as a module.
     command = [sys.executable, "-P", "-m", "journeyman.prepare.workers", job]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
-        # One that has ended already is found out when it is asked.
+        # A process that has already ended is noticed at the first batch.
         with contextlib.suppress(BrokenPipeError):
-            send(process.stdin, told)
+            send(process.stdin, facts)
         yield process
 
 
@@ -136,20 +132,20 @@ def _ask(idle: "queue.SimpleQueue[subprocess.Popen[bytes]]", rows: bytes) -> byt
         assert worker.stdin is not None
         assert worker.stdout is not None
         send(worker.stdin, rows)
-        found = receive(worker.stdout)
+        reply = receive(worker.stdout)
     except BrokenPipeError:
-        found = None
+        reply = None
     finally:
         idle.put(worker)
-    if found is None:
+    if reply is None:
         raise MachineError(
-            "a process that works on rows ended before its time",
-            hint="check the memory; the same command starts over",
+            "a worker process ended unexpectedly",
+            hint="check that there is enough free memory, then run the same command again",
         )
-    if found.startswith(_REFUSED):
-        message, hint = _REFUSAL.decode(found[1:])
+    if reply.startswith(_REFUSED):
+        message, hint = _REFUSAL.decode(reply[1:])
         raise DataRefused(message, hint=hint)
-    return found[1:]
+    return reply[1:]
 
 
 _LENGTH_BYTES = 4
@@ -177,16 +173,16 @@ def receive(stream: IO[bytes]) -> bytes | None:
     return data if len(head) == _LENGTH_BYTES and len(data) == size else None
 
 
-def _examine(told: bytes) -> Work:
+def _examine(facts: bytes) -> Work:
     decoder = msgspec.msgpack.Decoder(list[Interaction])
-    scan = msgspec.msgpack.decode(told, type=bool)
+    scan = msgspec.msgpack.decode(facts, type=bool)
     return lambda data: msgspec.msgpack.encode(
         [examined_line(row, scan=scan) for row in decoder.decode(data)]
     )
 
 
-def _render(told: bytes) -> Work:
-    how = msgspec.msgpack.decode(told, type=Rendering)
+def _render(facts: bytes) -> Work:
+    how = msgspec.msgpack.decode(facts, type=Rendering)
     decoder = msgspec.msgpack.Decoder(list[tuple[bytes, ExaminedLine]])
     return lambda data: msgspec.msgpack.encode(
         [rendered(interaction, row, how) for interaction, row in decoder.decode(data)]
@@ -199,13 +195,13 @@ _JOBS: Mapping[str, Callable[[bytes], Work]] = MappingProxyType(
 
 
 def main() -> None:
-    """Answer until there is nothing more to read."""
-    # Who started this process decides when it ends, also after Ctrl-C.
+    """Work on batches until stdin ends."""
+    # The parent decides when this process ends, also after Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    told = receive(sys.stdin.buffer)
-    if told is None:
+    facts = receive(sys.stdin.buffer)
+    if facts is None:
         return
-    work = _JOBS[sys.argv[1]](told)
+    work = _JOBS[sys.argv[1]](facts)
     while (rows := receive(sys.stdin.buffer)) is not None:
         try:
             reply = _DONE + work(rows)

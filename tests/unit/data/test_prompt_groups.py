@@ -1,12 +1,8 @@
 """`journeyman.data.role_prompts` and `groups`: what is asked, and which rows ask the same."""
 
-import itertools
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from journeyman.data.prompt_groups import group_of, joined, normalised
+from journeyman.data.prompt_groups import group_of, normalised
 from journeyman.data.role_prompts import ROLE_PROMPTS, messages_for
 from journeyman.errors import DataRefused
 from journeyman.records import Interaction, Message, ToolCall
@@ -110,15 +106,3 @@ def test_every_turn_but_the_system_and_the_answer_counts_for_the_group() -> None
     other = (Message("user", "a"), Message("assistant", "x"), Message("user", "c"))
     assert group_of(turns) != group_of(other)
     assert group_of((Message("system", "s"), *turns)) == group_of(turns)
-
-
-def test_a_chain_of_shared_keys_is_one_group() -> None:
-    found = joined([("p1", "~a"), ("p2", "~a"), ("p2", "~b"), ("p3",), ("p4", "~b")])
-    assert found == ["p1", "p1", "p1", "p3", "p1"]
-
-
-@given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3), max_size=6))
-def test_groups_do_not_depend_on_the_order_of_rows(keys: list[list[str]]) -> None:
-    whole = dict(zip(map(tuple, keys), joined(keys), strict=True))
-    for order in itertools.islice(itertools.permutations(keys), 20):
-        assert dict(zip(map(tuple, order), joined(order), strict=True)) == whole

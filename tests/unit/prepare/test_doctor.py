@@ -14,7 +14,7 @@ from journeyman.prepare import workers
 from journeyman.prepare.doctor import examine_log, is_clean
 from journeyman.prepare.records import Report, RuleReport
 from journeyman.prepare.rules.benchmark_overlap import humaneval
-from journeyman.prepare.rules.registry import resolved
+from journeyman.prepare.rules.registry import treatments
 from journeyman.prepare.stage import prepare
 from journeyman.settings import DoctorSettings, PrepareSettings
 from tests.logs import REAL_LOG, log_row, needs_real_log, read_lines_of, write_log
@@ -101,10 +101,10 @@ def test_a_rule_that_shall_fail_names_the_lines(tmp_path: Path) -> None:
 
 def test_unknown_rules_and_actions_are_told_together_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as found:
-        resolved("salvage", ("cutoff=drop", "mock=burn", "empty=keep"))
+        treatments("salvage", ("cutoff=drop", "mock=burn", "empty=keep"))
     assert "there is no rule `cutoff`" in found.value.message
-    assert "`mock` may be `drop`, `mask`, `keep`, `fail`, not `burn`" in found.value.message
-    assert "`empty` may be `drop`, `fail`, not `keep`" in found.value.message
+    assert "`mock` takes `drop`, `mask`, `keep`, `fail`, not `burn`" in found.value.message
+    assert "`empty` takes `drop`, `fail`, not `keep`" in found.value.message
     assert "`think-unclosed`" in found.value.hint
 
 
@@ -125,7 +125,6 @@ def test_a_log_of_one_template_is_split_and_it_is_said(tmp_path: Path) -> None:
     prepared = prepare(PrepareSettings(input=log, output_dir=tmp_path / "data"))
     assert prepared.metadata.splits.test == 2
     assert any("nearly equal that a split would be empty" in one.text for one in prepared.cautions)
-    assert prepared.metadata.report is not None
     assert [check.ok for check in prepared.metadata.report.checks].count(False) == 1
 
 

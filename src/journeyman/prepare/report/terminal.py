@@ -1,9 +1,9 @@
-"""What a person reads in ten seconds: the findings, what to do about them, and what came out.
+"""The report in the terminal: the findings, what to do about them, and the result.
 
-Made from the report alone, as the page is.
+Made from the report alone, like the page.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from journeyman.events import Caution, Note, Reporter, Table, counted
 from journeyman.prepare.records import Report, RuleReport, Totals
@@ -11,7 +11,7 @@ from journeyman.prepare.rules.registry import BENCHMARK, CUT_OFF, OVER_LONG, PRO
 from journeyman.prepare.split.group_split import GroupSplit
 
 
-def table_of(report: Report) -> Table:
+def findings_table(report: Report) -> Table:
     """Each rule that matched, with its rows and what became of them."""
     lines = [
         (rule.id, rule.level, *_numbers(rule), _meaning(rule))
@@ -20,7 +20,9 @@ def table_of(report: Report) -> Table:
     ]
     if report.totals.quarantined:
         bad = str(report.totals.quarantined)
-        lines.append(("quarantined", "error", bad, "0", "0", "0", "the line cannot be used"))
+        lines.append(
+            ("quarantined", "error", bad, "0", "0", "0", "the line cannot be read or rendered")
+        )
     columns = ("finding", "level", "rows", "kept", "masked", "dropped", "meaning")
     return Table(
         f"findings in {counted(report.source.lines, 'row', 'rows')}", columns, tuple(lines)
@@ -36,7 +38,7 @@ def _meaning(rule: RuleReport) -> str:
 
 
 def cautions_of(report: Report) -> Iterator[Caution]:
-    """What the user should act on, each with the next step."""
+    """What the user should act on, each with a next step."""
     rules = {rule.id: rule for rule in report.rules}
     used = report.totals.kept + report.totals.masked
     yield from _cut_off(report, rules[CUT_OFF], used)
@@ -47,7 +49,7 @@ def cautions_of(report: Report) -> Iterator[Caution]:
             hint="`--policy salvage` drops them",
         )
     yield from _prompts(report, rules, used)
-    yield from _hazards(report, rules, used)
+    yield from _risks(report, rules, used)
 
 
 def _used(rule: RuleReport) -> int:
@@ -56,32 +58,32 @@ def _used(rule: RuleReport) -> int:
 
 def _cut_off(report: Report, rule: RuleReport, used: int) -> Iterator[Caution]:
     limit = f" (it was {report.noted_cap})" if report.noted_cap else ""
-    raised = f"raise `max_tokens` where the log is made{limit}"
+    raised = f"raise `max_tokens` in the program that writes the log{limit}"
     if rule.masked:
         yield Caution(
-            f"{_of(rule.masked, used)} end in the middle; their end of turn is not trained",
+            f"{_of(rule.masked, used)} are cut off; their end of turn is not trained",
             hint=f"{raised}; `--policy strict` leaves them out",
         )
     if rule.kept:
         yield Caution(
-            f"{_of(rule.kept, used)} end in the middle, and the model will learn to stop there",
+            f"{_of(rule.kept, used)} are cut off, and the model will learn to stop there",
             hint=f"`--policy salvage` does not train their end; {raised}",
         )
     if rule.dropped and not _used(rule):
-        yield Caution(f"{rule.dropped} answers that end in the middle are left out", hint=raised)
+        yield Caution(f"{rule.dropped} cut-off answers are left out", hint=raised)
 
 
 def _thinking(rules: dict[str, RuleReport], used: int) -> Iterator[Caution]:
     thinks, unclosed = _used(rules["think"]), _used(rules["think-unclosed"])
     if unclosed:
         yield Caution(
-            f"{_of(thinks, used)} hold `<think>`, and {unclosed} of them never end it",
-            hint="`--policy salvage` drops those that never end",
+            f"{_of(thinks, used)} contain `<think>`, and {unclosed} of them never close it",
+            hint="`--policy salvage` drops those that never close it",
         )
     elif thinks:
         yield Caution(
-            f"{_of(thinks, used)} hold `<think>`: the model will learn to think aloud",
-            hint="if that is not wanted, log with thinking switched off",
+            f"{_of(thinks, used)} contain `<think>`: the model will learn to think aloud",
+            hint="if you do not want that, log with thinking switched off",
         )
 
 
@@ -92,102 +94,107 @@ def _prompts(report: Report, rules: dict[str, RuleReport], used: int) -> Iterato
         yield Caution(
             f"{found.rows} rows share {max(found.exact_groups, found.near_groups)} prompts{near};"
             " each prompt is kept in one split",
-            hint=f"count prompts, not {used} rows, when judging a result",
+            hint=f"when you judge a result, count prompts, not the {used} rows",
         )
     if found.contradicting:
         yield Caution(
             f"{found.contradicting} prompts have different answers in the log",
-            hint="keep the better answer of each in the log, or expect a mixture of them;"
-            " `--rule contradiction=drop` leaves them all out",
+            hint="keep only the better answer of each in the log, or expect a mixture of them;"
+            " `--rule contradiction=drop` leaves all of them out",
         )
     if _used(rules[PROMPT_DIFFERS]):
         yield Caution(
-            f"{_of(_used(rules[PROMPT_DIFFERS]), used, 'rows')} are trained with another prompt"
-            " than was sent",
-            hint="serve with this project's prompts, or train with those: `--prompts logged`",
+            f"{_of(_used(rules[PROMPT_DIFFERS]), used, 'rows')} are trained on another prompt"
+            " than the log shows",
+            hint="serve with this project's prompts, or train on those: `--prompts logged`",
         )
 
 
-def _hazards(report: Report, rules: dict[str, RuleReport], used: int) -> Iterator[Caution]:
+def _risks(report: Report, rules: dict[str, RuleReport], used: int) -> Iterator[Caution]:
     secrets = rules[SECRET]
     if _used(secrets) > secrets.redacted:
         yield Caution(
-            f"{counted(_used(secrets), 'row holds', 'rows hold')} keys or passwords, and the model"
-            " may learn them",
-            hint="`--policy salvage` redacts them; change every one that was real",
+            f"{counted(_used(secrets), 'row contains', 'rows contain')} keys or passwords, and the"
+            " model may learn them",
+            hint="`--policy salvage` redacts them; replace every real one",
         )
     elif secrets.redacted:
         yield Caution(
             f"the keys or passwords of {counted(secrets.redacted, 'row', 'rows')} were redacted",
-            hint="they stand in the log as before: change every one that was real",
+            hint="they are still in the log: replace every real one",
         )
     forbidden = sum(one.used for one in report.producers if one.verdict == "forbids")
     if forbidden:
         yield Caution(
-            f"{_of(forbidden, used)} come from models whose terms forbid such training",
-            hint="the report names the clauses; whether they bind you is a lawyer's question",
+            f"{_of(forbidden, used)} come from models whose terms forbid training on their answers",
+            hint="the report names the clauses; ask a lawyer whether they bind you",
         )
     unknown = sum(one.used for one in report.producers if one.verdict == "unknown")
     if unknown:
         yield Caution(
-            f"{_of(unknown, used, 'rows')}: nothing is known about the terms of the model that"
-            " answered",
-            hint="log provider and model, and read the maker's terms before training on them;"
-            " `--rule licence-unknown=drop` leaves them out",
+            f"{_of(unknown, used, 'rows')}: licence unknown, because the log does not name a model"
+            " that we know",
+            hint="log provider and model, and read the model's terms before you train;"
+            " `--rule licence-unknown=drop` leaves these rows out",
         )
     if _used(rules[BENCHMARK]):
         yield Caution(
-            f"{_used(rules[BENCHMARK])} prompts are HumanEval's",
-            hint="`--rule benchmark=drop` leaves them out, or do not report that benchmark",
+            f"contamination: {_used(rules[BENCHMARK])} prompts are HumanEval's",
+            hint="`--rule benchmark=drop` leaves them out; else do not report that benchmark",
         )
     if _used(rules[OVER_LONG]):
         yield Caution(
             f"{counted(_used(rules[OVER_LONG]), 'row is', 'rows are')} longer than `--max-tokens`",
-            hint="training lists and leaves them out; `--rule over-long=drop` does so now",
+            hint="training leaves them out and lists them; `--rule over-long=drop` does so now",
         )
 
 
-def cautions_of_splits(splits: GroupSplit, moved: int, *, parted: bool) -> Iterator[Caution]:
-    """What there is to say about the counts.
+def split_cautions(splits: GroupSplit, moved: int, *, separates_near: bool) -> Iterator[Caution]:
+    """Warnings about the splits.
 
-    parted: nearly equal prompts stand in different splits.
+    moved: rows that had another split before. separates_near: nearly equal prompts are in different
+    splits.
     """
-    if parted:
+    if separates_near:
         yield Caution(
-            "so many prompts are nearly equal that a split would be empty: only equal ones were"
-            " kept in one split, so val and test are easier than they look",
+            "so many prompts are nearly equal that a split would be empty, so only equal ones stay"
+            " together: val and test are easier than they look",
             hint="log tasks that differ in more than a word or a number",
         )
-    if splits.counts != splits.asked:
-        got, asked = splits.counts, splits.asked
+    if splits.counts != splits.target:
+        got, target = splits.counts, splits.target
         yield Caution(
             f"train/val/test have {got.train}/{got.val}/{got.test} rows, not"
-            f" {asked.train}/{asked.val}/{asked.test}: rows with the same prompt stay together",
-            hint="this is the closest split there is; more distinct prompts make it exact",
+            f" {target.train}/{target.val}/{target.test}: rows with the same prompt stay together",
+            hint="this is the closest split; more distinct prompts make it exact",
         )
     if moved:
         yield Caution(
-            f"{counted(moved, 'row is', 'rows are')} in another split than in the dataset that was"
-            " here before",
-            hint="the counts demand it; compare results only with models trained on this split",
+            f"{counted(moved, 'row is', 'rows are')} in another split than in the earlier dataset",
+            hint="the counts require it; compare results only with models trained on this split",
         )
 
 
-def tell_log(report: Report, tell: Reporter) -> None:
-    """The log's own success and speed, and what was not looked at."""
-    base = report.baseline
+def report_examination(found: Report, cautions: Iterable[Caution], report: Reporter) -> None:
+    """The findings, the warnings, what was not checked, and the log's own success and speed."""
+    table = findings_table(found)
+    if table.rows:
+        report(table)
+    for caution in cautions:
+        report(caution)
+    for sentence in found.unknown:
+        report(Note(f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"))
+    base = found.baseline
     latency = (
         f"; mean {base.mean_latency_s:.1f} s, median {base.median_latency_s:.1f} s an answer"
         f" (n {base.latency_n})"
         if base.mean_latency_s is not None and base.median_latency_s is not None
         else ""
     )
-    for sentence in report.unknown:
-        tell(Note(f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"))
-    tell(Note(f"the log: {base.k} of {base.n} calls succeeded{latency}"))
+    report(Note(f"the log: {base.k} of {base.n} calls succeeded{latency}"))
 
 
-def in_words(totals: Totals) -> str:
+def totals_in_words(totals: Totals) -> str:
     """`12 kept, 3 masked, 1 dropped, 0 quarantined`."""
     redacted = f" ({totals.redacted} redacted)" if totals.redacted else ""
     return (

@@ -1,13 +1,13 @@
-"""What only the whole set shows: answers that contradict or repeat, prompts that were never sent.
+"""Answers that contradict or repeat each other, prompts that were never sent, and wrong roles.
 
-`AnswerStatistics` takes rows one by one and keeps numbers, no texts. `RULES` look at
-one row: whether training would ask what was asked, and whether the role fits the task.
+`AnswerStatistics` takes rows one by one and keeps numbers, no texts. `RULES` look at one row: does
+the role fit the task?
 """
 
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,15 +16,16 @@ from msgspec import Struct
 from journeyman.data.markdown import without_thinking
 from journeyman.data.prompt_groups import normalised
 from journeyman.files import content_id
-from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.repeats import repeats
+from journeyman.prepare.rules.rule import RowRule
 from journeyman.records import Interaction, Message
 
 REPEATS = 3
-"""An answer to so many different prompts answers none of them."""
+"""An answer to this many different prompts probably answers none of them."""
 
 
 class SamePromptRows(Struct, frozen=True):
-    """Rows that ask the same: where they stand, and how many different answers they have."""
+    """Rows with the same prompt: their lines, and how many different answers and producers."""
 
     group: str
     lines: tuple[int, ...]
@@ -33,14 +34,14 @@ class SamePromptRows(Struct, frozen=True):
 
 
 class RepeatedAnswer(Struct, frozen=True):
-    """One answer that several different prompts got."""
+    """One answer that several different prompts got, and the lines that have it."""
 
     answer: int
     lines: tuple[int, ...]
 
 
 class AnswerStatistics:
-    """Counts over all rows; `add` each one, then ask. About 40 bytes a row, no texts."""
+    """Statistics over all rows: `add` each one, then query. About 40 bytes a row, no texts."""
 
     def __init__(self) -> None:
         self._lines, self._groups = array("q"), array("q")
@@ -49,7 +50,7 @@ class AnswerStatistics:
         self._producer_numbers: dict[str, int] = {}
 
     def add(self, line: int, group: str, answer: int, producer: str) -> None:
-        """Take a row. group: the id of its prompt's group; answer: what `answer_key` gives."""
+        """Add a row. group: the id of its prompt's group; answer: from `answer_key`."""
         self._lines.append(line)
         self._groups.append(self._group_numbers.setdefault(group, len(self._group_numbers)))
         self._answers.append(answer)
@@ -60,7 +61,7 @@ class AnswerStatistics:
         """The groups of more than one row, in the order of their first line."""
         names = list(self._group_numbers)
         found = []
-        for rows in _runs(self._groups):
+        for rows in repeats(np.asarray(self._groups)):
             answered = [at for at in rows if self._answers[at]]
             found.append(
                 SamePromptRows(
@@ -72,44 +73,29 @@ class AnswerStatistics:
             )
         return sorted(found, key=lambda group: group.lines)
 
-    def contradictions(self) -> list[SamePromptRows]:
-        """The groups whose rows have different answers, but for spacing, case and punctuation."""
-        return [group for group in self.duplicates() if group.answers > 1]
-
     def repeated(self) -> list[RepeatedAnswer]:
-        """Answers that `REPEATS` or more different prompts got, word by word."""
+        """Answers that `REPEATS` or more different prompts got, word for word."""
         found = [
             RepeatedAnswer(self._answers[rows[0]], tuple(self._lines[at] for at in rows))
-            for rows in _runs(self._answers)
+            for rows in repeats(np.asarray(self._answers))
             if self._answers[rows[0]] and len({self._groups[at] for at in rows}) >= REPEATS
         ]
         return sorted(found, key=lambda one: one.lines)
 
 
 def answer_key(answer: str | None) -> int:
-    """A number that is equal for answers that differ only in how they are written; 0: none."""
+    """A number, equal for answers that differ only in case, spacing and punctuation; 0: none."""
     text = (answer or "").strip()
     return int(content_id(normalised(text)), 16) if text else 0
-
-
-def _runs(keys: "array[int]") -> Iterator[list[int]]:
-    """The positions of each key that stands more than once, in their order."""
-    values = np.asarray(keys)
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))[: len(ordered)]
-    ends = np.append(starts[1:], len(ordered))
-    for run in np.flatnonzero(ends - starts > 1):
-        yield order[starts[run] : ends[run]].tolist()
 
 
 def differs_from_sent(
     interaction: Interaction, prompt: Sequence[Message]
 ) -> tuple[str, ...] | None:
-    """The turns in which a prompt to train on is not what was sent; None where the log is silent.
+    """The turns in which the training prompt differs from what was sent; None if not logged.
 
-    prompt: the conversation up to where the assistant starts. Compared letter by letter: another
-    system prompt, or `Task: ` before the task, is another question to a model.
+    prompt: the conversation up to where the assistant starts. Compared character by character: with
+    another system prompt, or `Task: ` before the task, a model gets another question.
     """
     if not interaction.sent:
         return None
@@ -128,7 +114,7 @@ def differs_from_sent(
 
 
 _WORD = re.compile(r"\w+")
-# The words by which a task tells whose work it is; the first word of a task counts most.
+# The words that show which role a task is for; the first word of a task counts most.
 _WORDS: Mapping[str, re.Pattern[str]] = {
     "tester": re.compile(
         r"\b(?:tests?|testing|tested|pytest|unittest|coverage|assert\w*|mock\w*|fixtures?|qa"
@@ -156,10 +142,10 @@ _WORDS: Mapping[str, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
 }
-# First words of what is more than one word above.
+# The first words of the expressions above that have several words.
 _PHRASES = frozenset({"edge", "code", "what", "pros", "trade", "break", "project"})
 _TEST_WORD = re.compile(r"test|\bqa\b|coverage|\bassert", re.IGNORECASE)
-# Every match of the next holds one of these.
+# Every match of the next expression contains one of these.
 _TEST_HINTS = (
     "assert",
     "def test_",
@@ -179,10 +165,10 @@ _TEST_CODE = re.compile(
 
 
 def role_by_words(task: str) -> str | None:
-    """Whose work a task is by its words; None where no word says so.
+    """The role that a task is for, by its words; None if no word shows it.
 
-    A word at the task's start counts three times: it is what shall be done. Where two roles have
-    as many words, the earlier word decides.
+    A word at the start counts three times: it says what to do. If two roles have equally many
+    words, the earlier word decides.
     """
     task = task.strip()
     points: list[tuple[int, int, str]] = []
@@ -195,33 +181,33 @@ def role_by_words(task: str) -> str | None:
     return min(points)[2] if points else None
 
 
-# Tasks have few different words, and none of them starts most roles' expressions.
+# Tasks have few different words, and most words start no role's expression.
 @lru_cache(maxsize=1 << 15)
 def _roles_begun_by(word: str) -> frozenset[str]:
-    """The roles whose words may stand where this one begins; a superset."""
+    """The roles whose expressions may match where this word begins; a superset."""
     if word.casefold() in _PHRASES:
         return frozenset(_WORDS)
     return frozenset(role for role, words in _WORDS.items() if words.match(word))
 
 
 def has_test_word(task: str) -> bool:
-    """Whether a task says a word about testing."""
+    """Whether a task mentions testing."""
     return _TEST_WORD.search(task) is not None
 
 
 def has_test_code(answer: str) -> bool:
-    """Whether an answer holds a line of a test, its reasoning left out."""
-    spoken = without_thinking(answer)
-    if not any(hint in spoken for hint in _TEST_HINTS):
+    """Whether an answer contains a line of a test, outside its `<think>` parts."""
+    text = without_thinking(answer)
+    if not any(hint in text for hint in _TEST_HINTS):
         return False
-    return _TEST_CODE.search(spoken) is not None
+    return _TEST_CODE.search(text) is not None
 
 
 def _role_mismatch(interaction: Interaction) -> str | None:
     by_words = role_by_words(interaction.task)
     if by_words is None or by_words == interaction.agent or interaction.agent not in _WORDS:
         return None
-    return f"`{interaction.agent}` was asked, the words say `{by_words}`"
+    return f"logged for `{interaction.agent}`, the words fit `{by_words}`"
 
 
 def _no_test(interaction: Interaction) -> str | None:
@@ -229,10 +215,15 @@ def _no_test(interaction: Interaction) -> str | None:
         return None
     if has_test_code(interaction.answer or ""):
         return None
-    return "neither task nor answer tests anything"
+    return "no test in the task or in the answer"
 
 
 RULES = (
-    RowRule("role-mismatch", "warning", "the task's words are another role's", _role_mismatch),
-    RowRule("tester-without-test", "warning", "a tester's row without any test", _no_test),
+    RowRule("role-mismatch", "warning", "the task's words fit another role", _role_mismatch),
+    RowRule(
+        "tester-without-test",
+        "warning",
+        "a tester's row without a test in task or answer",
+        _no_test,
+    ),
 )

@@ -1,6 +1,6 @@
-"""Prompts that share a run of words with HumanEval, a public benchmark that models are judged by.
+"""Contamination: prompts that share a run of words with HumanEval, a public benchmark.
 
-Covered: 13 words in a row, but for case and punctuation. (Brown et al. 2020, section C; 13-grams.)
+Covered: 13 words in a row, ignoring case and punctuation. (13-grams; Brown et al. 2020, section C.)
 Not covered: other benchmarks, paraphrases, and answers.
 """
 
@@ -11,23 +11,23 @@ WORDS = 13
 
 
 class BenchmarkPrompts:
-    """Runs of words of a benchmark's prompts."""
+    """The prompts of a benchmark, as runs of words."""
 
     def __init__(self, prompts: list[str]) -> None:
         self._runs = frozenset(run for prompt in prompts for run in _runs(normalised(prompt)))
         self._words = frozenset(word for run in self._runs for word in run.split())
 
     def shared(self, text: str) -> str | None:
-        """The first run that a normalised text shares, or None."""
+        """The first run that a normalised text shares with the prompts, or None."""
         words = text.split()
-        # Every run of 13 words holds one of each 13th word, so few texts have to be looked at.
+        # Every run of 13 words contains one of each 13th word: most texts need no further look.
         if self._words.isdisjoint(words[WORDS - 1 :: WORDS]):
             return None
         return next((run for run in _runs(text) if run in self._runs), None)
 
 
 def humaneval() -> BenchmarkPrompts | None:
-    """HumanEval's prompts where its package is installed, else None."""
+    """HumanEval's prompts, or None if its package is not installed."""
     tasks = humaneval_tasks()
     return None if tasks is None else BenchmarkPrompts([task.prompt for task in tasks])
 

@@ -1,25 +1,25 @@
-"""Characters that should not be there: wrongly decoded text, control bytes, a model's own marks.
+"""Characters that should not be in a text: wrong decoding, control characters, special tokens.
 
-A finding only. That special tokens inside content are trained as text is the chat module's work
-(`journeyman.model.chat`). Not covered: repairing a text.
+Special tokens inside a message are trained as text, never as tokens (`journeyman.model.chat`).
+Not covered: repairing a text.
 """
 
 import re
 from collections.abc import Iterable
 
-from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.rules.rule import RowRule
 from journeyman.records import Interaction
 
 
 def _as_cp1252(text: str) -> str:
-    """What the UTF-8 bytes of a text look like in Windows' Western alphabet, \\x81 etc. kept."""
+    """The UTF-8 bytes of a text read as Windows-1252; undefined bytes such as \\x81 are kept."""
     return "".join(
         bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in text.encode("utf-8")
     )
 
 
-# The characters that English and code really contain beyond ASCII: quotes, dashes, arrows, Latin
-# letters. Through the wrong alphabet each becomes two or three that else never stand together.
+# Non-ASCII characters that English and code really contain: quotes, dashes, arrows, Latin letters.
+# Wrongly decoded, each becomes two or three characters that never occur together otherwise.
 _COMMON = (
     "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u2022\u2192\u2190\u2265\u2264\u2260\u2713\u2714"
     "\u274c\u2705\u251c\u2514\u2502\u2500\u20ac\u2122\ufeff"
@@ -28,10 +28,10 @@ _COMMON = (
     "\u00dc\u00c9\u00a9\u00ae\u00b0\u00b1\u00b7\u00bb\u00ab\u00a0"
 )
 _MOJIBAKE = re.compile("|".join(map(re.escape, sorted(map(_as_cp1252, _COMMON), key=len)[::-1])))
-# Text of these bytes alone holds nothing that the next two look for.
+# A text of these bytes alone cannot match the next two expressions.
 _PLAIN = bytes([*b"\t\n\x0c\r", *range(0x20, 0x7F)])
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\x80-\x9f\ufffe\uffff]|\ufdd0|[\ud800-\udfff]")
-# Terminals' colours: escape sequences that were copied from a screen.
+# Colours that were copied from a terminal.
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BIDI = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 
@@ -61,20 +61,20 @@ SPECIAL_TOKENS = (
     "<s>",
     "</s>",
 )
-"""Of the families that answers come from; `<s>` and `</s>` are HTML too (`special_tokens_in`)."""
+"""Of well-known model families; `<s>` and `</s>` are HTML too (`special_tokens_in`)."""
 
 _HTML = frozenset({"<s>", "</s>"})
 
 
-# Every special token holds one of these.
+# Every special token contains one of these.
 _TOKEN_HINTS = ("<|", "INST]", "SYS>>", "<s>", "</s>", "_of_turn>")
 
 
 def special_tokens_in(text: str, tokens: Iterable[str] = SPECIAL_TOKENS) -> list[str]:
-    """Which of some special tokens stand in a text as they are written, in the given order.
+    """The special tokens that a text contains, in the given order.
 
-    tokens: a tokenizer's own added tokens, or the well-known ones. `<s>...</s>` in one line is
-    HTML for struck text, and counts only at the ends of the text.
+    tokens: a tokenizer's added tokens, or the well-known ones. `<s>` and `</s>` inside a text are
+    HTML (strike-through); they count only at its start or end.
     """
     return [token for token in tokens if token and token in text and not _is_html(token, text)]
 
@@ -86,7 +86,7 @@ def _is_html(token: str, text: str) -> bool:
 
 
 def mojibake_in(text: str) -> list[str]:
-    """The sequences that are UTF-8 read as Windows-1252, in order."""
+    """The sequences that are UTF-8 decoded as Windows-1252, in order."""
     return [] if text.isascii() else _MOJIBAKE.findall(text)
 
 
@@ -134,12 +134,12 @@ def _special(interaction: Interaction) -> str | None:
 
 
 RULES = (
-    RowRule("mojibake", "warning", "text was decoded as Windows-1252 that is UTF-8", _mojibake),
-    RowRule("control-character", "warning", "the text holds control characters", _control),
-    RowRule("terminal-colour", "warning", "the text holds a terminal's escape sequences", _ansi),
+    RowRule("mojibake", "warning", "UTF-8 text was decoded as Windows-1252", _mojibake),
+    RowRule("control-character", "warning", "the text contains control characters", _control),
+    RowRule("terminal-colour", "warning", "the text contains terminal escape sequences", _ansi),
     RowRule(
-        "text-direction", "warning", "invisible marks change the order of reading", _bidirectional
+        "text-direction", "warning", "invisible marks change the reading order", _bidirectional
     ),
     RowRule("lost-character", "warning", "a character was lost in decoding", _replacement),
-    RowRule("special-token", "warning", "the text holds a model's special tokens", _special),
+    RowRule("special-token", "warning", "the text contains a model's special tokens", _special),
 )

@@ -1,21 +1,20 @@
-"""Code in an answer that cannot be what was asked for: it does not parse, or it does nothing.
+"""Code that cannot be right: it does not parse, or it does nothing.
 
-Code is parsed, never run. Covered: Python, by label or, where a block has none, by its own lines.
-Not covered: other languages than Python, whose blocks are only counted; whether code is right.
+Code is parsed, never run. Covered: Python, by the block's label or, without one, by its lines.
+Not covered: other languages (their blocks are only counted), and whether code is right.
 """
 
 import ast
 import re
 import textwrap
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 from msgspec import Struct
 
 from journeyman.data.markdown import FencedBlock, fenced_blocks
-from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.rules.rule import RowRule
 from journeyman.records import Interaction
 
 PYTHON = frozenset({"python", "py", "python3"})
@@ -30,10 +29,10 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]+(?:\n|\Z)")
 
 
 class _Parsed(Struct, frozen=True):
-    """What the parser says about a block: its complaint, or else the functions.
+    """The result of parsing a block: the syntax error, or else its functions.
 
-    `empty` are the names of those without a body, but for abstract ones; `works` says that at
-    least one has a body, and then not all are named.
+    `empty` names the functions without a body, except abstract ones. `works`: at least one has a
+    body; the list is then incomplete.
     """
 
     fault: str
@@ -42,46 +41,37 @@ class _Parsed(Struct, frozen=True):
 
 
 class PythonBlock(Struct, frozen=True):
-    """A block of Python. `fault` is the parser's complaint, empty where there is none."""
+    """A Python block. `fault` is the syntax error, or empty."""
 
     block: FencedBlock
     fault: str
 
 
-def languages(answers: Iterable[str]) -> Counter[str]:
-    """How many blocks there are of each language; `` where a block names none."""
-    return Counter(
-        "python" if is_python(block) else block.label
-        for answer in answers
-        for block in fenced_blocks(answer)
-    )
-
-
 def is_python(block: FencedBlock) -> bool:
-    """Whether a block says that it is Python, or says nothing and looks like it."""
+    """Whether a block is labelled as Python, or has no label and looks like it."""
     return block.label in PYTHON or (not block.label and _looks_like_python(block.text))
 
 
-# Several rules look at the blocks of one answer, one after the other.
+# Several rules read the blocks of one answer one after the other.
 @lru_cache(maxsize=16)
 def _looks_like_python(text: str) -> bool:
     return _PYTHON_LINE.search(text) is not None
 
 
 def python_blocks(answer: str) -> list[PythonBlock]:
-    """The blocks of Python in an answer, in order, and what is wrong with each."""
+    """The Python blocks of an answer in order, each with its syntax error."""
     blocks = (block for block in fenced_blocks(answer) if is_python(block))
     return [PythonBlock(block, _fault(block.text)) for block in blocks]
 
 
 def _fault(text: str) -> str:
-    # A session of the interpreter is documentation, and no module.
+    # An interpreter session is documentation, not a module.
     if ">>> " in text and _DOCTEST.search(text):
         return ""
     return _parsed(text).fault
 
 
-# What is asked of a tree is kept and not the tree, whose memory the next one then takes.
+# The results are cached, not the tree: a tree takes a lot of memory.
 @lru_cache(maxsize=16)
 def _parsed(text: str) -> _Parsed:
     if len(text) > _SIZE_LIMIT:
@@ -103,7 +93,7 @@ def _parsed(text: str) -> _Parsed:
 
 
 def _dedented(text: str) -> str:
-    """What `textwrap.dedent` gives; it is asked only where it would change something."""
+    """`textwrap.dedent`, called only if it would change something (it is slow)."""
     indented = text[:1].isspace() or _BLANK_LINE.search(text)
     return textwrap.dedent(text) if indented else text
 
@@ -118,7 +108,7 @@ def _unparsable(interaction: Interaction) -> str | None:
 
 
 def _stubs(interaction: Interaction) -> str | None:
-    """Every function of the answer's Python is empty; one that works is enough."""
+    """The answer has Python functions and none of them has a body."""
     blocks = fenced_blocks(interaction.answer or "")
     parsed = [_parsed(x.text) for x in blocks if "def " in x.text and is_python(x)]
     names = [name for one in parsed for name in one.empty]
@@ -128,7 +118,7 @@ def _stubs(interaction: Interaction) -> str | None:
 
 
 def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The functions of a module but for abstract ones, the outer before the inner."""
+    """The functions of a module except abstract ones, outer ones first."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not any(
             "abstract" in ast.unparse(mark) for mark in node.decorator_list
@@ -155,8 +145,7 @@ def _other_languages(interaction: Interaction) -> str | None:
 
 
 RULES = (
-    RowRule("bad-python", "warning", "a block of Python does not parse", _unparsable),
-    RowRule("stub", "warning", "the Python holds functions without bodies only", _stubs),
+    RowRule("bad-python", "warning", "a Python block does not parse", _unparsable),
+    RowRule("stub", "warning", "no Python function in the answer has a body", _stubs),
+    RowRule("other-code", "note", "a code block is not Python", _other_languages),
 )
-NOTES = (RowRule("other-code", "warning", "a block is not Python", _other_languages),)
-"""To be counted over the set, not held against a row."""

@@ -1,32 +1,25 @@
-"""Plain facts about one logged answer: a table of rules, one small function each.
+"""Is the answer complete? One small function for each rule.
 
-A rule states what is there; what follows from it is the policy's (`registry`).
 Covered: empty, mock, failed, cut off (by `finish_reason`, else by the text), `<think>`.
-Not covered: answers cut off at a sentence's end, which only the producer's token count shows.
+Not covered: answers cut off at the end of a sentence; only the token count shows those
+(`token_limit`).
 
-Whether an answer ends inside a bracket, in the code block that ends it or its last paragraph.
-
-A sign for answers whose tokens nobody counted, so it speaks only where it is sure. Covered: blocks
-labelled with a language whose brackets come in pairs, and prose. Not covered: shells, whose `case`
-has single ones; regular expressions (`/[(]/`); brackets that close in another order, such as the
-half-open interval `[0, 1)`, about which nothing is said.
+An open bracket in the last paragraph, or in a code block that ends the answer, is a sign of a cut
+if tokens were not counted, so the test only fires when it is sure. Covered: code in languages whose
+brackets come in pairs, and prose. Not covered: shells (a `case` has single brackets), regular
+expressions (`/[(]/`), and brackets that close in another order (the half-open interval `[0, 1)`).
 """
 
 import ast
 import re
 import warnings
-from collections.abc import Callable
-from typing import Literal
-
-from msgspec import Struct
 
 from journeyman.data.log_row import SUCCESS
 from journeyman.data.markdown import fenced_blocks, has_open_fence
+from journeyman.prepare.rules.rule import RowRule
 from journeyman.records import Interaction
 
-Severity = Literal["error", "warning"]
-
-# Escapes: a closing quote, and the wide exclamation and question marks of Chinese.
+# The escapes are a closing quote, and the full-width exclamation and question marks.
 _CLOSERS = "*_)]}\"'`”»\u2019"
 
 _SENTENCE_ENDS = tuple(".!?…。\uff01\uff1f")
@@ -53,16 +46,7 @@ NO_END = "no end of a sentence"
 OPEN_BRACKET = "open bracket"
 
 WEAK_ENDS = frozenset({NO_END, OPEN_BRACKET})
-"""The weak signs that an answer was cut off: where tokens were counted, they decide instead."""
-
-
-class RowRule(Struct, frozen=True):
-    """A fact to look for: `look` gives what was seen, or None. An `error` should not be trained."""
-
-    id: str
-    severity: Severity
-    meaning: str
-    look: Callable[[Interaction], str | None]
+"""The weak signs of a cut-off answer; if tokens were counted, the count decides instead."""
 
 
 def _failed(interaction: Interaction) -> str | None:
@@ -70,15 +54,15 @@ def _failed(interaction: Interaction) -> str | None:
 
 
 def _empty(interaction: Interaction) -> str | None:
-    said = (interaction.answer or "").strip() or interaction.tool_calls
-    return None if said else "no text"
+    has_content = (interaction.answer or "").strip() or interaction.tool_calls
+    return None if has_content else "no text"
 
 
 def _mock(interaction: Interaction) -> str | None:
     if (interaction.producer or "").split("/")[0].casefold() == "mock":
         return "provider `mock`"
-    said = (interaction.answer or "").lstrip().startswith("Mock response")
-    return "`Mock response`" if said else None
+    is_mock = (interaction.answer or "").lstrip().startswith("Mock response")
+    return "`Mock response`" if is_mock else None
 
 
 def _thinks(interaction: Interaction) -> str | None:
@@ -103,19 +87,19 @@ def _cut_off(interaction: Interaction) -> str | None:
         return "open code fence"
     if _thinks_without_end(interaction):
         return "inside `<think>`"
-    # What stands before a tool call need not be a sentence.
+    # The text before a tool call need not be a sentence.
     return None if interaction.tool_calls else _weak_end(answer)
 
 
 def _weak_end(answer: str) -> str | None:
-    # Brackets in strings are code's own business, and code that parses has no other ones open.
+    # Code that parses has no open brackets outside of its strings.
     if has_open_bracket(answer) and not _is_python(answer):
         return OPEN_BRACKET
     return None if ends_well(answer) else NO_END
 
 
 def ends_well(text: str) -> bool:
-    """Whether a text whose fences are closed ends with a fence, a sentence or whole Python."""
+    """Whether a text with closed fences ends with a fence or a sentence, or is all Python."""
     last = text.rstrip().rsplit("\n", 1)[-1].strip()
     if set(last) in ({"`"}, {"~"}) and len(last) >= 3:
         return True
@@ -123,7 +107,7 @@ def ends_well(text: str) -> bool:
 
 
 def _is_python(text: str) -> bool:
-    """Whether a text is a module that defines or imports something, and not just a word."""
+    """Whether a text is a Python module that defines or imports something, not just a word."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -135,12 +119,12 @@ def _is_python(text: str) -> bool:
 
 
 RULES = (
-    RowRule("failed", "error", "the call did not succeed", _failed),
-    RowRule("empty", "error", "the answer holds no text and no call", _empty),
-    RowRule("mock", "error", "the answer is a stand-in, not a model's", _mock),
-    RowRule("cut-off", "warning", "the answer ends in the middle", _cut_off),
-    RowRule("think", "warning", "the answer holds `<think>`", _thinks),
-    RowRule("think-unclosed", "error", "a `<think>` never ends", _thinks_without_end),
+    RowRule("failed", "error", "the call failed", _failed),
+    RowRule("empty", "error", "the answer has neither text nor a tool call", _empty),
+    RowRule("mock", "error", "the answer comes from a mock, not from a model", _mock),
+    RowRule("cut-off", "warning", "the answer was cut off before its end", _cut_off),
+    RowRule("think", "warning", "the answer contains `<think>`", _thinks),
+    RowRule("think-unclosed", "error", "a `<think>` is never closed", _thinks_without_end),
 )
 
 _PAIRED = frozenset(
@@ -177,20 +161,20 @@ _CLOSES = {")": "(", "]": "[", "}": "{"}
 
 _BRACKET = re.compile(r"[()\[\]{}]")
 
-# Strings and comments; a `#` in the middle of a word starts none.
+# Strings and comments; a `#` inside a word does not start a comment.
 _NO_CODE = re.compile(
     r'\\.|"""(?s:.*?)"""|\'\'\'(?s:.*?)\'\'\'|`[^`]*`|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
     r"|/\*(?s:.*?)\*/|//[^\n]*|(?m:(?:^|(?<=\s))#[^\n]*)"
 )
 
-# Code in a line, faces such as `:-(`, and brackets that are spoken of in quotes.
+# Inline code, smileys such as `:-(`, and quoted brackets.
 _NO_PROSE = re.compile(
     r"\\.|`[^`\n]*`|(?<!\S)[:;=]['o-]?[(\[{](?!\w)|[\"'\u2018\u201c][()\[\]{}]{1,3}[\"'\u2019\u201d]"
 )
 
 
 def has_open_bracket(text: str) -> bool:
-    """Whether a text whose fences are closed ends with a bracket open."""
+    """Whether a text with closed fences ends inside a bracket."""
     text = text.rstrip()
     if text.endswith(("```", "~~~")):
         blocks = fenced_blocks(text)
@@ -199,15 +183,15 @@ def has_open_bracket(text: str) -> bool:
 
 
 def _last_paragraph(text: str) -> str:
-    """What follows the last blank line and the last fence."""
+    """The text after the last blank line and the last fence."""
     fence = max(text.rfind("\n```"), text.rfind("\n~~~"))
     after_fence = text.find("\n", fence + 1) if fence >= 0 else -1
     return text[max(text.rfind("\n\n"), after_fence, 0) :]
 
 
-def _is_open(text: str, passed_over: re.Pattern[str]) -> bool:
+def _is_open(text: str, ignored: re.Pattern[str]) -> bool:
     opened: list[str] = []
-    for bracket in _BRACKET.findall(passed_over.sub(" ", text)):
+    for bracket in _BRACKET.findall(ignored.sub(" ", text)):
         if bracket not in _CLOSES:
             opened.append(bracket)
         elif opened and opened.pop() != _CLOSES[bracket]:

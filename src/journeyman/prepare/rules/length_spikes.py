@@ -1,7 +1,7 @@
-"""Improbably many answers of the same length: the mark that a cap leaves.
+"""Improbably many answers of the same length: the mark of a token limit.
 
-Lengths of answers that ended by themselves are spread; those that ran into a cap of N tokens all
-have N, give or take what decoding and encoding again changes. Pure arithmetic: lengths in any unit.
+Answers that end on their own differ in length. Answers cut off at N tokens all have N, give or take
+what decoding and encoding again changes. Pure arithmetic: lengths in any unit.
 """
 
 import math
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 BELOW, ABOVE = 3, 2
-"""Encoding the text of N tokens again gives N-3 to N+2 of them: the last one may have been half a
-character, the end-of-turn token is not in the text, and a few pairs join differently."""
+"""Encoding the text of N tokens again gives N-3 to N+2: the last token may be half a character, the
+end-of-turn token is not in the text, and a few pairs merge differently."""
 
 NEIGHBOURHOOD = 60
 LEAST = 5
 CHANCE_LOG10 = -9.0
-"""A spike by chance would be rarer than one in a thousand million: several windows are tried for
-each vocabulary and group, and an answer wrongly called cut off is not trained to end."""
+"""Chance explains a spike less often than once in a billion. So strict because several windows are
+tried for each vocabulary and group, and an answer wrongly called cut off is not trained to end."""
 
 
 class Spike(Struct, frozen=True):
-    """`hits` of `near` lengths stand in `low`..`high`; by chance that has 10**chance_log10."""
+    """`hits` of `near` lengths are in `low`..`high`; the probability is 10**chance_log10."""
 
     low: int
     high: int
@@ -31,22 +31,22 @@ class Spike(Struct, frozen=True):
     chance_log10: float
 
 
-def spike_at(lengths: Sequence[int], cap: int) -> Spike | None:
-    """The spike at a known cap: more lengths in cap-3..cap+2 than their neighbours explain."""
-    return _improbable(sorted(lengths), cap - BELOW, cap + ABOVE)
+def spike_at(lengths: Sequence[int], limit: int) -> Spike | None:
+    """The spike at a known limit: more lengths in limit-3..limit+2 than the neighbours explain."""
+    return _improbable(sorted(lengths), limit - BELOW, limit + ABOVE)
 
 
 def spike_at_top(lengths: Sequence[int], *, width: int) -> Spike | None:
-    """The spike at a cap that nobody noted: what stands at the longest length, nothing above it.
+    """The spike at the longest length, if the log does not say the limit.
 
-    width: how many lengths below the longest belong to it; 0 where the cap cuts exactly.
+    width: how many lengths below the longest belong to it; 0 if the limit cuts exactly.
     """
     ordered = sorted(lengths)
     return _improbable(ordered, ordered[-1] - width, ordered[-1]) if ordered else None
 
 
 def _improbable(ordered: list[int], low: int, high: int) -> Spike | None:
-    """Chernoff's bound for so many of the neighbours in the window, were they spread evenly."""
+    """Chernoff's bound for so many lengths in the window if the neighbours were spread evenly."""
     hits = bisect_right(ordered, high) - bisect_left(ordered, low)
     first, last = max(0, low - NEIGHBOURHOOD), high + NEIGHBOURHOOD
     near = bisect_right(ordered, last) - bisect_left(ordered, first)

@@ -1,28 +1,26 @@
-"""What the makers of models say about training other models on their answers: a table with dates.
+"""A table of what the terms of models say about training other models on their answers.
 
-It flags and never judges: whether a clause binds, and whom, is a lawyer's matter. A verdict is what
-the clause itself says; `forbids` may be limited, as `says` tells, to models that compete.
-Covered: the models below, by their names. Not covered: what a provider's own terms add to the
-maker's, and models whose name the log does not hold: both are `unknown`, and that is not `permits`.
+It only shows the clauses; whether one binds you is a question for a lawyer. `forbids` may apply to
+competing models only: `says` has the details.
+Covered: the models below, by name. Not covered: terms that a provider adds, and models that the log
+does not name: those are `unknown`, which does not mean `permits`.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 
-from journeyman.prepare.rules.completeness import RowRule
-from journeyman.records import Interaction
+from journeyman.prepare.rules.rule import Rule
 
 Verdict = Literal["forbids", "conditions", "permits", "unknown"]
 
 READ = "2026-11-23"
-"""The day on which the sources were last compared with this table."""
+"""The day on which this table was last compared with its sources."""
 
 
 class Terms(Struct, frozen=True):
-    """Terms of one family of models: how they are called, what they say, and where it is written.
+    """The terms of one family of models, what they say, and where.
 
     `names` matches the start of a producer's or model's name in lower case.
     """
@@ -42,7 +40,7 @@ _NAMING = (
     "a model trained on outputs and passed on must be called `Llama…` and say `Built with Llama`"
 )
 
-# The first that matches decides, so a part of a family stands before the family.
+# The first match decides, so a special case comes before its family.
 TERMS = (
     Terms(
         "Llama 3.1, 3.2, 3.3",
@@ -164,62 +162,33 @@ def _unknown(reason: str) -> Terms:
 
 
 def terms_of(producer: str | None) -> Terms:
-    """The terms for a producer (`provider/model`); `unknown` with the reason where none match.
+    """The terms for a producer (`provider/model`); `unknown` with the reason if none match.
 
-    The model's name decides before its provider's: `groq/llama-3.1-8b` is under Meta's terms.
+    The model's name counts before the provider's: `groq/llama-3.1-8b` is under Meta's terms.
     """
     if not producer:
-        return _unknown("the log names no model and no provider")
+        return _unknown("the log names neither a model nor a provider")
     for part in reversed(producer.casefold().split("/")):
         for terms in TERMS:
             if re.match(terms.names, part):
                 return terms
     if "/" not in producer:
-        return _unknown(f"the log names `{producer}` and no model")
+        return _unknown(f"the log names only `{producer}`, not the model")
     return _unknown(f"`{producer}` is not in the table of {READ}")
 
 
-class Usable(Struct, frozen=True):
-    """Rows with a whole answer, rows whose terms permit training, and rows with both."""
-
-    whole: int
-    permitted: int
-    both: int
-
-
-def usable(interactions: Iterable[Interaction], whole_lines: frozenset[int]) -> Usable:
-    """How much of a log is left. whole_lines: lines whose answers have no fault and no cut."""
-    whole = permitted = both = 0
-    for one in interactions:
-        is_whole = one.line in whole_lines
-        is_permitted = terms_of(one.producer).verdict == "permits"
-        whole += is_whole
-        permitted += is_permitted
-        both += is_whole and is_permitted
-    return Usable(whole, permitted, both)
-
-
-def _forbids(interaction: Interaction) -> str | None:
-    return _if("forbids", interaction)
-
-
-def _conditions(interaction: Interaction) -> str | None:
-    return _if("conditions", interaction)
-
-
-def _unknowable(interaction: Interaction) -> str | None:
-    return _if("unknown", interaction)
-
-
-def _if(verdict: Verdict, interaction: Interaction) -> str | None:
-    terms = terms_of(interaction.producer)
-    if terms.verdict != verdict:
-        return None
-    return f"{terms.models}: {terms.says} ({terms.source})" if terms.models else terms.says
+def licence_rule(producer: str | None) -> str | None:
+    """The id of the rule that the producer's terms match; None if they permit training."""
+    verdict = terms_of(producer).verdict
+    return None if verdict == "permits" else f"licence-{verdict}"
 
 
 RULES = (
-    RowRule("licence-forbids", "warning", "the maker's terms forbid such training", _forbids),
-    RowRule("licence-conditions", "warning", "the maker's terms set conditions", _conditions),
-    RowRule("licence-unknown", "warning", "nothing is known about the maker's terms", _unknowable),
+    Rule("licence-forbids", "warning", "the model's terms forbid training on its answers"),
+    Rule("licence-conditions", "warning", "the model's terms set conditions for such training"),
+    Rule(
+        "licence-unknown",
+        "warning",
+        "licence unknown: the log names no model that we know",
+    ),
 )

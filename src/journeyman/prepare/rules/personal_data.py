@@ -1,7 +1,7 @@
-"""Traces of persons in a text: addresses, numbers, home folders.
+"""Personal data in a text.
 
-Covered: e-mail, telephone, public IP addresses, home folders with a user's name.
-Not covered: names, postal addresses, identity numbers: they need a language model to be found.
+Covered: e-mail addresses, telephone numbers, public IP addresses, home folders with a user name.
+Not covered: names, postal addresses and identity numbers, which only a language model can find.
 """
 
 import ipaddress
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.rules.rule import RowRule
 from journeyman.records import Interaction
 
 
-class Trace(Struct, frozen=True, order=True):
-    """Where a trace stands in a text: the characters `start` to before `end`."""
+class PersonalData(Struct, frozen=True, order=True):
+    """Where personal data is in a text: the characters `start` to before `end`."""
 
     start: int
     end: int
@@ -26,13 +26,13 @@ class Trace(Struct, frozen=True, order=True):
 _EMAIL = re.compile(
     r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})(?![\w-])"
 )
-# An international number, or one with an area code in brackets or three groups: 3-3-4.
+# An international number, or one with an area code in brackets, or three groups (3-3-4).
 _PHONE = re.compile(
     r"(?<![\w.+/=-])(?:\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]?\d{2,4}){1,4}"
     r"|\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4})(?![\w-]|\.\d)"
 )
-# What every match of the expressions around holds. Each starts with one character that it can be
-# found by, which is fifty times as fast as to try an expression at every place.
+# Every match of the other expressions contains one of these. Each starts with a fixed character:
+# searching for that is fifty times as fast as trying an expression at every place.
 _AT_DOMAIN = re.compile(r"@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2}")
 _IN_PHONES = tuple(
     map(re.compile, (r"\+[1-9]", r"\(\d{3}\)", r"-\d{3}[-.]\d{4}", r"\.\d{3}[-.]\d{4}"))
@@ -45,13 +45,13 @@ _HOME = re.compile(
     r"(?:(?<![\w/.])/(?:home|Users)/|\b[A-Za-z]:\\{1,2}Users\\{1,2})([A-Za-z0-9._-]{2,32})"
 )
 
-# RFC 2606 and 6761, and what code and documents use for nobody in particular.
-_NOBODYS_DOMAINS = re.compile(
+# RFC 2606 and 6761, and what code and documents use as examples.
+_EXAMPLE_DOMAINS = re.compile(
     r"(?:^|\.)(?:example(?:\.(?:com|org|net|edu))?|test|invalid|localhost|local|domain\.com"
     r"|company\.com|email\.com|yourdomain\.com|mail\.com|noreply\.github\.com)$",
     re.IGNORECASE,
 )
-_NOBODYS_NAMES = frozenset(
+_EXAMPLE_USERS = frozenset(
     re.split(
         r"\s",
         "user username you your-name yourname your_name your-user name me someone ubuntu runner app"
@@ -61,31 +61,31 @@ _NOBODYS_NAMES = frozenset(
 )
 
 
-def find_traces(text: str) -> list[Trace]:
-    """Every trace of a person in a text, in its order."""
-    return sorted(trace for find in _FINDERS for trace in find(text))
+def find_personal_data(text: str) -> list[PersonalData]:
+    """All personal data in a text, in order."""
+    return sorted(one for find in _FINDERS for one in find(text))
 
 
-def _emails(text: str) -> Iterator[Trace]:
+def _emails(text: str) -> Iterator[PersonalData]:
     if not _AT_DOMAIN.search(text):
         return
     for match in _EMAIL.finditer(text):
-        if not _NOBODYS_DOMAINS.search(match[1]):
-            yield Trace(match.start(), match.end(), "e-mail")
+        if not _EXAMPLE_DOMAINS.search(match[1]):
+            yield PersonalData(match.start(), match.end(), "e-mail")
 
 
-def _phones(text: str) -> Iterator[Trace]:
+def _phones(text: str) -> Iterator[PersonalData]:
     if not any(mark.search(text) for mark in _IN_PHONES):
         return
     for match in _PHONE.finditer(text):
         digits = re.sub(r"\D", "", match[0])
-        # 555-01xx is kept free for stories; fewer than 8 or more than 15 digits are no number.
+        # 555-01xx is reserved for fiction; a telephone number has 8 to 15 digits.
         fictional = re.search(r"555-?01\d\d$", re.sub(r"[ .()]", "-", match[0]))
         if 8 <= len(digits) <= 15 and not fictional and len(set(digits)) > 2:
-            yield Trace(match.start(), match.end(), "telephone")
+            yield PersonalData(match.start(), match.end(), "telephone")
 
 
-def _addresses(text: str) -> Iterator[Trace]:
+def _addresses(text: str) -> Iterator[PersonalData]:
     fours = _IPV4.finditer(text) if _DOTTED.search(text) else iter(())
     colons = ("::" in text or text.count(":") >= 7) and _TWO_COLONS.search(text)
     sixes = _IPV6.finditer(text) if colons else iter(())
@@ -96,11 +96,11 @@ def _addresses(text: str) -> Iterator[Trace]:
             continue
         # `is_global` is false for private, loopback, link-local and documentation ranges.
         if address.is_global and not address.is_multicast and not _is_well_known(address):
-            yield Trace(match.start(), match.end(), "ip-address")
+            yield PersonalData(match.start(), match.end(), "ip-address")
 
 
 def _is_well_known(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Public resolvers, and four numbers that are as likely a version (1.2.3.4, 10.0.0.1)."""
+    """Public resolvers, and addresses that are as likely a version number (1.2.3.4)."""
     if address.version == 6:
         return str(address).startswith(("2001:4860:4860::", "2606:4700:4700::", "2001:db8:"))
     return str(address) in _PUBLIC_SERVICES or all(part < 24 for part in address.packed)
@@ -109,22 +109,27 @@ def _is_well_known(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
 _PUBLIC_SERVICES = frozenset({"8.8.8.8", "8.8.4.4", "9.9.9.9", "208.67.222.222", "1.1.1.1"})
 
 
-def _homes(text: str) -> Iterator[Trace]:
+def _homes(text: str) -> Iterator[PersonalData]:
     if "/home/" not in text and "Users" not in text:
         return
     for match in _HOME.finditer(text):
-        if match[1].casefold().rstrip(".") not in _NOBODYS_NAMES:
-            yield Trace(match.start(1), match.end(1), "home-folder")
+        if match[1].casefold().rstrip(".") not in _EXAMPLE_USERS:
+            yield PersonalData(match.start(1), match.end(1), "home-folder")
 
 
-_FINDERS: tuple[Callable[[str], Iterator[Trace]], ...] = (_emails, _phones, _addresses, _homes)
+_FINDERS: tuple[Callable[[str], Iterator[PersonalData]], ...] = (
+    _emails,
+    _phones,
+    _addresses,
+    _homes,
+)
 
 
-def _look(interaction: Interaction) -> str | None:
+def _found(interaction: Interaction) -> str | None:
     texts = (interaction.task, interaction.answer or "", *(m.content for m in interaction.sent))
-    values = {(t.kind, text[t.start : t.end]) for text in texts for t in find_traces(text)}
+    values = {(t.kind, text[t.start : t.end]) for text in texts for t in find_personal_data(text)}
     counts = Counter(kind for kind, _ in values)
     return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
 
 
-RULES = (RowRule("personal", "warning", "the row holds traces of a person", _look),)
+RULES = (RowRule("personal", "warning", "the row contains personal data", _found),)

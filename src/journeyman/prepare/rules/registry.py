@@ -1,9 +1,7 @@
-"""Every rule of the doctor: its id, how bad it is, and what it means; and those that look at a row.
+"""Every rule of the doctor in the order of the report, and what each policy does about it.
 
-Three kinds: rules that look at one row alone (`LOOKS`), rules that compare a row with the prompt it
-is trained with, and rules that only the whole set decides. What follows is the policy's.
-
-What each policy does with the facts about a row; nothing else decides it.
+Three kinds: rules that look at one row alone (`ROW_RULES`), rules about the prompt that the row is
+trained on, and rules that need the whole log. A finding decides nothing; the policy does.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from journeyman.errors import UsageError
-from journeyman.prepare.records import Action, Level
+from journeyman.prepare.records import Action
 from journeyman.prepare.rules import (
     answers,
     characters,
@@ -24,34 +22,16 @@ from journeyman.prepare.rules import (
     secrets,
     wording,
 )
-from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.rules.rule import RowRule, Rule
 from journeyman.settings import Policy
 
 REPEATED = "repeated"
-"""The rule for a line that has an earlier line's id and says the same."""
-
 CUT_OFF, SECRET = "cut-off", "secret"
-
 PROMPT_DIFFERS, BENCHMARK, OVER_LONG = "prompt-differs", "benchmark", "over-long"
-
 SAME_PROMPT, NEAR_PROMPT = "same-prompt", "near-prompt"
-
 SAME_ANSWER, CONTRADICTION, REPEATED_ANSWER = "duplicate", "contradiction", "repeated-answer"
 
-
-class RuleDescription(Struct, frozen=True):
-    """A rule as the report shows it."""
-
-    id: str
-    level: Level
-    meaning: str
-
-
-_NOTES = (*wording.NOTES, *code.NOTES)
-
-_LICENCES = licences.RULES
-
-LOOKS: tuple[RowRule, ...] = (
+ROW_RULES: tuple[RowRule, ...] = (
     *completeness.RULES,
     *secrets.RULES,
     *wording.RULES,
@@ -59,76 +39,58 @@ LOOKS: tuple[RowRule, ...] = (
     *characters.RULES,
     *personal_data.RULES,
     *answers.RULES,
-    *_NOTES,
 )
-"""Rules that need one row and nothing else. Licences go by the producer, `licence_rule`."""
 
 _OTHERS = (
-    RuleDescription(REPEATED, "error", "the line has the id and the content of an earlier one"),
-    RuleDescription(BENCHMARK, "error", "the prompt shares 13 words in a row with HumanEval"),
-    RuleDescription(OVER_LONG, "warning", "the row is longer than `--max-tokens`; it is never cut"),
-    RuleDescription(PROMPT_DIFFERS, "warning", "training asks otherwise than the log was asked"),
-    RuleDescription(CONTRADICTION, "warning", "the prompt has different answers in the log"),
-    RuleDescription(
-        SAME_ANSWER, "warning", "an earlier row has the same prompt and the same answer"
-    ),
-    RuleDescription(REPEATED_ANSWER, "warning", "three or more different prompts got this answer"),
-    RuleDescription(
-        NEAR_PROMPT, "note", "another row asks nearly the same; both stay in one split"
-    ),
-    RuleDescription(SAME_PROMPT, "note", "another row asks the same; both stay in one split"),
+    Rule(REPEATED, "error", "an earlier line has the same id and content"),
+    Rule(BENCHMARK, "error", "contamination: the prompt shares 13 words in a row with HumanEval"),
+    Rule(OVER_LONG, "warning", "the row is longer than `--max-tokens` (rows are never cut)"),
+    Rule(PROMPT_DIFFERS, "warning", "training uses another prompt than the log shows"),
+    Rule(CONTRADICTION, "warning", "the same prompt has different answers in the log"),
+    Rule(SAME_ANSWER, "warning", "an earlier row has the same prompt and the same answer"),
+    Rule(REPEATED_ANSWER, "warning", "three or more different prompts got this answer"),
+    Rule(NEAR_PROMPT, "note", "another row has nearly the same prompt; both stay in one split"),
+    Rule(SAME_PROMPT, "note", "another row has the same prompt; both stay in one split"),
 )
 
+_LEVELS = ("error", "warning", "note")
 
-def _ordered() -> tuple[RuleDescription, ...]:
-    notes = {rule.id for rule in _NOTES}
-    rows = [
-        RuleDescription(rule.id, "note" if rule.id in notes else rule.severity, rule.meaning)
-        for rule in (*LOOKS, *_LICENCES)
-    ]
-    levels = ("error", "warning", "note")
-    return tuple(sorted((*rows, *_OTHERS), key=lambda rule: levels.index(rule.level)))
-
-
-KNOWN = _ordered()
+ALL_RULES: tuple[Rule, ...] = tuple(
+    sorted((*ROW_RULES, *licences.RULES, *_OTHERS), key=lambda rule: _LEVELS.index(rule.level))
+)
 """All rules, errors first."""
 
-PLACES: Mapping[str, int] = MappingProxyType({rule.id: at for at, rule in enumerate(KNOWN)})
+PLACES: Mapping[str, int] = MappingProxyType({rule.id: at for at, rule in enumerate(ALL_RULES)})
 
 
 def in_order(rules: set[str]) -> tuple[str, ...]:
-    """Ids in the order of the table."""
+    """Ids in the order of the report."""
     return tuple(sorted(rules, key=PLACES.__getitem__))
 
 
-def licence_rule(producer: str | None) -> str | None:
-    """The rule that the terms of a producer's maker match, or None where they permit training."""
-    verdict = licences.terms_of(producer).verdict
-    return None if verdict == "permits" else f"licence-{verdict}"
+Treatment = Literal["drop", "mask", "keep", "redact", "fail"]
+"""What a policy does with the rows that match a rule; `fail` refuses the whole log."""
 
+_TREATMENTS: tuple[Treatment, ...] = ("drop", "mask", "keep", "fail")
 
-Does = Literal["drop", "mask", "keep", "redact", "fail"]
+_DROP: Treatment = "drop"
 
-CHOICES: tuple[Does, ...] = ("drop", "mask", "keep", "fail")
+_ALWAYS_DROPPED = ("failed", "empty", REPEATED)
 
-_ALWAYS = ("failed", "empty", REPEATED)
+# An answer without text has nothing to learn, and an id may appear once in a split.
+_NEVER_KEPT = frozenset({"empty", REPEATED})
 
-# There is nothing to learn from an answer without text, and an id may stand in a split once.
-_FIXED = frozenset({"empty", REPEATED})
+_SEED: Mapping[str, Treatment] = MappingProxyType(dict.fromkeys(_ALWAYS_DROPPED, _DROP))
 
-_DROP: Does = "drop"
-
-_SEED: Mapping[str, Does] = MappingProxyType(dict.fromkeys(_ALWAYS, _DROP))
-
-_SALVAGE: Mapping[str, Does] = MappingProxyType(
+_SALVAGE: Mapping[str, Treatment] = MappingProxyType(
     {
-        **dict.fromkeys((*_ALWAYS, "mock", "think-unclosed", BENCHMARK), _DROP),
+        **dict.fromkeys((*_ALWAYS_DROPPED, "mock", "think-unclosed", BENCHMARK), _DROP),
         CUT_OFF: "mask",
         SECRET: "redact",
     }
 )
 
-_POLICIES: Mapping[Policy, Mapping[str, Does]] = MappingProxyType(
+_POLICIES: Mapping[Policy, Mapping[str, Treatment]] = MappingProxyType(
     {"seed": _SEED, "salvage": _SALVAGE, "strict": {**_SALVAGE, CUT_OFF: "drop"}}
 )
 
@@ -140,12 +102,14 @@ class Decision(Struct, frozen=True):
     reason: str = ""
 
 
-def resolved(policy: Policy, given: Sequence[str] = ()) -> dict[str, Does]:
-    """What is done with each rule, by its id. given: `ID=ACTION`, later ones win.
+def treatments(policy: Policy, given: Sequence[str] = ()) -> dict[str, Treatment]:
+    """What to do with each rule, by its id. given: `ID=ACTION`, later ones win.
 
-    Raises UsageError that names everything wrong with them, and what is known.
+    Raises UsageError that names every fault, and the known rules and actions.
     """
-    does: dict[str, Does] = {rule.id: _POLICIES[policy].get(rule.id, "keep") for rule in KNOWN}
+    chosen: dict[str, Treatment] = {
+        rule.id: _POLICIES[policy].get(rule.id, "keep") for rule in ALL_RULES
+    }
     faults = []
     for text in given:
         name, _, action = (part.strip() for part in text.partition("="))
@@ -153,33 +117,33 @@ def resolved(policy: Policy, given: Sequence[str] = ()) -> dict[str, Does]:
         if name not in PLACES:
             faults.append(f"`--rule {text}`: there is no rule `{name}`")
         elif action not in allowed:
-            faults.append(f"`--rule {text}`: `{name}` may be {_listed(allowed)}, not `{action}`")
+            faults.append(f"`--rule {text}`: `{name}` takes {_listed(allowed)}, not `{action}`")
         else:
-            does[name] = next(one for one in allowed if one == action)
+            chosen[name] = next(one for one in allowed if one == action)
     if faults:
         raise UsageError(
             "; ".join(faults),
-            hint=f"write --rule ID=ACTION; actions are {_listed(CHOICES)};"
+            hint=f"write --rule ID=ACTION; actions are {_listed(_TREATMENTS)};"
             f" rules are {_listed(PLACES)}",
         )
-    return does
+    return chosen
 
 
-def decide(rules: Sequence[str], does: Mapping[str, Does]) -> Decision:
-    """What becomes of a row that these rules matched, the worst first."""
+def decide(rules: Sequence[str], chosen: Mapping[str, Treatment]) -> Decision:
+    """What becomes of a row with these findings: the first rule that drops decides, then masks."""
     for rule in rules:
-        if does[rule] == "drop":
+        if chosen[rule] == "drop":
             return Decision("dropped", rule)
     for rule in rules:
-        if does[rule] == "mask":
+        if chosen[rule] == "mask":
             return Decision("masked", rule)
     return Decision("kept")
 
 
-def _allowed(name: str) -> tuple[Does, ...]:
-    if name in _FIXED:
+def _allowed(name: str) -> tuple[Treatment, ...]:
+    if name in _NEVER_KEPT:
         return ("drop", "fail")
-    return (*CHOICES, "redact") if name == SECRET else CHOICES
+    return (*_TREATMENTS, "redact") if name == SECRET else _TREATMENTS
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""Rows that are longer than training takes: counted in tokens where a tokenizer is at hand.
+"""Rows that are too long for training, counted in tokens if a tokenizer is at hand.
 
-Only rows that could be too long are counted: text and code of 1.5 bytes a token do not occur at
-such a length. Without a tokenizer the number is an estimate, and says so.
+Only rows that could be too long are counted: long texts have more than 1.5 bytes a token. Without a
+tokenizer the number is an estimate, and the finding says so.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ TYPICAL_BYTES = 3.5
 
 
 class RowLengthCheck:
-    """Looks at rows. `how` says in what way tokens are counted."""
+    """Finds rows above a limit in tokens. `counts`: tokens are counted, not estimated."""
 
     def __init__(
         self, limit: int, renderer: Renderer, base: str, vocabularies: Sequence[Vocabulary]
@@ -32,11 +32,11 @@ class RowLengthCheck:
         self._vocabulary = next((one for one in vocabularies if one.family == family), None)
         self.counts = bool(renderer.tokenizer) or self._vocabulary is not None
 
-    def look(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str | None:
-        """What was seen in a row that is too long, else None."""
-        said = [message.content for message in messages]
-        said += [f"{tool.name}{tool.description}{tool.parameters}" for tool in tools]
-        size_bytes = sum(len(text.encode("utf-8", "replace")) for text in said)
+    def find(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str | None:
+        """How long a row is if it is too long, else None."""
+        texts = [message.content for message in messages]
+        texts += [f"{tool.name}{tool.description}{tool.parameters}" for tool in tools]
+        size_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
         if size_bytes < self._limit * LEAST_BYTES:
             return None
         if not self.counts:

@@ -1,15 +1,13 @@
-"""Keys, tokens and passwords in a text, by the shapes that their issuers gave them.
+"""Keys, tokens and passwords in a text, by the formats of their issuers.
 
-Anchored patterns only, none by entropy: a doctor that cries at every hash is not heard.
-Covered: the kinds below. Not covered: secrets without a shape of their own, unless they are
-assigned to a name that says so; values that are plainly stand-ins (`your-api-key`, `<token>`).
+Anchored patterns only, no entropy: a report full of harmless hashes is not read.
+Covered: the kinds below. Not covered: secrets without a format, unless they are assigned to a name
+such as `password`; obvious placeholders (`your-api-key`, `<token>`).
 
-What the program detect-secrets finds in a text, for who asks for it besides our own patterns.
-
-Its file scan is used, on a file without a name: the scan of single lines finds other things and
-searches by entropy. Plugins that go by entropy are off, since code is full of hashes, and so is the
-one for public addresses, which are `personal_data`'s. Not covered: secrets that its own
-filters take for stand-ins.
+On request the program detect-secrets searches too. Its file scan is used (on a nameless file),
+because its line scan finds other things and goes by entropy. Its entropy plugins are off (code is
+full of hashes), and so is the one for public addresses, which belong to `personal_data`. Not
+covered: secrets that its own filters take for placeholders.
 """
 
 import os
@@ -20,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from journeyman.errors import MachineError
-from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.rules.rule import RowRule
 from journeyman.records import Interaction
 
 
 class Secret(Struct, frozen=True, order=True):
-    """Where a secret stands in a text: the characters `start` to before `end`."""
+    """Where a secret is in a text: the characters `start` to before `end`."""
 
     start: int
     end: int
@@ -35,7 +33,7 @@ class Secret(Struct, frozen=True, order=True):
 class _Pattern(Struct, frozen=True):
     """A kind and its expression; the group `secret` is the secret itself.
 
-    Every match holds the `mark` and one of the `hints`: a text without them is not searched.
+    Every match contains the `mark` and one of the `hints`; a text without them is not searched.
     """
 
     kind: str
@@ -50,7 +48,7 @@ def _pattern(kind: str, hints: str, expression: str) -> _Pattern:
 
 
 def _mark_of(hints: Sequence[str]) -> str:
-    """A character of all the hints, the rarest in prose and code; a single one is found at once."""
+    """The character of all hints that is rarest in prose and code: searching it is fast."""
     common = set(hints[0]).intersection(*hints)
     rarest_first = sorted(common, key=lambda one: (one.islower(), one in " _.", one))
     return next(iter(rarest_first), "")
@@ -58,7 +56,7 @@ def _mark_of(hints: Sequence[str]) -> str:
 
 _START, _END = r"(?<![A-Za-z0-9_-])", r"(?![A-Za-z0-9_-])"
 
-# The first of two that overlap wins, so the precise ones stand before the general ones.
+# If two overlap the first wins, so precise patterns come before general ones.
 _PATTERNS = (
     _pattern(
         "private-key",
@@ -139,8 +137,8 @@ _PATTERNS = (
     ),
 )
 
-# A name that says what it holds, and its value in quotes or alone on its line as in an .env file.
-# Code that fetches the value (`password=get_password()`) is neither.
+# A name such as `password` with its value in quotes, or alone on its line as in an .env file.
+# Code that fetches the value (`password=get_password()`) matches neither.
 _NAME = (
     r"(?i:password|passwd|passphrase|pwd|secret|secret[_-]?key|api[_-]?key|auth[_-]?token"
     r"|access[_-]?token|access[_-]?key|client[_-]?secret|private[_-]?key)"
@@ -158,7 +156,7 @@ _IN_ENV = re.compile(
     re.MULTILINE,
 )
 
-_STAND_INS = re.compile(
+_PLACEHOLDERS = re.compile(
     r"example|placeholder|dummy|changeme|change[_-]me|redacted|sample|fake|mock|insert|replace"
     r"|your|my[_-]|^my|xxx|\*\*\*|\.\.\.|<|>|\$\{|\{\{|%\(|^env[.:]|^os\.|^process\.|not[_-]?real"
     r"|1234567|abcdef|^(?:test|secret|password|passwd|token|none|null|true|false|string|hunter2?"
@@ -168,10 +166,7 @@ _STAND_INS = re.compile(
 
 
 def find_secrets(text: str, *, scan: bool = False) -> list[Secret]:
-    """Every secret in a text, in its order, none inside another.
-
-    scan: also what `journeyman.prepare.rules.secrets` finds.
-    """
+    """Every secret in a text, in order; they do not overlap. scan: by detect-secrets too."""
     found: list[Secret] = []
     for one in (*_shaped(text), *_assigned(text), *(_scanned(text) if scan else ())):
         if not any(one.start < other.end and other.start < one.end for other in found):
@@ -180,7 +175,7 @@ def find_secrets(text: str, *, scan: bool = False) -> list[Secret]:
 
 
 def redacted(text: str, *, scan: bool = False) -> tuple[str, dict[str, int]]:
-    """The text with `[REDACTED:kind]` for each secret, and how many of each kind there were."""
+    """The text with each secret replaced by `[REDACTED:kind]`, and the count of each kind."""
     secrets = find_secrets(text, scan=scan)
     for secret in reversed(secrets):
         text = f"{text[: secret.start]}[REDACTED:{secret.kind}]{text[secret.end :]}"
@@ -188,7 +183,7 @@ def redacted(text: str, *, scan: bool = False) -> tuple[str, dict[str, int]]:
 
 
 def _scanned(text: str) -> Iterator[Secret]:
-    for value, kind in scanned(text):
+    for value, kind in _detect_secrets(text):
         for match in re.finditer(re.escape(value), text):
             yield Secret(match.start(), match.end(), kind)
 
@@ -198,7 +193,7 @@ def _shaped(text: str) -> Iterator[Secret]:
         if pattern.mark not in text or not any(hint in text for hint in pattern.hints):
             continue
         for match in pattern.expression.finditer(text):
-            if pattern.kind == "private-key" or not _is_stand_in(match["secret"]):
+            if pattern.kind == "private-key" or not _is_placeholder(match["secret"]):
                 yield Secret(match.start("secret"), match.end("secret"), pattern.kind)
 
 
@@ -209,42 +204,42 @@ def _assigned(text: str) -> Iterator[Secret]:
     if text.isascii() and not _names_a_secret(lower):
         return
     for match in _QUOTED.finditer(text):
-        # Searching backwards from the value is quick; every name in a text would be tried else.
+        # Searching back from the value is fast; searching for names would try every place.
         if _NAME_BEFORE.search(text[max(0, match.start() - 40) : match.start()]):
             group = "secret" if match["secret"] is not None else "single"
-            yield from _unless_stand_in(match, group)
+            yield from _unless_placeholder(match, group)
     for match in _IN_ENV.finditer(text):
         if _NAME_BEFORE.search(match["name"]):
-            yield from _unless_stand_in(match, "secret")
+            yield from _unless_placeholder(match, "secret")
 
 
 def _names_a_secret(lower: str) -> bool:
-    """Whether a text may hold one of the names; `pass` and `key` alone stand in most code."""
+    """Whether a text may contain one of the names; `pass` and `key` alone are in most code."""
     if any(name in lower for name in ("secret", "passw", "passphrase", "pwd")):
         return True
     key = "key" in lower and any(name in lower for name in ("api", "access", "private"))
     return key or ("token" in lower and any(name in lower for name in ("auth", "access")))
 
 
-def _unless_stand_in(match: re.Match[str], group: str) -> Iterator[Secret]:
-    if not _is_stand_in(match[group]):
+def _unless_placeholder(match: re.Match[str], group: str) -> Iterator[Secret]:
+    if not _is_placeholder(match[group]):
         yield Secret(match.start(group), match.end(group), "assigned")
 
 
-def _is_stand_in(value: str) -> bool:
-    """Whether a value is written for the reader, not for a server; few different characters too."""
-    return len(set(value)) < 4 or _STAND_INS.search(value) is not None
+def _is_placeholder(value: str) -> bool:
+    """Whether a value is an example for the reader; one of few different characters is too."""
+    return len(set(value)) < 4 or _PLACEHOLDERS.search(value) is not None
 
 
-def look(interaction: Interaction, *, scan: bool = False) -> str | None:
-    """How many secrets of each kind a row holds, in words, or None. scan: see `find_secrets`."""
+def secrets_in(interaction: Interaction, *, scan: bool = False) -> str | None:
+    """The kinds of secrets in a row and how many of each, or None. scan: see `find_secrets`."""
     texts = (
         interaction.task,
         interaction.answer or "",
         *(turn.content for turn in interaction.sent),
         *(text for tool in interaction.tools for text in (tool.description, tool.parameters)),
     )
-    # What was sent repeats the task, so a kind counts by its different values.
+    # The sent messages repeat the task, so different values are counted.
     values = {
         (s.kind, text[s.start : s.end]) for text in texts for s in find_secrets(text, scan=scan)
     }
@@ -252,24 +247,24 @@ def look(interaction: Interaction, *, scan: bool = False) -> str | None:
     return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
 
 
-RULES = (RowRule("secret", "error", "the row holds a key, a token or a password", look),)
+RULES = (RowRule("secret", "error", "the row contains a key, a token or a password", secrets_in),)
 
 _OFF = frozenset(("Base64HighEntropyString", "HexHighEntropyString", "IPPublicDetector"))
 
 
 def require_scanner() -> None:
-    """Raise MachineError where the program is not installed."""
+    """Raise MachineError if detect-secrets is not installed."""
     try:
         import detect_secrets  # noqa: F401
     except ImportError as error:
         raise MachineError(
             "`--detect-secrets` needs the package `detect-secrets`, which is not installed",
-            hint="pip install 'journeyman[secrets]', or leave the option out: own patterns remain",
+            hint="pip install 'journeyman[secrets]', or search with the built-in patterns alone",
         ) from error
 
 
-def scanned(text: str) -> Iterator[tuple[str, str]]:
-    """Each secret in a text as it stands there, with its kind, such as `jwt-token`."""
+def _detect_secrets(text: str) -> Iterator[tuple[str, str]]:
+    """Each secret that detect-secrets finds in a text, with its kind, such as `jwt-token`."""
     from detect_secrets.core.scan import scan_file
     from detect_secrets.settings import default_settings, get_settings
 
@@ -281,7 +276,7 @@ def scanned(text: str) -> Iterator[tuple[str, str]]:
             stream.write(text.encode("utf-8", "replace"))
         with default_settings():
             get_settings().disable_plugins(*_OFF)
-            # The descriptor has a path only as long as this process has it open.
+            # The path exists only while this process has the file open.
             for found in list(scan_file(f"/proc/self/fd/{descriptor}")):
                 if found.secret_value:
                     yield found.secret_value, "-".join(found.type.casefold().split())

@@ -1,15 +1,15 @@
-"""Answers that are none: refusals, questions back, code left for the reader; and set openers.
+"""Refusals, questions instead of answers, code with parts left out, and set openers.
 
-Heuristics for English, so nothing here is more than a warning, and every hit is worth a look.
+Heuristics for English: nothing here is more than a warning, and every hit needs a look.
 """
 
 import re
 
 from journeyman.data.markdown import without_thinking
-from journeyman.prepare.rules.completeness import RowRule
+from journeyman.prepare.rules.rule import RowRule
 from journeyman.records import Interaction
 
-# Models refuse at once; the same words further on are about the subject.
+# Models refuse in the first words; later on the same words are about the subject.
 _REFUSAL = re.compile(
     r"\A\W*(?:(?:I(?:'|\u2019)m|I am) (?:very |really |so )?sorry\b[^\n]{0,80}?|unfortunately,? "
     r"|(?:I )?apologi[sz]e\b[^\n]{0,80}?|as an? (?:AI|large language|language model)\b[^\n]{0,80}?"
@@ -44,28 +44,28 @@ _OPENER = re.compile(
 
 
 def _refusal(interaction: Interaction) -> str | None:
-    found = _REFUSAL.match(_spoken(interaction))
+    found = _REFUSAL.match(_without_thinking(interaction))
     return f"`{_clipped(found[0])}`" if found else None
 
 
 def _question_back(interaction: Interaction) -> str | None:
-    """Only in answers without code: beside code, a question is courtesy."""
-    spoken = _spoken(interaction)
-    found = None if "```" in spoken else _QUESTION_BACK.search(spoken)
+    """Only in answers without code: after code, a question is politeness."""
+    text = _without_thinking(interaction)
+    found = None if "```" in text else _QUESTION_BACK.search(text)
     return f"`{_clipped(found[0])}`" if found else None
 
 
 def _left_open(interaction: Interaction) -> str | None:
-    found = _LEFT_OPEN.search(_spoken(interaction))
+    found = _LEFT_OPEN.search(_without_thinking(interaction))
     return f"`{_clipped(found[0])}`" if found else None
 
 
 def _opener(interaction: Interaction) -> str | None:
-    found = _OPENER.match(_spoken(interaction))
+    found = _OPENER.match(_without_thinking(interaction))
     return f"`{found[0].strip().casefold()}`" if found else None
 
 
-def _spoken(interaction: Interaction) -> str:
+def _without_thinking(interaction: Interaction) -> str:
     return without_thinking(interaction.answer or "")
 
 
@@ -75,9 +75,9 @@ def _clipped(text: str) -> str:
 
 
 RULES = (
-    RowRule("refusal", "warning", "the model declines the task", _refusal),
-    RowRule("question-back", "warning", "the model asks instead of answering", _question_back),
-    RowRule("left-open", "warning", "the code leaves a part to the reader", _left_open),
+    RowRule("refusal", "warning", "the model refuses the task", _refusal),
+    RowRule("question-back", "warning", "the model asks back instead of answering", _question_back),
+    RowRule("left-open", "warning", "the code leaves a part for the reader to write", _left_open),
+    # A habit that training would copy: it matters how many rows have it, not which.
+    RowRule("opener", "note", "the answer starts with a set phrase", _opener),
 )
-NOTES = (RowRule("opener", "warning", "the answer starts with a set phrase", _opener),)
-"""To be counted over the set, not held against a row: a habit that training would copy."""

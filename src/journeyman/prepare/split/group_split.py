@@ -1,9 +1,9 @@
-"""Whole groups of rows to train, val and test, in exactly the asked counts where groups allow it.
+"""Assign whole groups of rows to train, val and test, in exactly the target counts if possible.
 
-Promise: no group stands in two splits (asserted), and the same rows and seed give the same split,
-in whatever order they come. Roles are shared out in proportion as far as groups allow. A group
-that had a split keeps it, unless the counts cannot be met then: as few as possible move, and those
-are told. Not covered: the fewest there are; groups are freed in ones, twos, fours, ...
+Promise: no group is in two splits (asserted), and the same rows and seed give the same split, in
+any order. Roles are distributed in proportion as far as groups allow. A group that had a split
+keeps it unless the counts cannot be met: then few groups move, and those are reported.
+Not covered: the smallest possible number of moves; groups are freed in ones, twos, fours, ...
 """
 
 from collections import Counter
@@ -40,14 +40,14 @@ class Member(Struct, frozen=True):
 
 
 class GroupSplit(Struct, frozen=True):
-    """Where each group went, how many rows that makes, and how many were asked for.
+    """The split of each group, the rows that each split has, and the target.
 
-    `moved` are groups that had another split before.
+    `moved`: groups that had another split before.
     """
 
     of_group: dict[str, Split]
     counts: SplitCounts
-    asked: SplitCounts
+    target: SplitCounts
     moved: tuple[str, ...] = ()
 
 
@@ -57,15 +57,15 @@ class _SplitGroup(Struct, frozen=True):
     agent: str
 
 
-def asked_counts(rows: int, train_share: float, val_share: float) -> SplitCounts:
+def target_counts(rows: int, train_share: float, val_share: float) -> SplitCounts:
     """`int(n * share)` rows for train and val, the rest for test. 298 at 0.8 and 0.1: 238, 29, 31.
 
-    Raises UsageError for shares below 0, or that leave less than nothing for test.
+    Raises UsageError if a share is below 0, or both together are above 1.
     """
     if min(train_share, val_share) < 0 or train_share + val_share > 1 + 1e-9:
         raise UsageError(
-            f"`train_share` {train_share} and `val_share` {val_share} are not two shares of one",
-            hint="give both from 0 to 1, together at most 1, as in 0.8 and 0.1",
+            f"`train_share` {train_share} and `val_share` {val_share} are not two parts of 1",
+            hint="give two numbers from 0 to 1, together at most 1, such as 0.8 and 0.1",
         )
     train = min(rows, int(rows * train_share))
     val = min(rows - train, int(rows * val_share))
@@ -74,38 +74,38 @@ def asked_counts(rows: int, train_share: float, val_share: float) -> SplitCounts
 
 def split_groups(
     members: Sequence[Member],
-    asked: SplitCounts,
+    target: SplitCounts,
     seed: int,
     earlier: Mapping[str, Split] = MappingProxyType({}),
 ) -> GroupSplit:
-    """Assign every group to one split. `asked` must add up to the number of members.
+    """Assign every group to one split. `target` must add up to the number of members.
 
-    earlier: the split that a group had before; it keeps that unless the counts force it to move.
+    earlier: the split that a group had before; it keeps it unless the counts force it to move.
     """
     groups = _in_seeded_order(members, seed)
     best: GroupSplit | None = None
-    for held in _held(groups, earlier, asked):
-        found = _splits(groups, held, asked, earlier)
+    for held in _held(groups, earlier, target):
+        found = _splits(groups, held, target, earlier)
         if best is None or _distance(found) < _distance(best):
             best = found
-        if best.counts == asked:
+        if best.counts == target:
             break
     assert best is not None
     return best
 
 
 def split_in_order(
-    members: Sequence[Member], order: Mapping[str, float], asked: SplitCounts
+    members: Sequence[Member], order: Mapping[str, float], target: SplitCounts
 ) -> GroupSplit:
-    """The last groups for test, those before for val, the first for train.
+    """The last groups for test, those before them for val, the first for train.
 
-    order: a place for each group, such as the time of its last row. A border falls where the count
-    is nearest; val and test get a group each wherever there are three.
+    order: a position for each group, such as the time of its last row. A border is where the count
+    is nearest to the target; with three or more groups, val and test get at least one each.
     """
     sizes = Counter(member.group for member in members)
     left = sorted(sizes, key=lambda group: (order[group], group))
     of_group: dict[str, Split] = {}
-    for split, wanted, reserved in (("test", asked.test, 2), ("val", asked.val, 1)):
+    for split, wanted, reserved in (("test", target.test, 2), ("val", target.val, 1)):
         taken = 0
         while len(left) > reserved and (
             not taken or abs(taken + sizes[left[-1]] - wanted) < abs(taken - wanted)
@@ -114,22 +114,22 @@ def split_in_order(
             of_group[group] = "test" if split == "test" else "val"
             taken += sizes[group]
     of_group |= dict.fromkeys(left, "train")
-    return GroupSplit(of_group, _counts(of_group, sizes), asked)
+    return GroupSplit(of_group, _counts(of_group, sizes), target)
 
 
 def _held(
-    groups: Sequence["_SplitGroup"], earlier: Mapping[str, Split], asked: SplitCounts
+    groups: Sequence["_SplitGroup"], earlier: Mapping[str, Split], target: SplitCounts
 ) -> Iterator[Mapping[str, Split]]:
-    """What may stay where it was: all of it, then less and less, last nothing."""
+    """The groups that may keep their split: all of them, then fewer and fewer, at last none."""
     known = [group for group in groups if group.id in earlier]
     rows = Counter[Split]()
     for group in known:
         rows[earlier[group.id]] += group.size
     over = {
         split: rows[split] > wanted
-        for split, wanted in zip(SPLITS, (asked.train, asked.val, asked.test), strict=True)
+        for split, wanted in zip(SPLITS, (target.train, target.val, target.test), strict=True)
     }
-    # The first to go are small groups of a split that has too much.
+    # Small groups of a split that has too many rows move first.
     freed = sorted(known, key=lambda group: (not over[earlier[group.id]], group.size))
     yield {group.id: earlier[group.id] for group in freed}
     count = 1
@@ -143,24 +143,24 @@ def _held(
 def _splits(
     groups: Sequence["_SplitGroup"],
     held: Mapping[str, Split],
-    asked: SplitCounts,
+    target: SplitCounts,
     earlier: Mapping[str, Split],
 ) -> GroupSplit:
     free = [group for group in groups if group.id not in held]
     kept = [group for group in groups if group.id in held]
     needed = {
         split: max(0, wanted - sum(group.size for group in kept if held[group.id] == split))
-        for split, wanted in (("test", asked.test), ("val", asked.val))
+        for split, wanted in (("test", target.test), ("val", target.val))
     }
-    test, val = _by_role(free, kept, held, asked, needed)
-    best = _placed(groups, held, asked, earlier, (test, val))
-    if best.counts == asked:
+    test, val = _by_role(free, kept, held, target, needed)
+    best = _placed(groups, held, target, earlier, (test, val))
+    if best.counts == target:
         return best
     found = choose_two([group.size for group in free], needed["test"], needed["val"])
     if found:
         test, val = ([free[position] for position in side] for side in found)
-        other = _placed(groups, held, asked, earlier, (test, val))
-        # Without rows that stay, the closest choice there is has been made.
+        other = _placed(groups, held, target, earlier, (test, val))
+        # If no group has to stay, the closest choice has been made already.
         if not held or _distance(other) < _distance(best):
             best = other
     return best
@@ -169,11 +169,11 @@ def _splits(
 def _placed(
     groups: Sequence["_SplitGroup"],
     held: Mapping[str, Split],
-    asked: SplitCounts,
+    target: SplitCounts,
     earlier: Mapping[str, Split],
     sides: tuple[Sequence["_SplitGroup"], Sequence["_SplitGroup"]],
 ) -> GroupSplit:
-    """The splits where these groups go to test and val, and the others stay or go to train."""
+    """The split if these groups go to test and val, and the others stay or go to train."""
     test, val = sides
     of_group: dict[str, Split] = {group.id: held.get(group.id, "train") for group in groups}
     of_group |= dict.fromkeys((group.id for group in val), "val")
@@ -181,7 +181,7 @@ def _placed(
     assert not {group.id for group in val} & {group.id for group in test}
     counts = _counts(of_group, {group.id: group.size for group in groups})
     moved = [name for name, split in of_group.items() if earlier.get(name, split) != split]
-    return GroupSplit(of_group, counts, asked, tuple(sorted(moved)))
+    return GroupSplit(of_group, counts, target, tuple(sorted(moved)))
 
 
 def _counts(of_group: Mapping[str, Split], sizes: Mapping[str, int]) -> SplitCounts:
@@ -192,18 +192,18 @@ def _counts(of_group: Mapping[str, Split], sizes: Mapping[str, int]) -> SplitCou
 
 
 def _distance(splits: GroupSplit) -> tuple[int, int]:
-    """How far the counts are from those asked for: splits without a row first, then rows."""
-    got, asked = splits.counts, splits.asked
-    pairs = ((got.train, asked.train), (got.val, asked.val), (got.test, asked.test))
+    """How far the counts are from the targets: splits without a row first, then rows."""
+    got, target = splits.counts, splits.target
+    pairs = ((got.train, target.train), (got.val, target.val), (got.test, target.test))
     missing = sum(wanted > 0 and not have for have, wanted in pairs)
     return missing, sum(abs(have - wanted) for have, wanted in pairs)
 
 
 def _in_seeded_order(members: Sequence[Member], seed: int) -> list[_SplitGroup]:
-    """The groups by a hash of the seed and their id: no order of input or of a set counts."""
+    """The groups by a hash of seed and id, so that the order of the input does not matter."""
     sizes = Counter(member.group for member in members)
     agents: dict[str, str] = {}
-    # Most groups are one row; only the others need counting.
+    # Most groups are one row; only the others are counted.
     shared: dict[str, Counter[str]] = {}
     for member in members:
         if sizes[member.group] > 1:
@@ -220,16 +220,16 @@ def _by_role(
     free: list[_SplitGroup],
     kept: Sequence[_SplitGroup],
     held: Mapping[str, Split],
-    asked: SplitCounts,
+    target: SplitCounts,
     needed: Mapping[str, int],
 ) -> tuple[list[_SplitGroup], list[_SplitGroup]]:
-    """Groups for test and for val: each role's part first, then what is missing from any role."""
+    """Groups for test and for val: first each role's share, then any role for what is missing."""
     rows = Counter[str]()
     for group in (*free, *kept):
         rows[group.agent] += group.size
     left = free
     sides = []
-    for split, wanted in (("test", asked.test), ("val", asked.val)):
+    for split, wanted in (("test", target.test), ("val", target.val)):
         has = Counter[str]()
         for group in kept:
             has[group.agent] += group.size if held[group.id] == split else 0
@@ -246,7 +246,7 @@ def _by_role(
 
 
 def _apportioned(rows: Counter[str], wanted: int) -> dict[str, int]:
-    """`wanted` seats shared out by size, largest remainders first. (Hamilton's method.)"""
+    """`wanted` rows distributed by size, largest remainders first. (Hamilton's method.)"""
     total = max(1, rows.total())
     quotas = {agent: rows[agent] * wanted // total for agent in sorted(rows)}
     by_remainder = sorted(quotas, key=lambda agent: (-(rows[agent] * wanted % total), agent))
@@ -256,10 +256,10 @@ def _apportioned(rows: Counter[str], wanted: int) -> dict[str, int]:
 
 
 def _chosen(groups: list[_SplitGroup], rows: int) -> list[_SplitGroup]:
-    """Groups of so many rows, as nearly as they allow, the first in their order preferred."""
+    """Groups of this many rows, as nearly as possible; earlier groups are preferred."""
     taken: list[_SplitGroup] = []
     rest: list[_SplitGroup] = []
-    # Exact sums need a bit for every row and group; of many rows, the first are simply taken.
+    # Exact sums need a bit for every row and group; of many rows, the first groups are taken.
     for group in groups:
         if rows > _EXACT_ROWS and group.size <= rows:
             taken.append(group)

@@ -1,22 +1,21 @@
-"""Pairs of texts that share 0.8 of their pieces: all of them, or those that MinHash proposes.
+"""Pairs of texts that share 0.8 of their pieces: all pairs, or those that MinHash proposes.
 
-exact: every pair of similar size, most of them ruled out by a bitmap of 2,048 bits: two sets whose
-bitmaps differ in d bits share at most (|x| + |y| - d) / 2 pieces. (Sandes et al., TKDE 2020.)
-proposed: rensa's MinHash in bands of six; texts with an equal band are compared, first by their
-signatures' low bytes (Li and Koenig, WWW 2010), then exactly. (Broder 1997.)
-
-A text as the set of its pieces of five characters, and how much two texts share.
-
-A piece is a 64-bit hash: two different pieces are equal once in 10**19.
-
-Things that belong together, joined pair by pair. (Union by size, path halving; Tarjan 1975.)
+A text is the set of its pieces of five characters. A piece is a 64-bit hash: two different pieces
+are equal once in 10**19.
+All pairs: every pair of similar size is compared, but a bitmap of 2,048 bits rules most of them
+out: two sets whose bitmaps differ in d bits share at most (|x| + |y| - d) / 2 pieces. (Sandes et
+al., TKDE 2020.)
+Proposed: rensa's MinHash in bands of six. Texts with an equal band are compared, first by the low
+bytes of their signatures (Li and Koenig, WWW 2010), then exactly. (Broder 1997.)
 """
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from journeyman.prepare.repeats import repeats
+from journeyman.prepare.split.union_find import UnionFind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     Shingles = NDArray[np.uint64]
 
 SHARE = 0.8
-"""Of 90 characters, one word of six may differ."""
+"""In a text of 90 characters, one word of six may differ."""
 
 _BITS = 2048
 
-# 21 bands of 6: a pair at 0.8 meets in one with 0.998, at 0.9 always, at 0.3 once in 66.
+# 21 bands of 6: a pair at 0.8 shares a band with probability 0.998, at 0.9 always, at 0.3 in 1/66.
 _BANDS, _ROWS = 21, 6
 
 _SIGNATURE = _BANDS * _ROWS
@@ -44,12 +43,12 @@ _PROMISING = 0.65
 
 
 def exact_pairs(sets: Sequence["Shingles"]) -> Iterator[tuple[int, int]]:
-    """Every pair of positions whose sets have a Jaccard of at least `SHARE`, each once."""
+    """Every pair of positions whose sets have a Jaccard index of at least `SHARE`, once."""
     sizes = np.array([len(one) for one in sets], dtype=np.int64)
     order = np.argsort(sizes, kind="stable")
     sizes = sizes[order]
     maps = np.stack([_bitmap(sets[at]) for at in order]) if len(sets) else np.empty((0, 0))
-    # Sets that differ more in size than this share too little, whatever they hold.
+    # Sets that differ more in size share too little in any case.
     ends = np.searchsorted(sizes, sizes / SHARE + 1e-9, side="right")
     for place in range(len(order)):
         others = slice(place + 1, int(ends[place]))
@@ -72,74 +71,38 @@ def _alike(one: "Shingles", other: "Shingles") -> bool:
     return jaccard(one, other) >= SHARE - 1e-9
 
 
-def _runs(keys: "NDArray[np.generic]", owners: "NDArray[np.int64]") -> Iterator[list[int]]:
-    """The owners of each key that has more than one, in the order they came."""
-    order = np.argsort(keys, kind="stable")
-    keys, owners = keys[order], owners[order]
-    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-    ends = np.append(starts[1:], len(keys))
-    for run in np.flatnonzero(ends - starts > 1):
-        yield owners[starts[run] : ends[run]].tolist()
+def proposed_groups(count: int, text_of: Callable[[int], str], groups: UnionFind) -> None:
+    """Join the positions from 0 to before `count` whose texts are near, as MinHash proposes them.
 
-
-class Union:
-    """Groups of the numbers 0 to before `count`; at first each one is alone."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = array("q", range(count))
-        self._size = array("q", [1]) * count
-
-    def root(self, one: int) -> int:
-        """A number that is equal for all members of a group."""
-        parent = self._parent
-        while parent[one] != one:
-            parent[one] = parent[parent[one]]
-            one = parent[one]
-        return one
-
-    def join(self, one: int, other: int) -> None:
-        """Make two groups one."""
-        one, other = self.root(one), self.root(other)
-        if one == other:
-            return
-        if self._size[one] < self._size[other]:
-            one, other = other, one
-        self._parent[other] = one
-        self._size[one] += self._size[other]
-
-
-def proposed_groups(count: int, text_of: Callable[[int], str], union: Union) -> None:
-    """Join the positions 0 to before `count` that are near, as far as MinHash proposes them.
-
-    In a band each text is compared with at most four groups that stand there already, so that one
-    phrase which everybody uses does not make every pair meet.
+    In a band each text is compared with at most four groups, so that a phrase that all texts share
+    does not cost a comparison of every pair.
     """
     bands, sketches = _signatures(count, text_of)
     for band in bands:
-        for run in _runs(band, np.arange(count)):
-            _join_near(run, sketches, text_of, union)
+        for run in repeats(band):
+            _join_near(run, sketches, text_of, groups)
 
 
 def _join_near(
     run: list[int],
     sketches: "NDArray[np.uint8]",
     text_of: Callable[[int], str],
-    union: Union,
+    groups: UnionFind,
 ) -> None:
-    standing: list[int] = []
+    representatives: list[int] = []
     for one in run:
-        roots = {union.root(other) for other in standing}
-        if union.root(one) in roots:
+        roots = {groups.root(other) for other in representatives}
+        if groups.root(one) in roots:
             continue
-        for other in standing:
+        for other in representatives:
             if _promising(sketches[one], sketches[other]) and _alike(
                 shingles(text_of(one)), shingles(text_of(other))
             ):
-                union.join(one, other)
+                groups.join(one, other)
                 break
         else:
-            if len(standing) < _REPRESENTATIVES:
-                standing.append(one)
+            if len(representatives) < _REPRESENTATIVES:
+                representatives.append(one)
 
 
 def _promising(one: "NDArray[np.uint8]", other: "NDArray[np.uint8]") -> bool:
@@ -151,7 +114,7 @@ def _promising(one: "NDArray[np.uint8]", other: "NDArray[np.uint8]") -> bool:
 def _signatures(
     count: int, text_of: Callable[[int], str]
 ) -> tuple["NDArray[np.uint32]", "NDArray[np.uint8]"]:
-    """A hash for each band and text (bands, count), and the signatures' low bytes (count, 126)."""
+    """A hash of each band and text (bands, count); low bytes of the signatures (count, 126)."""
     from rensa import RMinHash
 
     bands = np.empty((_BANDS, count), dtype=np.uint32)
@@ -176,7 +139,7 @@ _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 def pieces(text: str) -> "Shingles":
-    """The hashes of a text's pieces as they come, with repeats. A shorter text is one piece.
+    """The hashes of a text's pieces in order, with repeats. A shorter text is one piece.
 
     (Rolling polynomial over code points; finalizer of SplitMix64, Steele et al., OOPSLA 2014.)
     """
@@ -196,16 +159,16 @@ def pieces(text: str) -> "Shingles":
 
 
 def pieces_of_all(texts: Sequence[str]) -> tuple["Shingles", "NDArray[np.uint64]"]:
-    """The pieces of many texts, one after the other, and where those of each begin and end.
+    """The pieces of many texts one after the other, and where those of each begin and end.
 
-    Gives hashes (N,) and offsets (len(texts) + 1,). The same as `pieces` of each, at once.
+    Gives hashes (N,) and offsets (len(texts) + 1,): the same as `pieces` of each text, but faster.
     """
     if any(len(text) < LENGTH for text in texts):
         sets = [pieces(text) for text in texts]
         return np.concatenate(sets), np.cumsum([0, *map(len, sets)], dtype=np.uint64)
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     hashes = pieces("".join(texts))
-    # The last four places of a text begin pieces that reach into the next one.
+    # A piece that begins at the last four places of a text reaches into the next text.
     within = np.ones(len(hashes), dtype=bool)
     ends = np.cumsum(lengths)[:-1]
     for back in range(1, LENGTH):
@@ -216,12 +179,12 @@ def pieces_of_all(texts: Sequence[str]) -> tuple["Shingles", "NDArray[np.uint64]
 def shingles(text: str) -> "Shingles":
     """The hashes of a text's pieces, each once, sorted."""
     ordered = np.sort(pieces(text))
-    # np.unique is slower here: since numpy 2.3 it hashes.
+    # np.unique is slower: since numpy 2.3 it hashes.
     return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))[: len(ordered)]]
 
 
 def jaccard(one: "Shingles", other: "Shingles") -> float:
-    """The share of common pieces among all, 0..1; two empty texts are equal."""
+    """The share of common pieces, 0..1 (Jaccard index); two empty texts are equal."""
     together = len(one) + len(other)
     if not together:
         return 1.0

@@ -1,12 +1,12 @@
-"""Which prompts ask nearly the same, so that they never stand in two splits.
+"""Groups of nearly equal prompts, so that they never end up in two splits.
 
-Prompts come one by one with the id of their exact group (`prompt_groups.group_of`); texts
-wait on the disk, not in memory. Two prompts are near where they share 0.8 of all their pieces of
-five characters; groups are what such pairs connect.
-Promise: the same prompts give the same groups, in whatever order they come. Up to `EXACT_PROMPTS`
-every such pair is found; above, MinHash proposes pairs and misses about two in a thousand at 0.8,
-fewer above; what it proposes is compared exactly, so no group is ever a guess.
-Time grows as n log n; memory about 0.5 KB for each different prompt. Not covered: paraphrases.
+Prompts come one by one with the id of their exact group (`prompt_groups.group_of`); their texts
+wait on the disk, not in memory. Two prompts are near if they share 0.8 of their pieces of five
+characters; such pairs connect prompts to groups.
+Promise: the same prompts give the same groups in any order. Up to `EXACT_PROMPTS` every near pair
+is found. Above, MinHash proposes pairs and misses about two in a thousand at 0.8, fewer above; its
+proposals are compared exactly, so a group is never a guess.
+Time grows as n log n; memory is about 0.5 KB for each different prompt. Not covered: paraphrases.
 """
 
 import tempfile
@@ -17,7 +17,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from journeyman.data.prompt_groups import normalised
-from journeyman.prepare.split.minhash import SHARE, Union, exact_pairs, proposed_groups, shingles
+from journeyman.prepare.split.minhash import exact_pairs, proposed_groups, shingles
+from journeyman.prepare.split.union_find import UnionFind
 from journeyman.records import Message
 
 EXACT_PROMPTS = 20_000
@@ -25,10 +26,11 @@ EXACT_CHARACTERS = 20_000_000
 
 
 class NearGroups(Struct, frozen=True):
-    """The group of each prompt. `joined` holds only prompts whose group has another id than theirs.
+    """The group of each prompt. `joined` has only the prompts whose group has another id.
 
-    `merged` maps groups of an earlier run to the one they have now become part of, because a new
-    prompt is near to both: the one case in which old rows may have to change their split.
+    `merged` maps groups of an earlier run to the group they are now part of, because a new prompt
+    is near to both: the only case in which old rows may have to change their split. `exact`: every
+    near pair was found, none was left to MinHash.
     """
 
     joined: dict[str, str]
@@ -36,21 +38,21 @@ class NearGroups(Struct, frozen=True):
     exact: bool
 
     def of(self, prompt: str) -> str:
-        """The group's id for a prompt's id."""
+        """The id of a prompt's group."""
         return self.joined.get(prompt, prompt)
 
 
 def prompt_text(messages: Sequence[Message]) -> str:
-    """What is compared of a conversation: what `group_of` compares, as one text."""
+    """The part of a conversation that `group_of` compares, as one text."""
     answered = bool(messages) and messages[-1].role == "assistant"
     turns = messages[: -1 if answered else None]
     return "\n".join(normalised(turn.content) for turn in turns if turn.role != "system")
 
 
 class NearDuplicates:
-    """Collects prompts, then groups them. A context manager: texts lie in a file without a name.
+    """Collects prompts, then groups them. A context manager: texts wait in a nameless file.
 
-    scratch: a folder with room for all the prompts' text; by default the system's temporary one.
+    scratch: a folder with room for the text of all prompts; by default the system's temporary one.
     """
 
     def __init__(self, *, scratch: Path | None = None) -> None:
@@ -66,7 +68,7 @@ class NearDuplicates:
         self._file.close()
 
     def add(self, prompt: str, text: str) -> None:
-        """Take a prompt: the id of its exact group, and its normalised text. Repeats are free."""
+        """Add a prompt: the id of its exact group, and its normalised text. Repeats are free."""
         if prompt in self._seen:
             return
         self._seen.add(prompt)
@@ -78,18 +80,18 @@ class NearDuplicates:
     def groups(self, earlier: Mapping[str, str] | None = None) -> NearGroups:
         """The groups of all prompts so far.
 
-        earlier: prompt -> group of the run before. A group keeps the id it had; a new one gets the
-        smallest id of its prompts, so that a prompt near to no other keeps its own.
+        earlier: prompt -> group in the run before. A group keeps its id; a new group gets the
+        smallest id of its prompts, so that a prompt on its own keeps its id.
         """
         order = sorted(range(len(self._prompts)), key=self._prompts.__getitem__)
         exact = len(order) <= EXACT_PROMPTS and self._ends[-1] <= EXACT_CHARACTERS
-        union = Union(len(order))
+        groups = UnionFind(len(order))
         if exact:
             for one, other in exact_pairs([shingles(self._text(at)) for at in order]):
-                union.join(one, other)
+                groups.join(one, other)
         else:
-            proposed_groups(len(order), lambda at: self._text(order[at]), union)
-        return _named([self._prompts[at] for at in order], union, earlier or {}, exact=exact)
+            proposed_groups(len(order), lambda at: self._text(order[at]), groups)
+        return _named([self._prompts[at] for at in order], groups, earlier or {}, exact=exact)
 
     def _text(self, at: int) -> str:
         self._file.seek(self._ends[at])
@@ -98,12 +100,12 @@ class NearDuplicates:
 
 
 def _named(
-    prompts: list[str], union: Union, earlier: Mapping[str, str], *, exact: bool
+    prompts: list[str], groups: UnionFind, earlier: Mapping[str, str], *, exact: bool
 ) -> NearGroups:
-    """Names for the groups. prompts: sorted, so that the first of a group is the smallest."""
+    """Names the groups. prompts: sorted, so that the first of a group is the smallest."""
     members: dict[int, list[str]] = {}
     for at, prompt in enumerate(prompts):
-        members.setdefault(union.root(at), []).append(prompt)
+        members.setdefault(groups.root(at), []).append(prompt)
     joined: dict[str, str] = {}
     merged: dict[str, str] = {}
     for group in members.values():
@@ -112,6 +114,3 @@ def _named(
         joined |= {prompt: name for prompt in group if prompt != name}
         merged |= dict.fromkeys(before[1:], name)
     return NearGroups(joined, merged, exact)
-
-
-__all__ = ["SHARE", "NearDuplicates", "NearGroups", "prompt_text"]

@@ -1,4 +1,4 @@
-"""Choosing groups whose sizes add up to a number: the exact one where it can be had."""
+"""Choose groups whose sizes add up to a number, exactly if possible."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ _MEMORY_LIMIT_BITS = 64 * 8 * 1024**2
 def choose(sizes: Sequence[int], target: int) -> list[int]:
     """Positions of sizes that add up to `target`, or to the largest sum below it.
 
-    Earlier positions are preferred: the sums are built up in order until one hits the target.
-    Memory: one bit for each sum and each size that was looked at. (Bellman 1957, as a bit set.)
+    Earlier positions are preferred: sums are built up in order until one hits the target.
+    Memory: one bit for each sum and each size. (Bellman 1957, as a bit set.)
     """
     mask = (1 << (target + 1)) - 1
     sums = [1]
@@ -30,8 +30,8 @@ def choose(sizes: Sequence[int], target: int) -> list[int]:
 def choose_two(sizes: Sequence[int], first: int, second: int) -> tuple[list[int], list[int]] | None:
     """Two disjoint choices that add up to exactly `first` and `second`, or the closest pair.
 
-    Closest: as few wanted sums as possible are 0 (what is left over counts as wanted too), then
-    the least distance from both. None where that would take more than 64 MiB or a few seconds.
+    Closest: as few empty sides as possible (the rest is a side too), then the least distance from
+    both. None if that would take more than 64 MiB or a few seconds.
     """
     total, largest = sum(sizes), max(sizes, default=0)
     limits = (min(total, first + largest), min(total, second + largest))

@@ -25,14 +25,13 @@ def _whole(*rows: tuple[str, str | None]) -> AnswerStatistics:
 
 def test_the_same_prompt_with_different_answers_is_a_contradiction() -> None:
     whole = _whole(("a", "yes"), ("b", "x"), ("a", "no"))
-    (group,) = whole.contradictions()
+    (group,) = whole.duplicates()
     assert (group.lines, group.answers) == ((1, 3), 2)
 
 
 def test_the_same_answer_again_or_none_contradicts_nothing() -> None:
     whole = _whole(("a", "Yes, do."), ("a", "yes  do"), ("a", None), ("b", "x"))
-    assert [group.lines for group in whole.duplicates()] == [(1, 2, 3)]
-    assert whole.contradictions() == []
+    assert [(group.lines, group.answers) for group in whole.duplicates()] == [((1, 2, 3), 1)]
 
 
 def test_one_answer_to_three_different_prompts_is_repeated() -> None:
@@ -74,7 +73,7 @@ def test_a_task_tells_whose_work_it_is(task: str, role: str | None) -> None:
 
 
 def _hits(agent: str, task: str, answer: str) -> list[str]:
-    return [rule.id for rule in RULES if rule.look(_row(1, task, answer, agent)) is not None]
+    return [rule.id for rule in RULES if rule.find(_row(1, task, answer, agent)) is not None]
 
 
 def test_a_tester_who_neither_was_asked_for_a_test_nor_wrote_one_is_noticed() -> None:

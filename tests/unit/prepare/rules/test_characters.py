@@ -13,7 +13,7 @@ from journeyman.records import Interaction
 
 def _found(text: str) -> dict[str, str]:
     row = Interaction("a", 1, "Write a parser", "coder", text, "success")
-    return {rule.id: what for rule in RULES if (what := rule.look(row)) is not None}
+    return {rule.id: what for rule in RULES if (what := rule.find(row)) is not None}
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 import pytest
 
 from journeyman.data.markdown import FencedBlock, fenced_blocks, without_thinking
-from journeyman.prepare.rules.code import NOTES, RULES, languages, python_blocks
+from journeyman.prepare.rules.code import RULES, python_blocks
 from journeyman.records import Interaction
 
 
 def _found(answer: str) -> dict[str, str]:
     row = Interaction("a", 1, "Write a parser", "coder", answer, "success")
-    return {rule.id: what for rule in (*RULES, *NOTES) if (what := rule.look(row)) is not None}
+    return {rule.id: what for rule in RULES if (what := rule.find(row)) is not None}
 
 
 def test_blocks_are_read_with_label_and_end() -> None:
@@ -60,9 +60,8 @@ def test_sound_python_and_other_text_raise_no_alarm(answer: str) -> None:
 
 def test_a_block_without_label_is_python_by_its_lines() -> None:
     unlabelled = "```\nimport os\n\ndef f(x):\n    return os.name\n```\n```\nls -l\n```"
-    assert languages([unlabelled]) == {"python": 1, "": 1}
     assert len(python_blocks(unlabelled)) == 1
-    assert languages(["```\nimport x from 'y';\n```"]) == {"": 1}
+    assert python_blocks("```\nimport x from 'y';\n```") == []
 
 
 def test_functions_without_bodies_only_are_a_stub() -> None:

@@ -19,7 +19,7 @@ def rules(**changes: object) -> set[str]:
 
 
 def found_in(row: Interaction) -> set[str]:
-    return {rule.id for rule in RULES if rule.look(row) is not None}
+    return {rule.id for rule in RULES if rule.find(row) is not None}
 
 
 def test_a_whole_answer_has_no_finding() -> None:
@@ -114,7 +114,7 @@ def test_anything_else_does_not_end_well(text: str) -> None:
 )
 def test_a_bracket_that_is_open_at_the_end_is_a_cut_off(text: str) -> None:
     (rule,) = (rule for rule in RULES if rule.id == "cut-off")
-    assert rule.look(msgspec.structs.replace(ROW, answer=text)) == "open bracket"
+    assert rule.find(msgspec.structs.replace(ROW, answer=text)) == "open bracket"
 
 
 @pytest.mark.parametrize(

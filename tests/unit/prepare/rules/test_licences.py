@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from journeyman.prepare.rules.licences import READ, RULES, TERMS, terms_of, usable
-from journeyman.records import Interaction
+from journeyman.prepare.rules.licences import READ, RULES, TERMS, licence_rule, terms_of
 
 
 @pytest.mark.parametrize(
@@ -70,21 +69,11 @@ def test_every_entry_has_a_source_and_the_table_a_date() -> None:
 
 
 def test_each_row_matches_one_rule_or_is_permitted() -> None:
-    def hits(producer: str | None) -> list[str]:
-        row = Interaction("a", 1, "t", "coder", "x", "success", producer=producer)
-        return [rule.id for rule in RULES if rule.look(row) is not None]
-
-    assert hits("replicate/llama-2-70b-chat") == ["licence-forbids"]
-    assert hits("groq/llama-3.1-8b") == ["licence-conditions"]
-    assert hits(None) == ["licence-unknown"]
-    assert hits("Qwen/Qwen3-8B") == []
-
-
-def test_what_is_left_is_whole_and_permitted_together() -> None:
-    producers = {1: "Qwen/Qwen3-8B", 2: "Qwen/Qwen3-8B", 3: "openai/gpt-4o"}
-    rows = [
-        Interaction(str(line), line, "t", "coder", "x", "success", producer=producer)
-        for line, producer in producers.items()
+    found = [
+        licence_rule("replicate/llama-2-70b-chat"),
+        licence_rule("groq/llama-3.1-8b"),
+        licence_rule(None),
     ]
-    left = usable(rows, frozenset({1, 3}))
-    assert (left.whole, left.permitted, left.both) == (2, 2, 1)
+    assert found == ["licence-forbids", "licence-conditions", "licence-unknown"]
+    assert found == [rule.id for rule in RULES]
+    assert licence_rule("Qwen/Qwen3-8B") is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from journeyman.prepare.rules.personal_data import RULES, find_traces
+from journeyman.prepare.rules.personal_data import RULES, find_personal_data
 from journeyman.records import Interaction
 
 
@@ -21,7 +21,7 @@ from journeyman.records import Interaction
     ],
 )
 def test_a_trace_of_a_person_is_found(text: str, kind: str) -> None:
-    assert [trace.kind for trace in find_traces(text)] == [kind]
+    assert [trace.kind for trace in find_personal_data(text)] == [kind]
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_a_trace_of_a_person_is_found(text: str, kind: str) -> None:
     ],
 )
 def test_what_belongs_to_nobody_is_left_alone(text: str) -> None:
-    assert find_traces(text) == []
+    assert find_personal_data(text) == []
 
 
 def test_the_rule_counts_what_it_saw_by_kind() -> None:
     row = Interaction("a", 1, "mail a.b@contoso.com", "coder", "c@contoso.com", "success")
-    assert RULES[0].look(row) == "2 `e-mail`"
+    assert RULES[0].find(row) == "2 `e-mail`"

@@ -106,8 +106,8 @@ def test_the_rule_counts_a_secret_of_task_and_answer_once() -> None:
     row = Interaction(
         "a", 1, f"Fix {REAL['github']}", "coder", f"Done: {REAL['github']}", "success"
     )
-    assert RULES[0].look(row) == "1 `github`"
+    assert RULES[0].find(row) == "1 `github`"
 
 
 def test_the_rule_is_silent_about_a_clean_row() -> None:
-    assert RULES[0].look(Interaction("a", 1, "Fix it", "coder", "Done.", "success")) is None
+    assert RULES[0].find(Interaction("a", 1, "Fix it", "coder", "Done.", "success")) is None

@@ -97,7 +97,7 @@ def test_a_cap_is_found_where_the_log_holds_none() -> None:
     rows = _answers([*_spread(60), *[512] * 40], "someone", cap=None)
     found = find_cut_offs(rows, BOTH)
     assert len(found.lines) == 40
-    assert "the cap is 512" in found.lines[61]
+    assert "limit is 512" in found.lines[61]
 
 
 def test_whole_answers_are_left_alone() -> None:

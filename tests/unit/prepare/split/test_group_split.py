@@ -11,8 +11,8 @@ from journeyman.prepare.split.group_split import (
     GroupSplit,
     Member,
     SplitCounts,
-    asked_counts,
     split_groups,
+    target_counts,
 )
 from journeyman.prepare.split.subset_sum import choose, choose_two
 
@@ -41,39 +41,38 @@ def reachable(sizes: list[int]) -> set[tuple[int, int]]:
 
 
 def test_298_rows_are_split_as_the_readme_says() -> None:
-    assert asked_counts(298, 0.8, 0.1) == SplitCounts(238, 29, 31)
+    assert target_counts(298, 0.8, 0.1) == SplitCounts(238, 29, 31)
 
 
 @pytest.mark.parametrize(("train", "val"), [(0.8, 0.3), (-0.1, 0.5), (0.5, -0.1)])
 def test_shares_that_are_no_shares_are_refused(train: float, val: float) -> None:
-    with pytest.raises(UsageError, match="are not two shares of one"):
-        asked_counts(10, train, val)
+    with pytest.raises(UsageError, match="`train_share`"):
+        target_counts(10, train, val)
 
 
 @given(SIZES, st.integers(0, 9))
 def test_counts_are_exact_wherever_whole_groups_can_make_them(sizes: list[int], seed: int) -> None:
     members = members_of(sizes)
-    asked = asked_counts(len(members), 0.6, 0.2)
-    found = split_groups(members, asked, seed)
-    exact = (asked.test, asked.val) in reachable(sizes)
-    assert (found.counts == asked) == exact
+    target = target_counts(len(members), 0.6, 0.2)
+    found = split_groups(members, target, seed)
+    exact = (target.test, target.val) in reachable(sizes)
+    assert (found.counts == target) == exact
 
 
 @given(SIZES, st.integers(0, 9), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_count(sizes: list[int], seed: int, random: object) -> None:
     members = members_of(sizes)
-    asked = asked_counts(len(members), 0.8, 0.1)
+    target = target_counts(len(members), 0.8, 0.1)
     shuffled = members[:]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert (
-        split_groups(shuffled, asked, seed).of_group == split_groups(members, asked, seed).of_group
-    )
+    other = split_groups(shuffled, target, seed)
+    assert other.of_group == split_groups(members, target, seed).of_group
 
 
 @given(SIZES)
 def test_every_group_is_in_one_split_and_the_counts_add_up(sizes: list[int]) -> None:
     members = members_of(sizes)
-    found = split_groups(members, asked_counts(len(members), 0.8, 0.1), seed=42)
+    found = split_groups(members, target_counts(len(members), 0.8, 0.1), seed=42)
     assert set(found.of_group) == {member.group for member in members}
     counts = found.counts
     assert counts.train + counts.val + counts.test == len(members)
@@ -81,14 +80,14 @@ def test_every_group_is_in_one_split_and_the_counts_add_up(sizes: list[int]) -> 
 
 def test_another_seed_gives_another_split() -> None:
     members = members_of([1] * 40)
-    asked = asked_counts(40, 0.8, 0.1)
-    assert split_groups(members, asked, 1).of_group != split_groups(members, asked, 2).of_group
+    target = target_counts(40, 0.8, 0.1)
+    assert split_groups(members, target, 1).of_group != split_groups(members, target, 2).of_group
 
 
 def test_agents_are_shared_out_in_proportion() -> None:
     agents = ["coder"] * 60 + ["tester"] * 30 + ["reviewer"] * 10
     members = [Member(f"g{number}", agent) for number, agent in enumerate(agents)]
-    found = split_groups(members, asked_counts(100, 0.8, 0.1), seed=42)
+    found = split_groups(members, target_counts(100, 0.8, 0.1), seed=42)
     test = [member.agent for member in members if found.of_group[member.group] == "test"]
     assert sorted(test) == ["coder"] * 6 + ["reviewer"] + ["tester"] * 3
 
@@ -108,7 +107,7 @@ def test_no_split_stays_empty_where_there_are_groups_for_all() -> None:
 def test_a_thousand_groups_of_five_are_split_exactly() -> None:
     # 5,000 rows: 500 and 500 are multiples of 5, whatever the agents' quotas are.
     found = split_groups(members_of([5] * 1000), SplitCounts(4000, 500, 500), seed=42)
-    assert found.counts == found.asked
+    assert found.counts == found.target
 
 
 @settings(max_examples=50)
@@ -146,40 +145,40 @@ def test_old_groups_move_only_where_the_counts_force_it(
     old: list[int], new: list[int], seed: int
 ) -> None:
     before = members_of(old)
-    first = split_groups(before, asked_counts(len(before), 0.8, 0.1), seed)
+    first = split_groups(before, target_counts(len(before), 0.8, 0.1), seed)
     added = [Member(f"n{member.group}", member.agent) for member in members_of(new)]
-    asked = asked_counts(len(before) + len(added), 0.8, 0.1)
-    second = split_groups([*before, *added], asked, seed, first.of_group)
+    target = target_counts(len(before) + len(added), 0.8, 0.1)
+    second = split_groups([*before, *added], target, seed, first.of_group)
     changed = {name for name, split in first.of_group.items() if second.of_group[name] != split}
     assert changed == set(second.moved)
     # Where nothing could meet the counts better, nothing moves.
-    assert not changed or distance(second.counts, asked) < distance(unmoved(first, asked), asked)
+    assert not changed or distance(second.counts, target) < distance(unmoved(first, target), target)
 
 
-def distance(got: SplitCounts, asked: SplitCounts) -> tuple[int, int]:
-    pairs = ((got.train, asked.train), (got.val, asked.val), (got.test, asked.test))
+def distance(got: SplitCounts, target: SplitCounts) -> tuple[int, int]:
+    pairs = ((got.train, target.train), (got.val, target.val), (got.test, target.test))
     return sum(a > 0 and not g for g, a in pairs), sum(abs(g - a) for g, a in pairs)
 
 
-def unmoved(first: GroupSplit, asked: SplitCounts) -> SplitCounts:
+def unmoved(first: GroupSplit, target: SplitCounts) -> SplitCounts:
     """The counts where every new row goes to train."""
     counts = first.counts
     return SplitCounts(
-        asked.train + asked.val + asked.test - counts.val - counts.test, counts.val, counts.test
+        target.train + target.val + target.test - counts.val - counts.test, counts.val, counts.test
     )
 
 
 def test_a_row_more_moves_no_old_group() -> None:
     before = members_of([1] * 298)
-    first = split_groups(before, asked_counts(298, 0.8, 0.1), 42)
+    first = split_groups(before, target_counts(298, 0.8, 0.1), 42)
     # 299 rows: 239, 29, 31.
     more = [*before, Member("new", "coder")]
-    second = split_groups(more, asked_counts(299, 0.8, 0.1), 42, first.of_group)
+    second = split_groups(more, target_counts(299, 0.8, 0.1), 42, first.of_group)
     assert second.moved == ()
     assert second.counts == SplitCounts(239, 29, 31)
     # 300 rows ask for 240, 30 and 30: one row must leave the test.
     third = split_groups(
-        [*more, Member("newer", "coder")], asked_counts(300, 0.8, 0.1), 42, second.of_group
+        [*more, Member("newer", "coder")], target_counts(300, 0.8, 0.1), 42, second.of_group
     )
     assert third.counts == SplitCounts(240, 30, 30)
     assert len(third.moved) == 1
