@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import linear
 
 from journeyman.events import Note
-from journeyman.kernels.integer_product import IntegerProduct, find_kernel
+from journeyman.kernels.integer_product import IntegerProduct, find_integer_product
 from journeyman.machine.processor import describe_machine, processor_has
 from journeyman.runs import versions
 from journeyman.train.engine.fast.elementwise import Elementwise
@@ -111,7 +111,9 @@ def main() -> None:
         "--cpu", action="store_true", help="processor time, for one thread on a busy machine"
     )
     given = parser.parse_args()
-    kernel = find_kernel(lambda event: print(event.text) if isinstance(event, Note) else None)
+    kernel = find_integer_product(
+        lambda event: print(event.text) if isinstance(event, Note) else None
+    )
     if kernel is None:
         raise SystemExit(1)
     accuracy = {

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from journeyman.events import ignore
-from journeyman.kernels.adapters import find_adapters
-from journeyman.kernels.integer_product import find_kernel
-from journeyman.kernels.rows import find_rows
+from journeyman.kernels.adapters import find_adapter_kernel
+from journeyman.kernels.elementwise import find_elementwise_kernel
+from journeyman.kernels.integer_product import find_integer_product
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
@@ -176,7 +176,7 @@ def test_dropout_follows_from_its_seed_and_keeps_its_share(folder: Path) -> None
 
 
 def test_the_kernel_for_losses_and_dropout_gives_the_same(folder: Path) -> None:
-    kernel = find_rows()
+    kernel = find_elementwise_kernel()
     if kernel is None:
         pytest.skip(no_kernel())
     base, settings = small_variant(folder, "llama"), _settings(dropout=0.3)
@@ -224,9 +224,9 @@ NARROW_TOLERANCE = 0.016
 @pytest.mark.parametrize("adapters", ["by torch", "by the kernel"])
 def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic, adapters: str) -> None:
     if adapters == "by the kernel":
-        arithmetic = msgspec.structs.replace(arithmetic, adapters=find_adapters())
+        arithmetic = msgspec.structs.replace(arithmetic, adapters=find_adapter_kernel())
     if arithmetic.backward == "int8 kernel":
-        kernel = find_kernel()
+        kernel = find_integer_product()
         if kernel is None:
             pytest.skip(no_kernel())
         arithmetic = msgspec.structs.replace(arithmetic, kernel=kernel)

@@ -1,1 +1,1 @@
-"""Arithmetic that PyTorch lacks on some processors, in C++ built for the one at hand."""
+"""Arithmetic that PyTorch lacks on some processors, in C++ compiled for this one."""

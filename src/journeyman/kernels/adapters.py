@@ -1,12 +1,12 @@
-"""The narrow products of LoRA adapters, with dropout drawn on the way.
+"""The small matrix products of LoRA adapters, with dropout applied on the fly.
 
-A general product of a wide matrix with 8 columns runs at a fraction of a processor's rate, and
-dropout before it makes arrays that are read once. Each function here goes over the wide side once.
-Narrow arrays and sums are float32 whatever the dtype of the wide side. Equal inputs give equal
+A general product with a matrix of 8 columns reaches a fraction of a processor's speed, and dropout
+before it would store arrays that are read once. Each function here reads the wide array once.
+Narrow arrays and sums are float32 for every dtype of the wide array. Equal inputs give equal
 outputs for any number of threads.
 
-Covered: x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler; wide sides whose columns are a
-multiple of `width`.
+Covered: x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler; wide arrays whose number of
+columns is a multiple of `width`.
 """
 
 import ctypes
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.errors import MachineError
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.dropout_mask import all_keys, kept, threshold_of
-from journeyman.kernels.loading import found_kernel
+from journeyman.kernels.dropout_mask import all_keys, keep_mask, threshold_of
+from journeyman.kernels.loading import find_kernel
 
 if TYPE_CHECKING:
     import torch
 
 _NAME = "adapters"
-Drawn = tuple[float, int]
-"""Dropout: the share that is dropped, and the seed that it is drawn from."""
+Dropout = tuple[float, int]
+"""The share of values that is dropped, and the seed of the mask."""
 
 
 class _Wide(ctypes.Structure):
@@ -49,7 +49,7 @@ class AdapterKernel:
     width: int
 
     def takes(self, wide: "torch.Tensor") -> bool:
-        """Whether (T, K) of this dtype, width and device is covered."""
+        """Whether an array (T, K) of this dtype, width and device is supported."""
         import torch
 
         return (
@@ -59,7 +59,7 @@ class AdapterKernel:
         )
 
     def reduce(
-        self, x: "torch.Tensor", firsts: "torch.Tensor", drawn: Drawn | None
+        self, x: "torch.Tensor", firsts: "torch.Tensor", drawn: Dropout | None
     ) -> "torch.Tensor":
         """drop(x) firsts^T: (T, R) float32. x: (T, K). firsts: (R, K) float32."""
         import torch
@@ -80,10 +80,10 @@ class AdapterKernel:
         by_reduced: "torch.Tensor",
         onto: "torch.Tensor",
     ) -> None:
-        """Of one adapter: fills `by_reduced`, adds the gradient by `second` to `onto`.
+        """For one adapter: fill `by_reduced`, and add the gradient by `second` to `onto`.
 
-        gradient: (T, N), its rows may lie apart. second, onto: (N, r) float32. reduced, by_reduced:
-        (T, r) float32, both columns of arrays of one width.
+        gradient: (T, N), with any distance between rows. second, onto: (N, r) float32. reduced,
+        by_reduced: (T, r) float32, both columns of arrays of the same width.
         """
         second, tokens = second.contiguous(), len(gradient)
         columns, rank = second.shape
@@ -103,10 +103,10 @@ class AdapterKernel:
         x: "torch.Tensor",
         firsts: "torch.Tensor",
         by_reduced: "torch.Tensor",
-        drawn: Drawn | None,
+        drawn: Dropout | None,
         by_x: "torch.Tensor | None",
     ) -> "torch.Tensor":
-        """The gradient by firsts, (R, K) float32; that by x is added to `by_x`, where one is given.
+        """The gradient by firsts, (R, K) float32; adds the gradient by x to `by_x` if it is given.
 
         x, by_x: (T, K) of one dtype. firsts: (R, K), by_reduced: (T, R), both float32.
         """
@@ -119,17 +119,17 @@ class AdapterKernel:
             raise ValueError(f"`by_x` must be contiguous {x.dtype}, not {by_x.dtype}")
         if by_x is not None and by_x.shape != x.shape:
             raise ValueError(f"`by_x` must be {tuple(x.shape)}, not {tuple(by_x.shape)}")
-        found = torch.empty(firsts.shape)
+        by_firsts = torch.empty(firsts.shape)
         wide = self._wide(x, drawn)
-        self._run("journeyman_by_first", wide, firsts, by_reduced, len(firsts), found, by_x)
-        return found
+        self._run("journeyman_by_first", wide, firsts, by_reduced, len(firsts), by_firsts, by_x)
+        return by_firsts
 
-    def _wide(self, values: "torch.Tensor", drawn: Drawn | None) -> "tuple[_Wide, Any]":
-        """The wide side and what must live as long as it."""
+    def _wide(self, values: "torch.Tensor", drawn: Dropout | None) -> "tuple[_Wide, Any]":
+        """The wide array for the kernel, and the objects that must outlive the call."""
         import torch
 
         if not self.takes(values) or values.stride(1) != 1:
-            raise ValueError(f"a wide side cannot be {values.dtype} {tuple(values.shape)}")
+            raise ValueError(f"unsupported wide array: {values.dtype} {tuple(values.shape)}")
         share, seed = drawn or (0.0, 0)
         keys = all_keys(values.numel(), seed) if drawn else []
         held = (ctypes.c_uint32 * len(keys))(*keys)
@@ -148,25 +148,25 @@ class AdapterKernel:
         pointers = [x.data_ptr() if isinstance(x, torch.Tensor) else x for x in given]
         if getattr(self.library, name)(ctypes.byref(wide[0]), *pointers, torch.get_num_threads()):
             raise MachineError(
-                f"no memory for the adapters of {wide[0].tokens} tokens",
+                f"out of memory for the adapters of {wide[0].tokens} tokens",
                 hint="use a smaller micro-batch",
             )
 
 
-def find_adapters(report: Reporter = ignore) -> AdapterKernel | None:
-    """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
-    return found_kernel(
+def find_adapter_kernel(report: Reporter = ignore) -> AdapterKernel | None:
+    """The kernel, built on first use; None, with the reason as a Note, if it cannot be used."""
+    return find_kernel(
         _NAME,
-        loaded,
-        is_right,
+        load,
+        is_correct,
         what="the kernel for adapters",
         needed=("avx2", "fma"),
         report=report,
     )
 
 
-def loaded(library: ctypes.CDLL) -> AdapterKernel:
-    """The kernel of a library that was built from `source/adapters.cpp`."""
+def load(library: ctypes.CDLL) -> AdapterKernel:
+    """The kernel in a library built from `source/adapters.cpp`."""
     pointer, size, wide = ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(_Wide)
     number = ctypes.c_int
     arguments = {
@@ -182,14 +182,14 @@ def loaded(library: ctypes.CDLL) -> AdapterKernel:
     return AdapterKernel(library, library.journeyman_width())
 
 
-def is_right(kernel: AdapterKernel) -> bool:
-    """Whether a small adapter's products come out as torch's, with dropout and in both dtypes."""
+def is_correct(kernel: AdapterKernel) -> bool:
+    """Whether a small adapter's products equal torch's, with dropout and in both dtypes."""
     import torch
 
-    return all(_is_right(kernel, dtype) for dtype in (torch.float32, torch.bfloat16))
+    return all(_is_correct(kernel, dtype) for dtype in (torch.float32, torch.bfloat16))
 
 
-def _is_right(kernel: AdapterKernel, dtype: "torch.dtype") -> bool:
+def _is_correct(kernel: AdapterKernel, dtype: "torch.dtype") -> bool:
     import torch
 
     tokens, columns, rank, share, seed = 101, 17 * kernel.width, 5, 0.25, 3
@@ -201,7 +201,7 @@ def _is_right(kernel: AdapterKernel, dtype: "torch.dtype") -> bool:
 
     x, gradient = drawn(tokens, columns).to(dtype), drawn(tokens, columns).to(dtype)
     firsts, second, there = drawn(rank, columns), drawn(columns, rank), drawn(tokens, columns)
-    mask = kept(tokens * columns, seed=seed, part=0, share=share, device=cpu).view(x.shape)
+    mask = keep_mask(tokens * columns, seed=seed, part=0, share=share, device=cpu).view(x.shape)
     given = torch.where(mask, x.double() / (1 - share), 0)
     reduced = kernel.reduce(x, firsts, (share, seed))
     by_reduced, by_second = torch.empty_like(reduced), torch.ones(columns, rank)

@@ -1,13 +1,13 @@
-"""Causal attention of float32 or bfloat16 heads over a tree of tokens, for x86-64 processors.
+"""Causal attention of float32 or bfloat16 heads over a prefix tree of tokens, on x86-64.
 
-torch's own operator reaches a third of a processor's rate on rows of some hundred tokens, and
-knows no trees (docs/performance.md). Equal inputs give equal outputs for any number of threads.
-What a NaN or an infinity touches comes out as NaN. Of bfloat16 heads sums and softmax are float32
-all the same, and each output is rounded once; with AVX512-BF16 shares are rounded, too, before they
-are multiplied, so that processors with and without it differ by roundings.
+torch's own operator reaches a third of a processor's speed on rows of a few hundred tokens, and
+does not support trees (docs/performance.md). Equal inputs give equal outputs for any number of
+threads. NaN and infinity give NaN. With bfloat16 heads, sums and softmax are still float32 and each
+output is rounded once; with AVX512-BF16 the attention weights are also rounded before they are
+multiplied, so that processors with and without it differ by rounding.
 
-Covered: x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler. Not covered: other dtypes and
-head sizes than `takes` says, and dropout of the attention's shares.
+Covered: x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler. Not covered: dtypes and head
+sizes that `takes` refuses, and dropout of attention weights.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.errors import MachineError
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.loading import found_kernel
+from journeyman.kernels.loading import find_kernel
 
 if TYPE_CHECKING:
     import torch
@@ -52,17 +52,17 @@ class _Heads(ctypes.Structure):
 class AttentionKernel:
     """The kernel, loaded. It uses as many threads as `torch.get_num_threads()` says.
 
-    query: (T, heads, D). key, value: (T, groups, D); all float32 or all bfloat16, and so are
-    outputs and gradients; heads is a multiple of groups.
-    spans: the nodes (start, end, reach) of the tree, parents before their children: a node's tokens
-    are [start, end), those of its descendants [end, reach); together they cover all T tokens.
+    query: (T, heads, D). key, value: (T, groups, D); all float32 or all bfloat16, like outputs and
+    gradients; heads is a multiple of groups.
+    spans: the nodes (start, end, reach) of the tree, parents before children. A node's tokens are
+    [start, end), those of its descendants [end, reach); together they cover all T tokens.
     """
 
     library: ctypes.CDLL
     width: int
 
     def takes(self, heads: "torch.Tensor") -> bool:
-        """Whether (T, heads, D) of this dtype and head size are covered."""
+        """Whether (T, heads, D) of this dtype and head size is supported."""
         import torch
 
         covered = heads.dtype is torch.float32 or heads.dtype is torch.bfloat16
@@ -75,9 +75,9 @@ class AttentionKernel:
         value: "torch.Tensor",
         spans: Sequence[Span],
     ) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Softmax attention scaled by 1/sqrt(D), (T, heads, D).
+        """Softmax attention scaled by 1/sqrt(D): the output (T, heads, D).
 
-        With it the logarithms of sums, (heads, T) float32.
+        And the logarithms of the softmax sums, (heads, T) float32, for `backward`.
         """
         import torch
 
@@ -96,49 +96,49 @@ class AttentionKernel:
         log_sum: "torch.Tensor",
         spans: Sequence[Span],
     ) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
-        """Gradients by query, key and value. gradient: by the output, which `forward` gave."""
+        """Gradients by query, key and value. gradient: by the output of `forward`."""
         import torch
 
         for name, states in (("gradient", gradient), ("output", output)):
             if states.shape != query.shape or states.dtype is not query.dtype:
-                raise ValueError(f"the {name} must be of the queries' shape and dtype")
+                raise ValueError(f"the {name} must have the queries' shape and dtype")
         if log_sum.shape != (query.shape[1], len(query)) or log_sum.dtype is not torch.float32:
-            raise ValueError("the logarithms of sums must be those that `forward` gave")
-        query_found, key_found, value_found = (
+            raise ValueError("the logarithms of sums must be those of `forward`")
+        by_query, by_key, by_value = (
             torch.empty(x.shape, dtype=x.dtype) for x in (query, key, value)
         )
-        found = (query_found, key_found, value_found)
-        known = (gradient, output, log_sum)
+        gradients = (by_query, by_key, by_value)
+        inputs = (gradient, output, log_sum)
         function = self.library.journeyman_attend_backward
-        self._run(function, (query, key, value), spans, known, found)
-        return found
+        self._run(function, (query, key, value), spans, inputs, gradients)
+        return gradients
 
     def _run(
         self,
         function: Callable[..., int],
         heads: "tuple[torch.Tensor, torch.Tensor, torch.Tensor]",
         spans: Sequence[Span],
-        known: "Sequence[torch.Tensor]",
-        found: "Sequence[torch.Tensor]",
+        inputs: "Sequence[torch.Tensor]",
+        outputs: "Sequence[torch.Tensor]",
     ) -> None:
         import torch
 
-        query, key, value = (_rows_apart(x) for x in heads)
+        query, key, value = (_with_contiguous_tokens(x) for x in heads)
         self._check(query, key, value, spans)
         if not len(query):
             return
         tree = torch.tensor(spans, dtype=torch.int64)
-        # The names keep what is copied alive until the kernel has read it.
-        given = [x.contiguous() for x in known]
-        called = _Heads(
+        # The name keeps copies alive until the kernel has read them.
+        inputs = [x.contiguous() for x in inputs]
+        arguments = _Heads(
             query.data_ptr(), key.data_ptr(), value.data_ptr(), query.stride(0), key.stride(0),
             value.stride(0), tree.data_ptr(), len(spans), *query.shape[:2], *key.shape[1:],
             query.element_size(), 1 / math.sqrt(query.shape[2]),
         )  # fmt: skip
-        pointers = [x.data_ptr() for x in (*given, *found)]
-        if function(ctypes.byref(called), *pointers, torch.get_num_threads()):
+        pointers = [x.data_ptr() for x in (*inputs, *outputs)]
+        if function(ctypes.byref(arguments), *pointers, torch.get_num_threads()):
             raise MachineError(
-                f"no memory for the attention of {len(query)} tokens",
+                f"out of memory for the attention of {len(query)} tokens",
                 hint="use a smaller micro-batch",
             )
 
@@ -149,18 +149,19 @@ class AttentionKernel:
         value: "torch.Tensor",
         spans: Sequence[Span],
     ) -> None:
-        """Refuse what would make the kernel read or write where it must not."""
+        """Raise ValueError for arrays that the kernel would read or write out of bounds."""
         heads_of_all = (query, key, value)
         if not all(self.takes(x) and x.device.type == "cpu" for x in heads_of_all):
             raise ValueError(
-                f"heads must be float32 or bfloat16 of a multiple of {self.width}, on the cpu"
+                "heads must be float32 or bfloat16 on the cpu, "
+                f"and their size a multiple of {self.width}"
             )
         if any(x.dtype is not query.dtype for x in heads_of_all):
-            raise ValueError("queries, keys and values must be of one dtype")
+            raise ValueError("queries, keys and values must have the same dtype")
         (tokens, heads, size), groups = query.shape, key.shape[1]
         if key.shape != (tokens, groups, size) or value.shape != key.shape or heads % groups:
             raise ValueError(
-                f"{tuple(query.shape)} queries do not go with {tuple(key.shape)} keys and "
+                f"{tuple(query.shape)} queries do not match {tuple(key.shape)} keys and "
                 f"{tuple(value.shape)} values"
             )
         at, open_reaches = 0, [tokens]
@@ -168,22 +169,22 @@ class AttentionKernel:
             while open_reaches[-1] <= start < tokens:
                 open_reaches.pop()
             if start != at or not start < end <= reach <= open_reaches[-1]:
-                raise ValueError(f"spans do not make a tree of {tokens} tokens: {list(spans)}")
+                raise ValueError(f"spans are not a tree of {tokens} tokens: {list(spans)}")
             open_reaches.append(reach)
             at = end
         if at != tokens:
             raise ValueError(f"spans cover {at} of {tokens} tokens")
 
 
-def find_attention(report: Reporter = ignore) -> AttentionKernel | None:
-    """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
-    return found_kernel(
-        _NAME, loaded, is_right, what="the attention kernel", needed=("avx2", "fma"), report=report
+def find_attention_kernel(report: Reporter = ignore) -> AttentionKernel | None:
+    """The kernel, built on first use; None, with the reason as a Note, if it cannot be used."""
+    return find_kernel(
+        _NAME, load, is_correct, what="the attention kernel", needed=("avx2", "fma"), report=report
     )
 
 
-def loaded(library: ctypes.CDLL) -> AttentionKernel:
-    """The kernel of a library that was built from `source/attention.cpp`."""
+def load(library: ctypes.CDLL) -> AttentionKernel:
+    """The kernel in a library built from `source/attention.cpp`."""
     pointer = ctypes.c_void_p
     for name, tensors in (("journeyman_attend", 2), ("journeyman_attend_backward", 6)):
         function = getattr(library, name)
@@ -192,16 +193,16 @@ def loaded(library: ctypes.CDLL) -> AttentionKernel:
     return AttentionKernel(library, library.journeyman_width())
 
 
-def is_right(kernel: AttentionKernel) -> bool:
-    """Whether a small tree comes out as by one mask over all its tokens, forward and backward."""
+def is_correct(kernel: AttentionKernel) -> bool:
+    """Whether a small tree gives the result of a mask over all tokens, forward and backward."""
     import torch
 
-    # A bfloat16 is rounded by 2^-8 of itself at most; a row left out is 2^-4 of these norms.
+    # bfloat16 rounds by at most 2^-8 of a value; a missing row would be 2^-4 of these norms.
     return _agrees(kernel, torch.float32, 1e-5) and _agrees(kernel, torch.bfloat16, 2**-7)
 
 
 def _agrees(kernel: AttentionKernel, dtype: "torch.dtype", tolerance: float) -> bool:
-    """Whether the output and each gradient are within a tolerance, norm by norm."""
+    """Whether the norms of the errors of the output and each gradient are within a tolerance."""
     import torch
 
     spans = ((0, 101, 150), (101, 120, 150), (120, 150, 150), (150, 157, 157))
@@ -223,11 +224,11 @@ def _agrees(kernel: AttentionKernel, dtype: "torch.dtype", tolerance: float) -> 
     output, log_sum = kernel.forward(query, key, value, spans)
     found = kernel.backward(gradient, query, key, value, output, log_sum, spans)
     pairs = zip((output, *found), (expected, *by_leaves), strict=True)
-    # Written so that NaN does not agree.
+    # Written so that NaN fails.
     return all((one - other).norm() <= tolerance * other.norm() for one, other in pairs)
 
 
-def _rows_apart(states: "torch.Tensor") -> "torch.Tensor":
-    """(T, heads, D) whose tokens may lie apart, but each token's heads do not."""
+def _with_contiguous_tokens(states: "torch.Tensor") -> "torch.Tensor":
+    """The states (T, heads, D), copied unless each token's heads are contiguous."""
     _, heads, size = states.shape
     return states if states.stride()[1:] == (size, 1) or not heads else states.contiguous()

@@ -1,7 +1,7 @@
-"""Building a C++ source of this package into a library, once for each compiler and processor.
+"""Compiling a C++ source of this package to a library, once for each compiler and processor.
 
-Promise: a library under its name is whole, and was made from exactly these sources by this
-compiler for a processor with these instruction sets. Not covered: what it computes.
+Promise: a library under its name is complete, and was made from exactly these sources by this
+compiler for a processor with these instruction sets. Not covered: whether it computes correctly.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.machine.processor import processor_flags
 from journeyman.runs import cache_folder, wait_for_folder_lock
 
-# Without contraction to FMA, every compiler rounds alike.
+# Without automatic contraction to FMA, all compilers round alike.
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared", "-pthread",
 )  # fmt: skip
@@ -28,10 +28,10 @@ _LIMIT_S = 300.0
 _HINT = "a C++ compiler makes it faster: `sudo apt install g++`, or `sudo dnf install gcc-c++`"
 
 
-def built_library(name: str, report: Reporter = ignore) -> Path:
-    """The library made from `source/NAME.cpp` and the headers beside it; built where it is missing.
+def build_library(name: str, report: Reporter = ignore) -> Path:
+    """The library of `source/NAME.cpp` and the headers beside it, built if it is missing.
 
-    Raises MachineError where there is no compiler, it fails, or the cache cannot be written.
+    Raises MachineError if there is no compiler, it fails, or the cache cannot be written.
     """
     compiler = find_compiler()
     folder = cache_folder() / "kernels"
@@ -40,24 +40,28 @@ def built_library(name: str, report: Reporter = ignore) -> Path:
         return path
     with wait_for_folder_lock(folder, "building the same library", report):
         if not path.is_file():
-            report(Note(f"building `{name}` once for this processor, some seconds"))
+            report(
+                Note(
+                    f"building the kernel `{name}` once for this processor; this takes some seconds"
+                )
+            )
             _compile(compiler, _SOURCES / f"{name}.cpp", path)
     return path
 
 
 def find_compiler() -> list[str]:
-    """The command of the C++ compiler: `$CXX`, else the first that PATH has."""
+    """The command of the C++ compiler: `$CXX`, or the first one on PATH."""
     given = shlex.split(os.environ.get("CXX", ""))
     for command in [given] if given else [[name] for name in _COMPILERS]:
         program = shutil.which(command[0])
         if program is not None:
             return [program, *command[1:]]
-    missing = f"`{given[0]}` of CXX is not there" if given else "PATH has no C++ compiler"
+    missing = f"CXX names `{given[0]}`, which was not found" if given else "no C++ compiler on PATH"
     raise MachineError(missing, hint=_HINT)
 
 
 def _identity(compiler: list[str]) -> str:
-    """A hash of all that decides what the library is: a lesser processor could not run it."""
+    """A hash of everything that the library depends on, the processor's instructions included."""
     sources = sorted(_SOURCES.iterdir())
     parts = [path.name.encode() + b"\0" + path.read_bytes() for path in sources if path.is_file()]
     words = (*compiler, _run([*compiler, "--version"]), *FLAGS, platform.machine())
@@ -76,16 +80,16 @@ def _compile(compiler: list[str], source: Path, path: Path) -> None:
 
 
 def _run(command: list[str]) -> str:
-    """What a compiler's command says on stdout. Raises MachineError with its first complaint."""
+    """The output of a compiler's command. Raises MachineError with its first error."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, check=True, timeout=_LIMIT_S, encoding="utf-8",
             errors="replace",
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
         lines = [line.strip() for line in error.stderr.splitlines() if "error" in line]
-        what = lines[0] if lines else f"exit code {error.returncode}"
-        raise MachineError(f"`{command[0]}` failed: {what}", hint=_HINT) from error
+        reason = lines[0] if lines else f"exit code {error.returncode}"
+        raise MachineError(f"`{command[0]}` failed: {reason}", hint=_HINT) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MachineError(f"`{command[0]}` failed: {error}", hint=_HINT) from error
-    return done.stdout
+    return process.stdout

@@ -1,14 +1,14 @@
-"""Products of activations with frozen int8 weights, for processors with AVX2 or AVX-512 VNNI.
+"""Matrix products of activations with frozen INT8 weights, with AVX2 or AVX-512 VNNI.
 
 A weight is int8 (N, K) with a float32 scale for each of its N rows (output channels). Activations
-are float32 or bfloat16 and quantised inside, with a scale for each row and block of the reduction:
-to int16 by AVX2, whose error is far below the weights' own; to int8 by VNNI, where the blocks keep
-one outlier from costing a whole row its accuracy (docs/experiments.md). int32 sums cannot
-overflow, whatever the values. Equal inputs give equal outputs for any number of threads. A row
-with NaN or infinity comes out as NaN.
+are float32 or bfloat16 and are quantised inside, with a scale for each row and block of the
+reduction: to int16 with AVX2, whose error is far below that of the weights; to int8 with VNNI,
+where blocks limit the effect of an outlier to a part of its row (docs/experiments.md). int32 sums
+never overflow. Equal inputs give equal outputs for any number of threads. A row with NaN or
+infinity gives NaN.
 
-Covered: x86-64 with AVX2 and FMA, and a C++ compiler. Not covered: gradients (the caller's), AMX,
-and VNNI without AVX-512, for which `torch._int_mm` is quicker.
+Covered: x86-64 with AVX2 and FMA, and a C++ compiler. Not covered: gradients (the caller computes
+them), AMX, and VNNI without AVX-512, for which `torch._int_mm` is faster.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.errors import MachineError
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.loading import found_kernel
+from journeyman.kernels.loading import find_kernel
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class _Product(ctypes.Structure):
 class IntegerProduct:
     """The kernel, loaded. Both products use as many threads as `torch.get_num_threads()` says.
 
-    largest: the largest integer of an activation. block: how much of a reduction shares a scale.
+    largest: the largest integer of an activation. block: how many values of a row share a scale.
     """
 
     library: ctypes.CDLL
@@ -67,12 +67,12 @@ class IntegerProduct:
         input_scale: "torch.Tensor | None" = None,
         accumulate: bool = False,
     ) -> "torch.Tensor":
-        """x (weight * scale)^T + bias: (T, N) of x's dtype, written into `out` where one is given.
+        """x (weight * scale)^T + bias: (T, N) of x's dtype, written to `out` if it is given.
 
         x: (T, K) float32 or bfloat16. weight: (N, K) int8, contiguous. scale, bias: (N,) float32.
         input_scale: (K,) float32, folded into x before it is quantised.
-        out: float32 or bfloat16, contiguous; with `accumulate` the product is added to it, and
-        rounded only then.
+        out: float32 or bfloat16, contiguous; with `accumulate` the product is added to it before
+        the only rounding.
         """
         out = _out(out, x, weight.shape[0], accumulate)
         _check(x, weight, scale, bias, input_scale, reduction=weight.shape[-1])
@@ -90,7 +90,7 @@ class IntegerProduct:
         input_scale: "torch.Tensor | None" = None,
         accumulate: bool = False,
     ) -> "torch.Tensor":
-        """dy (weight * scale) * input_scale: (T, K) of dy's dtype, by the same bytes of the weight.
+        """dy (weight * scale) * input_scale: (T, K) of dy's dtype, with the same weight in memory.
 
         dy: (T, N) float32 or bfloat16; the scales are folded into it before it is quantised.
         out, input_scale: as in `forward`.
@@ -111,7 +111,7 @@ class IntegerProduct:
         reduce_rows: bool,
         accumulate: bool,
     ) -> None:
-        """vectors: scales of the reduction and of the columns, and what is added to these."""
+        """vectors: the scales of the reduction and of the columns, and the bias."""
         import torch
 
         narrow = torch.bfloat16
@@ -121,11 +121,11 @@ class IntegerProduct:
             if vectors[2] is not None:
                 out.add_(vectors[2])
             return
-        # The names keep what is copied alive until the kernel has read it.
+        # The names keep copies alive until the kernel has read them.
         rows = rows.contiguous()
-        given = [None if one is None else one.contiguous() for one in vectors]
+        contiguous = [None if one is None else one.contiguous() for one in vectors]
         activation_scale, column_scale, bias = (
-            None if one is None else one.data_ptr() for one in given
+            None if one is None else one.data_ptr() for one in contiguous
         )
         product = _Product(
             rows.data_ptr(), activation_scale, weight.data_ptr(), column_scale, bias,
@@ -134,27 +134,27 @@ class IntegerProduct:
         )  # fmt: skip
         if self.library.journeyman_multiply(ctypes.byref(product), torch.get_num_threads()):
             raise MachineError(
-                f"no memory for a product of {rows.shape[0]} rows by {tuple(weight.shape)} weights",
+                f"out of memory for {rows.shape[0]} rows by {tuple(weight.shape)} weights",
                 hint="use a smaller micro-batch",
             )
 
 
-def find_kernel(report: Reporter = ignore) -> IntegerProduct | None:
-    """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
-    return found_kernel(
-        _NAME, loaded, is_right, what="the int8 kernel", needed=("avx2", "fma"), report=report
+def find_integer_product(report: Reporter = ignore) -> IntegerProduct | None:
+    """The kernel, built on first use; None, with the reason as a Note, if it cannot be used."""
+    return find_kernel(
+        _NAME, load, is_correct, what="the INT8 kernel", needed=("avx2", "fma"), report=report
     )
 
 
-def loaded(library: ctypes.CDLL) -> IntegerProduct:
-    """The kernel of a library that was built from `source/integer_product.cpp`."""
+def load(library: ctypes.CDLL) -> IntegerProduct:
+    """The kernel in a library built from `source/integer_product.cpp`."""
     library.journeyman_multiply.argtypes = [ctypes.POINTER(_Product), ctypes.c_int]
     library.journeyman_multiply.restype = ctypes.c_int
     return IntegerProduct(library, library.journeyman_largest(), library.journeyman_block())
 
 
-def is_right(kernel: IntegerProduct) -> bool:
-    """Whether two small products come out exactly, as integers below 2^24 with a step of 1 must."""
+def is_correct(kernel: IntegerProduct) -> bool:
+    """Whether two small products are exact, as they must be for integers below 2^24."""
     import torch
 
     rows, inputs, outputs = 7, 530, 78
@@ -162,7 +162,7 @@ def is_right(kernel: IntegerProduct) -> bool:
     scale = torch.ones(outputs)
     x = (torch.arange(rows * inputs) * 11 % 201 - 100).float().view(rows, inputs)
     dy = (torch.arange(rows * outputs) * 13 % 201 - 100).float().view(rows, outputs)
-    # Every block, however the reduction is cut, holds the largest integer, so that its step is 1.
+    # Every block of the reduction contains the largest integer, so that its scale is 1.
     x[:, ::16] = dy[:, ::16] = float(min(kernel.largest, 255))
     if kernel.largest > 255:
         x[:, ::256] = dy[:, ::64] = float(kernel.largest)
@@ -210,7 +210,7 @@ def _check(
         _require("bias", bias, wide, (weight.shape[0],))
     if input_scale is not None:
         _require("input_scale", input_scale, wide, (weight.shape[-1],))
-    # Copying it for every product would cost what the kernel saves.
+    # Copying it for every product would take as long as the kernel saves.
     if not weight.is_contiguous():
         raise ValueError(f"`weight` must be contiguous, not of strides {weight.stride()}")
 

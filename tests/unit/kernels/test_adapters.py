@@ -7,34 +7,34 @@ import pytest
 import torch
 
 from journeyman.kernels import adapters
-from journeyman.kernels.adapters import AdapterKernel, Drawn, find_adapters
-from journeyman.kernels.dropout_mask import PART_VALUES, kept
+from journeyman.kernels.adapters import AdapterKernel, Dropout, find_adapter_kernel
+from journeyman.kernels.dropout_mask import PART_VALUES, keep_mask
 from tests.emulated import emulated
 from tests.kernels import no_kernel
 
 CPU = torch.device("cpu")
 # float32 sums of some hundred terms.
 TOLERANCE = 2e-6
-DRAWN: Drawn = (0.3, 11)
+DRAWN: Dropout = (0.3, 11)
 
 
 @pytest.fixture(scope="module", params=["of this processor", "emulated AVX-512"])
 def kernel(request: pytest.FixtureRequest) -> AdapterKernel:
     if request.param == "emulated AVX-512":
-        return adapters.loaded(emulated("adapters"))
-    found = find_adapters()
+        return adapters.load(emulated("adapters"))
+    found = find_adapter_kernel()
     if found is None:
         pytest.skip(no_kernel())
     return found
 
 
-def masked(x: torch.Tensor, drawn: Drawn | None) -> torch.Tensor:
+def masked(x: torch.Tensor, drawn: Dropout | None) -> torch.Tensor:
     """float64 after dropout, by the mask that `chance` gives."""
     if drawn is None:
         return x.double()
     share, seed = drawn
     parts = [
-        kept(min(PART_VALUES, x.numel() - at), seed=seed, part=number, share=share, device=CPU)
+        keep_mask(min(PART_VALUES, x.numel() - at), seed=seed, part=number, share=share, device=CPU)
         for number, at in enumerate(range(0, x.numel(), PART_VALUES))
     ]
     return torch.where(torch.cat(parts).view(x.shape), x.double() / (1 - share), 0)
@@ -56,7 +56,12 @@ SIZES = [(1, 1, 1), (7, 2, 8), (95, 3, 24), (97, 40, 5), (200, 17, 33)]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("tokens", "registers", "rank"), SIZES)
 def test_the_input_is_reduced_and_its_gradients_are_those_of_torch(
-    kernel: AdapterKernel, tokens: int, registers: int, rank: int, dtype: torch.dtype, drawn: Drawn
+    kernel: AdapterKernel,
+    tokens: int,
+    registers: int,
+    rank: int,
+    dtype: torch.dtype,
+    drawn: Dropout,
 ) -> None:
     columns, draw = registers * kernel.width, randoms(tokens)
     x, firsts, by_reduced = draw(tokens, columns).to(dtype), draw(rank, columns), draw(tokens, rank)
@@ -130,7 +135,7 @@ def test_what_is_no_number_comes_out_as_none(kernel: AdapterKernel, value: float
 
 def test_what_does_not_fit_is_refused_before_any_memory_is_touched(kernel: AdapterKernel) -> None:
     x, firsts = torch.ones(3, kernel.width), torch.ones(2, kernel.width)
-    with pytest.raises(ValueError, match="wide side"):
+    with pytest.raises(ValueError, match="wide array"):
         kernel.reduce(torch.ones(3, kernel.width + 1), torch.ones(2, kernel.width + 1), None)
     with pytest.raises(ValueError, match="firsts"):
         kernel.reduce(x, firsts[:, 1:], None)
@@ -143,6 +148,6 @@ def test_what_does_not_fit_is_refused_before_any_memory_is_touched(kernel: Adapt
 def test_a_kernel_that_forgets_dropout_is_found_out(
     kernel: AdapterKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert adapters.is_right(kernel)
+    assert adapters.is_correct(kernel)
     monkeypatch.setattr(adapters, "threshold_of", lambda _: 0)
-    assert not adapters.is_right(kernel)
+    assert not adapters.is_correct(kernel)

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from journeyman.kernels.attention import AttentionKernel, Span, find_attention, is_right, loaded
+from journeyman.kernels.attention import (
+    AttentionKernel,
+    Span,
+    find_attention_kernel,
+    is_correct,
+    load,
+)
 from journeyman.train.engine.arithmetic import arithmetic_of
 from tests.attended_trees import (
     EDGES,
@@ -28,10 +34,10 @@ from tests.kernels import no_kernel
 def kernel(request: pytest.FixtureRequest) -> AttentionKernel:
     """With the emulated form go products of bfloat16 pairs."""
     if request.param == "emulated AVX-512":
-        emulation = loaded(emulated("attention"))
+        emulation = load(emulated("attention"))
         assert emulation.width == 32
         return emulation
-    found = find_attention()
+    found = find_attention_kernel()
     if found is None:
         pytest.skip(no_kernel())
     return found
@@ -111,11 +117,11 @@ def test_spans_that_are_no_tree_are_refused(
 
 def test_heads_that_do_not_go_together_are_refused(kernel: AttentionKernel) -> None:
     query, key, value, _ = drawn(301, 3, 2, 32)
-    with pytest.raises(ValueError, match="do not go"):
+    with pytest.raises(ValueError, match="do not match"):
         kernel.forward(query, key, value, ROW)
     with pytest.raises(ValueError, match="float32"):
         kernel.forward(query.double(), key, value, ROW)
-    with pytest.raises(ValueError, match="one dtype"):
+    with pytest.raises(ValueError, match="same dtype"):
         kernel.forward(query[:, :2].bfloat16(), key, value, ROW)
 
 
@@ -131,11 +137,11 @@ def test_a_gradient_of_another_kind_is_refused(kernel: AttentionKernel) -> None:
 
 
 def test_the_kernel_passes_its_own_trial(kernel: AttentionKernel) -> None:
-    assert is_right(kernel)
+    assert is_correct(kernel)
 
 
 def test_bfloat16_activations_have_the_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = find_attention()
+    kernel = find_attention_kernel()
     if kernel is None:
         pytest.skip(no_kernel())
     monkeypatch.setattr(

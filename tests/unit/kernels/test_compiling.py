@@ -7,8 +7,8 @@ import pytest
 from journeyman.errors import MachineError
 from journeyman.events import Event, Note
 from journeyman.kernels import loading
-from journeyman.kernels.compiling import built_library, find_compiler
-from journeyman.kernels.integer_product import find_kernel
+from journeyman.kernels.compiling import build_library, find_compiler
+from journeyman.kernels.integer_product import find_integer_product
 
 
 def compiler(folder: Path, build: str) -> Path:
@@ -30,14 +30,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def notes() -> tuple[list[Event], object]:
     said: list[Event] = []
-    return said, find_kernel(said.append)
+    return said, find_integer_product(said.append)
 
 
 def test_a_library_is_built_once_and_then_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'echo whole > "$out"')))
-    first, second = built_library("integer_product"), built_library("integer_product")
+    first, second = build_library("integer_product"), build_library("integer_product")
     assert first == second
     assert first.read_text() == "whole\n"
     assert (tmp_path / "builds").read_text() == "build\n"
@@ -48,9 +48,9 @@ def test_another_compiler_gets_a_library_of_its_own(
 ) -> None:
     program = compiler(tmp_path, 'echo whole > "$out"')
     monkeypatch.setenv("CXX", str(program))
-    first = built_library("integer_product")
+    first = build_library("integer_product")
     program.write_text(program.read_text().replace("echo 1.0", "echo 2.0"))
-    assert built_library("integer_product") != first
+    assert build_library("integer_product") != first
 
 
 def test_a_build_that_fails_leaves_nothing_and_says_why(
@@ -59,7 +59,7 @@ def test_a_build_that_fails_leaves_nothing_and_says_why(
     build = 'echo half > "$out"; echo "x.cpp:1: error: no immintrin" >&2; exit 1'
     monkeypatch.setenv("CXX", str(compiler(tmp_path, build)))
     with pytest.raises(MachineError, match="no immintrin"):
-        built_library("integer_product")
+        build_library("integer_product")
     assert [path.name for path in (tmp_path / "cache" / "kernels").iterdir()] == [".lock"]
     said, kernel = notes()
     assert kernel is None
@@ -89,7 +89,9 @@ def test_without_avx2_there_is_no_kernel_and_a_reason(monkeypatch: pytest.Monkey
     monkeypatch.setattr(loading, "processor_flags", lambda: frozenset({"sse2"}))
     said, kernel = notes()
     assert kernel is None
-    assert said == [Note("the int8 kernel cannot be used: this processor has no AVX2 and no FMA")]
+    assert len(said) == 1
+    assert isinstance(said[0], Note)
+    assert "no AVX2 and no FMA" in said[0].text
 
 
 def test_a_library_that_cannot_be_loaded_is_a_reason_and_no_crash(

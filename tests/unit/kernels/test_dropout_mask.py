@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from journeyman.kernels.dropout_mask import PART_VALUES, kept, keys_of, threshold_of
+from journeyman.kernels.dropout_mask import PART_VALUES, keep_mask, keys_of, threshold_of
 from journeyman.train.engine.fast.elementwise import dropped, dropped_onto
 
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ SEEDS = (0, 1, 2, 42, 2**32, 2**63 - 1)
 
 
 def _mask(seed: int, share: float = 0.5, *, part: int = 0) -> Tensor:
-    return kept(PART_VALUES, seed=seed, part=part, share=share, device=CPU)
+    return keep_mask(PART_VALUES, seed=seed, part=part, share=share, device=CPU)
 
 
 def _deviations(first: Tensor, second: Tensor) -> float:
@@ -39,7 +39,7 @@ def _by_hand(place: int, seed: int, part: int) -> int:
 
 def test_draws_are_those_of_the_definition() -> None:
     for seed, part, share in ((0, 0, 0.5), (2**63 - 1, 3, 0.1), (5, 2**40, 0.9)):
-        mask = kept(1000, seed=seed, part=part, share=share, device=CPU)
+        mask = keep_mask(1000, seed=seed, part=part, share=share, device=CPU)
         drawn = [_by_hand(place, seed, part) >= threshold_of(share) for place in range(1000)]
         assert mask.tolist() == drawn
 
@@ -83,7 +83,7 @@ def test_a_mask_goes_on_where_a_part_ends() -> None:
     states = torch.ones(3, PART_VALUES // 2 + 3)
     found = dropped(states, 4, 0.25).flatten() != 0
     for part, values in enumerate(torch.split(found, PART_VALUES)):
-        expected = kept(len(values), seed=4, part=part, share=0.25, device=CPU)
+        expected = keep_mask(len(values), seed=4, part=part, share=0.25, device=CPU)
         assert torch.equal(values, expected)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from journeyman.events import ignore
 from journeyman.kernels import integer_product
-from journeyman.kernels.integer_product import IntegerProduct, find_kernel
+from journeyman.kernels.integer_product import IntegerProduct, find_integer_product
 from tests.emulated import emulated
 from tests.kernels import no_kernel, outlier_rows, per_row_int8, random_weight, relative_error
 
@@ -25,8 +25,8 @@ def tolerance(kernel: IntegerProduct) -> float:
 @pytest.fixture(scope="module", params=["of this processor", "emulated AVX-512"])
 def kernel(request: pytest.FixtureRequest) -> IntegerProduct:
     if request.param == "emulated AVX-512":
-        return integer_product.loaded(emulated("integer_product"))
-    found = find_kernel(ignore)
+        return integer_product.load(emulated("integer_product"))
+    found = find_integer_product(ignore)
     if found is None:
         pytest.skip(no_kernel())
     return found
@@ -245,5 +245,5 @@ def test_a_kernel_that_multiplies_wrongly_is_found_out(kernel: IntegerProduct) -
             return int(once or kernel.library.journeyman_multiply(product, threads))
 
     wrong = IntegerProduct(Doubling(), kernel.largest, kernel.block)  # type: ignore[arg-type]
-    assert integer_product.is_right(kernel)
-    assert not integer_product.is_right(wrong)
+    assert integer_product.is_correct(kernel)
+    assert not integer_product.is_correct(wrong)

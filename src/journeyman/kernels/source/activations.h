@@ -1,4 +1,4 @@
-// Activations as integers, with a scale for each row and block of the reduction.
+// Quantising activations to integers, with a scale for each row and block of the reduction.
 #pragma once
 
 #include <cfloat>
@@ -10,11 +10,11 @@
 
 namespace {
 
-// Quantised activations of one chunk: [block][row][most_block], zeros to the right and below.
+// Quantised activations of one chunk: [block][row][most_block], padded with zeros to the right and below.
 struct Quantised {
   Buffer<Value> values;
   Buffer<float> scales;          // [block][row]
-  Buffer<std::int32_t> starts;   // [block][row]: what a sum begins with, so that it comes out right
+  Buffer<std::int32_t> starts;   // [block][row]: the initial value of a sum, see `start_of`
   index_t padded_rows;
 
   Quantised(index_t rows, const Blocks& blocks)
@@ -32,7 +32,7 @@ inline void store_integers(Lanes x, std::int8_t* to) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x.value)));
 }
 
-// Packed weights are 128 too large, so a sum is 128 times the sum of the activations too large.
+// Packed weights are 128 too large, so a sum would be too large by 128 times the sum of the activations.
 inline std::int32_t start_of(float sum) { return -128 * static_cast<std::int32_t>(sum); }
 
 #else
@@ -57,8 +57,8 @@ inline Lanes load_scaled(const T* row, const float* scale, index_t at, index_t e
   return scale == nullptr ? x : x * load_some(scale + at, end - at);
 }
 
-// The step of integers for row[start, end). NaN where that holds NaN or infinity, so that every output of it is
-// NaN: wrong numbers never look like right ones.
+// The scale of the integers of row[start, end). NaN if a value is NaN or infinite, so that every output of the row
+// is NaN and never a wrong number.
 template <typename T>
 float step_of(const T* row, const float* scale, index_t start, index_t end) {
   const Lanes zero = Lanes::all(0.0f);
@@ -66,11 +66,11 @@ float step_of(const T* row, const float* scale, index_t start, index_t end) {
   for (index_t i = start; i < end; i += Lanes::count) {
     const Lanes x = load_scaled(row, scale, i, end);
     most = Lanes::larger(x.magnitude(), most);
-    strange = Lanes::multiply_add(x, zero, strange);  // NaN from then on, once x is no number
+    strange = Lanes::multiply_add(x, zero, strange);  // stays NaN after the first x that is not finite
   }
   if (sum_of(strange) != 0.0f) return std::numeric_limits<float>::quiet_NaN();
-  // At least FLT_MIN: its inverse is finite, and a row of zeros stays one. Only rows whose largest value is
-  // below 4e-34 are cut more coarsely for it.
+  // At least FLT_MIN, so that its inverse is finite and zeros stay zeros. Only rows whose largest value is below
+  // 4e-34 lose precision by this.
   return std::max(largest_of(most) / largest, FLT_MIN);
 }
 
@@ -86,7 +86,7 @@ void quantise_block(const T* row, const float* scale, index_t start, index_t end
     store_integers(whole, out);
   }
   to.scales[number] = step;
-  // A sum of whole numbers below 2^24 is exact; with NaN in it nothing follows from its value.
+  // A sum of integers below 2^24 is exact; a NaN has made the scale NaN, and then the sum does not matter.
   to.starts[number] = step == step ? start_of(sum_of(sum)) : 0;
 }
 

@@ -1,33 +1,34 @@
-// What a LoRA adapter adds to a frozen product, as three passes that read the wide side once: the input reduced to
+// The matrix products of a LoRA adapter, in three functions that each read the wide array once: the input reduced to
 // the adapter's rank, and the gradients by both of its matrices and by the input.
 //
-// The narrow side has 8 to 64 columns, for which general products are slow; dropout is drawn on the way
-// (`chance.h`), so neither a mask nor the input without what was dropped is ever stored. Wide arrays are float32 or
-// bfloat16, all sums and all narrow arrays float32.
+// The narrow arrays have 8 to 64 columns, for which general products are slow. Dropout is applied on the fly
+// (`dropout_mask.h`), so neither a mask nor the masked input is stored. Wide arrays are float32 or bfloat16; sums and
+// narrow arrays are float32.
 //
-// Sums over tokens are made for each chunk of tokens and then added in order, so each output is computed in the
-// same order whatever the threads. Sizes of wide sides are multiples of tile_width.
+// Sums over tokens are made for each chunk of tokens and then added in order, so that the order of each sum does not
+// depend on the number of threads. The numbers of wide columns are multiples of tile_width.
 
 #include <algorithm>
 #include <cstring>
 
-#include "chance.h"
+#include "dropout_mask.h"
 #include "team.h"
 #include "tile.h"
 
 namespace {
 
-constexpr index_t chunk_tokens = 96;    // tokens with a sum of their own; a multiple of tile_height
-constexpr index_t block_columns = 512;  // of the wide side: a chunk's block is 192 KiB, stays in L2
+constexpr index_t chunk_tokens = 96;    // tokens with a separate sum; a multiple of tile_height
+constexpr index_t block_columns = 512;  // of the wide array: a chunk's block is 192 KiB, stays in L2
 
 }  // namespace
 
-// The wide side: tokens in rows `step` apart. What dropout keeps grows by `scale`; without keys nothing is dropped.
+// The wide array: one token per row, rows `step` apart. Values that dropout keeps are multiplied by `scale`; without
+// keys there is no dropout.
 extern "C" struct JourneymanWide {
   const void* values;
   std::int64_t narrow;  // bfloat16, else float32
   std::int64_t tokens, columns, step;
-  const std::uint32_t* keys;  // two for each 2^20 values, or null
+  const std::uint32_t* keys;  // two per 2^20 values, or null
   std::uint32_t threshold;
   float scale;
 };
@@ -36,7 +37,7 @@ namespace {
 
 using Wide = JourneymanWide;
 
-// `x`, which is value number `place` of the array and those after it, after dropout.
+// Dropout of `x`, the values of the array from number `place` on.
 inline Lanes dropped(const Wide& wide, Lanes x, index_t place) {
   if (wide.keys == nullptr) return x;
   const index_t part = place / part_values;
@@ -44,7 +45,7 @@ inline Lanes dropped(const Wide& wide, Lanes x, index_t place) {
   return chance.kept(x * Lanes::all(wide.scale), static_cast<std::uint32_t>(place - part * part_values));
 }
 
-// Some tokens' values in columns [first, first + count) as float32 without what was dropped, (tokens, count).
+// The values of some tokens in columns [first, first + count) after dropout, as float32 (tokens, count).
 template <typename T>
 void widen(const Wide& wide, index_t token, index_t tokens, index_t first, index_t count, float* to) {
   for (index_t row = token; row < token + tokens; ++row) {
@@ -55,7 +56,7 @@ void widen(const Wide& wide, index_t token, index_t tokens, index_t first, index
   }
 }
 
-// Up to chunk_tokens of the wide side, a block of columns after the other: act(first column, how many, values).
+// Calls act(first column, number of columns, values) for each block of columns of up to chunk_tokens tokens.
 template <typename Act>
 void in_blocks(const Wide& wide, index_t token, index_t tokens, Act act) {
   const auto values = allocate<float>(tokens * std::min(block_columns, wide.columns));
@@ -67,7 +68,7 @@ void in_blocks(const Wide& wide, index_t token, index_t tokens, Act act) {
   }
 }
 
-// out (rows, columns) += left (rows, depth) by right (depth, columns); columns are a multiple of tile_width.
+// out (rows, columns) += left (rows, depth) by right (depth, columns), columns a multiple of tile_width.
 void multiply(index_t rows, Left<float> left, const float* right, index_t columns, index_t depth, float* out) {
   for (index_t row = 0; row < rows; row += tile_height) {
     const index_t height = std::min(tile_height, rows - row);
@@ -79,7 +80,7 @@ void multiply(index_t rows, Left<float> left, const float* right, index_t column
   }
 }
 
-// A narrow matrix (rows, rank) times `factor`, zeros to the right up to `width`.
+// A narrow matrix (rows, rank) times `factor`, padded with zeros to `width` columns.
 Buffer<float> padded(const float* from, index_t rows, index_t rank, index_t width, float factor) {
   auto to = allocate<float>(rows * width);
   for (index_t row = 0; row < rows; ++row) {
@@ -90,7 +91,7 @@ Buffer<float> padded(const float* from, index_t rows, index_t rank, index_t widt
   return to;
 }
 
-// Sums over tokens, one for each chunk, added up in order.
+// Sums over tokens: one for each chunk, added up in order.
 class Partial {
  public:
   Partial(index_t tokens, index_t values)
@@ -117,7 +118,7 @@ class Partial {
   Buffer<float> sums_;
 };
 
-// Each chunk of tokens by itself: act(chunk, first token, how many).
+// Calls act(chunk, first token, number of tokens) for each chunk of tokens.
 template <typename Act>
 void in_chunks(index_t tokens, int threads, Act act) {
   in_parallel(divide_up(tokens, chunk_tokens), threads, [&](index_t chunk) {
@@ -125,7 +126,7 @@ void in_chunks(index_t tokens, int threads, Act act) {
   });
 }
 
-// (rank, columns) as (columns, width), zeros to the right.
+// The transpose (columns, width) of (rank, columns), padded with zeros.
 Buffer<float> turned(const float* from, index_t rank, index_t columns, index_t width) {
   auto to = allocate<float>(columns * width);
   std::fill_n(to.get(), columns * width, 0.0f);
@@ -177,7 +178,7 @@ void by_second(const Wide& gradient, const float* second, const float* reduced, 
   }
 }
 
-// Adds what reaches the input through the adapter to some tokens of `by_input`, for columns [first, first + count).
+// Adds the gradient through the adapter to some tokens of `by_input`, in columns [first, first + count).
 template <typename T>
 void add_input(const Wide& wide, index_t token, index_t tokens, index_t first, index_t count, const float* through,
                void* by_input) {
@@ -227,9 +228,9 @@ int guarded(Act act) {
 
 extern "C" int journeyman_width() { return static_cast<int>(tile_width); }
 
-// All give 0, or 1 where memory is lacking.
+// All return 0, or 1 if memory runs out.
 
-// reduced (tokens, rank) = dropped(wide) by firsts (rank, columns)^T.
+// reduced (tokens, rank) = dropout(wide) by firsts (rank, columns)^T.
 extern "C" int journeyman_reduce(const JourneymanWide* wide, const float* firsts, std::int64_t rank, float* reduced,
                                  int threads) {
   return guarded([&] { reduce(*wide, firsts, rank, reduced, threads); });
@@ -243,8 +244,8 @@ extern "C" int journeyman_by_second(const JourneymanWide* gradient, const float*
   return guarded([&] { by_second(*gradient, second, reduced, rank, step, factor, by_reduced, out, threads); });
 }
 
-// out (rank, columns) = by_reduced (tokens, rank)^T by dropped(wide); by_input (tokens, columns), of the wide side's
-// dtype, += by_reduced by firsts (rank, columns), without what was dropped. by_input may be null.
+// out (rank, columns) = by_reduced (tokens, rank)^T by dropout(wide); by_input (tokens, columns), of the wide array's
+// dtype, += dropout(by_reduced by firsts (rank, columns)) with the same mask. by_input may be null.
 extern "C" int journeyman_by_first(const JourneymanWide* wide, const float* firsts, const float* by_reduced,
                                    std::int64_t rank, float* out, void* by_input, int threads) {
   return guarded([&] { by_first(*wide, firsts, by_reduced, rank, out, by_input, threads); });

@@ -1,22 +1,22 @@
-// Causal attention of float32 or bfloat16 heads over a tree of tokens, forward and backward, without a mask.
+// Causal attention of float32 or bfloat16 heads over a prefix tree of tokens, forward and backward, without a mask.
 //
-// Scores never leave the cache: a block of queries meets one block of keys after the other, with a running
-// largest score and sum (Milakov and Gimelshein 2018, arXiv 1805.02867; FlashAttention, Dao 2022, arXiv
-// 2205.14135), and the backward makes them again from the logarithms of the sums. What no query of six sees
-// is not computed, so blocks on the diagonal cost little more than their half.
+// Scores never leave the cache: a block of queries is multiplied with one block of keys after another, with a running
+// maximum and sum (Milakov and Gimelshein 2018, arXiv 1805.02867; FlashAttention, Dao 2022, arXiv 2205.14135), and the
+// backward pass recomputes the scores from the logarithms of the sums. Keys that none of six queries sees are skipped,
+// so a block on the diagonal costs little more than half of a full one.
 //
-// Of bfloat16, sums and softmax are float32 and each output is rounded once. Where the processor adds up products
-// of bfloat16, they stay as they are and shares and gradients by scores are rounded for the products they enter;
-// else all is widened where it is laid out.
+// With bfloat16, sums and softmax are float32 and each output is rounded once. If the processor can multiply bfloat16,
+// inputs are multiplied unchanged, and attention weights and gradients by scores are rounded before they are
+// multiplied; otherwise inputs are widened when they are rearranged.
 //
-// Each output is computed in the same order whatever the threads. NaN and infinity come out as NaN.
+// The order of each sum does not depend on the number of threads. NaN and infinity give NaN.
 
 #include "attention_backward.h"
 #include "attention_forward.h"
 
 namespace {
 
-// Calls task(Element{}) with the heads' element. Gives 0, or 1 where memory is lacking.
+// Calls task(Element{}) with the heads' element type. Returns 0, or 1 if memory runs out.
 template <typename Task>
 int with_element(const Heads& heads, Task task) {
   try {
@@ -33,9 +33,9 @@ int with_element(const Heads& heads, Task task) {
 
 }  // namespace
 
-// Both give 0, or 1 where memory is lacking. Outputs and the gradient are contiguous, tokens first, and of the
-// heads' element; logarithms are float32. The head size is a multiple of what `journeyman_width` says, and the
-// spans cover all tokens.
+// Both return 0, or 1 if memory runs out. Outputs and the gradient are contiguous, tokens first, with the heads'
+// element type; logarithms are float32. The head size is a multiple of `journeyman_width()`, and the spans cover all
+// tokens.
 
 extern "C" int journeyman_width() { return static_cast<int>(tile_width); }
 

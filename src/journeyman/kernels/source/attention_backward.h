@@ -1,4 +1,4 @@
-// Gradients of softmax attention over a tree by its queries, keys and values.
+// Gradients of softmax attention over a tree by queries, keys and values.
 #pragma once
 
 #include <iterator>
@@ -7,8 +7,8 @@
 
 namespace {
 
-// Rows of one head: each by itself for the left of a product, and for the right joined, which is the same where a
-// word holds one number.
+// The rows of one head: separate for the left side of a product, and joined into words for the right side, which is
+// the same if a word holds one number.
 template <typename Word>
 class Rows {
  public:
@@ -47,17 +47,17 @@ struct Backward {
   const Element* output;
   const float* log_sum;  // (heads, tokens)
   Element* by_query;
-  float* by_key;  // (heads, tokens, size): of each head by itself, like the next
+  float* by_key;  // (heads, tokens, size), for each head separately; so is by_value
   float* by_value;
 
-  // What one head's pass over one tree reads and adds to again and again, side by side: rows from `first` on.
+  // The arrays that one head's pass over one tree uses repeatedly, contiguous: rows from `first` on.
   struct Side {
     Rows<Word> queries, given;
     Buffer<float> dots, by_query;
     index_t first;
   };
 
-  // All of one head that descends from one root.
+  // One head for all descendants of one root.
   void head(const Node& root, index_t head) const {
     const index_t size = heads.size;
     const Side side = beside(root, head);
@@ -68,7 +68,7 @@ struct Backward {
     for (const Node& node : tree.nodes) {
       if (node.start < root.start || node.start >= root.reach) continue;
       for (index_t key = node.start; key < node.end; key += block_keys) {
-        // Rows are joined from the root on; one before the key sees nothing.
+        // Rows are joined from the root on; a row before the key does not see it.
         const index_t first = key - (key - root.start) % together<Word>;
         for (index_t query = first; query < node.reach; query += block_queries) {
           block(node, key, query, head, side, shares.get(), slopes.get());
@@ -111,7 +111,7 @@ struct Backward {
       slope(shares + row * block_keys, slopes + row * block_keys, seen(query + row, key, count), width,
             log_sum[head * heads.tokens + query + row], side.dots[at + row]);
     }
-    // A row without another to be joined with has zeros beside it.
+    // A last row without a partner is joined with zeros.
     if (rows % together<Word> != 0) {
       std::fill_n(shares + rows * block_keys, width, 0.0f);
       std::fill_n(slopes + rows * block_keys, width, 0.0f);
@@ -127,8 +127,8 @@ struct Backward {
                     by_key + (head * heads.tokens + key) * size);
   }
 
-  // One row: scores to shares, and the gradient by the shares to that by the scores; each takes the place of what it
-  // was made of, from the beginning of the row.
+  // One row: scores to attention weights, and the gradient by the weights to that by the scores. Both overwrite their
+  // input, from the beginning of the row.
   void slope(float* scores, float* by_shares, index_t kept, index_t width, float log_sum, float dot) const {
     const Lanes zero = Lanes::all(0.0f);
     auto *const shares = reinterpret_cast<Factor*>(scores), *const slopes = reinterpret_cast<Factor*>(by_shares);
@@ -160,7 +160,7 @@ struct Backward {
   }
 };
 
-// parts (heads, tokens, size), times `scale`, summed over the heads of each group, (tokens, groups, size).
+// out (tokens, groups, size) = parts (heads, tokens, size) times `scale`, summed over the heads of each group.
 template <typename Element>
 void add_heads(const Heads& heads, const float* parts, float scale, Element* out, int threads) {
   const index_t size = heads.size, each = heads.heads / heads.groups;

@@ -1,4 +1,4 @@
-// Softmax attention over a tree: outputs and logarithms of sums.
+// Softmax attention over a tree: outputs and the logarithms of the softmax sums.
 #pragma once
 
 #include <cmath>
@@ -13,8 +13,8 @@ struct Running {
   alignas(64) float scores[block_queries * block_keys];
 };
 
-// One row of scores, times `scale`, to its shares of a sum still unknown; zeros where the query sees nothing. Gives
-// what the earlier sum and output must be multiplied by. `shares` may be where the scores are.
+// Turns one row of scores, times `scale`, into attention weights that are not yet divided by their sum; zeros for keys
+// that the query does not see. Gives the factor for the earlier sum and output. `shares` may overwrite the scores.
 template <typename Factor>
 float soften(const float* scores, index_t kept, index_t width, float scale, Factor* shares, float& largest,
              float& sum) {
@@ -82,7 +82,7 @@ struct Forward {
     }
   }
 
-  // The shares take the place of the scores, from the beginning of each row.
+  // The attention weights overwrite the scores, from the beginning of each row.
   void soften_rows(Running& running, index_t rows, index_t query, index_t key, index_t keys_here,
                    float* sums) const {
     for (index_t row = 0; row < rows; ++row) {
@@ -118,7 +118,7 @@ void attend(const Heads& heads, Element* output, float* log_sum, int threads) {
       blocks.push_back({node, first, std::min(first + block_queries, one.end)});
     }
   }
-  // The last blocks of a row have the most to do, and come first.
+  // The last blocks of a row have the most work, so they come first.
   const auto count = static_cast<index_t>(blocks.size());
   in_parallel(count * heads.heads, threads, [&](index_t i) {
     const Block& block = blocks[count - 1 - i / heads.heads];

@@ -1,4 +1,4 @@
-// Sizes of blocks, and memory for them.
+// Rounding of sizes, and aligned memory.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Registers of float lanes at the edge of a row, where fewer values are left than a register holds.
+// Loads and stores at the end of a row, where fewer values are left than a register holds.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 namespace {
 
-// The next `left` values, zeros after them.
+// The next `left` values, followed by zeros.
 template <typename T>
 inline Lanes load_some(const T* from, index_t left) {
   if (left >= Lanes::count) return Lanes::load(from);

@@ -1,6 +1,7 @@
-// Products of int16 pairs by `vpmaddwd`, for processors without VNNI: weights widened and packed, and one tile.
+// Products of pairs of int16 with `vpmaddwd`, for processors without VNNI: widening and packing of weights, and one
+// tile.
 //
-// No overflow by construction: |weight| <= 128, |activation| <= 32767, most_block = 512, and
+// Sums cannot overflow: |weight| <= 128, |activation| <= 32767, most_block = 512, and
 // 128 * 32767 * 512 = 2,147,418,112 < 2^31.
 #pragma once
 
@@ -8,14 +9,14 @@
 
 namespace {
 
-// Packed weights of a tile: [pair of the reduction][column][2] int16, so that one register holds eight
-// columns' pairs; zeros where the matrix ends.
+// Packed weights of a tile: [pair of the reduction][column][2] int16, so that one register holds the pairs of eight
+// columns; zeros beyond the matrix.
 
 inline void store_wide(std::int16_t* to, __m128i bytes) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_cvtepi8_epi16(bytes));
 }
 
-// weight is (columns, reduction): eight columns by 16 of the reduction, turned round in units of pairs.
+// For a weight (columns, reduction): eight columns by 16 of the reduction, transposed in units of pairs.
 void turn_eight(const std::int8_t* const* columns, index_t at, index_t length, std::int16_t* to) {
   __m128i a[8], b[8];
   for (int i = 0; i < 8; ++i) a[i] = columns[i] ? load_bytes(columns[i] + at, length - at) : _mm_setzero_si128();
@@ -46,7 +47,7 @@ void pack_turned(const Product& product, index_t column, index_t start, index_t 
   }
 }
 
-// weight is (reduction, columns): two rows interleaved give the pairs of 16 columns.
+// For a weight (reduction, columns): two rows interleaved give the pairs of 16 columns.
 void pack_straight(const Product& product, index_t column, index_t tiles, index_t start, index_t length,
                    std::int16_t* to) {
   const index_t padded = round_up(length, 16);
@@ -73,8 +74,8 @@ void pack(const Product& product, index_t column, index_t tiles, index_t start, 
   }
 }
 
-// One pair of a row's activations by 16 columns' pairs. Written out, for left to itself GCC reorders eight of
-// these and keeps sums in memory for it, which costs up to a third of the speed.
+// One pair of a row's activations by the pairs of 16 columns. In assembly, because GCC would reorder eight of these
+// and keep sums in memory, which costs up to a third of the speed.
 inline void add_products(const std::int16_t* two, __m256i left, __m256i right, __m256i& sum_left, __m256i& sum_right) {
   __m256i x, products;
   asm("vpbroadcastd %[two], %[x]\n\t"
@@ -86,17 +87,17 @@ inline void add_products(const std::int16_t* two, __m256i left, __m256i right, _
       : [two] "m"(*reinterpret_cast<const std::int16_t(*)[2]>(two)), [left] "x"(left), [right] "x"(right));
 }
 
-// to (tile_rows, tile_columns) = activations (rows of most_block) by packed weights, over `units` of 16, with `from`
-// added where there is one. Inlined it would have fewer registers.
+// to (tile_rows, tile_columns) = activations (rows of most_block) by packed weights, over `units` of 16, plus `from`
+// if it is given. Not inlined: that would leave it fewer registers.
 [[gnu::noinline]] void multiply_tile(const std::int16_t* activations, const std::int32_t*, const float* scales,
                           const std::int16_t* weights, index_t units, const float* from, float* to) {
   const std::int16_t* next_rows = activations + tile_rows * most_block;
-  // Every loop over rows is unrolled: only then do the sums live in registers.
+  // Every loop over rows is unrolled: only then are the sums in registers.
   __m256i sum[tile_rows][2];
 #pragma GCC unroll 4
   for (index_t row = 0; row < tile_rows; ++row) sum[row][0] = sum[row][1] = _mm256_setzero_si256();
   for (index_t at = 0; at < units; ++at, activations += unit, weights += unit * tile_columns) {
-    // The next tile's rows follow these. Two units read a cache line of each of the four.
+    // The next tile's rows follow these. Two units read one cache line of each of the four rows.
     const std::int16_t* next = next_rows + at % 2 * 2 * most_block + at / 2 * 32;
     _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
     _mm_prefetch(reinterpret_cast<const char*>(next + most_block), _MM_HINT_T0);

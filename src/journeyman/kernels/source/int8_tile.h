@@ -1,8 +1,7 @@
-// Products of int8 fours by `vpdpbusd` (AVX-512 VNNI): weights packed, and one tile.
+// Products of groups of four int8 with `vpdpbusd` (AVX-512 VNNI): packing of weights, and one tile.
 //
-// The instruction multiplies unsigned by signed bytes, so weights are packed 128 above their value, and a sum
-// begins at -128 times the sum of the activations. No overflow by construction: 255 * 127 * 4 fits 18 bits,
-// and a block of 256 fits 24.
+// The instruction multiplies unsigned by signed bytes, so weights are packed with 128 added, and a sum starts at -128
+// times the sum of the activations. Sums cannot overflow: 255 * 127 * 4 fits into 18 bits, and a block of 256 into 24.
 #pragma once
 
 #include <cstring>
@@ -11,13 +10,13 @@
 
 namespace {
 
-// Packed weights of a tile: [four of the reduction][column][4], so that one register holds 16 columns' fours.
+// Packed weights of a tile: [group of the reduction][column][4], so that one register holds the groups of 16 columns.
 
 inline void store_raised(std::uint8_t* to, __m128i bytes) {
   _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
 }
 
-// Four registers of four 32-bit values each, rows to columns, `step` bytes apart.
+// Transposes four registers of four 32-bit values each, `step` bytes apart.
 inline void store_turned(__m128i a, __m128i b, __m128i c, __m128i d, std::uint8_t* to, index_t step) {
   const __m128i ab_low = _mm_unpacklo_epi32(a, b), ab_high = _mm_unpackhi_epi32(a, b);
   const __m128i cd_low = _mm_unpacklo_epi32(c, d), cd_high = _mm_unpackhi_epi32(c, d);
@@ -27,7 +26,7 @@ inline void store_turned(__m128i a, __m128i b, __m128i c, __m128i d, std::uint8_
   store_raised(to + 3 * step, _mm_unpackhi_epi64(ab_high, cd_high));
 }
 
-// weight is (columns, reduction): four columns by 16 of the reduction at a time.
+// For a weight (columns, reduction): four columns by 16 of the reduction at a time.
 void pack_turned(const Product& product, index_t column, index_t start, index_t length, std::uint8_t* to) {
   for (index_t i = 0; i < tile_columns; i += 4) {
     const std::int8_t* from[4];
@@ -45,7 +44,7 @@ void pack_turned(const Product& product, index_t column, index_t start, index_t 
   }
 }
 
-// weight is (reduction, columns): four rows interleaved give the fours of 16 columns.
+// For a weight (reduction, columns): four rows interleaved give the groups of 16 columns.
 void pack_straight(const Product& product, index_t column, index_t start, index_t length, std::uint8_t* to) {
   for (index_t at = 0; at < round_up(length, unit); at += 4) {
     const std::int8_t* first = product.weight + (start + at) * product.columns + column;
@@ -78,7 +77,7 @@ void pack(const Product& product, index_t column, index_t tiles, index_t start, 
 
 constexpr index_t registers = tile_columns / 16;
 
-// One four of a row's activations by 64 columns' fours. Written out, for left to itself GCC 12 keeps most sums in
+// One group of a row's activations by the groups of 64 columns. In assembly, because GCC 12 would keep most sums in
 // memory.
 inline void add_products(const std::int8_t* four, const __m512i (&weight)[registers], __m512i (&sum)[registers]) {
 #if defined(JOURNEYMAN_EMULATED)
@@ -98,11 +97,11 @@ inline void add_products(const std::int8_t* four, const __m512i (&weight)[regist
 #endif
 }
 
-// to (tile_rows, tile_columns) = activations (rows of most_block) by packed weights, over `units` of 16, with `from`
-// added where there is one. Inlined it would have fewer registers.
+// to (tile_rows, tile_columns) = activations (rows of most_block) by packed weights, over `units` of 16, plus `from`
+// if it is given. Not inlined: that would leave it fewer registers.
 [[gnu::noinline]] void multiply_tile(const std::int8_t* activations, const std::int32_t* starts, const float* scales,
                           const std::uint8_t* weights, index_t units, const float* from, float* to) {
-  // Every loop over rows is unrolled: only then do the sums live in registers.
+  // Every loop over rows is unrolled: only then are the sums in registers.
   __m512i sum[tile_rows][registers];
 #pragma GCC unroll 6
   for (index_t row = 0; row < tile_rows; ++row) {

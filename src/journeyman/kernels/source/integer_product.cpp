@@ -1,10 +1,10 @@
-// Products of float32 or bfloat16 activations with int8 weights: by AVX-512 VNNI, or by AVX2.
+// Products of float32 or bfloat16 activations with int8 weights, with AVX-512 VNNI or with AVX2.
 //
-// Activations become integers with a scale for each row and block of the reduction: int8 for VNNI (`int8_tile.h`),
-// int16 for AVX2 (`int16_tile.h`). Sums are exact in int32 over one block, and float32 over the blocks; scales, bias
-// and what the product is added to come in before the only rounding, while the sums are in the cache.
+// Activations are quantised with a scale for each row and block of the reduction: to int8 for VNNI (`int8_tile.h`), to
+// int16 for AVX2 (`int16_tile.h`). Sums are exact in int32 over one block, float32 over the blocks; scales, bias and
+// the array that the product is added to are applied before the only rounding, while the sums are in the cache.
 //
-// Each output is computed in the same order whatever the threads and the division of the work.
+// The order of each sum does not depend on the number of threads or the division of the work.
 //
 // Blocking after Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (ACM TOMS 34:12).
 
@@ -18,12 +18,12 @@
 
 namespace {
 
-// One unit of work: some rows of a chunk by one strip of columns.
+// One task: some rows of a chunk by one strip of columns.
 struct Part {
   index_t row, rows, column, tiles;
 };
 
-// Some outputs of one row from their sums.
+// Computes outputs of one row from their sums.
 template <typename T>
 void write_row(const Product& product, const float* sums, index_t column, index_t count, T* out) {
   for (index_t i = 0; i < count; i += Lanes::count, column += Lanes::count, out += Lanes::count) {
@@ -36,7 +36,7 @@ void write_row(const Product& product, const float* sums, index_t column, index_
   }
 }
 
-// The outputs of one tile, of which `rows` rows are there.
+// Computes the outputs of one tile, of which `rows` rows exist.
 template <typename T>
 void write_tile(const Product& product, const float* sums, index_t row, index_t rows, index_t column) {
   const index_t count = std::min(tile_columns, product.columns - column);
@@ -45,7 +45,7 @@ void write_tile(const Product& product, const float* sums, index_t row, index_t 
   }
 }
 
-// Sums over all blocks but the last wait for it; with it they become outputs while they are in the cache.
+// Sums over the blocks are kept until the last one; then they become outputs while they are in the cache.
 void multiply(const Product& product, const Blocks& blocks, const Quantised& from, const Part& part,
               index_t first_row) {
   const index_t rows = round_up(part.rows, tile_rows);
@@ -76,7 +76,7 @@ void multiply(const Product& product, const Blocks& blocks, const Quantised& fro
   }
 }
 
-// Strips of columns, and rows in as few parts as give each thread several units and keep their sums in the cache.
+// Splits columns into strips, and rows into as few parts as give each thread several tasks whose sums fit the cache.
 void multiply_chunk(const Product& product, index_t first_row, index_t rows, int threads) {
   const Blocks blocks(product.reduction);
   const auto quantised = product.narrow_in ? quantise<Brain> : quantise<float>;
@@ -97,13 +97,13 @@ void multiply_chunk(const Product& product, index_t first_row, index_t rows, int
 
 }  // namespace
 
-// The largest integer of an activation: 127 by VNNI, 32767 by AVX2.
+// The largest integer of an activation: 127 with VNNI, 32767 with AVX2.
 extern "C" int journeyman_largest() { return static_cast<int>(largest); }
 
-// How much of a reduction has a scale of its own, at the most.
+// The most values of a reduction that share a scale.
 extern "C" int journeyman_block() { return static_cast<int>(most_block); }
 
-// Gives 0, or 1 where memory is lacking. Every size >= 1.
+// Returns 0, or 1 if memory runs out. Every size >= 1.
 extern "C" int journeyman_multiply(const JourneymanProduct* product, int threads) {
   try {
     for (index_t row = 0; row < product->rows; row += chunk_rows) {

@@ -1,4 +1,4 @@
-// As many float32 as one register holds: 16 with AVX-512, 8 with AVX2 and FMA.
+// A register of float32: 16 with AVX-512, 8 with AVX2 and FMA.
 #pragma once
 
 #include <immintrin.h>
@@ -8,7 +8,7 @@
 
 #include "blocks.h"
 
-// A test compiles the AVX-512 form for processors without it, by headers that emulate its instructions.
+// Tests compile the AVX-512 form for other processors, with headers that emulate its instructions.
 #if defined(__AVX512F__) || defined(JOURNEYMAN_EMULATED)
 #define JOURNEYMAN_AVX512 1
 #endif
@@ -41,7 +41,7 @@ struct Lanes {
   }
   static Lanes all(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* to) const { _mm512_storeu_ps(to, value); }
-  // Rounded to the nearest, ties to even; NaN stays NaN.
+  // Rounds to nearest, ties to even; NaN stays NaN.
   void store(Brain* to) const {
     const __m512i bits = _mm512_castps_si512(value);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -57,20 +57,20 @@ struct Lanes {
   friend Lanes operator*(Lanes a, Lanes b) { return {_mm512_mul_ps(a.value, b.value)}; }
   // a b + c, rounded once.
   static Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.value, b.value, c.value)}; }
-  // The larger; `b` where either is NaN.
+  // The larger one; `b` if either is NaN.
   static Lanes larger(Lanes a, Lanes b) { return {_mm512_max_ps(a.value, b.value)}; }
   Lanes rounded() const { return {_mm512_roundscale_ps(value, 8)}; }
   Lanes magnitude() const { return larger(*this, all(0.0f) - *this); }
-  // 2 to the power of whole numbers from -126 to 127.
+  // 2 to the power of integers from -126 to 127.
   Lanes power_of_two() const {
     const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(value), _mm512_set1_epi32(127));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
   }
-  // This where `x` is not below `least` (NaN is not), zero elsewhere.
+  // This value where `x` is not below `least` (NaN is not), else zero.
   Lanes where_not_below(Lanes x, Lanes least) const {
     return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.value, least.value, _CMP_NLT_UQ), value)};
   }
-  // The first `kept` of this, `other` after them.
+  // The first `kept` lanes of this, the others from `other`.
   Lanes first(index_t kept, Lanes other) const {
     const auto mask = static_cast<__mmask16>(kept >= 16 ? 0xffff : kept <= 0 ? 0 : (1 << kept) - 1);
     return {_mm512_mask_mov_ps(other.value, mask, value)};
@@ -90,7 +90,7 @@ struct Lanes {
   }
   static Lanes all(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* to) const { _mm256_storeu_ps(to, value); }
-  // Rounded to the nearest, ties to even; NaN stays NaN.
+  // Rounds to nearest, ties to even; NaN stays NaN.
   void store(Brain* to) const {
     const __m256i bits = _mm256_castps_si256(value);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -107,20 +107,20 @@ struct Lanes {
   friend Lanes operator*(Lanes a, Lanes b) { return {_mm256_mul_ps(a.value, b.value)}; }
   // a b + c, rounded once.
   static Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm256_fmadd_ps(a.value, b.value, c.value)}; }
-  // The larger; `b` where either is NaN.
+  // The larger one; `b` if either is NaN.
   static Lanes larger(Lanes a, Lanes b) { return {_mm256_max_ps(a.value, b.value)}; }
   Lanes rounded() const { return {_mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   Lanes magnitude() const { return larger(*this, all(0.0f) - *this); }
-  // 2 to the power of whole numbers from -126 to 127.
+  // 2 to the power of integers from -126 to 127.
   Lanes power_of_two() const {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(value), _mm256_set1_epi32(127));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
   }
-  // This where `x` is not below `least` (NaN is not), zero elsewhere.
+  // This value where `x` is not below `least` (NaN is not), else zero.
   Lanes where_not_below(Lanes x, Lanes least) const {
     return {_mm256_and_ps(value, _mm256_cmp_ps(x.value, least.value, _CMP_NLT_UQ))};
   }
-  // The first `kept` of this, `other` after them.
+  // The first `kept` lanes of this, the others from `other`.
   Lanes first(index_t kept, Lanes other) const {
     const __m256i numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const auto limit = static_cast<int>(std::clamp<index_t>(kept, 0, 8));
@@ -146,11 +146,11 @@ inline float largest_of(Lanes x) {
   return most;
 }
 
-// e to the power of x <= 0 within 2 units in the last place; 0 where that is below the smallest normal number.
-// Reduction by ln 2 in two parts (Cody and Waite, 1980), then the series to the seventh power.
+// e to the power of x <= 0, within 2 units in the last place; 0 if that is below the smallest normal number.
+// Reduced by ln 2 in two parts (Cody and Waite, 1980), then the Taylor series to the seventh power.
 inline Lanes exponential(Lanes x) {
   const Lanes least = Lanes::all(-87.33654f);
-  // NaN comes second, so that it stays.
+  // NaN as the second argument stays NaN.
   const Lanes bounded = Lanes::larger(least, x);
   const Lanes power = (bounded * Lanes::all(1.44269504f)).rounded();
   Lanes rest = Lanes::multiply_add(power, Lanes::all(-0.693359375f), bounded);
@@ -162,7 +162,7 @@ inline Lanes exponential(Lanes x) {
   return (sum * power.power_of_two()).where_not_below(x, least);
 }
 
-// Both of `size`, a multiple of what a register holds; of float32 or bfloat16, and they may be one.
+// `size` is a multiple of Lanes::count; float32 or bfloat16; `from` and `to` may be the same row.
 template <typename From, typename To>
 void copy_row(const From* from, index_t size, To* to) {
   for (index_t i = 0; i < size; i += Lanes::count) Lanes::load(from + i).store(to + i);

@@ -1,4 +1,4 @@
-// Keys and values laid out for products, and the products of a block of queries with them.
+// Keys and values rearranged for products, and the products of a block of queries with them.
 #pragma once
 
 #include "team.h"
@@ -6,8 +6,8 @@
 
 namespace {
 
-// Keys or values of all groups, once in rows (groups, rows, size) of joined tokens and once turned into panels
-// (groups, panels, words of a head, tile_width) of neighbouring tokens, zeros to the right. Either may be left out.
+// Keys or values of all groups, as rows (groups, rows, size) of joined tokens, and transposed as panels (groups,
+// panels, words of a head, tile_width) of neighbouring tokens, padded with zeros. Either may be left out.
 template <typename Word>
 struct Packed {
   Buffer<Word> rows, panels;
@@ -18,7 +18,7 @@ struct Packed {
         panels(allocate<Word>(has_panels ? heads.groups * tree.panels * heads.size / together<Word> * tile_width : 0)),
         row_count(tree.rows / together<Word>), panel_count(tree.panels), size(heads.size) {}
 
-  // The rows or the panels that begin with a token of a node.
+  // The row or the panel that begins with a token of a node.
   Word* row(index_t group, const Node& node, index_t token) const {
     return rows.get() + (group * row_count + (node.first_row + token - node.start) / together<Word>) * size;
   }
@@ -38,7 +38,7 @@ void pack_panel(const Element* from, index_t step, index_t count, index_t size, 
   }
 }
 
-// Fills what `packed` has of some keys or values.
+// Fills the rows and panels of `packed` with keys or values.
 template <typename Element, typename Word>
 void pack(const Heads& heads, const Tree& tree, const void* from, index_t step, bool has_rows, bool has_panels,
           const Packed<Word>& packed, int threads) {
@@ -57,8 +57,8 @@ void pack(const Heads& heads, const Tree& tree, const void* from, index_t step, 
   });
 }
 
-// out (rows, block_keys) = left (rows, words of a head) by the turned panels of a block, where something is to be
-// seen. `query` and `key` are the first of the block, `keys` how many it has.
+// out (rows, block_keys) = left (rows, words of a head) by the panels of a block of keys, without the tiles in which no
+// query sees a key. `query` and `key` are the first ones, `keys` is the number of keys.
 template <typename Word>
 void multiply_panels(const Word* left, index_t rows, index_t query, index_t key, index_t keys, const Word* panels,
                      index_t size, float* out) {
@@ -74,13 +74,13 @@ void multiply_panels(const Word* left, index_t rows, index_t query, index_t key,
   }
 }
 
-// Scores times `scale`, less something.
+// scores * scale - less
 inline Lanes scaled_less(const float* scores, float scale, float less) {
   return Lanes::multiply_add(Lanes::load(scores), Lanes::all(scale), Lanes::all(-less));
 }
 
-// out (rows, size) += left by `right` (joined keys, size), leaving out what no row sees. Rows of `left` have a word
-// for each row of `right`, and lie block_keys words apart.
+// out (rows, size) += left by `right` (joined keys, size), without keys that no row sees. The rows of `left` have a
+// word for each row of `right` and are block_keys words apart.
 template <typename Word>
 void multiply_seen(const Word* left, index_t rows, index_t query, index_t key, index_t keys, const Word* right,
                    index_t size, float* out) {

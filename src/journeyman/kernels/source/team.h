@@ -1,4 +1,4 @@
-// Work shared by threads: a list of tasks, taken one after the other.
+// Running tasks on several threads, each of which takes the next task.
 #pragma once
 
 #include <algorithm>
@@ -10,13 +10,13 @@
 
 #include "blocks.h"
 
-// PyTorch's own thread pool where its library is loaded (GNU's and LLVM's OpenMP both have this entry):
-// a second pool would fight with the first, whose idle threads spin for a while. Weak: may be absent.
+// PyTorch's thread pool, if its library is loaded (GNU's and LLVM's OpenMP both have this entry): a second pool
+// would compete with the first one, whose idle threads spin for a while. Weak, because it may be absent.
 extern "C" __attribute__((weak)) void GOMP_parallel(void (*)(void*), void*, unsigned, unsigned);
 
 namespace {
 
-// Calls task(i) once for each i < count on some threads; the first exception is given back to the caller.
+// Calls task(i) once for each i < count on several threads. Throws bad_alloc if a task did.
 template <typename Task>
 class Team {
  public:
@@ -51,7 +51,7 @@ class Team {
     try {
       for (unsigned i = 1; i < wanted; ++i) others.emplace_back(&Team::enter, this);
     } catch (const std::system_error&) {
-      // Fewer threads than asked for do the same work.
+      // Fewer threads do the same work.
     }
     work();
     for (auto& other : others) other.join();

@@ -1,4 +1,4 @@
-// Small products of matrices of words whose float32 sums live in registers.
+// Products of small matrices of words, with the float32 sums in registers.
 #pragma once
 
 #include "words.h"
@@ -8,7 +8,7 @@ namespace {
 constexpr index_t tile_height = 6;                 // with two registers of columns: 12 sums
 constexpr index_t tile_width = 2 * Lanes::count;
 
-// The left matrix of a product: word (row, k) is at row * step + k, or turned, at k * step + row.
+// The left matrix of a product: word (row, k) is at row * step + k, or at k * step + row if it is transposed.
 template <typename Word>
 struct Left {
   const Word* at;
@@ -16,12 +16,12 @@ struct Left {
   bool turned;
 };
 
-// out (rows, tile_width) += left (rows, depth) by right (depth, tile_width), `depth` in words. Rows of `right` and
-// `out` are `right_step` and `out_step` apart.
+// out (rows, tile_width) += left (rows, depth) by right (depth, tile_width), with `depth` in words. The rows of
+// `right` and `out` are `right_step` and `out_step` apart.
 template <index_t rows, bool turned, typename Word>
 void multiply_rows(const Word* left, index_t left_step, const Word* right, index_t right_step, index_t depth,
                    float* out, index_t out_step) {
-  // Every loop over rows is unrolled: only then do the sums live in registers.
+  // Every loop over rows is unrolled: only then are the sums in registers.
   Lanes sum[rows][2];
 #pragma GCC unroll 6
   for (index_t row = 0; row < rows; ++row) {
@@ -57,7 +57,7 @@ void multiply_some(index_t rows, const Word* left, index_t left_step, const Word
   }
 }
 
-// The same with up to tile_height rows.
+// The same for up to tile_height rows.
 template <typename Word>
 void multiply_tile(index_t rows, Left<Word> left, const Word* right, index_t right_step, index_t depth, float* out,
                    index_t out_step) {

@@ -1,4 +1,4 @@
-// Queries, keys and values of a line of tokens whose rows are a tree, and what a query sees of it.
+// Queries, keys and values of packed tokens that form a prefix tree, and which keys a query sees.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,8 @@ struct Span {
 
 }  // namespace
 
-// What both passes read; the caller fills it in. Token t of head h is t * query_step + h * size elements after
-// the first of `query`.
+// The input of both passes, from the caller. Token t of head h is t * query_step + h * size elements after the first
+// one of `query`.
 extern "C" struct JourneymanHeads {
   const void* query;
   const void* key;
@@ -26,7 +26,7 @@ extern "C" struct JourneymanHeads {
   std::int64_t query_step, key_step, value_step;
   const std::int64_t* spans;  // (span_count, 3), parents before their children
   std::int64_t span_count, tokens, heads, groups, size;
-  std::int64_t element_bytes;  // of all that is read and written but logarithms: 4 are a float32, 2 a bfloat16
+  std::int64_t element_bytes;  // of all arrays except logarithms: 4 for float32, 2 for bfloat16
   float scale;
 };
 
@@ -38,13 +38,13 @@ struct Node : Span {
   index_t parent, first_panel, first_row;
 };
 
-// A query sees the keys of its ancestors, and of its own node those up to itself. Descendants follow their
-// node, so key k is seen by all queries from k to the node's reach: how many keys from `key` on query `q` sees.
+// How many of `keys` keys from `key` on a query sees. It sees the keys of its ancestors, and those of its own node up
+// to itself. Descendants follow their node, so key k is seen by all queries from k to the node's reach.
 inline index_t seen(index_t query, index_t key, index_t keys) { return std::clamp<index_t>(query - key + 1, 0, keys); }
 
 struct Tree {
   std::vector<Node> nodes;
-  // Of what is laid out for products: a node's rows begin where a word may.
+  // The numbers of panels and rows of `Packed`; each node begins with a new word.
   index_t panels = 0, rows = 0;
 
   explicit Tree(const Heads& heads) {

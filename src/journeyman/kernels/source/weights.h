@@ -1,4 +1,4 @@
-// int8 weights from memory.
+// Loading int8 weights.
 #pragma once
 
 #include <cstring>
@@ -7,7 +7,7 @@
 
 namespace {
 
-// The next 16 of `count`, zeros after them.
+// The next 16 bytes, zeros after the first `count`.
 inline __m128i load_bytes(const std::int8_t* from, index_t count) {
   if (count >= 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   alignas(16) std::int8_t bytes[16] = {};

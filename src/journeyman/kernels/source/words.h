@@ -1,6 +1,6 @@
-// What products multiply: words of one float32, or of two bfloat16 where the processor adds up their products.
+// The elements of products: words of one float32, or of two bfloat16 if the processor can add their products.
 //
-// A word holds what a product adds up at once: `together` neighbours along its depth.
+// A word holds the `together` neighbours along the depth of a product that one instruction adds up.
 #pragma once
 
 #include <cstring>
@@ -15,7 +15,7 @@ namespace {
 
 // ---------------------------------------------------------------------------------------------- one float32
 
-// By which words elements are multiplied, and between the products stored.
+// The word that elements are multiplied as, and the type that is stored between products.
 template <typename Element>
 struct Words {
   using Word = float;
@@ -30,28 +30,28 @@ inline Lanes several(const float* from) { return Lanes::load(from); }
 inline Lanes everywhere(const float* from) { return Lanes::all(*from); }
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return Lanes::multiply_add(a, b, c); }
 
-// The word that begins at `from`.
+// Reads the word that begins at `from`.
 template <typename Element>
 void read_word(const Element* from, float& to) {
   to = widened(*from);
 }
 
-// A row as the left side of a product reads it.
+// Copies a row for the left side of a product.
 template <typename Element>
 void lay_row(const Element* from, index_t size, float scale, float* to) {
   scale_row(from, size, scale, to);
 }
 
-// A row of the right side, from as many rows as a word holds, or the `count` that there are, and zeros.
+// Makes a row of the right side from as many rows as a word holds elements, of which only `count` may exist.
 template <typename Element>
 void join_rows(const Element* from, index_t, index_t, index_t size, float* to) {
   copy_row(from, size, to);
 }
 
-// Rows of a left side that are `step` words apart, to be read turned: in place.
+// Prepares rows of a left side, `step` words apart, to be read transposed, in place.
 inline void turn_rows(float*, index_t, index_t, index_t) {}
 
-// What scores are still to be multiplied by: queries of float32 are scaled, those of bfloat16 would be rounded anew.
+// The factor still missing in scores: float32 queries are scaled; scaling bfloat16 ones would round them again.
 template <typename Word>
 float late_scale(float scale) {
   return together<Word> == 1 ? 1.0f : scale;
@@ -80,11 +80,11 @@ struct Pairs {
 
 inline Pairs several(const Pair* from) { return {_mm512_loadu_si512(from)}; }
 inline Pairs everywhere(const Pair* from) {
-  std::int32_t bits;  // copied, for what is read as pairs was written as something else
+  std::int32_t bits;  // copied, because these bytes were written as another type
   std::memcpy(&bits, from, sizeof bits);
   return {_mm512_set1_epi32(bits)};
 }
-// a.first b.first + a.second b.second + c; what is denormal counts as zero.
+// a.first b.first + a.second b.second + c; denormal numbers count as zero.
 inline Lanes multiply_add(Pairs a, Pairs b, Lanes c) {
   return {_mm512_dpbf16_ps(c.value, (__m512bh)a.value, (__m512bh)b.value)};
 }
@@ -93,7 +93,7 @@ inline void read_word(const Brain* from, Pair& to) { std::memcpy(&to, from, size
 
 inline void lay_row(const Brain* from, index_t size, float, Pair* to) { std::memcpy(to, from, size * sizeof(Brain)); }
 
-// From the last on, so that `to` may be where `first` is.
+// From the end, so that `to` may be the same memory as `first`.
 inline void zip_rows(const Brain* first, const Brain* second, index_t size, Pair* to) {
   for (index_t i = size - Lanes::count; i >= 0; i -= Lanes::count) {
     const auto low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + i));

@@ -18,18 +18,18 @@ def arithmetic_of(
     precision: Precision, report: Reporter = ignore, *, device: Device = "cpu"
 ) -> "Arithmetic":
     """The arithmetic of a resolved precision (not `auto`)."""
-    from journeyman.kernels.adapters import find_adapters
-    from journeyman.kernels.attention import find_attention
-    from journeyman.kernels.rows import find_rows
+    from journeyman.kernels.adapters import find_adapter_kernel
+    from journeyman.kernels.attention import find_attention_kernel
+    from journeyman.kernels.elementwise import find_elementwise_kernel
 
     products = _products(precision, report, device)
     if device == "cuda":
         return products
     return replace(
         products,
-        adapters=find_adapters(report),
-        attention=find_attention(report),
-        rows=find_rows(report),
+        adapters=find_adapter_kernel(report),
+        attention=find_attention_kernel(report),
+        rows=find_elementwise_kernel(report),
     )
 
 
@@ -58,7 +58,7 @@ def _products(precision: Precision, report: Reporter, device: Device) -> "Arithm
 
 def _integer_kernel(report: Reporter) -> "IntegerProduct | None":
     """The project's INT8 kernel, if it can be built and torch is not faster."""
-    from journeyman.kernels.integer_product import find_kernel
+    from journeyman.kernels.integer_product import find_integer_product
 
     by_torch = processor_has(INT8_FLAGS) and not measured_rates(LARGE, report).has_quick_kernel
-    return None if by_torch else find_kernel(report)
+    return None if by_torch else find_integer_product(report)

@@ -3,7 +3,7 @@
 import torch
 
 from journeyman.events import Note, Reporter, ignore
-from journeyman.kernels.rows import find_rows
+from journeyman.kernels.elementwise import find_elementwise_kernel
 from journeyman.records import BaseModel
 from journeyman.train.engine.interface import TrainingEngine
 from journeyman.train.engine.recipe import FastRecipe, Recipe
@@ -18,7 +18,7 @@ def open_engine(base: BaseModel, recipe: Recipe, report: Reporter = ignore) -> T
     if recipe.fast is None:
         from journeyman.train.engine.hf import HfEngine
 
-        dtype, kernel = DTYPES[settings.precision], find_rows(report)
+        dtype, kernel = DTYPES[settings.precision], find_elementwise_kernel(report)
         return HfEngine(base, settings, dtype=dtype, kernel=kernel, report=report)
     return _fast_engine(base, recipe, recipe.fast, report)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, ignore
-from journeyman.kernels.rows import RowsKernel
+from journeyman.kernels.elementwise import ElementwiseKernel
 from journeyman.model.base import load_causal_model
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
@@ -38,7 +38,7 @@ class HfEngine:
         settings: TrainSettings,
         *,
         dtype: torch.dtype,
-        kernel: RowsKernel | None = None,
+        kernel: ElementwiseKernel | None = None,
         report: Reporter = ignore,
     ) -> None:
         """base: a model on the disk, or one in memory (a forecast measures random weights).

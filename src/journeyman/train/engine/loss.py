@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from journeyman.kernels.rows import RowsKernel
+from journeyman.kernels.elementwise import ElementwiseKernel
 
 # Some hundred rows of the largest vocabularies: with fewer, laying the weights out for the product
 # costs as much as a quarter of multiplying by them (docs/experiments.md).
@@ -53,7 +53,7 @@ def completion_loss(
     *,
     with_gradient: bool,
     chunk_bytes: int = CHUNK_BYTES,
-    kernel: RowsKernel | None = None,
+    kernel: ElementwiseKernel | None = None,
 ) -> tuple[float, Tensor]:
     """Summed loss in nats, and its gradient by `hidden` (empty without `with_gradient`).
 

@@ -114,7 +114,7 @@ def _ways(
     import torch
     from torch.nn import functional
 
-    from journeyman.kernels.integer_product import find_kernel
+    from journeyman.kernels.integer_product import find_integer_product
     from journeyman.train.engine.fast.int8_weights import quantised
 
     def wide(x: "Tensor", dy: "Tensor", w: "Tensor") -> tuple[_Pass, _Pass]:
@@ -132,7 +132,7 @@ def _ways(
             lambda: torch._int_mm(rows, narrow.values.t()),
             lambda: torch._int_mm(columns, narrow.values),
         )
-    if (kernel := find_kernel(report)) is not None:
+    if (kernel := find_integer_product(report)) is not None:
         ways["kernel"] = (
             lambda: kernel.forward(given, narrow.values, narrow.scale),
             lambda: kernel.backward(back, narrow.values, narrow.scale),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from journeyman.kernels.rows import find_rows
+from journeyman.kernels.elementwise import find_elementwise_kernel
 from journeyman.machine.speed import Clock, best_s
 from journeyman.train.engine.factory import DTYPES
 from journeyman.train.engine.fast.decoder import DecoderPlan
@@ -86,7 +86,7 @@ def output_layer_s(
     hidden = torch.randn(_ROWS, shape.hidden).to(dtype)
     targets = torch.arange(_ROWS).remainder(vocabulary)
     chunk_bytes = int(CHUNK_BYTES / scale)
-    head, kernel = _random_head(recipe.fast, weight), find_rows()
+    head, kernel = _random_head(recipe.fast, weight), find_elementwise_kernel()
 
     def timed(*, with_gradient: bool) -> float:
         seconds = best_s(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from journeyman.kernels.rows import RowsKernel, find_rows
+from journeyman.kernels.elementwise import ElementwiseKernel, find_elementwise_kernel
 from journeyman.train.engine.loss import PlainHead, completion_loss
 from tests.kernels import no_kernel
 
@@ -12,10 +12,10 @@ N, H, V = 7, 12, 31
 
 
 @pytest.fixture(params=["torch", "kernel"])
-def kernel(request: pytest.FixtureRequest) -> RowsKernel | None:
+def kernel(request: pytest.FixtureRequest) -> ElementwiseKernel | None:
     if request.param == "torch":
         return None
-    found = find_rows()
+    found = find_elementwise_kernel()
     if found is None:
         pytest.skip(no_kernel())
     return found
@@ -32,7 +32,7 @@ def _inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 7, 100])
 def test_loss_and_gradient_are_those_of_autograd(
-    kernel: RowsKernel | None, chunk_rows: int
+    kernel: ElementwiseKernel | None, chunk_rows: int
 ) -> None:
     hidden, targets, weight, bias = _inputs()
     leaf = hidden.clone().requires_grad_()
@@ -53,7 +53,7 @@ def test_loss_and_gradient_are_those_of_autograd(
     torch.testing.assert_close(gradient, leaf.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_large_logits_do_not_overflow(kernel: RowsKernel | None) -> None:
+def test_large_logits_do_not_overflow(kernel: ElementwiseKernel | None) -> None:
     hidden, targets, weight, _ = _inputs()
     loss, gradient = completion_loss(
         hidden * 1e4, targets, PlainHead(weight), with_gradient=True, kernel=kernel
@@ -62,7 +62,7 @@ def test_large_logits_do_not_overflow(kernel: RowsKernel | None) -> None:
     assert 0 <= loss < float("inf")
 
 
-def test_not_a_number_stays_one(kernel: RowsKernel | None) -> None:
+def test_not_a_number_stays_one(kernel: ElementwiseKernel | None) -> None:
     hidden, targets, weight, _ = _inputs()
     hidden[2, 3] = float("nan")
     loss, _ = completion_loss(
@@ -71,7 +71,7 @@ def test_not_a_number_stays_one(kernel: RowsKernel | None) -> None:
     assert loss != loss
 
 
-def test_inputs_are_not_changed(kernel: RowsKernel | None) -> None:
+def test_inputs_are_not_changed(kernel: ElementwiseKernel | None) -> None:
     hidden, targets, weight, bias = _inputs()
     completion_loss(hidden, targets, PlainHead(weight, bias), with_gradient=True, kernel=kernel)
     for now, before in zip((hidden, targets, weight, bias), _inputs(), strict=True):
@@ -79,7 +79,7 @@ def test_inputs_are_not_changed(kernel: RowsKernel | None) -> None:
 
 
 def test_in_bf16_logits_and_gradient_are_rounded_and_nothing_between(
-    kernel: RowsKernel | None,
+    kernel: ElementwiseKernel | None,
 ) -> None:
     hidden, targets, weight, _ = (x.bfloat16() if x.is_floating_point() else x for x in _inputs())
     leaf = functional.linear(hidden, weight).float().requires_grad_()
@@ -106,7 +106,9 @@ class _Counted(PlainHead):
         return super().forward(states)
 
 
-def test_a_chunk_is_measured_as_its_logits_stand_in_memory(kernel: RowsKernel | None) -> None:
+def test_a_chunk_is_measured_as_its_logits_stand_in_memory(
+    kernel: ElementwiseKernel | None,
+) -> None:
     hidden, targets, weight, _ = _inputs()
     for dtype, wide_rows in ((torch.float32, 3), (torch.bfloat16, 3 if kernel is None else 6)):
         head = _Counted(weight.to(dtype))

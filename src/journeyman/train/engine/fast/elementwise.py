@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from journeyman.kernels.dropout_mask import PART_VALUES, kept
-from journeyman.kernels.rows import RowsKernel
+from journeyman.kernels.dropout_mask import PART_VALUES, keep_mask
+from journeyman.kernels.elementwise import ElementwiseKernel
 
 _BLOCK_ROWS = 128
 
@@ -86,7 +86,7 @@ def dropped_onto(onto: Tensor, gradient: Tensor, seed: int, share: float) -> Ten
 def _grown_parts(values: Tensor, seed: int, share: float) -> Iterator[tuple[Tensor, slice]]:
     """What dropout leaves of each part of the values, float32, and where that part stands."""
     for number, part in enumerate(torch.split(values.reshape(-1), PART_VALUES)):
-        mask = kept(len(part), seed=seed, part=number, share=share, device=values.device)
+        mask = keep_mask(len(part), seed=seed, part=number, share=share, device=values.device)
         grown = torch.where(mask, part.float() * (1 / (1 - share)), 0)
         yield grown, slice(number * PART_VALUES, number * PART_VALUES + len(part))
 
@@ -146,7 +146,7 @@ class Elementwise:
     takes them.
     """
 
-    def __init__(self, *, compiled: bool = False, rows: RowsKernel | None = None) -> None:
+    def __init__(self, *, compiled: bool = False, rows: ElementwiseKernel | None = None) -> None:
         def ready(function: Callable[..., Any]) -> Callable[..., Any]:
             return torch.compile(function, dynamic=True) if compiled else function
 

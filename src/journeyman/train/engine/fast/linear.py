@@ -16,8 +16,8 @@ from torch import Tensor
 
 from journeyman.kernels.adapters import AdapterKernel
 from journeyman.kernels.attention import AttentionKernel
+from journeyman.kernels.elementwise import ElementwiseKernel
 from journeyman.kernels.integer_product import IntegerProduct
-from journeyman.kernels.rows import RowsKernel
 from journeyman.train.engine.fast.elementwise import Elementwise
 from journeyman.train.engine.fast.full_precision_linear import FullPrecisionLinear, UpcastLinear
 from journeyman.train.engine.fast.int8_linear import KernelInt8Linear, TorchInt8Linear
@@ -81,7 +81,7 @@ class Arithmetic(Struct, frozen=True):
     """For the adapters' own products, in place of torch's."""
     attention: AttentionKernel | None = None
     """In place of torch's own attention, where it takes the heads."""
-    rows: RowsKernel | None = None
+    rows: ElementwiseKernel | None = None
     """In place of torch for losses and dropout, where it takes the rows."""
 
     def of(self, group: str) -> "Arithmetic":

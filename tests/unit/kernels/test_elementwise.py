@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from journeyman.kernels.dropout_mask import PART_VALUES
-from journeyman.kernels.rows import RowsKernel, find_rows, loaded
+from journeyman.kernels.elementwise import ElementwiseKernel, find_elementwise_kernel, load
 from journeyman.train.engine.fast.elementwise import dropped, dropped_onto, rotate, rotate_backward
 from tests.emulated import emulated
 from tests.kernels import no_kernel
@@ -18,10 +18,10 @@ NEAR = {torch.float32: 2e-6, torch.bfloat16: 4e-3}
 
 
 @pytest.fixture(scope="module", params=["of this processor", "emulated AVX-512"])
-def kernel(request: pytest.FixtureRequest) -> RowsKernel:
+def kernel(request: pytest.FixtureRequest) -> ElementwiseKernel:
     if request.param == "emulated AVX-512":
-        return loaded(emulated("rows"))
-    found = find_rows()
+        return load(emulated("elementwise"))
+    found = find_elementwise_kernel()
     if found is None:
         pytest.skip(no_kernel())
     return found
@@ -46,7 +46,7 @@ def _expected(logits: Tensor, targets: Tensor) -> tuple[float, Tensor]:
     [(1, 1), (1, 7), (3, 16), (5, 31), (2, 4096), (4, 4097), (2, 12289), (3, 49152)],
 )
 def test_losses_and_gradients_are_those_of_autograd(
-    kernel: RowsKernel, rows: int, classes: int, dtype: torch.dtype
+    kernel: ElementwiseKernel, rows: int, classes: int, dtype: torch.dtype
 ) -> None:
     logits, targets = _logits(rows, classes, dtype)
     loss, gradient = _expected(logits, targets)
@@ -59,7 +59,7 @@ def test_losses_and_gradients_are_those_of_autograd(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_large_logits_do_not_overflow(kernel: RowsKernel, dtype: torch.dtype) -> None:
+def test_large_logits_do_not_overflow(kernel: ElementwiseKernel, dtype: torch.dtype) -> None:
     logits, targets = _logits(4, 333, dtype)
     logits *= 1e4
     loss, gradient = _expected(logits, targets)
@@ -71,7 +71,7 @@ def test_large_logits_do_not_overflow(kernel: RowsKernel, dtype: torch.dtype) ->
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("place", [0, 100, 332])
 def test_what_is_not_finite_is_no_loss(
-    kernel: RowsKernel, dtype: torch.dtype, bad: float, place: int
+    kernel: ElementwiseKernel, dtype: torch.dtype, bad: float, place: int
 ) -> None:
     logits, targets = _logits(3, 333, dtype)
     clean = logits.clone()
@@ -84,7 +84,7 @@ def test_what_is_not_finite_is_no_loss(
     assert torch.equal(logits[2], clean[2])
 
 
-def test_a_logit_of_minus_infinity_has_no_share(kernel: RowsKernel) -> None:
+def test_a_logit_of_minus_infinity_has_no_share(kernel: ElementwiseKernel) -> None:
     logits, targets = _logits(1, 333, torch.float32)
     logits[0, (int(targets[0]) + 1) % 333] = -math.inf
     loss, gradient = _expected(logits, targets)
@@ -95,7 +95,9 @@ def test_a_logit_of_minus_infinity_has_no_share(kernel: RowsKernel) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_any_number_of_threads_gives_equal_bits(kernel: RowsKernel, dtype: torch.dtype) -> None:
+def test_any_number_of_threads_gives_equal_bits(
+    kernel: ElementwiseKernel, dtype: torch.dtype
+) -> None:
     logits, targets = _logits(37, 5001, dtype)
 
     def once(threads: int) -> tuple[float, list[Tensor]]:
@@ -118,7 +120,7 @@ def test_any_number_of_threads_gives_equal_bits(kernel: RowsKernel, dtype: torch
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [(0, 5), (1, 1), (3, 13), (129, 129), (2, PART_VALUES + 5)])
 def test_dropout_is_that_of_plain_torch_bit_for_bit(
-    kernel: RowsKernel, size: tuple[int, int], dtype: torch.dtype
+    kernel: ElementwiseKernel, size: tuple[int, int], dtype: torch.dtype
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     states, gradient, onto = (torch.randn(size, generator=generator).to(dtype) for _ in range(3))
@@ -128,13 +130,13 @@ def test_dropout_is_that_of_plain_torch_bit_for_bit(
         assert torch.equal(found, dropped_onto(onto.clone(), gradient, seed, share))
 
 
-def test_states_may_lie_apart(kernel: RowsKernel) -> None:
+def test_states_may_lie_apart(kernel: ElementwiseKernel) -> None:
     states = torch.randn(30, 50, generator=torch.Generator().manual_seed(0)).t()
     assert torch.equal(kernel.dropped(states, 1, 0.3), dropped(states, 1, 0.3))
     assert torch.equal(kernel.dropped(states, 1, 0.3), kernel.dropped(states.contiguous(), 1, 0.3))
 
 
-def test_what_would_be_read_or_written_beyond_its_end_is_refused(kernel: RowsKernel) -> None:
+def test_what_would_be_read_or_written_beyond_its_end_is_refused(kernel: ElementwiseKernel) -> None:
     logits, targets = _logits(3, 33, torch.float32)
     for wrong in (targets + 33, targets - 33, targets[:2], targets.int()):
         with pytest.raises(ValueError, match="targets"):
@@ -152,7 +154,7 @@ def test_what_would_be_read_or_written_beyond_its_end_is_refused(kernel: RowsKer
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("tokens", "heads", "registers"), [(1, 1, 2), (17, 3, 4), (40, 9, 8)])
 def test_positions_in_place_are_those_of_torch_and_spare_what_lies_beside(
-    kernel: RowsKernel, tokens: int, heads: int, registers: int, dtype: torch.dtype
+    kernel: ElementwiseKernel, tokens: int, heads: int, registers: int, dtype: torch.dtype
 ) -> None:
     size, chance = registers * kernel.lanes, torch.Generator().manual_seed(tokens)
     joint = torch.randn(tokens, (heads + 1) * size, generator=chance).to(dtype)
@@ -170,7 +172,7 @@ def test_positions_in_place_are_those_of_torch_and_spare_what_lies_beside(
     torch.testing.assert_close(ours.float(), back, rtol=off, atol=1e-6)
 
 
-def test_heads_that_do_not_fit_are_not_rotated(kernel: RowsKernel) -> None:
+def test_heads_that_do_not_fit_are_not_rotated(kernel: ElementwiseKernel) -> None:
     size = 2 * kernel.lanes
     assert kernel.rotates(torch.zeros(3, 2, size))
     assert not kernel.rotates(torch.zeros(3, 2, size + 2))

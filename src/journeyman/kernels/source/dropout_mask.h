@@ -1,12 +1,12 @@
-// What dropout keeps, by counting: whether a value is kept follows from its place and two keys alone, so no mask
-// is stored and no generator is carried along. `kernels/chance.py` says why this hash, and makes the keys.
+// A counter-based dropout mask: whether a value is kept depends only on its position and two keys, so that no mask is
+// stored and no generator has a state. `kernels/dropout_mask.py` explains the hash and makes the keys.
 #pragma once
 
 #include "lanes.h"
 
 namespace {
 
-// As many whole numbers of 32 bits as Lanes has numbers.
+// A register of as many 32-bit integers as Lanes has floats.
 #if defined(JOURNEYMAN_AVX512)
 
 struct Whole {
@@ -21,7 +21,7 @@ struct Whole {
   Whole shifted() const {
     return {_mm512_srli_epi32(value, bits)};
   }
-  // `x` where this is not below `least`, zero elsewhere.
+  // `x` where this is not below `least`, else zero.
   Lanes where_not_below(Whole least, Lanes x) const {
     return {_mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(value, least.value), x.value)};
   }
@@ -41,7 +41,7 @@ struct Whole {
   Whole shifted() const {
     return {_mm256_srli_epi32(value, bits)};
   }
-  // `x` where this is not below `least`, zero elsewhere.
+  // `x` where this is not below `least`, else zero.
   Lanes where_not_below(Whole least, Lanes x) const {
     const __m256i kept = _mm256_cmpeq_epi32(_mm256_max_epu32(value, least.value), value);
     return {_mm256_and_ps(x.value, _mm256_castsi256_ps(kept))};
@@ -57,14 +57,14 @@ inline Whole mixed(Whole x) {
   return x ^ x.shifted<16>();
 }
 
-// Values with keys of their own, as in `kernels/chance.py`.
+// How many values share a pair of keys, as in `kernels/dropout_mask.py`.
 constexpr index_t part_values = index_t{1} << 20;
 
-// The draws of one part of an array.
+// The mask of one part of an array.
 struct Chance {
   std::uint32_t first_key, second_key, threshold;
 
-  // `x` where it is kept, zero elsewhere; its lanes stand at `at`, `at` + 1, ... of the part.
+  // `x` where it is kept, else zero; its lanes are the values `at`, `at` + 1, ... of the part.
   Lanes kept(Lanes x, std::uint32_t at) const {
     const Whole places = Whole::all(at) + Whole::counted();
     const Whole drawn = mixed(mixed(places ^ Whole::all(first_key)) ^ Whole::all(second_key));

@@ -1,7 +1,8 @@
-"""What is done to rows between the products: cross-entropy of logits, dropout, positions.
+"""Row-wise and elementwise operations between the matrix products.
 
-torch goes over a chunk of logits six times in memory, and draws and stores a mask for dropout; the
-kernel goes once and stores none. Equal inputs give equal outputs for any number of threads.
+Cross-entropy of logits, dropout, and rotary positions. torch reads a chunk of logits six times, and
+stores a mask for dropout; the kernel reads it once and stores no mask. Equal inputs give equal
+outputs for any number of threads.
 
 Covered: float32 and bfloat16 on x86-64 with AVX2 and FMA, or AVX-512, and a C++ compiler.
 """
@@ -12,24 +13,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from journeyman.events import Reporter, ignore
-from journeyman.kernels.dropout_mask import all_keys, kept, threshold_of
-from journeyman.kernels.loading import found_kernel
+from journeyman.kernels.dropout_mask import all_keys, keep_mask, threshold_of
+from journeyman.kernels.loading import find_kernel
 
 if TYPE_CHECKING:
     import torch
 
-_NAME = "rows"
+_NAME = "elementwise"
 
 
 @dataclass(frozen=True)
-class RowsKernel:
+class ElementwiseKernel:
     """The kernel, loaded. It uses as many threads as `torch.get_num_threads()` says."""
 
     library: ctypes.CDLL
     lanes: int
 
     def takes(self, *tensors: "torch.Tensor") -> bool:
-        """Whether arrays of this dtype, which they must share, and this device are covered."""
+        """Whether these arrays are supported: of one dtype, on the processor."""
         import torch
 
         dtype = tensors[0].dtype
@@ -40,7 +41,7 @@ class RowsKernel:
     def cross_entropy(
         self, logits: "torch.Tensor", targets: "torch.Tensor", *, with_gradient: bool
     ) -> float:
-        """The summed loss in nats; with the gradient, it takes the place of the logits.
+        """The summed loss in nats; the gradient, if wanted, overwrites the logits.
 
         logits: (N, V), contiguous. targets: (N,) int64 below V.
         """
@@ -54,7 +55,7 @@ class RowsKernel:
             return 0.0
         lowest, highest = (int(x) for x in torch.aminmax(targets))
         if lowest < 0 or highest >= classes:
-            raise ValueError(f"targets are {lowest} to {highest}, and there are {classes} classes")
+            raise ValueError(f"targets are {lowest} to {highest}, but there are {classes} classes")
         targets = targets.contiguous()
         losses = torch.empty(rows, dtype=torch.float64, device="cpu")
         self.library.journeyman_cross_entropy(
@@ -64,7 +65,7 @@ class RowsKernel:
         return math.fsum(losses.tolist())
 
     def dropped(self, states: "torch.Tensor", seed: int, share: float) -> "torch.Tensor":
-        """The states with a share of them zero and the others grown by 1 / (1 - share)."""
+        """Dropout: a share of the states set to zero, the others multiplied by 1 / (1 - share)."""
         import torch
 
         states = states.contiguous()
@@ -75,14 +76,14 @@ class RowsKernel:
     def dropped_onto(
         self, onto: "torch.Tensor", gradient: "torch.Tensor", seed: int, share: float
     ) -> "torch.Tensor":
-        """The gradient of `dropped`, added to a contiguous `onto` in place and rounded once."""
+        """Add the gradient of `dropped` to a contiguous `onto`, in place and rounded once."""
         if onto.shape != gradient.shape:
             raise ValueError(f"{tuple(gradient.shape)} cannot be added to {tuple(onto.shape)}")
         self._drop(gradient.contiguous(), onto, seed, share, adds=True)
         return onto
 
     def rotates(self, states: "torch.Tensor") -> bool:
-        """Whether (T, heads, D) is covered: tokens may lie apart, each token's heads may not."""
+        """Whether (T, heads, D) is supported: each token's heads must be contiguous."""
         size = states.shape[2]
         beside = states.stride()[1:] == (size, 1)
         return self.takes(states) and beside and size % (2 * self.lanes) == 0
@@ -90,12 +91,12 @@ class RowsKernel:
     def rotate(
         self, states: "torch.Tensor", cosine: "torch.Tensor", sine: "torch.Tensor", *, back: bool
     ) -> None:
-        """Rotary positions in place, or back again. cosine, sine: (T, D) float32."""
+        """Apply rotary positions in place, or undo them. cosine, sine: (T, D) float32."""
         import torch
 
         tokens, heads, size = states.shape
         if not self.rotates(states):
-            raise ValueError(f"heads cannot be {states.dtype} {tuple(states.shape)}")
+            raise ValueError(f"unsupported heads: {states.dtype} {tuple(states.shape)}")
         for angles in (cosine, sine):
             if angles.shape != (tokens, size) or angles.dtype is not torch.float32:
                 raise ValueError(f"{tuple(angles.shape)} angles for {tuple(states.shape)} heads")
@@ -126,26 +127,26 @@ class RowsKernel:
         )  # fmt: skip
 
     def _require(self, *tensors: "torch.Tensor") -> None:
-        """Refuse what would make the kernel read or write where it must not."""
+        """Raise ValueError for arrays that the kernel would read or write out of bounds."""
         if not self.takes(*tensors) or not all(x.is_contiguous() for x in tensors):
-            told = ", ".join(f"{x.dtype} {x.stride()} on `{x.device}`" for x in tensors)
-            raise ValueError(f"rows must be contiguous float32 or bfloat16 on the cpu, not {told}")
+            actual = ", ".join(f"{x.dtype} {x.stride()} on `{x.device}`" for x in tensors)
+            raise ValueError(f"must be contiguous float32 or bfloat16 on the cpu, not {actual}")
 
 
-def find_rows(report: Reporter = ignore) -> RowsKernel | None:
-    """The kernel, built on first use; None, with the reason as a Note, where it cannot be had."""
-    return found_kernel(
+def find_elementwise_kernel(report: Reporter = ignore) -> ElementwiseKernel | None:
+    """The kernel, built on first use; None, with the reason as a Note, if it cannot be used."""
+    return find_kernel(
         _NAME,
-        loaded,
-        is_right,
+        load,
+        is_correct,
         what="the kernel for losses and dropout",
         needed=("avx2", "fma"),
         report=report,
     )
 
 
-def loaded(library: ctypes.CDLL) -> RowsKernel:
-    """The kernel of a library that was built from `source/rows.cpp`."""
+def load(library: ctypes.CDLL) -> ElementwiseKernel:
+    """The kernel in a library built from `source/elementwise.cpp`."""
     pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     library.journeyman_cross_entropy.argtypes = [
         pointer, number, size, size, pointer, number, pointer, number,
@@ -158,20 +159,20 @@ def loaded(library: ctypes.CDLL) -> RowsKernel:
     ]  # fmt: skip
     for function in ("journeyman_cross_entropy", "journeyman_drop", "journeyman_rotate"):
         getattr(library, function).restype = None
-    return RowsKernel(library, library.journeyman_lanes())
+    return ElementwiseKernel(library, library.journeyman_lanes())
 
 
-def is_right(kernel: RowsKernel) -> bool:
-    """Whether losses, gradients, a mask and positions come out as torch's, in both dtypes."""
+def is_correct(kernel: ElementwiseKernel) -> bool:
+    """Whether losses, gradients, a mask and positions equal torch's, in both dtypes."""
     import torch
 
     both = ((torch.float32, 1e-5), (torch.bfloat16, 4e-3))
     return all(
-        _is_right(kernel, dtype, off) and _rotates(kernel, dtype, off) for dtype, off in both
+        _is_correct(kernel, dtype, off) and _rotates(kernel, dtype, off) for dtype, off in both
     )
 
 
-def _rotates(kernel: RowsKernel, dtype: "torch.dtype", tolerance: float) -> bool:
+def _rotates(kernel: ElementwiseKernel, dtype: "torch.dtype", tolerance: float) -> bool:
     import torch
 
     size = 4 * kernel.lanes
@@ -186,13 +187,13 @@ def _rotates(kernel: RowsKernel, dtype: "torch.dtype", tolerance: float) -> bool
     return torch.allclose(heads.double(), expected, rtol=tolerance, atol=tolerance)
 
 
-def _is_right(kernel: RowsKernel, dtype: "torch.dtype", tolerance: float) -> bool:
+def _is_correct(kernel: ElementwiseKernel, dtype: "torch.dtype", tolerance: float) -> bool:
     import torch
 
     cpu, seed, share = torch.device("cpu"), 5, 0.25
     generator = torch.Generator(device=cpu).manual_seed(0)
     given = torch.randn(3, 4133, generator=generator, device=cpu).mul_(4).to(dtype)
-    mask = kept(given.numel(), seed=seed, part=0, share=share, device=cpu).view(given.shape)
+    mask = keep_mask(given.numel(), seed=seed, part=0, share=share, device=cpu).view(given.shape)
     grown = torch.where(mask, given.float() * (1 / (1 - share)), 0)
     added = kernel.dropped_onto(given.clone(), given, seed, share)
     drops_rightly = torch.equal(kernel.dropped(given, seed, share), grown.to(dtype))

@@ -1,15 +1,15 @@
-// What is done to rows between the products: softmax cross-entropy of logits, dropout, and rotary positions. One
-// pass over memory each: a row of logits stays in the cache from its largest value to its gradient.
+// Softmax cross-entropy of logits, dropout, and rotary positions, each in one pass over memory: a row of logits stays
+// in the cache from the search for its maximum to its gradient.
 //
-// Values are float32 or bfloat16, arithmetic is float32, and each result is rounded once. Each output is computed
-// in the same order whatever the threads. A NaN or an infinite logit comes out as a loss of NaN, or infinite where
-// the target's own is -inf.
+// Values are float32 or bfloat16, arithmetic is float32, and each result is rounded once. The order of each sum does
+// not depend on the number of threads. A logit that is NaN or infinite gives a loss of NaN, or of infinity if the
+// target's logit is -inf.
 
 #include <cmath>
 #include <cstring>
 #include <limits>
 
-#include "chance.h"
+#include "dropout_mask.h"
 #include "edges.h"
 #include "team.h"
 
@@ -19,13 +19,13 @@ namespace {
 
 constexpr float nothing = -std::numeric_limits<float>::infinity();
 
-// The last `left` logits of a row, and nothing after them.
+// The last `left` logits of a row, followed by -inf.
 template <typename T>
 Lanes load_logits(const T* from, index_t left) {
   return load_some(from, left).first(left, Lanes::all(nothing));
 }
 
-// Values summed in float32 before their sum goes on in double.
+// How many values are summed in float32 before their sum is added to a double.
 constexpr index_t summed_values = 4096;
 
 template <typename T>
@@ -52,7 +52,7 @@ double sum_of_exponentials(const T* row, index_t classes, float largest) {
   return total;
 }
 
-// Logits to their shares, in place, and the target's less one.
+// Replaces logits by their softmax, minus one at the target.
 template <typename T>
 void to_gradient(T* row, index_t classes, index_t target, float largest, double sum) {
   const Lanes most = Lanes::all(largest), inverse = Lanes::all(static_cast<float>(1 / sum));
@@ -67,7 +67,7 @@ void to_gradient(T* row, index_t classes, index_t target, float largest, double 
   store_some(right, row + target, 1);
 }
 
-// The loss of each row in nats, and where it is wanted its gradient in place of the logits.
+// The loss of each row in nats; if wanted, its gradient overwrites the logits.
 template <typename T>
 void cross_entropy(T* logits, index_t rows, index_t classes, const index_t* targets, bool with_gradient,
                    double* losses, int threads) {
@@ -82,10 +82,10 @@ void cross_entropy(T* logits, index_t rows, index_t classes, const index_t* targ
 
 // ------------------------------------------------------------------------------------------------ dropout
 
-// What a thread takes at once; parts are whole numbers of it.
+// The values of one task; a part is a multiple of it.
 constexpr index_t block_values = index_t{1} << 14;
 
-// to[i] = scale * from[i] where that is kept, else zero; added to what is there where `adds`.
+// to[i] = scale * from[i] if it is kept, else zero; with `adds`, added to to[i].
 template <typename T, bool adds>
 void drop(const T* from, T* to, index_t count, const std::uint32_t* keys, std::uint32_t threshold, float scale,
           int threads) {
@@ -122,8 +122,8 @@ void drop(const void* from, void* to, index_t count, const std::uint32_t* keys, 
 
 // ----------------------------------------------------------------------------------------------- positions
 
-// Heads (tokens, heads, size), tokens `step` apart, turned in place by the angles of cosine and sine (tokens, size),
-// whose halves are alike; `sign` -1 turns them back.
+// Rotates heads (tokens, heads, size), tokens `step` apart, in place by the angles of cosine and sine (tokens, size),
+// whose two halves are equal; `sign` -1 undoes it.
 template <typename T>
 void rotate(T* states, index_t tokens, index_t step, index_t heads, index_t size, const float* cosine,
             const float* sine, float sign, int threads) {
@@ -147,7 +147,7 @@ void rotate(T* states, index_t tokens, index_t step, index_t heads, index_t size
 
 }  // namespace
 
-// Arrays are contiguous; `brain`: bfloat16, else float32.
+// Arrays are contiguous; `brain`: bfloat16 instead of float32.
 
 extern "C" void journeyman_cross_entropy(void* logits, int brain, index_t rows, index_t classes,
                                          const index_t* targets, int with_gradient, double* losses, int threads) {
@@ -158,7 +158,7 @@ extern "C" void journeyman_cross_entropy(void* logits, int brain, index_t rows, 
   }
 }
 
-// keys: two for each part of the array.
+// keys: two per part of the array.
 extern "C" void journeyman_drop(const void* from, void* to, int brain, index_t count, const std::uint32_t* keys,
                                 std::uint32_t threshold, float scale, int adds, int threads) {
   if (brain) {
@@ -168,8 +168,8 @@ extern "C" void journeyman_drop(const void* from, void* to, int brain, index_t c
   }
 }
 
-// In place; heads lie side by side and tokens `step` apart, half of a head's size is a multiple of what
-// `journeyman_lanes` says.
+// In place. The heads of a token are contiguous, tokens are `step` apart, and half of a head's size is a multiple of
+// `journeyman_lanes()`.
 extern "C" void journeyman_rotate(void* states, int brain, index_t tokens, index_t step, index_t heads, index_t size,
                                   const float* cosine, const float* sine, float sign, int threads) {
   if (brain) {
