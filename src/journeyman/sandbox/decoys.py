@@ -150,13 +150,13 @@ class Decoys:
         """Files with the token in their name, in the folders that everyone can write to."""
         places = {"/", "/usr", "/etc", "/var/tmp", "/dev/shm", "/tmp"}  # noqa: S108
         places |= {tempfile.gettempdir(), str(Path.home())}
-        found: list[str] = []
+        strays: list[str] = []
         for place in sorted(places):
             try:
-                found += [str(x) for x in Path(place).iterdir() if self.token in x.name]
+                strays += [str(x) for x in Path(place).iterdir() if self.token in x.name]
             except OSError:
                 continue
-        return found
+        return strays
 
     def _reached(self) -> list[str]:
         names = ("TCP", "UDP", "a socket with a path", "an abstract socket")
@@ -165,23 +165,23 @@ class Decoys:
     def _new_listeners(self) -> list[str]:
         """Sockets that the run opened and that listen."""
         port = f":{self.listen_port:04X} "
-        found = [x for x in ("tcp", "tcp6", "udp", "udp6") if port in _text(f"/proc/net/{x}")]
-        found += ["unix"] if f"@{self.token}-own" in _text("/proc/net/unix") else []
-        return [f"something listens by {x}" for x in found]
+        protocols = [x for x in ("tcp", "tcp6", "udp", "udp6") if port in _text(f"/proc/net/{x}")]
+        protocols += ["unix"] if f"@{self.token}-own" in _text("/proc/net/unix") else []
+        return [f"something listens by {x}" for x in protocols]
 
     def _run_processes(self) -> list[int]:
         """Processes with the run's mark in their environment."""
         mark = f"{MARK}={self.token}".encode()
-        found = []
+        processes = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
                 if mark in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
+                    processes.append(int(folder.name))
             except OSError:
                 continue
-        return found
+        return processes
 
 
 def _was_reached(one: socket.socket) -> bool:

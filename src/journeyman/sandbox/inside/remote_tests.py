@@ -109,10 +109,10 @@ class Link:
 
     def remote(self, handle: int, kind: str, _: bool) -> "Remote":
         """A new proxy."""
-        known = self.kinds.get(kind, Remote)
-        made = object.__new__(known if issubclass(known, Remote) else Remote)
-        made._link, made._handle = self, handle
-        return made
+        kind_here = self.kinds.get(kind, Remote)
+        proxy = object.__new__(kind_here if issubclass(kind_here, Remote) else Remote)
+        proxy._link, proxy._handle = self, handle
+        return proxy
 
 
 def nothing(*_: object, **__: object) -> None:
@@ -141,8 +141,8 @@ class Remote:
         return int(self._ask("__len__"))
 
     def __iter__(self) -> Iterator[Any]:
-        found: Iterator[Any] = self._ask("__iter__")
-        return found
+        iterator: Iterator[Any] = self._ask("__iter__")
+        return iterator
 
     def __next__(self) -> Any:
         return self._ask("__next__")
