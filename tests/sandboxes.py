@@ -1,4 +1,4 @@
-"""The sandbox for tests, how attacks went in it, and a few words to say what one came to."""
+"""The sandbox for tests, and the results of the attacks on it."""
 
 import atexit
 import functools
@@ -16,8 +16,9 @@ import pytest
 from journeyman.events import Caution, Event
 from journeyman.records import Check
 from journeyman.sandbox import Limits, Profile, Sandbox, find_sandbox
-from journeyman.sandbox.checks import CheckResult, run_check
-from journeyman.sandbox.finding import DEGRADED_ABI
+from journeyman.sandbox.check_result import CheckResult
+from journeyman.sandbox.checks import run_check
+from journeyman.sandbox.discovery import DEGRADED_ABI
 from journeyman.sandbox.inside.confinement import landlock_abi
 from journeyman.sandbox.selftest import ASSERTS, DOUBLES, RIGHT, SelfTest, self_test
 from tests.needs import missing, this_machine
@@ -45,7 +46,7 @@ def _found(profile: Profile) -> tuple[Sandbox | None, str]:
 
 
 def sandbox(profile: Profile = "strict", **limits: int) -> Sandbox:
-    """A proven sandbox, with other limits where they are given; skips where there is none."""
+    """A tested sandbox, with other limits if given; skips the test if there is none."""
     found, reason = _found(profile)
     if found is None and profile == "degraded" and landlock_abi() < DEGRADED_ABI:
         pytest.skip(this_machine(f"has Landlock {landlock_abi()}, {DEGRADED_ABI} is needed"))
@@ -61,9 +62,9 @@ def check(code: str, what: Check = DOUBLES, *, timeout_s: float = HANG_S) -> Che
 
 @functools.cache
 def outcomes(profile: Profile, starter: Starter) -> SelfTest:
-    """How the attacks went, once for all tests; skips where they cannot be tried.
+    """The results of the attacks, run once for all tests; skips if they cannot be tried.
 
-    Files of tests and commands, which take longest, are lied to in the first case only.
+    Lies are tried on files of tests and commands, which take longest, in the first case only.
     """
     if starter == "a plain user":
         ended = as_plain_user(["-c", _SELF_TEST.format(profile=profile)])
@@ -85,7 +86,7 @@ print(msgspec.json.encode(self_test(sandbox, kinds=("doctest",))).decode())
 
 
 def as_plain_user(arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
-    """Python with some arguments, started by root as a user without any rights."""
+    """Python with some arguments, started by root as a user without rights."""
     return subprocess.run([*_plain_python(), *arguments], check=False, capture_output=True, cwd="/")
 
 

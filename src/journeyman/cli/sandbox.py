@@ -26,10 +26,10 @@ def selftest(
     """
     import msgspec
 
-    from journeyman.sandbox.selftest import tested
+    from journeyman.sandbox.selftest import find_tested_sandbox
 
     with Console() as console:
-        _, found = tested(settings.profile, console.report, short=settings.short)
+        _, found = find_tested_sandbox(settings.profile, console.report, short=settings.short)
         if settings.json:
             console.data(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         else:

@@ -1,10 +1,10 @@
-"""The verdict on one step of a check, made out here from text and data that came from inside.
+"""The steps of a check: what runs inside the sandbox, and the comparison made outside of it.
 
-A step sends source into the sandbox and keeps what it should give. For a doctest example that is
-the text to print; for `assert A == LITERAL` (any comparison with a literal on one side) it is the
-literal, and only A goes in; an example `>>> A == LITERAL` that prints True is taken so too.
-Any other statement of an `assert` check runs inside as a whole, and that it did not raise is the
-word of the process that it ran in (`Statement`).
+A step sends source into the sandbox and keeps the expected result. For a doctest example that is
+the printed text; for `assert A == LITERAL` (any comparison with a literal on one side) it is the
+literal, and only A goes in; an example `>>> A == LITERAL` that prints True is handled the same way.
+Any other statement of an `assert` check runs inside as a whole, and only its own process reports
+that it did not raise (`StatementStep`).
 """
 
 import ast
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from journeyman.records import Check
 from journeyman.sandbox.session import Action, Failure, Reply
-from journeyman.sandbox.values import Malformed, Opaque, decoded
+from journeyman.sandbox.tagged_values import Malformed, Opaque, value_of
 
 _OPERATORS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -34,33 +34,33 @@ _ANSWER_MODULE = "answer."
 
 
 class NoTests(Exception):
-    """The check holds nothing that could fail, or cannot be read."""
+    """The check has nothing that could fail, or cannot be read."""
 
 
 class CheckStep(Protocol):
-    """One thing to do inside, and the judgement on what came back."""
+    """Source to run inside, and the comparison of its reply with the expected result."""
 
     action: Action
     source: str
 
-    def judge(self, reply: Reply) -> tuple[Failure, str]:
-        """Why it failed, or an empty word, and the detail."""
+    def outcome(self, reply: Reply) -> tuple[Failure, str]:
+        """Why the step failed, empty if it passed, and the detail."""
         ...
 
 
-def raised(reply: Reply) -> tuple[Failure, str]:
-    """The word for an exception that nothing expected; empty where none was raised."""
-    words: dict[str, Failure] = {
+def failure_of(reply: Reply) -> tuple[Failure, str]:
+    """The failure that an unexpected exception means, empty if none was raised; and its message."""
+    failures: dict[str, Failure] = {
         "": "",
         "MemoryError": "memory",
         "SystemExit": "exit",
         "AssertionError": "assert",
     }
-    return words.get(reply.raised, "error"), reply.message.strip()[:300]
+    return failures.get(reply.raised, "error"), reply.message.strip()[:300]
 
 
-class DoctestCheck:
-    """A doctest example: its printed text or its exception is compared by doctest's own rules."""
+class DoctestStep:
+    """A doctest example: its output or its exception is compared by doctest's own rules."""
 
     action: Action = "example"
 
@@ -69,26 +69,26 @@ class DoctestCheck:
         self._example = example
         self._flags = sum(flag for flag, on in example.options.items() if on)
 
-    def judge(self, reply: Reply) -> tuple[Failure, str]:
-        """Compare by doctest's rules, option flags and all."""
+    def outcome(self, reply: Reply) -> tuple[Failure, str]:
+        """Compare by doctest's rules, including its option flags."""
         if not reply.raised:
-            return self._compared(self._example.want, reply.text)
+            return self._compare(self._example.want, reply.text)
         if self._example.exc_msg is None:
-            return raised(reply)
+            return failure_of(reply)
         message = reply.message.removeprefix(_ANSWER_MODULE)
         if self._flags & doctest.IGNORE_EXCEPTION_DETAIL:
-            return self._compared(_class_name(self._example.exc_msg), _class_name(message))
-        return self._compared(self._example.exc_msg, message)
+            return self._compare(_class_name(self._example.exc_msg), _class_name(message))
+        return self._compare(self._example.exc_msg, message)
 
-    def _compared(self, want: str, got: str) -> tuple[Failure, str]:
+    def _compare(self, want: str, got: str) -> tuple[Failure, str]:
         if doctest.OutputChecker().check_output(want, got, self._flags):
             return "", ""
         shown = self.source.strip().splitlines()[0][:120]
-        return "mismatch", f"{shown}: want {_short(want)}, got {_short(got)}"
+        return "mismatch", f"{shown}: expected {_short(want)}, got {_short(got)}"
 
 
-class ComparisonCheck:
-    """`assert A <op> LITERAL`: A is evaluated inside, the comparison is made out here."""
+class ComparisonStep:
+    """`assert A <op> LITERAL`: A is evaluated inside, the comparison is made outside."""
 
     action: Action = "value"
 
@@ -100,34 +100,34 @@ class ComparisonCheck:
         self._literal = literal
         self._flipped = flipped
 
-    def judge(self, reply: Reply) -> tuple[Failure, str]:
+    def outcome(self, reply: Reply) -> tuple[Failure, str]:
         """Compare the value with the literal."""
         if reply.raised:
-            return raised(reply)
+            return failure_of(reply)
         try:
-            value = decoded(reply.value)
-            held = self._holds(value)
+            value = value_of(reply.value)
+            is_true = self._is_true(value)
         except Malformed as error:
             return "sandbox", f"a damaged value: {error}"
         except TypeError as error:
             return "error", str(error)
-        if held:
+        if is_true:
             return "", ""
         shown = f"{self.source[:120]}: {self._operation.__name__} {_short(repr(self._literal))}"
         return "mismatch", f"{shown}, got {_short(repr(value))}"
 
-    def _holds(self, value: object) -> bool:
-        """Whether the comparison is true; an object that is not plain data makes none true."""
+    def _is_true(self, value: object) -> bool:
+        """Whether the comparison is true. With an object that is not plain data it never is."""
         if isinstance(value, Opaque):
             return False
         left, right = (self._literal, value) if self._flipped else (value, self._literal)
         return bool(_OPERATORS[self._operation](left, right))
 
 
-class Statement:
-    """A statement of a check that runs inside as a whole; not raising is all that is seen of it.
+class StatementStep:
+    """A statement that runs inside as a whole; outside it is only known whether it raised.
 
-    `asserts` is whether it could have proved something; an assignment could not.
+    `asserts` is whether it can fail at all; an assignment cannot.
     """
 
     action: Action = "statement"
@@ -136,47 +136,47 @@ class Statement:
         self.source = ast.unparse(statement)
         self.asserts = any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(statement))
 
-    def judge(self, reply: Reply) -> tuple[Failure, str]:
-        """Whether it is said to have raised."""
-        return raised(reply)
+    def outcome(self, reply: Reply) -> tuple[Failure, str]:
+        """Whether its process reports an exception."""
+        return failure_of(reply)
 
 
 def steps_of(check: Check) -> list[CheckStep]:
-    """What to do for a check, in order; at least `check.n` steps. Raises NoTests."""
+    """The steps of a check in order, at least `check.n`. Raises NoTests."""
     parse = _examples if check.kind == "doctest" else _statements
     try:
         steps = parse(check.source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise NoTests(f"the check cannot be read: {error}") from error
     if len(steps) < check.n:
-        raise NoTests(f"the check holds {len(steps)} steps, {check.n} were promised")
+        raise NoTests(f"the check has {len(steps)} steps, not {check.n}")
     return steps
 
 
 def _examples(source: str) -> list[CheckStep]:
     examples = doctest.DocTestParser().get_examples(source)
     if any(example.options.get(doctest.SKIP) for example in examples):
-        raise NoTests("an example is marked to be skipped, and what is skipped proves nothing")
+        raise NoTests("an example is marked to be skipped, so it proves nothing")
     if not any(example.want for example in examples):
-        raise NoTests("no example says what it should print")
-    return [_comparison(example) or DoctestCheck(example) for example in examples]
+        raise NoTests("no example has an expected output")
+    return [_comparison(example) or DoctestStep(example) for example in examples]
 
 
 def _comparison(example: doctest.Example) -> CheckStep | None:
-    """`>>> A == LITERAL` that prints True: an object equal to everything would print it as well."""
+    """The step of `>>> A == LITERAL` that prints True: a liar's object would print it as well."""
     if example.want != "True\n":
         return None
     body = ast.parse(example.source).body
     if len(body) != 1 or not isinstance(body[0], ast.Expr):
         return None
     step = _step(ast.Assert(body[0].value))
-    return step if isinstance(step, ComparisonCheck) else None
+    return step if isinstance(step, ComparisonStep) else None
 
 
 def _statements(source: str) -> list[CheckStep]:
     tree = ast.parse(source)
     if not any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(tree)):
-        raise NoTests("no statement could fail: there is no `assert`")
+        raise NoTests("no statement can fail: there is no `assert`")
     return [_step(statement) for statement in _unrolled(tree.body)]
 
 
@@ -186,10 +186,10 @@ def _step(statement: ast.stmt) -> CheckStep:
             for inside, literal, flipped in ((left, right, False), (right, left, True)):
                 if _is_literal(literal):
                     value = ast.literal_eval(literal)
-                    return ComparisonCheck(
+                    return ComparisonStep(
                         ast.unparse(inside), type(operation), value, flipped=flipped
                     )
-    return Statement(statement)
+    return StatementStep(statement)
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -201,9 +201,9 @@ def _is_literal(node: ast.expr) -> bool:
 
 
 def _unrolled(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Replace `def check(candidate): ...` and its one call `check(name)` by the body itself.
+    """Replace `def check(candidate): ...` and its one call `check(name)` by the function's body.
 
-    So that the many suites of this shape are compared out here, assertion by assertion.
+    Many suites have this shape; this way each assertion is compared outside.
     """
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
     result: list[ast.stmt] = []
@@ -224,9 +224,10 @@ def _unrolled(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _is_suite(function: ast.FunctionDef, body: list[ast.stmt]) -> bool:
-    """One plain parameter, no value given back, one call that stands alone, no other mention."""
-    bare = ast.arguments([], [*function.args.args[:1]], None, [], [], None, [])
-    plain = ast.dump(function.args) == ast.dump(bare) and bool(function.args.args)
+    """Whether a function has one plain parameter, returns nothing and is mentioned only once."""
+    parameters = function.args
+    only_first = ast.arguments([], [*parameters.args[:1]], None, [], [], None, [])
+    has_one = bool(parameters.args) and ast.dump(parameters) == ast.dump(only_first)
     leaving = (ast.Return, ast.Yield, ast.YieldFrom, ast.Nonlocal, ast.Global)
     mentions = [
         node
@@ -234,12 +235,13 @@ def _is_suite(function: ast.FunctionDef, body: list[ast.stmt]) -> bool:
         for node in ast.walk(statement)
         if isinstance(node, ast.Name) and node.id == function.name
     ]
-    stays = not any(isinstance(node, leaving) for node in ast.walk(function))
-    return plain and stays and not function.decorator_list and len(mentions) == 1
+    leaves = any(isinstance(node, leaving) for node in ast.walk(function))
+    is_plain = has_one and not leaves and not function.decorator_list
+    return is_plain and len(mentions) == 1
 
 
 def _class_name(message: str) -> str:
-    """The bare class name of an exception's last line."""
+    """The class name in the last line of a traceback, without its module."""
     head, _, _ = message.partition("\n")[0].partition(":")
     return head.rpartition(".")[2].strip() + "\n"
 

@@ -1,54 +1,39 @@
-"""Whether an answer is right: its check, run in the sandbox, judged outside of it.
+"""Runs a check on an answer in the sandbox and decides outside of it whether the answer is right.
 
-The answer runs in a process inside the sandbox. That process is sent one example after another and
-sends back what was printed; what should have been printed never goes in, and text is compared with
-text out here. So a candidate that patches `doctest`, prints `PASSED`, leaves with status 0, or
-reads every byte of its own process has gained nothing that helps it to pass. A file of tests runs
-in a sandbox of its own (`file_of_tests`); a shell command is told from a lie by canaries (`shell`).
+The answer runs in a process inside the sandbox. That process gets one example after another and
+sends back what was printed. The expected text never goes in and is compared out here, so an answer
+that patches `doctest`, prints `PASSED`, exits with status 0 or reads all memory of its own process
+gains nothing. A file of tests runs in a sandbox of its own (`pytest_check`); control runs tell
+whether a shell command can fail (`command_check`).
 
-Covered: leaving early (`sys.exit`, `os._exit`), forged and unasked results, objects equal to
+Covered: leaving early (`sys.exit`, `os._exit`), forged and unrequested results, objects equal to
 everything, patched builtins, closed or flooded pipes, empty checks, skipped examples.
-Not covered: an example whose text can be guessed (`True`) or that prints nothing; an object that
-lies in arithmetic (`assert abs(f(2) - 4) < 1e-6`: the left side is worked out inside); statements
-of an `assert` check other than a comparison with a literal, whose success the candidate's own
-process reports (`CheckResult.acknowledged` counts those that assert); an answer that is written
-against the canaries of a shell command.
+Not covered: an example whose output can be guessed (`True`) or that prints nothing; an object that
+lies in arithmetic (`assert abs(f(2) - 4) < 1e-6`: the left side is computed inside); statements of
+an `assert` check other than a comparison with a literal, whose success the answer's own process
+reports (`CheckResult.acknowledged` counts those that assert); an answer that is written against the
+control runs of a shell command.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from journeyman.events import Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
-from journeyman.sandbox.check_steps import CheckStep, NoTests, Statement, steps_of
-from journeyman.sandbox.command_check import run_shell
-from journeyman.sandbox.mounted_files import mounted
-from journeyman.sandbox.outcome import CheckOutcome, load
-from journeyman.sandbox.pytest_check import run_file_of_tests
+from journeyman.sandbox.check_result import CheckResult, load, start
+from journeyman.sandbox.check_steps import NoTests, StatementStep, steps_of
+from journeyman.sandbox.command_check import run_command
+from journeyman.sandbox.mounts import package_mounts
+from journeyman.sandbox.pytest_check import run_pytest
 from journeyman.sandbox.sandbox import Sandbox
 from journeyman.sandbox.session import Failure, SandboxSession, SessionEnded
 
 TIMEOUT_S = 10.0
-
-
-class CheckResult(Struct, frozen=True):
-    """How a check went. `passed` only where all of `expected` steps ran and none failed.
-
-    `failure` is one word, empty where it passed; `detail` says more. `acknowledged` is how many of
-    the assertions that ran were only reported by the candidate's own process, not judged outside.
-    """
-
-    passed: bool
-    ran: int
-    expected: int
-    failure: Failure = ""
-    detail: str = ""
-    acknowledged: int = 0
-    duration_s: float | None = None
 
 
 class CheckJob(Struct, frozen=True):
@@ -68,52 +53,57 @@ def run_check(
 ) -> CheckResult:
     """Run one check on one answer. packages: folders to mount read-only and make importable.
 
-    timeout_s counts from the moment the sandbox is up. Raises MachineError where a package folder
-    does not exist; everything that the answer or its check does wrong is a result.
+    timeout_s counts from the moment the sandbox is up. Raises MachineError if a package folder does
+    not exist; everything that the answer or its check does wrong is a result.
     """
     started = time.monotonic()
     try:
-        with mounted(packages, sandbox.user) as folders:
-            outcome = _CARRY_OUT[check.kind](sandbox, code, check, timeout_s, folders)
+        with package_mounts(packages, sandbox.user) as mounts:
+            result = _RUNNERS[check.kind](sandbox, code, check, timeout_s, mounts)
     except NoTests as error:
-        outcome = CheckOutcome(0, check.n, "no-tests", str(error))
-    return CheckResult(
-        passed=outcome.passed,
-        ran=outcome.ran,
-        expected=outcome.expected,
-        failure=outcome.failure,
-        detail=_printable(outcome.detail),
-        acknowledged=outcome.acknowledged,
-        duration_s=time.monotonic() - started,
+        result = CheckResult(0, check.n, "no-tests", str(error))
+    return msgspec.structs.replace(
+        result, detail=_printable(result.detail), duration_s=time.monotonic() - started
     )
 
 
-def _step_by_step(
-    sandbox: Sandbox, code: str, check: Check, timeout_s: float, folders: Mapping[str, Path]
-) -> CheckOutcome:
-    """Examples or statements, one after the other."""
-    run = _Run(steps_of(check))
+def _run_steps(
+    sandbox: Sandbox, code: str, check: Check, timeout_s: float, mounts: Mapping[str, Path]
+) -> CheckResult:
+    """Run examples or statements one after the other, until one fails."""
+    steps = steps_of(check)
+    ran = 0
+    failure: Failure = ""
+    detail = ""
     try:
-        run.carry_out(sandbox, code, check.setup, timeout_s, folders)
+        with SandboxSession(sandbox, timeout_s=timeout_s, packages=mounts) as session:
+            start(session)
+            load(session, check.setup, "the check's setup: ")
+            load(session, code)
+            for step in steps:
+                failure, detail = step.outcome(session.ask(step.action, step.source))
+                ran += 1
+                if failure:
+                    break
     except SessionEnded as ended:
-        run.failure, run.detail = ended.failure, ended.detail
-    told = sum(isinstance(step, Statement) and step.asserts for step in run.done)
-    return CheckOutcome(run.ran, len(run.steps), run.failure, run.detail, told)
+        failure, detail = ended.failure, ended.detail
+    acknowledged = sum(isinstance(step, StatementStep) and step.asserts for step in steps[:ran])
+    return CheckResult(ran, len(steps), failure, detail, acknowledged)
 
 
-def _of_tests(
-    _sandbox: Sandbox, _code: str, _check: Check, _timeout_s: float, _folders: Mapping[str, Path]
-) -> CheckOutcome:
-    """A reference judges an answer that is tests; it runs as a file of tests, turned round."""
-    raise NoTests("a `reference` judges tests, not code")
+def _refuse_reference(
+    _sandbox: Sandbox, _code: str, _check: Check, _timeout_s: float, _mounts: Mapping[str, Path]
+) -> CheckResult:
+    """A reference checks an answer that is a file of tests, with roles swapped."""
+    raise NoTests("a `reference` checks tests, not code")
 
 
-_CARRY_OUT = {
-    "doctest": _step_by_step,
-    "assert": _step_by_step,
-    "pytest": run_file_of_tests,
-    "command": run_shell,
-    "reference": _of_tests,
+_RUNNERS: dict[str, Callable[[Sandbox, str, Check, float, Mapping[str, Path]], CheckResult]] = {
+    "doctest": _run_steps,
+    "assert": _run_steps,
+    "pytest": run_pytest,
+    "command": run_command,
+    "reference": _refuse_reference,
 }
 
 
@@ -145,42 +135,6 @@ def run_checks(
     return results
 
 
-class _Run:
-    """The state of one check while it runs."""
-
-    @property
-    def done(self) -> Sequence[CheckStep]:
-        """The steps that ran."""
-        return self.steps[: self.ran]
-
-    def __init__(self, steps: Sequence[CheckStep]) -> None:
-        self.steps = steps
-        self.ran = 0
-        self.failure: Failure = ""
-        self.detail = ""
-
-    def carry_out(
-        self,
-        sandbox: Sandbox,
-        code: str,
-        setup: str,
-        timeout_s: float,
-        folders: Mapping[str, Path],
-    ) -> None:
-        """Load, then do step after step until one fails. Raises Ended."""
-        with SandboxSession(sandbox, timeout_s=timeout_s, packages=folders) as session:
-            # The first request finds out whether the sandbox is up; the clock starts after it.
-            session.ask("load", "")
-            session.start_clock()
-            load(session, setup, "the check's setup: ")
-            load(session, code)
-            for step in self.steps:
-                self.failure, self.detail = step.judge(session.ask(step.action, step.source))
-                self.ran += 1
-                if self.failure:
-                    return
-
-
 def _printable(text: str) -> str:
-    """One line without control characters: a candidate's message may hold a terminal's commands."""
+    """One line without control characters: an answer's message may hold terminal commands."""
     return "".join(character if character.isprintable() else " " for character in text)[:1000]

@@ -1,8 +1,8 @@
-"""What an attack is given to reach for on the host, and whether it did: seen from outside.
+"""Decoys on the host for an attack to reach, and whether it reached them, seen from outside.
 
-Files that everyone may read and write, listening sockets, a process of the sandbox's own user that
-keeps a signal it gets, and a secret in the environment. Everything carries a name of its own, so
-that other work on the machine changes nothing here.
+Files that everyone may read and write, listening sockets, a process of the sandbox's user that
+keeps signals pending, and a secret in the environment. Each run has decoys with unique names, so
+that other work on the machine does not interfere.
 """
 
 import os
@@ -18,30 +18,30 @@ from typing import Self
 from journeyman.sandbox.launch import MARK
 from journeyman.temporary_folders import OwnedFolder
 
-_SECRET = "a secret of the host"  # noqa: S105 - bait
-_DYING_S = 5.0
+_SECRET = "a secret of the host"  # noqa: S105 - a decoy
+_ENDING_S = 5.0
 
 
 class Decoys:
-    """The host's side of one attack. Use as a context manager; then ask for `changes`."""
+    """The decoys of one attack. Use as a context manager, then ask for `changes`."""
 
     def __init__(self, user: int | None) -> None:
-        self.token = f"journeyman-bait-{secrets.token_hex(8)}"
+        self.token = f"journeyman-decoy-{secrets.token_hex(8)}"
         self._user = user
 
     def __enter__(self) -> Self:
-        self._owned = OwnedFolder("bait", open_to_all=True)
+        self._owned = OwnedFolder("decoys", open_to_all=True)
         self.folder = self._owned.path / "folder"
         self.folder.mkdir()
         self.folder.chmod(0o777)
         self.secret = self.folder / "secret.txt"
         self.secret.write_text(_SECRET, encoding="utf-8")
         self.secret.chmod(0o666)
-        self._sockets = [self._listening(kind) for kind in ("tcp", "udp", "unix", "abstract")]
+        self._sockets = [self._listener(kind) for kind in ("tcp", "udp", "unix", "abstract")]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.listen_port = int(free.getsockname()[1])
-        self._victim = self._started()
+        self._victim = self._start_victim()
         self._before = self._state()
         return self
 
@@ -52,8 +52,8 @@ class Decoys:
             one.close()
         self._owned.close()
 
-    def filled(self, code: str) -> str:
-        """An attack's code with the bait's words."""
+    def fill(self, code: str) -> str:
+        """An attack's code with its words in braces replaced."""
         tcp, udp = (one.getsockname()[1] for one in self._sockets[:2])
         words = {
             "token": self.token,
@@ -72,7 +72,7 @@ class Decoys:
             code = code.replace(f"{{{word}}}", value)
         return code
 
-    def _listening(self, kind: str) -> socket.socket:
+    def _listener(self, kind: str) -> socket.socket:
         family = socket.AF_INET if kind in ("tcp", "udp") else socket.AF_UNIX
         one = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
         path = str(self.folder / "socket")
@@ -85,8 +85,8 @@ class Decoys:
         one.setblocking(False)
         return one
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        """A process of the sandbox's user that a signal reaches and does not end."""
+    def _start_victim(self) -> subprocess.Popen[bytes]:
+        """A process of the sandbox's user that blocks a signal, so that it stays pending."""
         return subprocess.Popen(
             ["/usr/bin/env", "--block-signal=URG", "sleep", "600"],
             stdin=subprocess.DEVNULL,
@@ -99,86 +99,89 @@ class Decoys:
 
     @property
     def victim(self) -> int:
-        """The process that an attack may reach for."""
+        """The process that an attack tries to reach."""
         return self._victim.pid
 
     @property
     def tcp_address(self) -> tuple[str, int]:
-        """Where something of the host listens."""
+        """The address of a listening socket of the host."""
         host, port = self._sockets[0].getsockname()
         return str(host), int(port)
 
-    def changes(self, dying_s: float = _DYING_S) -> list[str]:
-        """What is other than before; the run's processes get some seconds to be gone."""
-        left = self._left_processes()
-        end = time.monotonic() + dying_s
-        while left and time.monotonic() < end:
+    def changes(self, ending_s: float = _ENDING_S) -> list[str]:
+        """What has changed on the host; the run's processes get `ending_s` seconds to end."""
+        processes = self._run_processes()
+        end = time.monotonic() + ending_s
+        while processes and time.monotonic() < end:
             time.sleep(0.02)
-            left = self._left_processes()
-        found = [f"process {process} is still there" for process in left]
-        found += [
+            processes = self._run_processes()
+        changes = [f"process {process} is still running" for process in processes]
+        changes += [
             f"{name}: {before!r} became {after!r}"
             for (name, before), after in zip(
                 self._before.items(), self._state().values(), strict=True
             )
             if before != after
         ]
-        return found + [f"{one} was reached" for one in self._reached()] + self._listeners()
+        return changes + [f"{one} was reached" for one in self._reached()] + self._new_listeners()
 
     def _state(self) -> dict[str, object]:
-        about = self.secret.stat() if self.secret.exists() else None
+        secret = None
+        if self.secret.exists():
+            status = self.secret.stat()
+            secret = (self.secret.read_bytes(), status.st_mode, status.st_mtime_ns)
         return {
-            "the bait's files": sorted(path.name for path in self.folder.iterdir()),
-            "the secret": about and (self.secret.read_bytes(), about.st_mode, about.st_mtime_ns),
-            "files left": self._strays(),
+            "decoy files": sorted(path.name for path in self.folder.iterdir()),
+            "secret file": secret,
+            "stray files": self._strays(),
             "kernel settings": [
                 _text(f"/proc/sys/{x}") for x in ("vm/swappiness", "kernel/hostname")
             ],
             "own mounts": len(_text("/proc/self/mountinfo").splitlines()),
             "own memory score": _text("/proc/self/oom_score_adj"),
-            "the other process": self._victim.poll(),
-            "its signals": _signals(self._victim.pid),
-            "its priority": os.getpriority(os.PRIO_PROCESS, self._victim.pid),
-            "its processors": sorted(os.sched_getaffinity(self._victim.pid)),
-            "its limits": _text(f"/proc/{self._victim.pid}/limits"),
+            "decoy process": self._victim.poll(),
+            "signals of the decoy process": _signals(self._victim.pid),
+            "priority of the decoy process": os.getpriority(os.PRIO_PROCESS, self._victim.pid),
+            "processors of the decoy process": sorted(os.sched_getaffinity(self._victim.pid)),
+            "limits of the decoy process": _text(f"/proc/{self._victim.pid}/limits"),
         }
 
     def _strays(self) -> list[str]:
-        """Names that hold the token, in the folders where anyone might leave one."""
+        """Files with the token in their name, in the folders that everyone can write to."""
         places = {"/", "/usr", "/etc", "/var/tmp", "/dev/shm", "/tmp"}  # noqa: S108
         places |= {tempfile.gettempdir(), str(Path.home())}
-        found: list[str] = []
+        strays: list[str] = []
         for place in sorted(places):
             try:
-                found += [str(x) for x in Path(place).iterdir() if self.token in x.name]
+                strays += [str(x) for x in Path(place).iterdir() if self.token in x.name]
             except OSError:
                 continue
-        return found
+        return strays
 
     def _reached(self) -> list[str]:
         names = ("TCP", "UDP", "a socket with a path", "an abstract socket")
         return [name for name, one in zip(names, self._sockets, strict=True) if _was_reached(one)]
 
-    def _listeners(self) -> list[str]:
-        """Listening sockets that were not there."""
+    def _new_listeners(self) -> list[str]:
+        """Sockets that the run opened and that listen."""
         port = f":{self.listen_port:04X} "
-        found = [x for x in ("tcp", "tcp6", "udp", "udp6") if port in _text(f"/proc/net/{x}")]
-        found += ["unix"] if f"@{self.token}-own" in _text("/proc/net/unix") else []
-        return [f"something listens by {x}" for x in found]
+        protocols = [x for x in ("tcp", "tcp6", "udp", "udp6") if port in _text(f"/proc/net/{x}")]
+        protocols += ["unix"] if f"@{self.token}-own" in _text("/proc/net/unix") else []
+        return [f"something listens by {x}" for x in protocols]
 
-    def _left_processes(self) -> list[int]:
-        """Processes that carry the run's mark."""
+    def _run_processes(self) -> list[int]:
+        """Processes with the run's mark in their environment."""
         mark = f"{MARK}={self.token}".encode()
-        found = []
+        processes = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
                 if mark in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
+                    processes.append(int(folder.name))
             except OSError:
                 continue
-        return found
+        return processes
 
 
 def _was_reached(one: socket.socket) -> bool:
@@ -193,7 +196,7 @@ def _was_reached(one: socket.socket) -> bool:
 
 
 def _signals(process: int) -> str:
-    """Whether the signal that the process keeps is waiting for it."""
+    """Whether the blocked signal is pending."""
     lines = _text(f"/proc/{process}/status").splitlines()
     masks = [int(x.split()[1], 16) for x in lines if x.startswith(("SigPnd:", "ShdPnd:"))]
     return "reached" if any(mask >> (signal.SIGURG - 1) & 1 for mask in masks) else "none"

@@ -1,11 +1,12 @@
-"""How a run is started: the command line, the folders that it sees, and its environment.
+"""Starts a run: its command line, the folders that it sees, and its environment.
 
-`strict`: bubblewrap makes namespaces around it. `degraded`: it runs among the machine's processes,
-shut in by Landlock and seccomp alone, in a folder that is removed afterwards.
+`strict`: bubblewrap puts it into namespaces. `degraded`: it runs among the machine's processes,
+confined only by Landlock and seccomp, in a folder that is removed afterwards.
 """
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ _ISOLATION = (
 
 
 class SandboxLayout(Struct, frozen=True):
-    """What a run finds where: its scratch folder, and mounted folders by the name asked for."""
+    """The paths of a run: its scratch folder, and each mounted folder by its name."""
 
     scratch: str
     places: dict[str, str]
@@ -36,7 +37,7 @@ class SandboxLayout(Struct, frozen=True):
 
     @property
     def environment(self) -> dict[str, str]:
-        """All of the environment that a run gets."""
+        """The whole environment of a run."""
         return {
             "PATH": "/usr/bin:/bin",
             "HOME": self.scratch,
@@ -49,7 +50,7 @@ class SandboxLayout(Struct, frozen=True):
 
 
 def layout_of(sandbox: Sandbox, folders: Mapping[str, Path], scratch: Path | None) -> SandboxLayout:
-    """Where a run finds things. folders: name, such as `/packages/x`, to a folder of the host."""
+    """The paths of a run. folders: names such as `/packages/x`, with folders of the host."""
     if sandbox.profile == "strict":
         return SandboxLayout("/work", {name: name for name in folders}, sandbox.mark)
     assert scratch is not None
@@ -62,17 +63,61 @@ def layout_of(sandbox: Sandbox, folders: Mapping[str, Path], scratch: Path | Non
     return SandboxLayout(str(scratch), {name: f"{links}{name}" for name in folders}, sandbox.mark)
 
 
-def command(
+def launch(
     sandbox: Sandbox,
     layout: SandboxLayout,
     folders: Mapping[str, Path],
     *,
     cpu_s: int,
     pipes: tuple[int, int],
-    rules: int,
+    lifeline: int,
+) -> subprocess.Popen[bytes]:
+    """Start a run with a fresh environment and only the descriptors that it needs.
+
+    pipes: its ends for requests and replies. lifeline: a pipe that closes when this program ends.
+    Raises OSError.
+    """
+    strict = sandbox.profile == "strict"
+    seccomp = os.memfd_create("seccomp")
+    try:
+        os.write(seccomp, sandbox.seccomp)
+        os.lseek(seccomp, 0, os.SEEK_SET)
+        program = _program(
+            sandbox,
+            layout,
+            folders,
+            cpu_s=cpu_s,
+            pipes=pipes,
+            lifeline=None if strict else lifeline,
+        )
+        bwrap = _bwrap(sandbox, layout, folders, seccomp) if strict else []
+        return subprocess.Popen(
+            [*bwrap, *program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(*pipes, seccomp if strict else lifeline),
+            start_new_session=True,
+            env=layout.environment,
+            cwd="/" if strict else layout.scratch,
+            user=sandbox.user,
+            group=sandbox.user,
+            extra_groups=None if sandbox.user is None else [],
+        )
+    finally:
+        os.close(seccomp)
+
+
+def _program(
+    sandbox: Sandbox,
+    layout: SandboxLayout,
+    folders: Mapping[str, Path],
+    *,
+    cpu_s: int,
+    pipes: tuple[int, int],
     lifeline: int | None,
 ) -> list[str]:
-    """The whole command line. rules: descriptor of the seccomp filter, for bwrap."""
+    """The command line of the program inside."""
     strict = sandbox.profile == "strict"
     readable = [*SYSTEM_FOLDERS, *sandbox.mounts]
     if strict:
@@ -91,24 +136,23 @@ def command(
         "lifeline": lifeline,
         "modules": [modules],
     }
-    python = [sandbox.python, "-I", "-S", "-B", "-X", "utf8", "-c", helper("confinement")]
-    program = [*python, json.dumps(config), helper("worker"), *map(str, pipes)]
-    return [*_bwrap(sandbox, layout, folders, rules), *program] if strict else program
+    python = [sandbox.python, "-I", "-S", "-B", "-X", "utf8", "-c", source_of("confinement")]
+    return [*python, json.dumps(config), source_of("worker"), *map(str, pipes)]
 
 
 def _user_of(sandbox: Sandbox) -> int:
     return os.geteuid() if sandbox.user is None else sandbox.user
 
 
-def helper(name: str) -> str:
-    """The text of a program for the inside."""
+def source_of(name: str) -> str:
+    """The source of a program in `inside`."""
     return (INSIDE / f"{name}.py").read_text(encoding="utf-8")
 
 
 def _bwrap(
-    sandbox: Sandbox, layout: SandboxLayout, folders: Mapping[str, Path], rules: int
+    sandbox: Sandbox, layout: SandboxLayout, folders: Mapping[str, Path], seccomp: int
 ) -> list[str]:
-    """bwrap and its flags."""
+    """bwrap with its flags. seccomp: descriptor of the filter."""
     flags = [str(sandbox.bwrap), *_ISOLATION, *_system_mounts()]
     for name, value in layout.environment.items():
         flags += ["--setenv", name, value]
@@ -116,15 +160,15 @@ def _bwrap(
         flags += ["--ro-bind", str(folder), inside]
     scratch = str(sandbox.limits.scratch_bytes)
     flags += ["--proc", "/proc", "--dev", "/dev"]
-    # /dev is a writable tmpfs of half the memory unless /dev/shm is capped and /dev closed.
+    # Without this, /dev is a writable tmpfs of half the memory.
     flags += ["--size", str(16 * MIB), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
     flags += ["--size", scratch, "--tmpfs", "/tmp", "--size", scratch, "--tmpfs", "/work"]  # noqa: S108
     flags += ["--remount-ro", "/", "--chdir", "/work", "--cap-drop", "ALL"]
-    return [*flags, "--seccomp", str(rules), "--"]
+    return [*flags, "--seccomp", str(seccomp), "--"]
 
 
 def _system_mounts() -> list[str]:
-    """/usr read-only, and /bin, /lib and their like as this system has them."""
+    """Read-only /usr, and /bin, /lib and the like as on this system."""
     flags = ["--ro-bind", "/usr", "/usr"]
     for name in SYSTEM_FOLDERS[1:]:
         path = Path(name)

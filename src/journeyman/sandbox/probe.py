@@ -1,7 +1,7 @@
-"""The proof that a sandbox holds, before anything is run in it: a few attacks of our own.
+"""Tests a sandbox with a few attacks before anything else runs in it.
 
-The probe runs inside, as a candidate would, and reports what it could do; the judgement is made
-out here. `docs/sandbox.md` lists what the test-suite tries beyond this.
+The probe runs inside, like an answer, and reports what it could do; that is compared outside.
+`journeyman.sandbox.selftest` tries much more.
 """
 
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from journeyman.sandbox.sandbox import Sandbox
 from journeyman.sandbox.session import SandboxSession, SessionEnded
-from journeyman.sandbox.values import Malformed, decoded
+from journeyman.sandbox.tagged_values import Malformed, value_of
 
 _TIME_S = 20.0
 _OLDEST_PYTHON = (3, 11)
@@ -18,7 +18,7 @@ PROBE = '''
 import ctypes, os, signal, socket, sys
 
 def refused(action, *arguments):
-    """Whether the system said no."""
+    """Whether the system refused it."""
     try:
         action(*arguments)
     except (OSError, MemoryError):
@@ -30,7 +30,7 @@ def write(path, size=1):
         stream.write(b"x" * size)
 
 def fork_many(most):
-    """How many children could be alive at once."""
+    """How many children could live at once."""
     children = []
     try:
         for _ in range(most):
@@ -63,14 +63,14 @@ def status(name):
     with open("/proc/self/status") as lines:
         return next(line.split()[1] for line in lines if line.startswith(name + ":"))
 
-def probe(canary, processes, file_bytes, memory_bytes):
+def probe(decoy, processes, file_bytes, memory_bytes):
     return {
         "python": list(sys.version_info[:2]),
         "user": os.getuid(),
         "host files": [os.path.join(folder, name)
                        for folder in ("/root", "/home", "/etc", "/var", "/srv", "/opt", "/mnt")
                        if os.path.isdir(folder) for name in listed(folder)],
-        "canary": not refused(open, canary),
+        "decoy": not refused(open, decoy),
         "environment": sorted(os.environ),
         "interfaces": interfaces(),
         "socket": not refused(socket.socket, socket.AF_INET, socket.SOCK_DGRAM),
@@ -88,38 +88,38 @@ def probe(canary, processes, file_bytes, memory_bytes):
 
 
 def faults_of(sandbox: Sandbox) -> list[str]:
-    """What is wrong with a sandbox: empty when it holds. Takes about 0.2 s."""
-    with tempfile.NamedTemporaryFile(prefix="journeyman-canary-") as canary:
-        Path(canary.name).chmod(0o644)
+    """What is faults with a sandbox; empty if it holds. Takes about 0.2 s."""
+    with tempfile.NamedTemporaryFile(prefix="journeyman-decoy-") as decoy:
+        Path(decoy.name).chmod(0o644)
         try:
-            found = _probed(sandbox, canary.name)
+            report = _run_probe(sandbox, decoy.name)
         except SessionEnded as ended:
             return [ended.detail]
         except Malformed as error:
-            return [f"the self test's result is damaged: {error}"]
-    if not isinstance(found, dict):
-        return ["the self test gave no result"]
-    return _judged(sandbox, found)
+            return [f"the probe's result is malformed: {error}"]
+    if not isinstance(report, dict):
+        return ["the probe gave no result"]
+    return _faults_in(sandbox, report)
 
 
-def _probed(sandbox: Sandbox, canary: str) -> object:
+def _run_probe(sandbox: Sandbox, decoy: str) -> object:
     limits = sandbox.limits
     sizes = f"{limits.processes}, {limits.file_bytes}, {limits.address_space_bytes}"
     with SandboxSession(sandbox, timeout_s=_TIME_S) as session:
         loaded = session.ask("load", PROBE)
         if loaded.raised:
-            raise SessionEnded("sandbox", f"the self test did not load: {loaded.message.strip()}")
+            raise SessionEnded("sandbox", f"the probe did not load: {loaded.message.strip()}")
         session.start_clock()
-        result = session.ask("value", f"probe({canary!r}, {sizes})")
+        result = session.ask("value", f"probe({decoy!r}, {sizes})")
     if result.raised:
-        raise SessionEnded("sandbox", f"the self test failed: {result.message.strip()}")
-    return decoded(result.value)
+        raise SessionEnded("sandbox", f"the probe failed: {result.message.strip()}")
+    return value_of(result.value)
 
 
-def _judged(sandbox: Sandbox, found: dict[str, object]) -> list[str]:
-    """Compare what the probe could do with what it must be able to do."""
+def _faults_in(sandbox: Sandbox, report: dict[str, object]) -> list[str]:
+    """Compare what the probe could do with what it should be able to do."""
     expected: dict[str, object] = {
-        "canary": False,
+        "decoy": False,
         "interfaces": ["lo"] if sandbox.profile == "strict" else None,
         "socket": False,
         "writes": [],
@@ -130,24 +130,24 @@ def _judged(sandbox: Sandbox, found: dict[str, object]) -> list[str]:
         "seccomp": "2",
         "privileges": "1",
     }
-    wrong = [
-        f"self test: {name} is {found.get(name)!r}, must be {value!r}"
+    faults = [
+        f"probe: {name} is {report.get(name)!r}, must be {value!r}"
         for name, value in expected.items()
-        if found.get(name) != value
+        if report.get(name) != value
     ]
-    files, parents = found.get("host files"), [f"{inside}/" for inside in sandbox.mounts]
+    files, parents = report.get("host files"), [f"{inside}/" for inside in sandbox.mounts]
     if not isinstance(files, list):
-        wrong.append("self test: it does not say which files it sees")
+        faults.append("probe: it does not report the files that it sees")
     else:
         seen = [name for name in files if not any(p.startswith(f"{name}/") for p in parents)]
-        wrong += [f"self test: it sees `{name}` of the host" for name in seen]
-    children, python = found.get("children"), found.get("python")
-    # Where there is no namespace, the limit counts the user's other processes, which come and go.
+        faults += [f"probe: it sees `{name}` of the host" for name in seen]
+    children, python = report.get("children"), report.get("python")
+    # Without a namespace, the limit counts the user's other processes, which come and go.
     most = sandbox.limits.processes * (1 if sandbox.profile == "strict" else 2)
     if not isinstance(children, int) or children >= most:
-        wrong.append(f"self test: {children} processes, limit {most}")
+        faults.append(f"probe: {children} processes, limit {most}")
     if not isinstance(python, list) or tuple(python) < _OLDEST_PYTHON:
-        wrong.append(f"Python {python} is older than {_OLDEST_PYTHON}")
-    if sandbox.user is not None and found.get("user") == 0:
-        wrong.append("self test: it runs as root")
-    return wrong
+        faults.append(f"Python {python} is older than {_OLDEST_PYTHON}")
+    if sandbox.user is not None and report.get("user") == 0:
+        faults.append("probe: it runs as root")
+    return faults

@@ -1,4 +1,4 @@
-"""The sandbox's record: what one run may use, and the way in which it is shut in."""
+"""The records of a sandbox: the limits of a run, and how it is confined."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ Profile = Literal["strict", "degraded"]
 
 
 class Limits(Struct, frozen=True):
-    """What one run may use. The memory of all its processes together is watched from outside."""
+    """The limits of one run. The memory of all its processes together is watched from outside."""
 
     address_space_bytes: int = 1024 * MIB
     total_memory_bytes: int = 1536 * MIB
@@ -24,10 +24,10 @@ class Limits(Struct, frozen=True):
     answer_bytes: int = 256 * 1024
 
     def inside(self, cpu_s: int, *, others: int = 0) -> dict[str, int]:
-        """Resource limits by name, for the program inside to set upon itself.
+        """Resource limits by name, which the program inside sets for itself.
 
-        NPROC must be set inside: it counts per user namespace there, and outside it would count
-        the user's other processes too. others: those, where there is no namespace.
+        NPROC must be set inside: there it counts per user namespace, outside it would count the
+        user's other processes too. others: their number, if there is no namespace.
         """
         return {
             "AS": self.address_space_bytes,
@@ -41,12 +41,12 @@ class Limits(Struct, frozen=True):
 
 
 class Sandbox(Struct, frozen=True):
-    """A way to run Python that has been proved on this machine.
+    """A way to run Python in confinement on this machine.
 
-    `bwrap` is None in the profile `degraded`. `user` is None where the program is not run by root:
-    the sandbox then has the caller's own id. `mounts` are folders that must be readable besides
-    /usr, by path inside: a Python of its own. `landlock` is the kernel's version, 0 for none.
-    `mark` goes into the environment of every process of a run, so that it can be found again.
+    `bwrap` is None in the profile `degraded`. `user` is None if this program does not run as root:
+    the sandbox then has the caller's user id. `mounts` are further folders by their path inside:
+    those of a Python outside /usr. `landlock` is the kernel's version, 0 for none. `mark` is in the
+    environment of every process of a run, so that they can be found.
     """
 
     bwrap: Path | None

@@ -1,8 +1,8 @@
-"""The system calls that no checked program needs: a deny list for the kernel, as bytes for bwrap.
+"""The seccomp filter: a deny list of system calls that no answer needs, as bytes for bwrap.
 
 Covered: mounting, tracing, other namespaces, keys, kernel modules, io_uring, memory that the
-memory limits do not see, every socket but AF_UNIX, and typing into a terminal.
-Not covered: calls that are allowed and have a hole.
+memory limits do not see, every socket except AF_UNIX, and typing into a terminal.
+Not covered: holes in calls that are allowed.
 """
 
 import errno
@@ -18,7 +18,7 @@ DENIED = (
     "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "swapon", "swapoff", "reboot",
     "acct", "syslog", "memfd_create", "memfd_secret", "shmget", "msgget", "semget", "pidfd_getfd",
 )
-ALONE = (
+WITHOUT_NAMESPACES = (
     "setsid", "setpgid", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown",
     "fchownat", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr",
     "fremovexattr", "utime", "utimes", "utimensat", "futimesat", "mq_open", "mq_unlink",
@@ -26,16 +26,16 @@ ALONE = (
     "sched_setaffinity", "migrate_pages", "move_pages", "process_madvise", "process_mrelease",
     "kcmp", "get_robust_list", "inotify_add_watch", "fanotify_init", "fanotify_mark",
 )
-"""Denied as well where there are no namespaces: leaving the group that is killed, changing what
-Landlock does not see (modes, owners, attributes, times of files), and touching other processes."""
+"""Denied too if there are no namespaces: leaving the group that is killed, changing what Landlock
+does not see (modes, owners, attributes, times of files), and touching other processes."""
 SIGNALS = (
     "kill", "tkill", "tgkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
     "pidfd_open",
 )
-"""Denied as well where Landlock cannot keep signals inside (before version 6)."""
+"""Denied too if Landlock cannot keep signals inside (before version 6)."""
 # fmt: on
 NAMESPACES = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
-"""The flags of `clone` that make one: CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET."""
+"""The flags of `clone` that make a namespace: CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET."""
 AF_UNIX = 1
 _INJECTING_IOCTLS = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: they type into the caller's terminal
 
@@ -44,11 +44,11 @@ class SeccompMissing(Exception):
     """libseccomp.so.2 or its Python binding cannot be loaded."""
 
 
-def deny_list(*, alone: bool = False, signals: bool = False) -> bytes:
-    """The filter as classic BPF. Raises SeccompMissing where the library cannot be loaded.
+def deny_list(*, degraded: bool = False, signals: bool = False) -> bytes:
+    """The filter as classic BPF. Raises SeccompMissing if the library cannot be loaded.
 
-    alone: for a run without namespaces, which then gets no socket at all and cannot look at or
-    touch others. signals: with `alone`, refuse signals too.
+    degraded: for a run without namespaces, which gets no socket at all and cannot touch other
+    processes. signals: with `degraded`, refuse signals too.
     """
     try:
         import pyseccomp
@@ -56,7 +56,11 @@ def deny_list(*, alone: bool = False, signals: bool = False) -> bytes:
         raise SeccompMissing(str(error)) from error
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     refused = pyseccomp.ERRNO(errno.EPERM)
-    for name in (*DENIED, *(ALONE if alone else ()), *(SIGNALS if alone and signals else ())):
+    for name in (
+        *DENIED,
+        *(WITHOUT_NAMESPACES if degraded else ()),
+        *(SIGNALS if degraded and signals else ()),
+    ):
         _add(rules, refused, name)
     # ENOSYS, so that libc falls back to clone, whose flags a filter can see.
     _add(rules, pyseccomp.ERRNO(errno.ENOSYS), "clone3")
@@ -64,19 +68,19 @@ def deny_list(*, alone: bool = False, signals: bool = False) -> bytes:
         _add(rules, refused, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
     for name in ("socket", "socketpair"):
         _add(rules, refused, name, pyseccomp.Arg(0, pyseccomp.NE, AF_UNIX))
-    if alone:
-        # A socket of any kind could reach a service by its path, which Landlock does not see.
+    if degraded:
+        # Any socket could reach a service by its path, which Landlock does not see.
         _add(rules, refused, "socket")
-        # Another process's limits; a process's own are asked for with number 0.
+        # The limits of another process; a process reads its own with number 0.
         _add(rules, refused, "prlimit64", pyseccomp.Arg(0, pyseccomp.NE, 0))
     for number in _INJECTING_IOCTLS:
         only_command = pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, number)
         _add(rules, refused, "ioctl", only_command)
-    return _exported(rules)
+    return _to_bytes(rules)
 
 
 def _add(rules, action, name, *arguments) -> None:  # type: ignore[no-untyped-def]
-    """One rule; a call that this libseccomp does not know is left out: it cannot be filtered."""
+    """Add one rule, unless this libseccomp does not know the call and so cannot filter it."""
     import pyseccomp
 
     try:
@@ -87,7 +91,7 @@ def _add(rules, action, name, *arguments) -> None:  # type: ignore[no-untyped-de
         rules.add_rule(action, name, *arguments)
 
 
-def _exported(rules) -> bytes:  # type: ignore[no-untyped-def]
+def _to_bytes(rules) -> bytes:  # type: ignore[no-untyped-def]
     handle = os.memfd_create("filter")
     try:
         with os.fdopen(os.dup(handle), "wb") as stream:

@@ -1,7 +1,7 @@
-"""The self test: every attack is carried out, and each has to be held, in time, the host unchanged.
+"""The self-test: runs every attack; each must be held in time, with the host unchanged.
 
-The short form is a few attacks of each kind, for the start of an evaluation; its result stands in
-the report. A lie has to fail every kind of check; a right answer has to pass them all.
+The short form is a few attacks of each kind before an evaluation; its result is in the report.
+A lie must fail every kind of check, and a right answer must pass them all.
 """
 
 import datetime
@@ -18,14 +18,14 @@ from msgspec import Struct
 from journeyman.events import Caution, Event, Progress, ProgressEnded, Reporter, ignore
 from journeyman.records import Check
 from journeyman.sandbox.attacks import ALL, Attack
-from journeyman.sandbox.checks import CheckResult, run_check
+from journeyman.sandbox.checks import run_check
 from journeyman.sandbox.decoys import Decoys
-from journeyman.sandbox.finding import find_sandbox
+from journeyman.sandbox.discovery import find_sandbox
 from journeyman.sandbox.sandbox import Profile, Sandbox
 from journeyman.temporary_folders import OwnedFolder
 
 GRACE_S = 10.0
-"""How much longer than its time limit a run may take: to start, to be ended, on a busy machine."""
+"""How much longer than its time limit a run may take to start and to end, on a busy machine."""
 
 RIGHT = "def double(x):\n    return x + x\n"
 DOUBLES = Check("doctest", ">>> double(2)\n4\n>>> double('ab')\n'abab'\n", n=2)
@@ -38,14 +38,14 @@ TESTS = Check(
 )
 _REFUSED = Check("doctest", ">>> print(attack())\nrefused\n", n=1)
 _SCRIPT = "from core import double\nassert double(2) == 4\nassert double('ab') == 'abab'\n"
-_COMMAND_S = 3
+_COMMAND_RUNS = 3
 KINDS = ("doctest", "assert", "pytest", "command")
 
 
 class AttackResult(Struct, frozen=True):
-    """How one attack went. `outcome` is `refused`, or the word in which the run ended.
+    """The result of one attack. `outcome` is `refused`, or the failure that ended the run.
 
-    `limit_s`: the run had to end within. `changes`: what was other on the host afterwards.
+    `limit_s` is the time in which the run had to end, `changes` what it changed on the host.
     """
 
     group: str
@@ -59,9 +59,9 @@ class AttackResult(Struct, frozen=True):
 
 
 class SelfTest(Struct, frozen=True):
-    """What was tried on which sandbox, and whether all of it held.
+    """The sandbox that was tested, every attack, and whether all were held.
 
-    `user` is the id that the run has: None for the caller's own. `landlock` 0: the kernel has none.
+    `user` is the user id of the runs, None for the caller's. `landlock` 0: the kernel has none.
     """
 
     profile: Literal["strict", "degraded", "none"]
@@ -83,12 +83,14 @@ class SelfTest(Struct, frozen=True):
 
 
 def no_sandbox(reason: str, *, short: bool = True) -> SelfTest:
-    """The result where there is no sandbox, or none was wanted: code is not run."""
+    """The result without a sandbox: code is not run."""
     return SelfTest("none", held=False, short=short, kernel=platform.release(), reason=reason)
 
 
-def tested(profile: Profile, report: Reporter, *, short: bool) -> tuple[Sandbox | None, SelfTest]:
-    """The sandbox of a profile where it holds against every attack, else None; and the result."""
+def find_tested_sandbox(
+    profile: Profile, report: Reporter, *, short: bool
+) -> tuple[Sandbox | None, SelfTest]:
+    """The sandbox of a profile, None unless it holds every attack; and the result."""
     reasons: list[str] = []
 
     def note(event: Event) -> None:
@@ -120,9 +122,9 @@ def self_test(
     kinds: Sequence[str] = KINDS,
     workers: int = 4,
 ) -> SelfTest:
-    """Carry the attacks out. The whole list takes about half a minute, the short one two seconds.
+    """Run the attacks. All of them take about half a minute, the short form two seconds.
 
-    kinds: the kinds of checks that lies are told to.
+    kinds: the kinds of checks that lies are tried on.
     """
     with OwnedFolder("self-test", open_to_all=True) as folder:
         (folder / "run.py").write_text(_SCRIPT, encoding="utf-8")
@@ -151,7 +153,7 @@ def self_test(
 def _jobs(
     sandbox: Sandbox, folder: Path, *, short: bool, kinds: Sequence[str]
 ) -> "Iterator[partial[AttackResult]]":
-    """Every attack with the check that it is to be held by, and a right answer for each check."""
+    """Every attack with the check that must hold it, and a right answer for each check."""
     command = Check(
         "command", "PYTHONPATH=. python3 run.py", n=1, file="core.py", repository=str(folder)
     )
@@ -162,36 +164,37 @@ def _jobs(
         if short and not attack.short:
             continue
         for check in checks if attack.group == "lies" else [_REFUSED]:
-            yield partial(carried_out, sandbox, attack, check)
+            yield partial(run_attack, sandbox, attack, check)
 
 
-def carried_out(sandbox: Sandbox, attack: Attack, check: Check = _REFUSED) -> AttackResult:
-    """Carry one attack out, and look at the host before and after."""
+def run_attack(sandbox: Sandbox, attack: Attack, check: Check = _REFUSED) -> AttackResult:
+    """Run one attack, and compare the host before and after."""
     limits = msgspec.structs.replace(sandbox.limits, **attack.limits)
-    with Decoys(sandbox.user) as bait:
-        marked = msgspec.structs.replace(sandbox, limits=limits, mark=bait.token)
-        code = bait.filled(attack.code)
+    with Decoys(sandbox.user) as decoys:
+        marked = msgspec.structs.replace(sandbox, limits=limits, mark=decoys.token)
+        code = decoys.fill(attack.code)
         result = run_check(marked, code, check, timeout_s=attack.timeout_s)
-        changes = tuple(bait.changes())
-    lies = attack.group == "lies"
-    allowed = attack.timeout_s * (_COMMAND_S if check.kind == "command" else 1) + GRACE_S
-    ended = not result.passed if lies else result.passed or result.failure in attack.ends
+        changes = tuple(decoys.changes())
+    is_lie = attack.group == "lies"
+    runs = _COMMAND_RUNS if check.kind == "command" else 1
+    limit_s = attack.timeout_s * runs + GRACE_S
+    is_held = not result.passed if is_lie else result.passed or result.failure in attack.ends
     took_s = result.duration_s or 0.0
     return AttackResult(
         group=attack.group,
-        name=f"{attack.name} ({check.kind})" if lies else attack.name,
-        held=ended and took_s <= allowed and not changes,
-        outcome=result.failure or ("passed" if lies else "refused"),
+        name=f"{attack.name} ({check.kind})" if is_lie else attack.name,
+        held=is_held and took_s <= limit_s and not changes,
+        outcome=result.failure or ("passed" if is_lie else "refused"),
         detail=result.detail,
         duration_s=round(took_s, 3),
-        limit_s=allowed,
+        limit_s=limit_s,
         changes=changes,
     )
 
 
 def _right_answer(sandbox: Sandbox, check: Check) -> AttackResult:
-    """A sandbox in which nothing passes would hold against every lie."""
-    result: CheckResult = run_check(sandbox, RIGHT, check, timeout_s=GRACE_S)
+    """Check that a right answer passes: a sandbox in which nothing passes would hold every lie."""
+    result = run_check(sandbox, RIGHT, check, timeout_s=GRACE_S)
     return AttackResult(
         group="right answer",
         name=f"a right answer passes ({check.kind})",
@@ -201,13 +204,3 @@ def _right_answer(sandbox: Sandbox, check: Check) -> AttackResult:
         duration_s=round(result.duration_s or 0.0, 3),
         limit_s=GRACE_S,
     )
-
-
-def summary(attacks: Sequence[AttackResult]) -> dict[str, str]:
-    """How many attacks of each group were held."""
-    groups = dict.fromkeys(attack.group for attack in attacks)
-    found = {}
-    for group in groups:
-        mine = [attack for attack in attacks if attack.group == group]
-        found[group] = f"{sum(attack.held for attack in mine)} of {len(mine)}"
-    return found

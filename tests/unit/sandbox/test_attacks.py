@@ -1,4 +1,4 @@
-"""Every attack of the list, in each profile, started by root and by a plain user."""
+"""Every attack, in each profile, started by root and by a plain user."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from journeyman.sandbox import Profile
 from journeyman.sandbox.attacks import ALL
 from journeyman.sandbox.attacks.attack import Attack
 from journeyman.sandbox.decoys import Decoys
-from journeyman.sandbox.selftest import AttackResult, SelfTest, carried_out
+from journeyman.sandbox.selftest import AttackResult, SelfTest, run_attack
 from tests.sandboxes import Starter, as_plain_user, outcomes, sandbox
 
 WAYS: list[tuple[Profile, Starter]] = [
@@ -44,9 +44,9 @@ def test_a_right_answer_passes_where_lies_do_not(way: tuple[Profile, Starter]) -
     assert all(result.held for result in right), right
 
 
-def test_lies_are_told_to_every_kind_of_check() -> None:
+def test_lies_are_tried_on_every_kind_of_check() -> None:
     names = {result.name for result in outcomes("strict", "this user").attacks}
-    assert {f"leaves at once ({x})" for x in ("doctest", "assert", "pytest", "command")} <= names
+    assert {f"exits at once ({x})" for x in ("doctest", "assert", "pytest", "command")} <= names
 
 
 def test_a_plain_user_runs_the_command_and_gets_its_result() -> None:
@@ -55,10 +55,10 @@ def test_a_plain_user_runs_the_command_and_gets_its_result() -> None:
     assert (ended.returncode, found.held, found.user, found.profile) == (0, True, None, "strict")
 
 
-def test_the_command_ends_with_4_where_there_is_no_such_sandbox() -> None:
-    # Nothing may be opened: no file of bubblewrap's, no filter.
+def test_the_command_ends_with_4_without_a_sandbox() -> None:
+    # No candidate at all: no bubblewrap and no seccomp filter.
     code = (
-        "import journeyman.sandbox.finding as f; f.candidates = lambda *_: iter(())\n"
+        "import journeyman.sandbox.discovery as f; f.candidates = lambda *_: iter(())\n"
         "from journeyman.cli import main; main(['sandbox', 'selftest', '--json'])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -68,44 +68,44 @@ def test_the_command_ends_with_4_where_there_is_no_such_sandbox() -> None:
 
 def test_an_attack_that_succeeds_is_not_held() -> None:
     success = Attack("files", "succeeds", "def attack():\n    return 'got it'\n")
-    result = carried_out(sandbox(), success)
+    result = run_attack(sandbox(), success)
     assert (result.held, result.outcome) == (False, "mismatch")
 
 
 REACHED: dict[str, Callable[[Decoys], object]] = {
-    "a file is written": lambda bait: bait.secret.write_text("x"),
-    "a file is made": lambda bait: (bait.folder / "new").touch(),
-    "a mode is changed": lambda bait: bait.secret.chmod(0o600),
-    "a file is removed": lambda bait: bait.secret.unlink(),
-    "a link is made": lambda bait: os.link(bait.secret, bait.folder / "link"),
-    "TCP is reached": lambda bait: socket.create_connection(bait.tcp_address).close(),
-    "a signal is sent": lambda bait: os.kill(bait.victim, 23),
-    "a priority is lowered": lambda bait: os.setpriority(os.PRIO_PROCESS, bait.victim, 19),
+    "a file is written": lambda decoys: decoys.secret.write_text("x"),
+    "a file is made": lambda decoys: (decoys.folder / "new").touch(),
+    "a mode is changed": lambda decoys: decoys.secret.chmod(0o600),
+    "a file is removed": lambda decoys: decoys.secret.unlink(),
+    "a link is made": lambda decoys: os.link(decoys.secret, decoys.folder / "link"),
+    "TCP is reached": lambda decoys: socket.create_connection(decoys.tcp_address).close(),
+    "a signal is sent": lambda decoys: os.kill(decoys.victim, 23),
+    "a priority is lowered": lambda decoys: os.setpriority(os.PRIO_PROCESS, decoys.victim, 19),
 }
 
 
 @pytest.mark.parametrize("act", REACHED.values(), ids=REACHED)
-def test_the_bait_sees_what_was_done_to_it(act: Callable[[Decoys], object]) -> None:
-    with Decoys(None) as bait:
-        assert bait.changes() == []
-        act(bait)
-        assert len(bait.changes()) >= 1
+def test_decoys_show_that_they_were_reached(act: Callable[[Decoys], object]) -> None:
+    with Decoys(None) as decoys:
+        assert decoys.changes() == []
+        act(decoys)
+        assert len(decoys.changes()) >= 1
 
 
-def test_the_bait_sees_a_stray_file_a_listener_and_a_process(tmp_path: Path) -> None:
-    with Decoys(None) as bait, socket.socket() as server:
-        stray = Path("/tmp") / bait.token
+def test_decoys_show_a_stray_file_a_listener_and_a_process(tmp_path: Path) -> None:
+    with Decoys(None) as decoys, socket.socket() as server:
+        stray = Path("/tmp") / decoys.token
         stray.touch()
-        server.bind(("127.0.0.1", bait.listen_port))
+        server.bind(("127.0.0.1", decoys.listen_port))
         server.listen()
-        left = subprocess.Popen(["sleep", "60"], env={"JOURNEYMAN_RUN": bait.token})
+        left = subprocess.Popen(["sleep", "60"], env={"JOURNEYMAN_RUN": decoys.token})
         try:
-            found = " ".join(bait.changes(dying_s=0.0))
+            found = " ".join(decoys.changes(ending_s=0.0))
         finally:
             left.kill()
             left.wait()
             stray.unlink()
-    assert all(word in found for word in ("files left", "listens by tcp", str(left.pid)))
+    assert all(word in found for word in ("stray files", "listens by tcp", str(left.pid)))
 
 
 def _of(test: SelfTest, attack: Attack) -> list[AttackResult]:

@@ -1,4 +1,4 @@
-"""What stays behind of a run: nothing, however its launcher ends."""
+"""Nothing is left of a run, however its launcher ends."""
 
 import random
 import signal
@@ -32,7 +32,7 @@ def test_a_killed_launcher_takes_the_sandbox_with_it(profile: Profile) -> None:
     wait_for("the code is ended", lambda: not sleeping(marker))
 
 
-def test_runs_at_the_same_time_do_not_meet() -> None:
+def test_concurrent_runs_do_not_see_each_other() -> None:
     code = "import os\nassert not os.listdir('/work')\nopen('/work/x', 'w').close()\n" + RIGHT
     results = run_checks(sandbox(), [CheckJob(code, DOUBLES)] * 20, workers=20, timeout_s=HANG_S)
     assert [result.passed for result in results] == [True] * 20

@@ -1,4 +1,4 @@
-"""What a candidate says is made harmless, and what it uses is counted."""
+"""Messages of an answer are made harmless, and its use of resources is measured."""
 
 import os
 from pathlib import Path

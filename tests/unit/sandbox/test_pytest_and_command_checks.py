@@ -1,4 +1,4 @@
-"""Checks that are a file of tests or a shell command: judged where the answer cannot reach."""
+"""Checks that are a file of tests or a shell command, decided where the answer cannot reach."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ SCRIPT = "from core import double\nassert double(2) == 4\nassert double('ab') ==
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a script that asks for what the answer should define."""
+    """A folder with a script and tests that import the answer."""
     folder = tmp_path_factory.mktemp("repository")
     (folder / "tests").mkdir()
     (folder / "tests" / "run.py").write_text(SCRIPT)
@@ -34,7 +34,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(repository: Path, line: str = "PYTHONPATH=. python3 tests/run.py") -> Check:
-    """A check by a command in that folder."""
+    """A check with a command in that folder."""
     return Check("command", line, n=1, file="core.py", repository=str(repository))
 
 

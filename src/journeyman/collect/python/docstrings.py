@@ -76,10 +76,10 @@ def _documented(tree: ast.Module) -> list[Documented | ast.ClassDef]:
 
 def documented_functions(module: Module) -> list[Documented]:
     """Public top-level functions of a module whose docstring has prose and an example."""
-    found = []
+    functions = []
     for node in module.tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
             docstring = ast.get_docstring(node) or ""
             if ">>>" in docstring and docstring.strip().partition(">>>")[0].strip():
-                found.append(node)
-    return found
+                functions.append(node)
+    return functions

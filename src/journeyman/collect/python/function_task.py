@@ -197,8 +197,8 @@ def _moved_to_setup(
 
 def _reachable(package: Package, module: Module) -> set[str]:
     """Names that a module binds, including star imports from the package."""
-    found = set(module.bindings)
+    names = set(module.bindings)
     for source in module.bindings.get("*", []):
         starred = package.modules.get(getattr(source, "module", ""))
-        found |= set(starred.bindings) if starred else set()
-    return found
+        names |= set(starred.bindings) if starred else set()
+    return names

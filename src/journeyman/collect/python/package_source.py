@@ -78,14 +78,14 @@ def read_package(name: str) -> Package:
 def _distribution(name: str) -> tuple[str, str]:
     """Name and version of the distribution; `unknown` for a folder on the path."""
     try:
-        found = importlib.metadata.distribution(name)
+        distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         # Slow: it reads the file list of every distribution, so only if the names differ.
         others = importlib.metadata.packages_distributions().get(name)
         if not others:
             return name, "unknown"
-        found = importlib.metadata.distribution(others[0])
-    return found.metadata["Name"], found.version
+        distribution = importlib.metadata.distribution(others[0])
+    return distribution.metadata["Name"], distribution.version
 
 
 def _files(name: str, origin: Path) -> Iterator[tuple[str, Path]]:
@@ -147,16 +147,16 @@ def origin_of(statement: ast.ImportFrom, module: Module) -> str:
 
 def _names_stored(statement: ast.stmt) -> set[str]:
     """Names bound anywhere in a module-level block, but not inside its functions."""
-    found: set[str] = set()
+    names: set[str] = set()
     pending: list[ast.AST] = [statement]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+            names.add(node.id)
         if isinstance(node, ast.alias):
-            found.add(node.asname or node.name.partition(".")[0])
+            names.add(node.asname or node.name.partition(".")[0])
         pending.extend(ast.iter_child_nodes(node))
-    return found
+    return names

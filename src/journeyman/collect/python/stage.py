@@ -22,7 +22,8 @@ from journeyman.events import Caution, Reporter, StageStarted, Table, ignore
 from journeyman.machine.processor import usable_processors
 from journeyman.records import Interaction
 from journeyman.sandbox import Sandbox, find_sandbox
-from journeyman.sandbox.checks import CheckJob, CheckResult, run_checks
+from journeyman.sandbox.check_result import CheckResult
+from journeyman.sandbox.checks import CheckJob, run_checks
 from journeyman.settings import CollectPythonSettings
 
 _STUB = "def {name}(*args, **kwargs):\n    return None\n"

@@ -105,18 +105,18 @@ class StandaloneSource:
 
 def free_names(text: str) -> list[str]:
     """Names that a piece of source uses from its module or the builtins, sorted."""
-    found: set[str] = set()
+    names: set[str] = set()
     pending = [symtable.symtable(text, "<source>", "exec")]
     while pending:
         table = pending.pop()
         at_top = table.get_type() == "module"
         for symbol in table.get_symbols():
             if symbol.is_referenced() and (at_top or symbol.is_global()):
-                found.add(symbol.get_name())
+                names.add(symbol.get_name())
         pending += table.get_children()
     own = {symbol.get_name() for symbol in symtable.symtable(text, "<source>", "exec").get_symbols()
            if symbol.is_assigned() or symbol.is_imported()}  # fmt: skip
-    return sorted(found - own)
+    return sorted(names - own)
 
 
 def _texts_of(module: Module, statement: ast.stmt, package: str) -> list[str]:

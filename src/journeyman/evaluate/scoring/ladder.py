@@ -32,9 +32,10 @@ from journeyman.evaluate.scoring.well_formed import form
 from journeyman.events import Note, Progress, ProgressEnded, Reporter
 from journeyman.records import Answer, Check
 from journeyman.sandbox import Sandbox
-from journeyman.sandbox.checks import CheckResult, run_check
-from journeyman.sandbox.mounted_files import pytest_folders
-from journeyman.sandbox.selftest import SelfTest, no_sandbox, tested
+from journeyman.sandbox.check_result import CheckResult
+from journeyman.sandbox.checks import run_check
+from journeyman.sandbox.mounts import pytest_mounts
+from journeyman.sandbox.selftest import SelfTest, find_tested_sandbox, no_sandbox
 from journeyman.settings import SandboxProfile
 
 LOOP_WORDS = 8
@@ -129,7 +130,7 @@ def find_checker(
     if profile == "none":
         report(Note("generated code is not run: `--sandbox none`"))
         return Checker(None, no_sandbox("none was wanted"))
-    sandbox, result = tested(profile, report, short=True)
+    sandbox, result = find_tested_sandbox(profile, report, short=True)
     return Checker(None if sandbox is None else partial(_check, sandbox), result)
 
 
@@ -139,7 +140,7 @@ def _check(sandbox: Sandbox, code: str, check: Check) -> CheckResult:
     if check == LOADS and "pytest" in code:
         # Where it is not installed, the import fails and the score says so.
         with contextlib.suppress(MachineError):
-            packages = tuple(pytest_folders().values())
+            packages = tuple(pytest_mounts().values())
     return run_check(sandbox, code, check, packages=packages)
 
 

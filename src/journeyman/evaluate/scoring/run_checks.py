@@ -16,7 +16,7 @@ from journeyman.evaluate.records.scores import RungId, Score
 from journeyman.evaluate.scoring.extract_code import Extraction, defined_names, parse
 from journeyman.evaluate.scoring.mutants import mutants_of, stub_of
 from journeyman.records import Check
-from journeyman.sandbox.checks import CheckResult
+from journeyman.sandbox.check_result import CheckResult
 
 DETAIL_LIMIT = 500
 

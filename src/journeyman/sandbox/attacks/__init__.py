@@ -1,7 +1,7 @@
-"""The attacks that a sandbox must hold against, as data: `reach`, `bombs` and `lies`.
+"""The attacks that a sandbox must withstand, as data: `reach`, `bombs` and `lies`.
 
-Words in braces, such as `{secret}`, are filled in from the bait (`journeyman.sandbox.decoys`).
-The list is that of the literature on judging generated code, and of faults found while building.
+Words in braces, such as `{secret}`, are replaced by the decoys' (`journeyman.sandbox.decoys`).
+The list comes from the literature on running generated code, and from faults found on the way.
 """
 
 from journeyman.sandbox.attacks.attack import Attack
@@ -20,4 +20,4 @@ ALL: tuple[Attack, ...] = (
     *LIES,
 )
 
-__all__ = ["ALL", "LIES", "Attack"]
+__all__ = ["ALL", "Attack"]

@@ -1,4 +1,4 @@
-"""One attack, and how it has to end."""
+"""One attack, and how it must end."""
 
 import textwrap
 from typing import Literal
@@ -21,10 +21,11 @@ def body():
 
 
 class Attack(Struct, frozen=True):
-    """Code that is run as an answer would be.
+    """Code that runs like an answer.
 
-    Held where `attack()` gives `refused`, or the run ends in one of `ends`; a lie is held where its
-    check does not pass. `limits` are set lower than usual. `short`: part of the short self test.
+    It is held if `attack()` returns `refused` or the run ends with one of the failures in `ends`; a
+    lie is held if its check fails. `limits` replace the usual ones. `short`: part of the short
+    self-test.
     """
 
     group: Group
@@ -37,7 +38,7 @@ class Attack(Struct, frozen=True):
 
 
 def refused(group: Group, bodies: dict[str, str], *, short: tuple[str, ...] = ()) -> list[Attack]:
-    """Attacks from the bodies of functions: an error, or nothing given, is refused."""
+    """Attacks made of function bodies. One that raises or returns nothing was refused."""
     return [
         Attack(group, name, _PRELUDE + textwrap.indent(body, "    "), short=name in short)
         for name, body in bodies.items()

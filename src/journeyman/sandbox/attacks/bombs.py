@@ -1,4 +1,4 @@
-"""Attacks that use up: each is bounded, and ends in its own word within its time."""
+"""Attacks that exhaust resources. Each must end with an expected failure within its time limit."""
 
 import textwrap
 
@@ -25,10 +25,10 @@ time.sleep(30)
 """
 
 
-def _ending(
+def _stopped(
     group: str, ends: tuple[str, ...], timeout_s: float, codes: dict[str, str]
 ) -> list[Attack]:
-    """Attacks that never come to an end by themselves."""
+    """Attacks that must be stopped, each with one of the failures in `ends`."""
     return [
         Attack(group, name, textwrap.dedent(code), ends, timeout_s)  # type: ignore[arg-type]
         for name, code in codes.items()
@@ -74,8 +74,8 @@ BOMBS: list[Attack] = [
         timeout_s=20.0,
         limits={"total_memory_bytes": 160 * MIB},
     ),
-    *_ending("bombs", ("error",), 5.0, {"recurses": "def f(): f()\nf()"}),
-    *_ending(
+    *_stopped("bombs", ("error",), 5.0, {"recurses": "def f(): f()\nf()"}),
+    *_stopped(
         "bombs",
         ("exit", "memory", "timeout", "error"),
         2.0,
@@ -87,7 +87,7 @@ BOMBS: list[Attack] = [
     ),
 ]
 
-ENDLESS: list[Attack] = _ending(
+ENDLESS: list[Attack] = _stopped(
     "endless",
     ("timeout", "memory"),
     1.0,
@@ -95,7 +95,7 @@ ENDLESS: list[Attack] = _ending(
         "loops": "while True: pass",
         "sleeps": "import time\ntime.sleep(60)",
         "loops in C": "import re\nre.match('(a+)+$', 'a' * 60 + 'b')",
-        "works out a large power": "x = 10 ** 10 ** 9",
+        "computes a large power": "x = 10 ** 10 ** 9",
         "loops and ignores signals": (
             "import signal\nfor n in (1, 2, 14, 15): signal.signal(n, signal.SIG_IGN)\n"
             "while True: pass"
@@ -103,14 +103,14 @@ ENDLESS: list[Attack] = _ending(
         "waits for input that never comes": "import os\nr, w = os.pipe()\nos.read(r, 1)",
         "stops itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
     },
-) + _ending(
+) + _stopped(
     "endless",
     ("timeout", "output"),
     1.0,
     {"makes files": "n = 0\nwhile True:\n    open(f'{n}', 'w').close()\n    n += 1"},
 )
 
-FLOODS: list[Attack] = _ending(
+FLOODS: list[Attack] = _stopped(
     "floods",
     ("output", "timeout"),
     2.0,
@@ -119,7 +119,7 @@ FLOODS: list[Attack] = _ending(
         "prints without a newline": "while True: print('x' * 1000, end='')",
         "writes past the capture": "import os\nwhile True: os.write(1, b'x' * 1000)",
         "writes errors": "import os\nwhile True: os.write(2, b'\\n')",
-        "writes bytes that are no text": (
+        "writes bytes that are not text": (
             "import os\nwhile True: os.write(1, b'\\xff\\x1b[2J</script>')"
         ),
         "floods the result": (

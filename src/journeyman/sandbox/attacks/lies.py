@@ -1,4 +1,4 @@
-"""Attacks on the grader: answers that are wrong and say otherwise. None may pass any kind of check.
+"""Attacks on the grading: wrong answers that claim to be right. None may pass any kind of check.
 
 They pretend to be `double`, whose checks are in `journeyman.sandbox.selftest`.
 """
@@ -7,9 +7,9 @@ from journeyman.sandbox.attacks.attack import Attack
 
 _LIAR = "class Liar:\n    def __eq__(self, other): return True\n    __hash__ = None\n"
 _CODES = {
-    "leaves politely": "import sys\nsys.exit(0)",
-    "leaves at once": "import os\nos._exit(0)",
-    "leaves when it is called": "import os\ndef double(x): os._exit(0)",
+    "exits": "import sys\nsys.exit(0)",
+    "exits at once": "import os\nos._exit(0)",
+    "exits when it is called": "import os\ndef double(x): os._exit(0)",
     "raises SystemExit when it is called": "def double(x): raise SystemExit(0)",
     "equals everything": _LIAR + "def double(x): return Liar()",
     "is a list that equals everything": (
@@ -28,20 +28,20 @@ _CODES = {
     ),
     "closes every pipe": "import os\nos.closerange(0, 64)\ndef double(x): return x",
     "closes the pipe and waits": "import os, time\nos.closerange(0, 64)\ntime.sleep(60)",
-    "writes results of its own": (
+    "writes its own results": (
         "import os\n"
         'line = b\'{"nonce":"","raised":"","message":"","text":"4\\\\n","cut":false}\\n\'\n'
         "for n in range(3, 64):\n"
         "    try: os.write(n, line)\n"
         "    except OSError: pass\n"
     ),
-    "writes what is no result": (
+    "writes a malformed result": (
         "import os\n"
         "for n in range(3, 64):\n"
         "    try: os.write(n, b'[' * 100000 + b'\\n')\n"
         "    except OSError: pass\n"
     ),
-    "finds its nonce and says that all is well": (
+    "finds its nonce and reports success": (
         "import sys\n"
         "frame = sys._getframe()\n"
         "while 'WIRE' not in frame.f_globals: frame = frame.f_back\n"
@@ -51,7 +51,7 @@ _CODES = {
         "def double(x): return x"
     ),
     "knows the first answer only": "def double(x): return 4",
-    "leaves at the end": "import atexit, os\natexit.register(os._exit, 0)\ndef double(x): return 0",
+    "exits at the end": "import atexit, os\natexit.register(os._exit, 0)\ndef double(x): return 0",
     "poisons the modules": (
         "import sys, types\n"
         "class Any(types.ModuleType):\n"
@@ -70,7 +70,7 @@ _CODES = {
     "forks, and the child answers": (
         "import os\nif os.fork(): os._exit(0)\ndef double(x): return 0"
     ),
-    "prints a summary and leaves": (
+    "prints a summary and exits": (
         "import os\ndef double(x):\n    os.write(1, b'5 passed')\n    os._exit(0)"
     ),
     "deletes the tests": (
@@ -88,7 +88,7 @@ _CODES = {
     ),
     "takes the helper over": (
         "import sys\nframe = sys._getframe()\nwhile frame:\n"
-        "    for name in ('received', 'carry_out', 'sent', 'answer', 'fault', 'plain'):\n"
+        "    for name in ('from_tags', 'perform', 'to_tags', 'answer', 'fault', 'plain'):\n"
         "        if name in frame.f_globals: frame.f_globals[name] = lambda *a: ['bool', True]\n"
         "    frame = frame.f_back\n"
         "def double(x): return True"
@@ -98,6 +98,6 @@ _CODES = {
 }
 
 LIES: list[Attack] = [
-    Attack("lies", name, code, timeout_s=5.0, short=name in ("leaves at once", "equals everything"))
+    Attack("lies", name, code, timeout_s=5.0, short=name in ("exits at once", "equals everything"))
     for name, code in _CODES.items()
 ]

@@ -1,4 +1,4 @@
-"""Attacks that reach out: files, network, kernel and processes of the machine outside."""
+"""Attacks on the host: its files, network, kernel and processes."""
 
 from journeyman.sandbox.attacks.attack import Attack, refused
 
@@ -50,7 +50,7 @@ NETWORK: list[Attack] = refused(
             "s = socket.socket()\ns.bind(('0.0.0.0', {listen}))\ns.listen()\nreturn 'listens'"
         ),
         "opens IPv6": "socket.socket(socket.AF_INET6)\nreturn 'opened'",
-        "asks for a name": "return socket.getaddrinfo('example.org', 80)",
+        "resolves a host name": "return socket.getaddrinfo('example.org', 80)",
         "reaches a socket with a path": (
             "socket.socket(socket.AF_UNIX).connect('{unix}')\nreturn 'connected'"
         ),
@@ -71,12 +71,14 @@ KERNEL: list[Attack] = refused(
     "kernel",
     {
         "makes a user namespace": "return '' if libc().unshare(0x10000000) else 'made'",
-        "makes one by its number": "return '' if libc().syscall(272, 0x10000000) else 'made'",
-        "makes one by clone": (
+        "makes a user namespace by its number": (
+            "return '' if libc().syscall(272, 0x10000000) else 'made'"
+        ),
+        "makes a user namespace by clone": (
             "child = libc().syscall(56, 0x10000011, 0)\nif child == 0: os._exit(0)\n"
             "return '' if child < 0 else 'made'"
         ),
-        "makes one by bubblewrap": (
+        "makes a user namespace by bubblewrap": (
             "subprocess.run(['bwrap', '--ro-bind', '/', '/', 'true'], check=True)\nreturn 'made'"
             "\n".replace("check=True", "check=True, stderr=-3")
         ),
@@ -120,7 +122,7 @@ PROCESSES: list[Attack] = refused(
     "processes",
     {
         "signals a process outside": "os.kill({victim}, signal.SIGURG)\nreturn 'sent'",
-        # Those inside may be reached; that none outside was is seen from there.
+        # Processes inside may be reached; the decoys show whether one outside was.
         "signals everything": "os.kill(-1, signal.SIGURG)",
         "signals its parent": "os.kill(os.getppid(), signal.SIGURG)",
         "kills the first process": "os.kill(1, signal.SIGKILL)",

@@ -1,8 +1,8 @@
-"""The first program of every run: it gives up what it may, for good, and becomes the worker.
+"""The first program of every run: it gives up its rights for good and then becomes the worker.
 
 Started as `python3 -I -S -c <this file> CONFIG <worker's file> REQUESTS ANSWERS`. It sets resource
-limits, restricts itself by Landlock where the kernel has it, and loads the seccomp filter where
-nobody has done so before (profile `degraded`). Nothing of this can be taken back by what follows.
+limits, restricts itself by Landlock if the kernel has it, and in the profile `degraded` loads the
+seccomp filter. None of this can be undone later.
 Constants are those of `linux/landlock.h` and `linux/prctl.h`.
 """
 
@@ -19,31 +19,31 @@ from typing import Any
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 38, 22
 READING = 1 << 0 | 1 << 2 | 1 << 3
-"""Execute, read a file, list a folder."""
+"""Rights to execute, read a file, and list a folder."""
 ON_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
-"""The rights that a rule on a file, and not a folder, may name."""
+"""The rights that a rule on a file (not a folder) may name."""
 _FIRST_RIGHTS = 13
 _RIGHTS_SINCE = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 
 
 def libc() -> ctypes.CDLL:
-    """The C library, with `errno` kept."""
+    """The C library, with `errno`."""
     return ctypes.CDLL(None, use_errno=True)
 
 
 def call(number: int, *arguments: Any) -> int:
-    """One system call by number; below 0 where it was refused."""
+    """One system call by its number; below 0 if it was refused."""
     wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     return int(libc().syscall(ctypes.c_long(number), *wide))
 
 
 def landlock_abi() -> int:
-    """The version of Landlock that this kernel offers; 0 where it has none."""
+    """The version of Landlock in this kernel; 0 for none."""
     return max(0, call(CREATE_RULESET, None, 0, 1))
 
 
 def rights(abi: int) -> int:
-    """Every right on files that a version knows."""
+    """All rights on files that a version knows."""
     known = (1 << _FIRST_RIGHTS) - 1
     for since, right in _RIGHTS_SINCE.items():
         known |= right if abi >= since else 0
@@ -64,7 +64,7 @@ class PathBeneath(ctypes.Structure):
 
 
 def restrict(readable: list[str], writable: list[str]) -> int:
-    """Allow these paths and nothing else; no TCP, no signal to outside. Gives the version used."""
+    """Allow only these paths, no TCP and no signal to outside. Returns the version used."""
     abi = landlock_abi()
     if not abi:
         return 0
@@ -84,7 +84,7 @@ def restrict(readable: list[str], writable: list[str]) -> int:
 
 
 def _allow(ruleset: int, path: str, allowed: int) -> None:
-    """One rule; a path that does not exist needs none."""
+    """Add one rule; a missing path needs none."""
     try:
         parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -98,29 +98,29 @@ def _allow(ruleset: int, path: str, allowed: int) -> None:
 
 
 class Program(ctypes.Structure):
-    """`struct sock_fprog`: how many instructions, and where they are."""
+    """`struct sock_fprog`: the number of instructions, and their address."""
 
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
 def filter_calls(code: bytes) -> None:
-    """Load a seccomp filter for this process and all after it."""
+    """Load a seccomp filter for this process and its children."""
     program = Program(len(code) // 8, code)
     if libc().prctl(PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
 def limit(limits: dict[str, int]) -> None:
-    """Set hard limits by resource name, and step back behind everything else that runs."""
+    """Set hard limits by resource name, and lower the priority."""
     for name, most in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     os.nice(10)
 
 
 def keep(lifeline: int, others: list[int]) -> None:
-    """Stay behind as the keeper and give a child the way on; kill the group when told or left.
+    """Continue in a child; stay behind and kill the group if the lifeline closes.
 
-    Where there is no process namespace, nothing else ends the group when the launcher dies.
+    Without a process namespace nothing else ends the group when the launcher dies.
     """
     child = os.fork()
     if child == 0:
@@ -137,7 +137,7 @@ def keep(lifeline: int, others: list[int]) -> None:
 
 
 def confine(config: dict[str, Any], pipes: list[int]) -> None:
-    """All of it, in the order in which each step still may be taken."""
+    """All restrictions, in an order in which each one is still possible."""
     if config["lifeline"] is not None:
         keep(config["lifeline"], pipes)
     if libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
@@ -151,6 +151,6 @@ def confine(config: dict[str, Any], pipes: list[int]) -> None:
 if __name__ == "__main__":
     settings = json.loads(sys.argv[1])
     confine(settings, [int(sys.argv[3]), int(sys.argv[4])])
-    # Mounted packages come last: an answer's own names and the standard library win.
+    # Mounted packages come last: the standard library wins.
     sys.path.extend(settings["modules"])
-    exec(compile(sys.argv[2], "<worker>", "exec"), globals())  # noqa: S102 - the worker's own text
+    exec(compile(sys.argv[2], "<worker>", "exec"), globals())  # noqa: S102 - the worker's text

@@ -1,8 +1,8 @@
-"""Runs a pytest file against an answer that is not here: its calls go to another sandbox.
+"""Runs a pytest file against an answer in another sandbox, through proxies.
 
-The module that the tests import is made of stand-ins. What comes back is plain data, or a stand-in
-for an object over there, which is equal to itself alone: no code of the answer runs in this
-process, so that it can patch nothing here, end nothing here, and equal nothing here.
+The module that the tests import is made of proxies. A call returns plain data or a proxy of a
+remote object, which equals only itself. No code of the answer runs in this process, so it cannot
+patch, end or equal anything here.
 """
 
 import builtins
@@ -16,7 +16,7 @@ import pytest
 
 
 class Link:
-    """Asks the other side and turns its replies into values."""
+    """The connection to the answer: makes proxies, sends calls and returns their values."""
 
     def __init__(self, worker: Any, module: str) -> None:
         self.worker = worker
@@ -25,10 +25,10 @@ class Link:
         self.objects: dict[int, Any] = {}
         names = worker.exchange({"what": "describe"})["names"]
         for name, about in names.items():
-            setattr(self.module, name, self.stand_in(name, about))
+            setattr(self.module, name, self.proxy_of(name, about))
 
-    def stand_in(self, name: str, about: dict[str, Any]) -> object:
-        """What a name of the answer's module is here."""
+    def proxy_of(self, name: str, about: dict[str, Any]) -> object:
+        """The proxy of a name in the answer's module; the value itself if it is plain data."""
         if about["kind"] == "exception":
             kind = type(name, (known_exception(about["bases"]),), {})
             self.kinds[name] = kind
@@ -46,7 +46,7 @@ class Link:
         return self.call("get", name, (), (), {}) if about["kind"] == "value" else None
 
     def function(self, name: str) -> Callable[..., Any]:
-        """A function here that calls the one over there."""
+        """A local function that calls the remote one."""
 
         def call(*arguments: Any, **named: Any) -> Any:
             return self.call("call", name, (), arguments, named)
@@ -62,62 +62,65 @@ class Link:
         arguments: tuple[Any, ...],
         named: dict[str, Any],
     ) -> Any:
-        """One operation over there. Raises what it raised, as a class that is known here."""
+        """Get or call something remote. Raises its exception, as a class that is known here."""
         request = {
             "what": what,
             "target": target,
             "path": path,
-            "arguments": [self.sent(value) for value in arguments],
-            "named": {name: self.sent(value) for name, value in named.items()},
+            "arguments": [self.to_tags(value) for value in arguments],
+            "named": {name: self.to_tags(value) for name, value in named.items()},
         }
         reply = self.worker.exchange(request)
         sys.stdout.write(reply["text"])
         for mine, theirs in zip(arguments, reply["arguments"], strict=True):
             if theirs is not None:
-                update(mine, self.received(theirs))
+                update(mine, self.from_tags(theirs))
         if reply["raised"]:
             kind = self.kinds.get(reply["raised"]) or known_exception(reply["bases"])
             raise kind(*[reply["message"]] if reply["message"] else [])
-        return self.received(reply["value"])
+        return self.from_tags(reply["value"])
 
-    def sent(self, value: object) -> list[Any]:
-        """Plain data as tags, a stand-in as the handle that it stands for."""
+    def to_tags(self, value: object) -> list[Any]:
+        """Plain data as tags, a proxy as its handle."""
         if isinstance(value, Remote):
             return ["handle", value._handle]
         if isinstance(value, list | tuple | set | frozenset):
-            return [type(value).__name__, *map(self.sent, value)]
+            return [type(value).__name__, *map(self.to_tags, value)]
         if isinstance(value, dict):
-            return ["dict", *([self.sent(key), self.sent(item)] for key, item in value.items())]
+            return [
+                "dict",
+                *([self.to_tags(key), self.to_tags(item)] for key, item in value.items()),
+            ]
         tagged: list[Any] = self.worker.plain(value)
         if tagged[0] == "other":
-            raise TypeError(f"a {tagged[1]} cannot be handed to the answer: it is no plain data")
+            raise TypeError(f"a {tagged[1]} cannot be passed to the answer: it is not plain data")
         return tagged
 
-    def received(self, item: list[Any]) -> Any:
-        """A value from its tags; an object over there becomes a stand-in, one for each handle."""
+    def from_tags(self, item: list[Any]) -> Any:
+        """The value of tagged data; each handle becomes one proxy."""
         tag, *rest = item
         if tag == "handle":
             return self.objects.setdefault(rest[0], self.remote(*rest))
         if tag == "dict":
-            return {self.received(key): self.received(value) for key, value in rest}
+            return {self.from_tags(key): self.from_tags(value) for key, value in rest}
         if tag in ("list", "tuple", "set", "frozenset"):
-            return getattr(builtins, tag)(map(self.received, rest))
+            return getattr(builtins, tag)(map(self.from_tags, rest))
         return self.worker.scalar(tag, *rest)
 
     def remote(self, handle: int, kind: str, _: bool) -> "Remote":
-        """A new stand-in."""
-        known = self.kinds.get(kind, Remote)
-        made = object.__new__(known if issubclass(known, Remote) else Remote)
-        made._link, made._handle = self, handle
-        return made
+        """A new proxy."""
+        kind_here = self.kinds.get(kind, Remote)
+        proxy = object.__new__(kind_here if issubclass(kind_here, Remote) else Remote)
+        proxy._link, proxy._handle = self, handle
+        return proxy
 
 
 def nothing(*_: object, **__: object) -> None:
-    """What there is to do after a stand-in was made."""
+    """The `__init__` of a proxy: it does nothing."""
 
 
 class Remote:
-    """Stands for an object over there. It is equal to itself alone."""
+    """A proxy of a remote object. It equals only itself."""
 
     _link: Link
     _handle: int
@@ -128,7 +131,7 @@ class Remote:
         return self._link.call("get", self._handle, (name,), (), {})
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Call the object over there."""
+        """Call the remote object."""
         return self._link.call("call", self._handle, (), arguments, named)
 
     def _ask(self, method: str, *arguments: Any) -> Any:
@@ -138,8 +141,8 @@ class Remote:
         return int(self._ask("__len__"))
 
     def __iter__(self) -> Iterator[Any]:
-        found: Iterator[Any] = self._ask("__iter__")
-        return found
+        iterator: Iterator[Any] = self._ask("__iter__")
+        return iterator
 
     def __next__(self) -> Any:
         return self._ask("__next__")
@@ -157,7 +160,7 @@ class Remote:
         return self._ask("__contains__", item) is True
 
     def __bool__(self) -> bool:
-        raise TypeError("the truth of an object of the answer's proves nothing")
+        raise TypeError("the truth value of an object of the answer proves nothing")
 
     def __enter__(self) -> Any:
         return self._ask("__enter__")
@@ -170,7 +173,7 @@ class Remote:
 
 
 def known_exception(bases: list[str]) -> type[Exception]:
-    """The nearest builtin exception among the names of an exception's ancestors."""
+    """The first builtin exception among the names of an exception's base classes."""
     for name in bases:
         kind = getattr(builtins, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception):
@@ -179,14 +182,14 @@ def known_exception(bases: list[str]) -> type[Exception]:
 
 
 def update(mine: Any, theirs: Any) -> None:
-    """Carry over what a call has changed in a list, dict or set that it was given."""
+    """Apply the changes that a call made to a list, dict or set argument."""
     if type(mine) is type(theirs) and isinstance(mine, list | dict | set) and mine != theirs:
         mine.clear()
         mine.extend(theirs) if isinstance(mine, list) else mine.update(theirs)
 
 
 class TestCounts:
-    """What became of each test."""
+    """The outcome of each test."""
 
     def __init__(self) -> None:
         self.passed: set[str] = set()
@@ -194,7 +197,7 @@ class TestCounts:
         self.skipped: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count one phase of one test."""
+        """Record one phase of one test."""
         if report.failed:
             self.failed.setdefault(report.nodeid, str(report.longrepr)[-400:])
         elif report.skipped or hasattr(report, "wasxfail"):
@@ -203,13 +206,13 @@ class TestCounts:
             self.passed.add(report.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that cannot be read is a failure."""
+        """Record a file that cannot be collected as a failure."""
         if report.failed:
             self.failed[report.nodeid or "collection"] = str(report.longrepr)[-400:]
 
 
 def invoke(request: dict[str, Any], worker: Any) -> list[Any]:
-    """Run the file of tests; how many passed, failed and were skipped, and the first failure."""
+    """Run the tests. Returns the exit code, the counts and the first failure."""
     sys.modules[request["module"]] = Link(worker, request["module"]).module
     file = Path(request["folder"]) / "test_answer.py"
     file.write_text(request["source"], encoding="utf-8")

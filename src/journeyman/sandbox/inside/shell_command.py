@@ -1,4 +1,4 @@
-"""Runs one shell command in a fresh copy of a repository and says with which code it ended."""
+"""Runs one shell command in a fresh copy of a repository and returns its exit code."""
 
 import os
 import shutil
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 TEXT_BYTES = 16 * 1024
-"""How much of the command's last output is sent back."""
+"""How much of the end of the command's output is sent back."""
 
 
 def copy(folder: Path, goal: Path) -> None:
-    """A folder's files and links, each writable, and runnable where it was."""
+    """Copy a folder's files and links. Copies are writable and keep their executable bits."""
     goal.mkdir()
     for path in folder.iterdir():
         target = goal / path.name
@@ -21,14 +21,14 @@ def copy(folder: Path, goal: Path) -> None:
             copy(path, target)
         elif path.is_file():
             mode = 0o644 | path.stat().st_mode & 0o111
-            # Made with its mode: changing one later is denied in the degraded profile.
+            # Created with its mode: the degraded profile denies changing it later.
             descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
             with path.open("rb") as source, os.fdopen(descriptor, "wb") as stream:
                 shutil.copyfileobj(source, stream)
 
 
 def invoke(request: dict[str, Any], worker: Any) -> list[Any]:
-    """Copy, write the answer where it belongs, run, and give the exit code and the last output."""
+    """Copy the repository, write the answer, run. Returns exit code and end of the output."""
     goal = Path(request["folder"]) / "repository"
     copy(Path(request["snapshot"]), goal)
     for name, text in request["files"].items():
@@ -36,8 +36,8 @@ def invoke(request: dict[str, Any], worker: Any) -> list[Any]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
         file.write_text(text, encoding="utf-8")
-    # Outside of the repository, so that no command finds it there; a file and no pipe, so that
-    # a daemon that keeps it open holds nothing up.
+    # Outside the repository, so that no command finds it; a file, not a pipe, so that a daemon
+    # that keeps it open does not block.
     output = Path(request["folder"]) / "output"
     worker.shut_off()
     with output.open("wb") as stream:

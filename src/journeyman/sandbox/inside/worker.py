@@ -1,9 +1,9 @@
-"""The program inside the sandbox: it runs what it is sent and says what came out. No verdicts here.
+"""The program inside the sandbox: it runs what it is sent and replies with what came out.
 
-`confinement` becomes this program; it answers one JSON line for each JSON line on its pipes. It
-never learns what an example should print or what a value should be, so a candidate that takes this
-process over has nothing to copy from. A helper (`install`) may ask the outside back (`exchange`).
-It uses the standard library alone and is never imported by the program outside.
+`confinement` becomes this program. It sends one JSON line for each JSON line that it receives. It
+never learns an expected output or value, so an answer that takes this process over cannot copy it.
+A helper (`install`) may ask the outside a question (`exchange`).
+It uses only the standard library and is never imported by the program outside.
 """
 
 import builtins
@@ -18,13 +18,13 @@ from types import CodeType, SimpleNamespace
 from typing import Any, TextIO
 
 TEXT_LIMIT = 32 * 1024
-"""Characters of printed text that one answer carries; one more says that there was more."""
+"""Characters of printed text in one reply; one more shows that there was more."""
 
 Names = dict[str, object]
 
 
 class Capture:
-    """A text stream that keeps the first characters only: a flood costs time and no memory."""
+    """A text stream that keeps only the first characters: a flood takes time but no memory."""
 
     encoding = "utf-8"
 
@@ -33,26 +33,26 @@ class Capture:
         self.room = TEXT_LIMIT + 1
 
     def write(self, text: str) -> int:
-        """Keep what there is room for."""
+        """Keep as much as fits."""
         kept = str(text)[: self.room]
         self.room -= len(kept)
         self.parts.append(kept)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing to do."""
 
     def isatty(self) -> bool:
-        """No terminal."""
+        """False: it is not a terminal."""
         return False
 
     def text(self) -> str:
-        """What was kept."""
+        """The kept text."""
         return "".join(self.parts)
 
 
 def plain(value: object, depth: int = 20) -> list[object]:  # noqa: PLR0911 - one for each type
-    """A value as tagged JSON by what it holds, never by what it says it equals."""
+    """A value as tagged JSON, by its contents and never by its own `__eq__` or `__iter__`."""
     if value is None:
         return ["none"]
     if isinstance(value, bool):
@@ -72,7 +72,7 @@ def _container(value: object, depth: int) -> list[object]:
     if depth > 0:
         for kind in (list, tuple, set, frozenset):
             if isinstance(value, kind):
-                # The base class reads the items, so that a subclass cannot show others.
+                # Iterate with the base class, so that a subclass cannot fake its items.
                 items = kind.__iter__(value)  # type: ignore[arg-type]
                 return [kind.__name__, *(plain(item, depth) for item in items)]
         if isinstance(value, dict):
@@ -82,13 +82,13 @@ def _container(value: object, depth: int) -> list[object]:
 
 
 def run_load(names: Names, source: str) -> None:
-    """Execute a module's source in its namespace; `inspect` and tracebacks can show it."""
+    """Execute a module's source in its namespace, visible to `inspect` and tracebacks."""
     linecache.cache["<answer>"] = (len(source), None, source.splitlines(keepends=True), "<answer>")
     run(compile(source, "<answer>", "exec", dont_inherit=True), names)
 
 
 def run_example(names: Names, source: str) -> None:
-    """Execute one example as the interactive interpreter does: a value is printed."""
+    """Execute one example like the interactive interpreter, which prints a value."""
     sys.displayhook = sys.__displayhook__
     run(compile(source, "<example>", "single", dont_inherit=True), names)
 
@@ -104,37 +104,37 @@ def run_value(names: Names, source: str) -> list[object]:
 
 
 def run(code: CodeType, names: Names) -> None:
-    """The one place where a candidate's code is executed."""
-    exec(code, names)  # noqa: S102 - running it is what this process is locked up for
+    """The only place where an answer's code is executed."""
+    exec(code, names)  # noqa: S102 - this process is confined for exactly this
 
 
 def evaluate(code: CodeType, names: Names) -> object:
-    """The one place where an expression is evaluated."""
+    """The only place where an expression is evaluated."""
     return eval(code, names)  # noqa: S307 - as above
 
 
 def fault(error: BaseException) -> dict[str, object]:
-    """What was raised: its class, whether it is one of a few kinds, and doctest's last lines."""
+    """The exception's class, or the kind that it belongs to, and the last line of its traceback."""
     kinds = ("SyntaxError", "ImportError", "AssertionError", "MemoryError", "SystemExit")
     family = [kind.__name__ for kind in type(error).__mro__]
     try:
         lines = traceback.format_exception_only(type(error), error)
-    except BaseException as second:  # noqa: BLE001 - a candidate's __str__ may raise anything
+    except BaseException as second:  # noqa: BLE001 - an answer's __str__ may raise anything
         lines = [f"{type(error).__name__}: <its text raised {type(second).__name__}>\n"]
     kind = next((name for name in kinds if name in family), type(error).__name__)
     return {"raised": kind, "message": lines[-1][:TEXT_LIMIT]}
 
 
 def text_of(error: BaseException) -> str:
-    """What an exception says of itself, cut."""
+    """The text of an exception, cut to the limit."""
     try:
         return str(error)[:TEXT_LIMIT]
-    except BaseException:  # noqa: BLE001 - a candidate's __str__ may raise anything
+    except BaseException:  # noqa: BLE001 - an answer's __str__ may raise anything
         return ""
 
 
 def scalar(tag: str, value: Any = None) -> Any:
-    """A single value from its tag, the inverse of `plain`."""
+    """A single value from its tag: the inverse of `plain`."""
     match tag:
         case "none" | "bool":
             return value
@@ -147,19 +147,19 @@ def scalar(tag: str, value: Any = None) -> Any:
 
 
 def shut_off() -> None:
-    """From now on no other process may look into this one, though it has the same user."""
+    """Stop other processes of the same user from looking into this one."""
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
 def run_install(_: Names, source: str) -> None:
-    """Load a helper beside the answer; it has an `invoke`."""
+    """Load a helper, which has a function `invoke`."""
     HELPER.clear()
     HELPER["__name__"] = "helper"
     run(compile(source, "<helper>", "exec", dont_inherit=True), HELPER)
 
 
 def run_invoke(names: Names, source: str) -> object:
-    """Let the helper carry out one request."""
+    """Let the helper handle one request."""
     tools = SimpleNamespace(
         **{kind.__name__: kind for kind in (Capture, plain, scalar, text_of, shut_off)},
         names=names,
@@ -181,13 +181,13 @@ ACTIONS: dict[str, Callable[[Names, str], object]] = {
 
 
 def answer(request: dict[str, str], names: Names) -> dict[str, object]:
-    """Carry one request out with standard output and standard error captured."""
+    """Handle one request with standard output and standard error captured."""
     result: dict[str, object] = {"nonce": request["nonce"], "raised": "", "message": ""}
     capture = Capture()
     sys.stdout = sys.stderr = capture
     try:
         result["value"] = ACTIONS[request["action"]](names, request["source"])
-    except BaseException as error:  # noqa: BLE001 - whatever a candidate raises is its result
+    except BaseException as error:  # noqa: BLE001 - anything that an answer raises is its result
         result.update(fault(error))
     finally:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
@@ -207,18 +207,18 @@ class Wire:
         self.nonce = ""
 
     def send(self, message: dict[str, object]) -> None:
-        """One line."""
+        """Send one line."""
         line = self._dump(message).encode() + b"\n"
         while line:
             line = line[self._write(self._answers, line) :]
 
     def receive(self) -> Any:
-        """The next line, or None where the other side has closed the pipe."""
+        """The next line, or None once the other side has closed the pipe."""
         line = self._requests.readline()
         return json.loads(line) if line else None
 
     def exchange(self, call: dict[str, object]) -> Any:
-        """Ask the outside something in the middle of a request."""
+        """Ask the outside a question in the middle of a request."""
         empty = {"raised": "", "message": "", "text": "", "cut": False}
         self.send({"nonce": self.nonce, "call": call, **empty})
         return self.receive()
@@ -231,7 +231,7 @@ def serve(wire: Wire) -> None:
     while (request := wire.receive()) is not None:
         wire.nonce = request["nonce"]
         if request["action"] not in ("load", "install", "invoke") and scope is None:
-            # A copy, as doctest makes one: a check's variables must not change the answer's.
+            # A copy, as in doctest: the check's variables must not change the answer's.
             scope = dict(names)
         wire.send(answer(request, scope or names))
 

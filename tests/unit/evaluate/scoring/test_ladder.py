@@ -7,7 +7,8 @@ from journeyman.evaluate.scoring.extract_code import extract
 from journeyman.evaluate.scoring.ladder import finished, score_item, served
 from journeyman.evaluate.scoring.well_formed import asked_names, form
 from journeyman.records import Answer, Check, Message
-from journeyman.sandbox.checks import CheckResult, run_check
+from journeyman.sandbox.check_result import CheckResult
+from journeyman.sandbox.checks import run_check
 from tests.sandboxes import sandbox
 
 CODE = "```python\ndef double(x):\n    return 2 * x\n```\n"
@@ -28,7 +29,7 @@ def form_code(text: str, agent: str = "coder", prompt: str = "Double a number.")
 
 
 def passing(code: str, check: Check) -> CheckResult:
-    return CheckResult(passed=True, ran=check.n, expected=check.n)
+    return CheckResult(check.n, check.n)
 
 
 def test_an_error_stands_on_no_rung_and_says_why() -> None:
@@ -153,7 +154,7 @@ def test_without_a_sandbox_checks_are_unmeasured_and_not_failed() -> None:
 
 def test_a_check_that_fails_gives_its_reason() -> None:
     def failing(code: str, check: Check) -> CheckResult:
-        return CheckResult(False, 1, 2, "mismatch", "expected 4, got 5")
+        return CheckResult(1, 2, "mismatch", "expected 4, got 5")
 
     found = score_item(Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), failing)
     assert code_of("S4", found) == "mismatch"
@@ -164,7 +165,7 @@ def test_every_check_must_pass() -> None:
     second = Check("doctest", ">>> double(0)\n1\n", 1, entry_point="double")
 
     def run(code: str, check: Check) -> CheckResult:
-        return CheckResult(check is CHECK, 1, 1, "" if check is CHECK else "mismatch")
+        return CheckResult(1, 1, "" if check is CHECK else "mismatch")
 
     item = Item("tuned", "t", Answer(CODE, "stop"))
     assert score_item(item, task("x", "coder", CHECK), run).passed("S4")
@@ -185,7 +186,7 @@ def test_the_decode_rate_leaves_the_first_token_out() -> None:
 
 def test_code_runs_by_itself_even_where_its_check_fails() -> None:
     def only_loads(code: str, check: Check) -> CheckResult:
-        return CheckResult(passed=check is not CHECK, ran=0, expected=1, failure="mismatch")
+        return CheckResult(1, 1, "mismatch" if check is CHECK else "")
 
     found = score_item(
         Item("tuned", "t", Answer(CODE, "stop")), task("x", "coder", CHECK), only_loads

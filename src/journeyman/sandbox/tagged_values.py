@@ -1,4 +1,4 @@
-"""Values from the sandbox as inert data: built from tags, never by running anything.
+"""Values from the sandbox as plain data, built from tags without running any code.
 
 A value that is not plain data (an object, an iterator, something nested too deep) becomes
 `Opaque`, which equals nothing, not even itself.
@@ -12,7 +12,7 @@ DEPTH = 24
 
 
 class Opaque:
-    """Stands for a value that was not plain data; no comparison with it is ever true."""
+    """A value that is not plain data. No comparison with it is ever true."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -30,11 +30,11 @@ class Opaque:
 
 
 class Malformed(Exception):
-    """The bytes are no tagged value."""
+    """The bytes are not a tagged value."""
 
 
-def decoded(data: msgspec.Raw) -> object:
-    """The value that tagged JSON stands for. Raises Malformed."""
+def value_of(data: msgspec.Raw) -> object:
+    """The value of tagged JSON. Raises Malformed."""
     try:
         return _value(msgspec.json.decode(data), DEPTH)
     except (msgspec.DecodeError, RecursionError, ValueError, TypeError, IndexError) as error:
@@ -64,7 +64,7 @@ def _value(item: object, depth: int) -> object:  # noqa: PLR0911 - one for each 
             return frozenset(_value(part, inner) for part in rest)
         case "dict":
             return dict(_pair(part, inner) for part in rest)
-    raise Malformed(f"no such tag: {str(tag)[:40]}")
+    raise Malformed(f"unknown tag: {str(tag)[:40]}")
 
 
 def _scalar(name: str, text: str) -> object:

@@ -1,4 +1,4 @@
-"""The verdict on an answer: what passes, in which word it fails, and which checks prove nothing."""
+"""Checks on an answer: what passes, with which failure it fails, and which checks prove nothing."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_a_block_for_the_command_line_is_not_run() -> None:
         ("def triple(x):\n    return 3 * x\n", "error"),
     ],
 )
-def test_each_way_to_fail_has_its_own_word(code: str, failure: str) -> None:
+def test_each_way_to_fail_has_its_own_failure(code: str, failure: str) -> None:
     assert check(code).failure == failure
 
 
@@ -65,13 +65,13 @@ def test_an_expected_exception_is_compared_by_its_message() -> None:
     assert not check("def f(x):\n    raise KeyError('not zero')\n", what).passed
 
 
-def test_a_liar_does_not_pass_an_example_that_compares_by_itself() -> None:
+def test_a_liar_does_not_pass_an_example_that_prints_a_comparison() -> None:
     what = Check("doctest", ">>> double(2) == 4\nTrue\n", n=1)
     assert check(RIGHT, what).passed
     assert not check(LIAR + "def double(x): return Liar()", what).passed
 
 
-def test_a_suite_in_a_function_is_judged_assertion_by_assertion() -> None:
+def test_a_suite_in_a_function_is_compared_assertion_by_assertion() -> None:
     suite = "def check(f):\n    assert f(2) == 4\n    assert 9 in [f(4.5)]\n\ncheck(double)\n"
     what = Check("assert", suite, n=2)
     result = check(RIGHT, what)
