@@ -28,20 +28,20 @@ _PACKAGES = ("journeyman", "torch", "transformers", "peft", "tokenizers", "safet
 
 def cache_folder() -> Path:
     """The folder of files that all runs share: `$JOURNEYMAN_CACHE`, else the user's cache."""
-    given = os.environ.get("JOURNEYMAN_CACHE")
-    if given:
-        return Path(given).expanduser()
+    folder = os.environ.get("JOURNEYMAN_CACHE")
+    if folder:
+        return Path(folder).expanduser()
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(home).expanduser() / "journeyman"
 
 
 def versions() -> dict[str, str]:
     """Versions of the packages that a result depends on, read without importing them."""
-    found = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            by_package[name] = importlib.metadata.version(name)
+    return by_package
 
 
 def write_manifest(

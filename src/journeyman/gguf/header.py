@@ -2,7 +2,7 @@
 
 Covered: magic, version, counts, lengths, types, names, the shapes and positions of tensors against
 the file's size, the architecture against a list, the vocabulary against the embedding. Arrays are
-read only on request, so that memory stays small whatever the file claims.
+read only on request, so that memory stays small even if the file claims huge ones.
 Not covered: the values of weights, and faults in the programs that read them.
 """
 

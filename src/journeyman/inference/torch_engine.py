@@ -78,22 +78,22 @@ class TorchEngine:
         if len(ids) >= self.context_tokens:
             reason = f"the prompt has {len(ids)} tokens, the model's context {self.context_tokens}"
             return Answer(text="", finish="error", prompt_tokens=len(ids), error=reason)
-        found: list[int] = []
+        answer: list[int] = []
         first_token_s: float | None = None
-        room = min(max_tokens, self.context_tokens - len(ids))
-        for token, _ in self._steps(ids, room):
+        limit = min(max_tokens, self.context_tokens - len(ids))
+        for token, _ in self._steps(ids, limit):
             if first_token_s is None:
                 first_token_s = time.perf_counter() - started
-            found.append(token)
+            answer.append(token)
         latency_s = time.perf_counter() - started
-        stopped = bool(found) and found[-1] in self.chat.end_ids
+        stopped = bool(answer) and answer[-1] in self.chat.end_ids
         return Answer(
-            text=self.chat.decode(found[:-1] if stopped else found),
+            text=self.chat.decode(answer[:-1] if stopped else answer),
             finish="stop" if stopped else "length",
             latency_s=latency_s,
             first_token_s=first_token_s,
             prompt_tokens=len(ids),
-            answer_tokens=len(found),
+            answer_tokens=len(answer),
         )
 
     def complete(self, ids: Sequence[int], n_tokens: int) -> Greedy:
@@ -132,20 +132,20 @@ class TorchEngine:
         """The best next token and its margin, n times or until an end token."""
         import torch
 
-        given = torch.tensor([list(ids)])
-        memory = None
+        unread = torch.tensor([list(ids)])
+        cache = None
         for _ in range(n_tokens):
             # Not around the loop: a generator that is not finished would keep the mode on.
             with torch.inference_mode():
                 out = self._model(
-                    input_ids=given, past_key_values=memory, use_cache=True, logits_to_keep=1
+                    input_ids=unread, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
                 best, second = out.logits[0, -1].float().topk(2)[0].tolist()
                 token = int(out.logits[0, -1].argmax())
             yield token, best - second
             if token in self.chat.end_ids:
                 return
-            memory, given = out.past_key_values, torch.tensor([[token]])
+            cache, unread = out.past_key_values, torch.tensor([[token]])
 
     def __enter__(self) -> Self:
         return self

@@ -69,9 +69,9 @@ class ElementwiseKernel:
         import torch
 
         states = states.contiguous()
-        found = torch.empty_like(states)
-        self._drop(states, found, seed, share, adds=False)
-        return found
+        output = torch.empty_like(states)
+        self._drop(states, output, seed, share, adds=False)
+        return output
 
     def dropped_onto(
         self, onto: "torch.Tensor", gradient: "torch.Tensor", seed: int, share: float

@@ -29,7 +29,7 @@ class _ControlGroup(Struct, frozen=True):
 
 
 def physical_memory_bytes() -> int:
-    """The machine's memory, whatever the limits on this process."""
+    """The machine's memory, without the limits on this process."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

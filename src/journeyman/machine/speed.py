@@ -1,4 +1,4 @@
-"""How fast this machine is where it limits a run: matrix products, memory, disk."""
+"""How fast this machine is at what limits a run: matrix products, memory and disk."""
 
 import hashlib
 import os

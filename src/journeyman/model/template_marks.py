@@ -1,7 +1,8 @@
 """Telling the template's own text in a rendered conversation from the texts of its messages.
 
 A conversation is rendered twice, once unchanged and once with unique marks instead of its texts.
-The text between marks is the template's; the text at a mark is the message's, whatever it contains.
+The text between marks is the template's; the text at a mark is the message's, even if it looks like
+the template's.
 Covered: templates that write a text unchanged, stripped of blanks, or as JSON. Others are detected,
 because the two renderings then differ in more than the marks.
 """
