@@ -30,8 +30,9 @@ def test_the_text_is_what_the_trainer_renders(folder: Path, tmp_path: Path) -> N
     log = write_log(tmp_path / "log.jsonl", task_rows(20))
     settings = PrepareSettings(input=log, output_dir=tmp_path / "data", base=str(folder))
     prepared = prepare(settings)
-    chat = load_chat(find_base(str(folder)))
-    assert prepared.metadata.template_sha256 == chat.template_sha256
+    base = find_base(str(folder))
+    chat = load_chat(base)
+    assert prepared.metadata.template_sha256 == base.template_sha256
     for example in read_examples(prepared.folder / "train.jsonl"):
         assert example.text == chat.render(example.messages)
 
@@ -39,8 +40,9 @@ def test_the_text_is_what_the_trainer_renders(folder: Path, tmp_path: Path) -> N
 def test_the_embedded_base_has_the_template_of_its_file(folder: Path) -> None:
     # The small model's folder holds SmolLM2's own tokenizer and template.
     renderer = find_renderer(EMBEDDED, lambda _: None)
-    chat = load_chat(find_base(str(folder)))
-    assert renderer.sha256 == chat.template_sha256
+    base = find_base(str(folder))
+    chat = load_chat(base)
+    assert renderer.sha256 == base.template_sha256
     assert renderer.text(TALK) == chat.render(TALK)
 
 

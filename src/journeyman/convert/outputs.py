@@ -56,8 +56,6 @@ class ConversionResult(Struct, frozen=True):
 
     gguf: Gguf
     f16: Gguf
-    adapter_sha256: str
-    base_sha256: str
     parity: Parity
     outcome: Literal["made", "fresh"]
 
@@ -149,8 +147,6 @@ class Outputs(Struct, frozen=True):
         return ConversionResult(
             gguf=gguf,
             f16=f16,
-            adapter_sha256=self.inputs["adapter"],
-            base_sha256=self.inputs["base"],
             parity=parity,
             outcome=outcome,
         )

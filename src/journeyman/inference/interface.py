@@ -1,7 +1,6 @@
 """The interface of a model that answers: messages in, an `Answer` out."""
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from journeyman.machine.process_memory import ProcessMemory
@@ -38,12 +37,7 @@ class Engine(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 @runtime_checkable

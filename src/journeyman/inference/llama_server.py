@@ -11,7 +11,6 @@ Start it from a thread that lives as long as it is needed (see `server_process`)
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 import httpx
@@ -287,10 +286,5 @@ class LlamaServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

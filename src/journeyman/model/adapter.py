@@ -21,10 +21,9 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 class Adapter(Struct, frozen=True):
-    """A LoRA adapter on this disk. `sha256` is that of its weights; None: not recorded.
+    """A LoRA adapter on this disk. `sha256` is that of its weights; None means not recorded.
 
-    The update of a target is scale * B @ A, with scale = alpha / rank. `targets` is empty if the
-    configuration has a pattern instead of a list.
+    The update of a layer is scale * B @ A, with scale = alpha / rank.
     """
 
     folder: Path
@@ -34,7 +33,6 @@ class Adapter(Struct, frozen=True):
     template_sha256: str | None
     rank: int
     alpha: float
-    targets: tuple[str, ...]
 
     @property
     def scale(self) -> float:
@@ -54,7 +52,6 @@ def read_adapter(folder: Path) -> Adapter:
     manifest = read_manifest(folder)
     base = manifest.facts.get("base") if manifest else None
     facts: dict[str, object] = base if isinstance(base, dict) else {}
-    targets = config.get("target_modules")
     return Adapter(
         folder=folder,
         sha256=sha256_of(folder / WEIGHTS),
@@ -63,7 +60,6 @@ def read_adapter(folder: Path) -> Adapter:
         template_sha256=_text(facts.get("template_sha256")),
         rank=int(str(config["r"])),
         alpha=float(str(config["lora_alpha"])),
-        targets=tuple(sorted(str(x) for x in targets)) if isinstance(targets, list) else (),
     )
 
 

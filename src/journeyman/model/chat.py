@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from journeyman.errors import DataRefused, UsageError
 from journeyman.model.base import load_tokenizer
-from journeyman.model.chat_template import read_template, sha256_of_template
+from journeyman.model.chat_template import read_template
 from journeyman.model.special_tokens import SafeEncoder
 from journeyman.records import BaseModel, Message, Tool
 
@@ -53,7 +53,6 @@ class Chat:
             if added.special
         }
         self._encoder = SafeEncoder(template, tokens, special, self.answer_ids)
-        self.template_sha256 = sha256_of_template(template)
         self.end_of_turn = self._find_end_of_turn()
         known = {number for token, number in special.items() if token in KNOWN_ENDS}
         self.end_ids = end_ids | known | {self.end_of_turn}

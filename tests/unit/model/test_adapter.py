@@ -44,7 +44,6 @@ def test_an_adapter_knows_its_base_rank_and_scale(tmp_path: Path) -> None:
     adapter = read_adapter(tmp_path)
     assert (adapter.base_name, adapter.base_sha256) == ("some/base", "a" * 64)
     assert (adapter.rank, adapter.scale) == (4, 2.0)
-    assert adapter.targets == ("k_proj", "q_proj")
 
 
 def test_without_a_manifest_the_base_is_the_configurations(tmp_path: Path) -> None:
