@@ -88,7 +88,7 @@ def test_another_adapter_does_not_replace_it(
     settings: ConvertSettings, converted: ConversionResult, tmp_path: Path
 ) -> None:
     other = small_adapter(tmp_path / "other", "smollm2-135m", seed=2)
-    with pytest.raises(UsageError, match=r"tuned\.gguf` .*already there"):
+    with pytest.raises(UsageError, match=r"tuned\.gguf` .*already exist"):
         convert(ConvertSettings(model=other, output=settings.output, data_dir=settings.data_dir))
 
 
