@@ -102,8 +102,9 @@ def _plain_python() -> list[str]:
         pytest.skip(this_machine(f"has no {interpreter}, which a plain user could run"))
     change = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     errors = []
-    for path in (lambda: f"{SOURCE}:{PACKAGES}", lambda: str(_copies_for_all())):
-        environment = ["env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={path()}", "HOME=/"]
+    for copied in (False, True):
+        path = _copies_for_all() if copied else f"{SOURCE}:{PACKAGES}"
+        environment = ["env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={path}", "HOME=/"]
         python = [*change, *environment, interpreter, "-B"]
         probe = [*python, "-c", "import journeyman.cli, msgspec, pytest"]
         ended = subprocess.run(probe, check=False, capture_output=True, cwd="/")

@@ -20,6 +20,7 @@ from journeyman.temporary_folders import OwnedFolder
 
 _SECRET = "a secret of the host"  # noqa: S105 - a decoy
 _ENDING_S = 5.0
+FIRST_PORT = 10_000
 
 
 class Decoys:
@@ -38,9 +39,7 @@ class Decoys:
         self.secret.write_text(_SECRET, encoding="utf-8")
         self.secret.chmod(0o666)
         self._sockets = [self._listener(kind) for kind in ("tcp", "udp", "unix", "abstract")]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.listen_port = int(free.getsockname()[1])
+        self.listen_port = _unused_port()
         self._victim = self._start_victim()
         self._before = self._state()
         return self
@@ -182,6 +181,20 @@ class Decoys:
             except OSError:
                 continue
         return processes
+
+
+def _unused_port() -> int:
+    """A free port outside the range from which the kernel assigns ports to other work."""
+    assigned_from = int(_text("/proc/sys/net/ipv4/ip_local_port_range").split()[0])
+    while True:
+        port = FIRST_PORT + secrets.randbelow(max(assigned_from - FIRST_PORT, 1000))
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def _was_reached(one: socket.socket) -> bool:

@@ -25,7 +25,7 @@ def test_a_killed_launcher_takes_the_sandbox_with_it(profile: Profile) -> None:
         "from tests.sandboxes import DOUBLES, sandbox\n"
         f"run_check(sandbox({profile!r}), {code!r}, DOUBLES, timeout_s={HANG_S})\n"
     )
-    launcher = subprocess.Popen([sys.executable, "-c", program])
+    launcher = subprocess.Popen([sys.executable, "-c", program], text=True)
     wait_for("the code runs", lambda: sleeping(marker), launcher)
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
