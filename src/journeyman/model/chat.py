@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from journeyman.errors import DataRefused, UsageError
 from journeyman.model.base import load_tokenizer
 from journeyman.model.chat_template import read_template
@@ -28,13 +26,6 @@ KNOWN_ENDS = frozenset(
 """llama.cpp stops at tokens with these texts for every model (llama-vocab.cpp)."""
 
 _TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
-
-
-class TokenisedConversation(Struct, frozen=True):
-    """Token ids of a conversation, and for each whether it counts in the loss (answer only)."""
-
-    ids: list[int]
-    trained: list[bool]
 
 
 class Chat:
@@ -86,12 +77,12 @@ class Chat:
         *,
         trains_end: bool = True,
         tools: Sequence[Tool] = (),
-    ) -> TokenisedConversation:
-        """Prompt, answer and end of turn; the mask covers the answer, and its end if `trains_end`.
+    ) -> tuple[list[int], list[bool]]:
+        """Token ids of prompt, answer and end of turn, and for each whether it counts in the loss.
 
-        The last message must be the assistant's; its tool calls belong to the answer. The end of a
-        cut-off answer (`trains_end` False) is in the ids but not in the mask. Raises DataRefused
-        if there is no answer.
+        The answer counts, and its end if `trains_end`. The last message must be the assistant's;
+        its tool calls belong to the answer. The end of a cut-off answer (`trains_end` False) is in
+        the ids but not in the mask. Raises DataRefused if there is no answer.
         """
         if not messages or messages[-1].role != "assistant":
             raise DataRefused(
@@ -103,8 +94,8 @@ class Chat:
             answer, end = self._answer_with_calls(messages, tools)
         else:
             answer, end = self.answer_ids(messages[-1].content), self.end_of_turn
-        trained = [False] * len(prompt) + [True] * len(answer) + [trains_end]
-        return TokenisedConversation([*prompt, *answer, end], trained)
+        mask = [False] * len(prompt) + [True] * len(answer) + [trains_end]
+        return [*prompt, *answer, end], mask
 
     def _answer_with_calls(
         self, messages: Sequence[Message], tools: Sequence[Tool]

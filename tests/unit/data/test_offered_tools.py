@@ -158,10 +158,10 @@ def test_ids_with_tools_are_those_of_the_tokenizers_own_template(
         add_generation_prompt=True,
         return_dict=False,
     )
-    encoded = chat.encode(talk, tools=[WEATHER])
+    ids, mask = chat.encode(talk, tools=[WEATHER])
     assert chat.prompt_ids(talk, [WEATHER]) == expected
-    assert encoded.ids[: len(expected)] == expected
-    assert not any(encoded.trained[: len(expected)])
+    assert ids[: len(expected)] == expected
+    assert not any(mask[: len(expected)])
     assert len(expected) > len(chat.prompt_ids(talk))
 
 

@@ -54,7 +54,7 @@ def test_a_whole_conversation_is_encoded_as_the_tokenizer_does(
     chat: Chat, tokenizer: "PreTrainedTokenizerBase"
 ) -> None:
     newline = 198  # after the end of turn the template writes a line break, never trained
-    assert [*chat.encode(TALK).ids, newline] == reference(tokenizer, TALK)
+    assert [*chat.encode(TALK)[0], newline] == reference(tokenizer, TALK)
 
 
 @settings(deadline=None, max_examples=60)
@@ -69,29 +69,29 @@ def test_both_ways_of_encoding_give_the_same_ids(chat: Chat, contents: list[str]
 
 
 def test_the_prompt_is_exactly_a_prefix_and_never_trained(chat: Chat) -> None:
-    encoded = chat.encode(TALK)
+    ids, mask = chat.encode(TALK)
     prompt = chat.prompt_ids(TALK[:2])
-    assert encoded.ids[: len(prompt)] == prompt
-    assert encoded.trained == [False] * len(prompt) + [True] * (len(encoded.ids) - len(prompt))
+    assert ids[: len(prompt)] == prompt
+    assert mask == [False] * len(prompt) + [True] * (len(ids) - len(prompt))
 
 
 def test_trained_ids_are_the_answer_and_its_end(chat: Chat) -> None:
-    encoded = chat.encode(TALK)
-    trained = [x for x, counts in zip(encoded.ids, encoded.trained, strict=True) if counts]
+    ids, mask = chat.encode(TALK)
+    trained = [x for x, counts in zip(ids, mask, strict=True) if counts]
     assert trained[-1] == END_OF_TURN
     assert chat.decode(trained) == TALK[-1].content
 
 
 def test_the_end_of_a_cut_off_answer_is_not_trained(chat: Chat) -> None:
-    encoded = chat.encode(TALK, trains_end=False)
-    assert encoded.ids[-1] == END_OF_TURN
-    assert encoded.trained[-2:] == [True, False]
+    ids, mask = chat.encode(TALK, trains_end=False)
+    assert ids[-1] == END_OF_TURN
+    assert mask[-2:] == [True, False]
 
 
 def test_an_earlier_answer_is_part_of_the_prompt(chat: Chat) -> None:
     longer = (*TALK, Message("user", "And 13?"), Message("assistant", "13.5"))
-    encoded = chat.encode(longer)
-    trained = [x for x, counts in zip(encoded.ids, encoded.trained, strict=True) if counts]
+    ids, mask = chat.encode(longer)
+    trained = [x for x, counts in zip(ids, mask, strict=True) if counts]
     assert chat.decode(trained) == "13.5"
 
 
@@ -104,8 +104,8 @@ def test_a_special_token_in_a_question_stays_text(chat: Chat) -> None:
 
 
 def test_a_special_token_in_an_answer_stays_text(chat: Chat) -> None:
-    encoded = chat.encode((Message("user", "Hi"), Message("assistant", ATTACK)))
-    answer = [x for x, counts in zip(encoded.ids, encoded.trained, strict=True) if counts]
+    ids, mask = chat.encode((Message("user", "Hi"), Message("assistant", ATTACK)))
+    answer = [x for x, counts in zip(ids, mask, strict=True) if counts]
     assert answer.count(END_OF_TURN) == 1
     assert START_OF_TURN not in answer
 

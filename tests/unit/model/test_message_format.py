@@ -62,8 +62,8 @@ def reference(tokenizer: "PreTrainedTokenizerBase", messages: tuple[Message, ...
 
 
 def trained(chat: Chat, messages: tuple[Message, ...]) -> list[int]:
-    encoded = chat.encode(messages)
-    return [x for x, counts in zip(encoded.ids, encoded.trained, strict=True) if counts]
+    ids, mask = chat.encode(messages)
+    return [x for x, counts in zip(ids, mask, strict=True) if counts]
 
 
 def test_chatml_writes_tools_as_qwen_does() -> None:
@@ -91,7 +91,7 @@ def test_ids_of_tool_turns_are_those_of_the_tokenizers_own_template(
 ) -> None:
     talk = TALK[:turns]
     if talk[-1].role == "assistant":
-        assert [*chat.encode(talk).ids, NEWLINE] == reference(tokenizer, talk)
+        assert [*chat.encode(talk)[0], NEWLINE] == reference(tokenizer, talk)
     else:
         assert chat.prompt_ids(talk) == reference(tokenizer, talk)
 
@@ -106,9 +106,9 @@ def test_the_loss_counts_an_answer_with_its_calls_and_its_end(chat: Chat, conten
 
 
 def test_the_end_of_cut_off_calls_is_not_trained(chat: Chat) -> None:
-    encoded = chat.encode(TALK[:3], trains_end=False)
-    assert encoded.ids[-1] == END_OF_TURN
-    assert encoded.trained[-2:] == [True, False]
+    ids, mask = chat.encode(TALK[:3], trains_end=False)
+    assert ids[-1] == END_OF_TURN
+    assert mask[-2:] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -53,14 +53,14 @@ def read_rows(path: Path, chat: Chat, *, max_tokens: int) -> Rows:
     left_out: list[SkippedRow] = []
     for example in read_examples(path):
         try:
-            encoded = chat.encode(
+            ids, mask = chat.encode(
                 example.messages, trains_end=example.trains_end, tools=example.tools
             )
         except DataRefused as error:
             raise DataRefused(
                 f"`{path}` row `{example.id}`: {error.message}", hint=error.hint
             ) from error
-        row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
+        row = TokenRow(example.id, tuple(ids), tuple(mask))
         if len(row.ids) > max_tokens:
             left_out.append(SkippedRow(row.id, f"{len(row.ids)} tokens, more than {max_tokens}"))
         elif not row.trained_tokens:
