@@ -21,6 +21,7 @@ from journeyman.evaluate.verify.read_report import read_report
 from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.evaluate.verify.verify import verify
 from journeyman.files import write_json, write_text
+from journeyman.settings import EvaluateSettings
 from tests.end_to_end.test_suites import opener, suite_settings
 from tests.evaluations import as_schema_2
 from tests.unit.evaluate.suites.test_quantisation import REPORT
@@ -207,6 +208,23 @@ def test_a_report_of_the_schema_before_is_read_whole(whole: tuple[Path, bytes]) 
     as_schema_2(before)
     path.write_text(json.dumps(before))
     assert replace(read_report(path), schema=now.schema) == now
+
+
+def test_an_earlier_report_verifies_once_its_answers_are_scored_again(
+    whole: tuple[Path, bytes],
+) -> None:
+    path, content = whole
+    report, beside = json.loads(content), path.with_suffix(".html")
+    as_schema_2(report)
+    report["baseline"]["text"] = "in other words"
+    for one in report["suites"]:
+        one |= {"title": "in other words", "note": one["note"] and "in other words"}
+    path.write_text(json.dumps(report))
+    shown = beside.read_bytes()
+    evaluate(EvaluateSettings(output=path, rescore=True, sandbox="none"))
+    found = verify(path)
+    beside.write_bytes(shown)
+    assert (found.differences, found.notes) == ((), ())
 
 
 def test_a_page_that_says_something_else_is_noticed(whole: tuple[Path, bytes]) -> None:

@@ -50,10 +50,18 @@ def recompute(stored: Evaluation, leak: Contamination) -> Evaluation:
     tasks = {task.id: task for task in counted_tasks(stored.tasks, stored.canaries)}
     score = partial(_score_again, executed=stored.environment.sandbox != "none")
     items = (score(one, tasks[one.item.task]) for one in stored.items if one.item.task in tasks)
-    findings = replace(
-        findings_of(stored), leak=leak, items=tuple(items), suites=_suites(stored, score)
+
+    def score_suite(suite: Suite, suite_tasks: SuiteTasks) -> Suite:
+        return _score_suite_again(suite, suite_tasks, stored, score)
+
+    return conclude(
+        replace(
+            findings_of(stored),
+            leak=leak,
+            items=tuple(items),
+            suites=recompute_suites(stored, score_suite),
+        )
     )
-    return conclude(findings)
 
 
 def findings_of(stored: Evaluation) -> Findings:
@@ -130,8 +138,11 @@ def _shown(value: Value) -> str:
 ScoreAgain = Callable[[ScoredItem, EvaluationTask], ScoredItem]
 """Scores a stored answer on the ladder; the scores of executed code are the stored ones."""
 
+ScoreSuite = Callable[[Suite, SuiteTasks], Suite]
+"""Scores the stored answers of a suite that asked the models."""
 
-def _suites(stored: Evaluation, score: ScoreAgain) -> tuple[Suite, ...]:
+
+def recompute_suites(stored: Evaluation, score_suite: ScoreSuite) -> tuple[Suite, ...]:
     """Every suite that the plan names; every other with the reason why it was not measured."""
     if not stored.suites and not stored.items:
         return ()
@@ -139,7 +150,7 @@ def _suites(stored: Evaluation, score: ScoreAgain) -> tuple[Suite, ...]:
     names: tuple[SuiteName, ...] = ("held-out", *planned)
     answer_s = mean_answer_s([one.item for one in stored.items])
     return tuple(
-        _suite(name, planned[name], stored, score)
+        _suite(planned[name], stored, score_suite)
         if name in planned
         else unmeasured_suite(name, names, answer_s)
         for name in NAMES
@@ -147,13 +158,14 @@ def _suites(stored: Evaluation, score: ScoreAgain) -> tuple[Suite, ...]:
     )
 
 
-def _suite(name: SuiteName, planned: SuitePlan, stored: Evaluation, score: ScoreAgain) -> Suite:
+def _suite(planned: SuitePlan, stored: Evaluation, score_suite: ScoreSuite) -> Suite:
+    name = planned.name
     suite = stored.suite(name) or Suite(name=name, title=TITLES[name])
     tasks = planned_tasks(planned, stored.plan.seed)
     if tasks is None and planned.n:
         tasks = stored_tasks(suite)
     if tasks is not None:
-        return _scored_suite(suite, tasks, stored, score)
+        return score_suite(suite, tasks)
     if suite.likelihood is not None:
         return _likelihood(suite, stored)
     if suite.divergence is not None:
@@ -161,7 +173,7 @@ def _suite(name: SuiteName, planned: SuitePlan, stored: Evaluation, score: Score
     return Suite(name=name, title=TITLES[name], n=suite.n, not_measured=suite.not_measured)
 
 
-def _scored_suite(
+def _score_suite_again(
     suite: Suite, suite_tasks: SuiteTasks, stored: Evaluation, score: ScoreAgain
 ) -> Suite:
     tasks = {task.id: task for task in counted_tasks(suite_tasks.tasks, suite.canaries)}
