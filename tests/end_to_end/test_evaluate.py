@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from journeyman.errors import DataRefused, Interrupted, MachineError, UsageError
-from journeyman.evaluate.asking.answers import record
+from journeyman.evaluate.asking.answers import open_record
 from journeyman.evaluate.records.evaluation import Arm, Evaluation
 from journeyman.evaluate.records.scores import ScoredItem
 from journeyman.evaluate.report.terminal import baseline_table, rung_table, verdict_lines
@@ -79,7 +79,7 @@ def test_six_finished_answers_are_not_enough_to_deploy(tmp_path: Path) -> None:
     assert "keep the base model" in result.verdict.headline
 
 
-def test_a_leak_is_a_verdict_and_asks_no_model(tmp_path: Path) -> None:
+def test_contamination_is_a_verdict_and_asks_no_model(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     leaked = [row(f"task number {n} double!") for n in range(4)]
     write_dataset(tmp_path / "data", [row(f"Task number {n}: `double`.") for n in range(N)], leaked)
@@ -121,7 +121,7 @@ def test_a_resumed_result_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert resumed.verdict == whole.verdict
 
 
-def test_a_damaged_line_is_asked_again_and_told(tmp_path: Path) -> None:
+def test_a_damaged_line_is_asked_again_and_reported(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     base = ScriptedEngine(lambda _: said(WRONG))
     stopping = ScriptedEngine(lambda _: said(RIGHT), stop_after=0)
@@ -157,7 +157,11 @@ def test_answers_of_another_model_are_not_taken_for_this_one(tmp_path: Path) -> 
 
 def test_two_evaluations_do_not_write_one_record(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
-    with record(path, ignore), pytest.raises(MachineError, match="in use"), record(path, ignore):
+    with (
+        open_record(path, ignore),
+        pytest.raises(MachineError, match="in use"),
+        open_record(path, ignore),
+    ):
         pass
 
 
@@ -206,7 +210,7 @@ def test_without_a_sandbox_checks_are_not_run_and_nothing_is_deployed(tmp_path: 
     assert any("no sandbox" in reason for reason in result.verdict.reasons)
 
 
-def test_a_model_without_a_base_is_measured_and_told_so(tmp_path: Path) -> None:
+def test_a_model_without_a_base_is_measured_with_a_warning(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, base=None)
     events: list[Event] = []
     result = evaluate(settings, events.append, open_engine=engines())
@@ -215,7 +219,7 @@ def test_a_model_without_a_base_is_measured_and_told_so(tmp_path: Path) -> None:
     assert {c.id: c.state for c in result.verdict.criteria}["gain"] == "INCONCLUSIVE"
 
 
-def test_text_that_is_no_unicode_is_kept_as_a_failure(tmp_path: Path) -> None:
+def test_text_that_is_not_unicode_is_kept_as_a_failure(tmp_path: Path) -> None:
     opener = engines(tuned=RIGHT + "\ud800")
     result = evaluate(settings_in(tmp_path), open_engine=opener)
     assert result.arms[1].rungs[1].codes == {"unclean_text": N}
@@ -246,15 +250,15 @@ def test_an_empty_test_split_is_refused(tmp_path: Path) -> None:
         evaluate(settings, open_engine=engines())
 
 
-def test_the_system_in_use_stands_beside_the_tuned_model(tmp_path: Path) -> None:
+def test_the_system_in_use_is_shown_beside_the_tuned_model(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, suites="held-out", sandbox="none")
     facts = {"k": 298, "n": 302, "mean_latency_s": 20.14, "median_latency_s": 10.9}
     write_json(tmp_path / "data" / "metadata.json", {"baseline": facts | {"latency_n": 297}})
     result = evaluate(settings, open_engine=engines())
     cells = {row[0]: row[1:] for row in baseline_table(result).rows}
-    assert cells["something came back (S0)"][0] == "98.7 %"
-    assert cells["something came back (S0)"][1].startswith("298/302")
-    assert cells["something came back (S0)"][2].startswith("6/6")
+    assert cells["served (S0)"][0] == "98.7 %"
+    assert cells["served (S0)"][1].startswith("298/302")
+    assert cells["served (S0)"][2].startswith("6/6")
     assert cells["mean latency"][:2] == ("20.1 s", "20.1 s, 297 calls")
     assert result.baseline is not None
-    assert "a transport rate (S0) and not a rate of right answers" in result.baseline.text
+    assert "transport rate (S0), not a rate of right answers" in result.baseline.text

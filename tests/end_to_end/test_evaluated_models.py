@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from journeyman.errors import IntegrityError
-from journeyman.evaluate.asking.models import compared, require_unchanged
+from journeyman.evaluate.asking.models import models_under_test, require_unchanged
 from journeyman.events import Caution, Event, ignore
 from journeyman.files import sha256_of
 from journeyman.runs import write_manifest
@@ -33,12 +33,14 @@ def gguf(path: Path, *, outputs: dict[str, str] | None = None, **facts: object) 
 
 def test_a_gguf_knows_which_bytes_were_promised(tmp_path: Path) -> None:
     model = gguf(tmp_path / "tuned.gguf", outputs={"tuned.gguf": "0" * 64})
-    assert compared(EvaluateSettings(model=model), ignore).tuned.promised_sha256 == "0" * 64
+    assert (
+        models_under_test(EvaluateSettings(model=model), ignore).tuned.promised_sha256 == "0" * 64
+    )
 
 
 def test_a_file_that_changes_under_the_measurement_is_noticed(tmp_path: Path) -> None:
     model = gguf(tmp_path / "tuned.gguf")
-    arms = compared(EvaluateSettings(model=model), ignore).arms
+    arms = models_under_test(EvaluateSettings(model=model), ignore).arms
     require_unchanged(arms)
     model.write_bytes(b"another")
     with pytest.raises(IntegrityError, match="changed while it was measured"):
@@ -48,7 +50,9 @@ def test_a_file_that_changes_under_the_measurement_is_noticed(tmp_path: Path) ->
 def test_the_base_is_the_one_that_the_manifest_names(tmp_path: Path) -> None:
     base = gguf(tmp_path / "base.gguf")
     facts = {"name": str(base), "sha256": sha256_of(base)}
-    found = compared(EvaluateSettings(model=gguf(tmp_path / "tuned.gguf", base=facts)), ignore)
+    found = models_under_test(
+        EvaluateSettings(model=gguf(tmp_path / "tuned.gguf", base=facts)), ignore
+    )
     assert [(arm.id, arm.path) for arm in found.arms] == [
         ("base", str(base)),
         ("tuned", str(tmp_path / "tuned.gguf")),
@@ -56,12 +60,12 @@ def test_the_base_is_the_one_that_the_manifest_names(tmp_path: Path) -> None:
     assert found.tuned.sha256 == sha256_of(tmp_path / "tuned.gguf")
 
 
-def test_another_quantisation_is_told(tmp_path: Path) -> None:
+def test_another_quantisation_is_reported(tmp_path: Path) -> None:
     base = gguf(tmp_path / "base.gguf", quantization="Q8_0")
     events: list[Event] = []
     model = gguf(tmp_path / "tuned.gguf")
-    compared(EvaluateSettings(model=model, base=str(base)), events.append)
-    assert any(isinstance(e, Caution) and "not alike" in e.text for e in events)
+    models_under_test(EvaluateSettings(model=model, base=str(base)), events.append)
+    assert any(isinstance(e, Caution) and "quantisations differ" in e.text for e in events)
 
 
 def test_a_base_with_other_weights_is_refused(tmp_path: Path) -> None:
@@ -71,4 +75,4 @@ def test_a_base_with_other_weights_is_refused(tmp_path: Path) -> None:
     facts = {"name": str(base), "sha256": "0" * 64}
     model = gguf(tmp_path / "tuned.gguf", base=facts)
     with pytest.raises(IntegrityError, match="was made from"):
-        compared(EvaluateSettings(model=model), ignore)
+        models_under_test(EvaluateSettings(model=model), ignore)

@@ -15,7 +15,7 @@ from journeyman.evaluate.records.evaluation import Evaluation
 from journeyman.evaluate.records.scores import Score, ScoredItem
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.stage import evaluate
-from journeyman.evaluate.verdict.conclude import concluded
+from journeyman.evaluate.verdict.conclude import conclude
 from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.records import Answer
 from tests.evaluations import RIGHT, WRONG, engines, rows, settings_in
@@ -48,7 +48,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     context.undo()
     items = tuple(as_if_run(item) for item in result.items)
     environment = replace(result.environment, sandbox="strict")
-    return concluded(replace(findings_of(result), items=items, environment=environment))
+    return conclude(replace(findings_of(result), items=items, environment=environment))
 
 
 def as_if_run(item: ScoredItem) -> ScoredItem:
@@ -111,7 +111,7 @@ def test_each_part_is_there_and_seen(shown: object) -> None:
         "May these numbers be used?",
         "Rungs",
         "Base and tuned on the same tasks",
-        "Time",
+        "Latency",
         "Memory",
         "Every task",
         "Where this comes from",

@@ -79,7 +79,7 @@ def test_another_model_than_ships(tmp_path: Path) -> None:
                    facts={"quantization": "Q4_K_M"}, name="tuned.gguf.manifest.json")  # fmt: skip
     verdict = evaluate(settings, open_engine=never).verdict
     assert verdict.label == "INVALID"
-    assert "another model was measured than ships" in verdict.reasons[0]
+    assert "not the one that will ship" in verdict.reasons[0]
     assert "12ab12ab12ab" in verdict.reasons[0]
 
 
@@ -103,7 +103,8 @@ def test_a_harness_whose_file_of_tests_holds_none(tmp_path: Path) -> None:
         settings_in(tmp_path, test, suites="held-out"), open_engine=engines()
     ).verdict
     assert verdict.label == "INVALID"
-    assert "not one of 2 checks tells right from wrong (reference fails: 2" in verdict.reasons[0]
+    assert "the checks of all 2 tasks" in verdict.reasons[0]
+    assert "reference fails: 2" in verdict.reasons[0]
     assert "no-tests" in verdict.reasons[0]
 
 

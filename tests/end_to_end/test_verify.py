@@ -169,6 +169,8 @@ def before(report: Path) -> Path:
     """The same result file, as the schema before held it."""
     content = json.loads(report.read_bytes())
     as_schema_2(content)
+    for suite in content["suites"]:
+        suite["not_measured"] = "for a reason in other words"
     report.write_text(json.dumps(content))
     return report
 

@@ -15,12 +15,13 @@ from journeyman.evaluate.records.scores import Score
 from journeyman.evaluate.records.suites import CheckTrust
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.stage import evaluate
-from journeyman.evaluate.suites.quantisation import divergence_suite, parsed
-from journeyman.evaluate.verdict.conclude import concluded
+from journeyman.evaluate.suites.quantisation import divergence_suite, parse_report
+from journeyman.evaluate.verdict.conclude import conclude
 from journeyman.evaluate.verify.read_report import read_report
 from journeyman.evaluate.verify.recompute import findings_of
 from journeyman.evaluate.verify.verify import verify
 from journeyman.files import write_json, write_text
+from journeyman.settings import EvaluateSettings
 from tests.end_to_end.test_suites import opener, suite_settings
 from tests.evaluations import as_schema_2
 from tests.unit.evaluate.suites.test_quantisation import REPORT
@@ -39,9 +40,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     stored = evaluate(settings, open_engine=opener([]))
     tuned = stored.arm("tuned")
     assert tuned is not None
-    measured = divergence_suite(parsed(REPORT, tuned.arm, "ab" * 32))
+    measured = divergence_suite(parse_report(REPORT, tuned.arm, "ab" * 32))
     suites = tuple(measured if s.name == "quantisation" else s for s in stored.suites)
-    result = concluded(replace(findings_of(stored), suites=suites))
+    result = conclude(replace(findings_of(stored), suites=suites))
     write_text(settings.output.with_suffix(".html"), page(result))
     write_json(settings.output, result)
     return settings.output, settings.output.read_bytes()
@@ -209,6 +210,23 @@ def test_a_report_of_the_schema_before_is_read_whole(whole: tuple[Path, bytes]) 
     assert replace(read_report(path), schema=now.schema) == now
 
 
+def test_an_earlier_report_verifies_once_its_answers_are_scored_again(
+    whole: tuple[Path, bytes],
+) -> None:
+    path, content = whole
+    report, beside = json.loads(content), path.with_suffix(".html")
+    as_schema_2(report)
+    report["baseline"]["text"] = "in other words"
+    for one in report["suites"]:
+        one |= {"title": "in other words", "note": one["note"] and "in other words"}
+    path.write_text(json.dumps(report))
+    shown = beside.read_bytes()
+    evaluate(EvaluateSettings(output=path, rescore=True, sandbox="none"))
+    found = verify(path)
+    beside.write_bytes(shown)
+    assert (found.differences, found.notes) == ((), ())
+
+
 def test_a_page_that_says_something_else_is_noticed(whole: tuple[Path, bytes]) -> None:
     path, content = whole
     path.write_bytes(content)
@@ -223,7 +241,7 @@ def test_a_page_that_says_something_else_is_noticed(whole: tuple[Path, bytes]) -
 RIGHT = Score("S4", passed=True)
 
 
-def test_canaries_that_contradict_themselves_are_noticed(whole: tuple[Path, bytes]) -> None:
+def test_trials_of_checks_that_contradict_themselves_are_noticed(whole: tuple[Path, bytes]) -> None:
     path, content = whole
     stored = msgspec.json.decode(content, type=Evaluation)
     found = stored.suite("humaneval")
@@ -239,6 +257,8 @@ def test_canaries_that_contradict_themselves_are_noticed(whole: tuple[Path, byte
     )
     write_json(path, replace(stored, suites=suites))
     said = "\n".join(f"{d.where} {d.stored} {d.found}" for d in verify(path).differences)
-    wanted = ("sound assert", "reference fails it passes", "3 of 5 mutants refused", "tasks tried",
-              "no sandbox to try them in")  # fmt: skip
+    wanted = (
+        *("trusted assert", "reference fails it passes", "3 of 5 mutants refused"),
+        *("tasks tried", "no sandbox to try them in"),
+    )
     assert [one for one in wanted if one not in said] == []

@@ -1,9 +1,8 @@
-"""`journeyman evaluate`: base and tuned model on held-out tasks, one after the other; the verdict.
+"""`journeyman evaluate`: base and tuned model on held-out tasks, in turns, and the verdict.
 
-The plan first, then all answers (each on disk as it comes), then the scores, then the result. What
-makes every answer worthless (a leak, another file than ships) is a result too: nothing is asked.
-
-From answers to the result: code is run, scores are given, and the conclusion drawn.
+First the plan, then all answers (each on disk as it comes), then the scores, then the result. If a
+gate fails that makes every answer worthless (contamination, another file than ships), no model is
+asked and the result says so.
 """
 
 import datetime
@@ -11,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from journeyman.errors import Interrupted
 from journeyman.evaluate.asking.answers import (
     AnswerRecord,
-    answers_of,
     blocks,
-    record,
+    collect_answers,
+    open_record,
     warm_blocks,
     warm_timings,
 )
@@ -26,26 +26,32 @@ from journeyman.evaluate.asking.models import (
     ModelsUnderTest,
     OpenEngine,
     commands_of,
-    compared,
     engine_opener,
+    models_under_test,
     require_unchanged,
 )
-from journeyman.evaluate.asking.plan import PlanWithTasks, fixed, planned, write_plan
-from journeyman.evaluate.asking.test_set_uses import look_key, record_look
+from journeyman.evaluate.asking.plan import PlanWithTasks, complete_plan, make_plan, write_plan
+from journeyman.evaluate.asking.test_set_uses import record_use, use_key
 from journeyman.evaluate.measuring.baseline import read_baseline
-from journeyman.evaluate.measuring.check_trust import try_canaries
+from journeyman.evaluate.measuring.check_trust import counted_tasks, try_checks
 from journeyman.evaluate.records.evaluation import Arm, Environment, Evaluation
 from journeyman.evaluate.records.measurements import Timing
 from journeyman.evaluate.records.scores import Item
-from journeyman.evaluate.records.suites import SuitePlan
+from journeyman.evaluate.records.suites import SuiteName
 from journeyman.evaluate.report.page import page
 from journeyman.evaluate.report.terminal import tables, verdict_lines
 from journeyman.evaluate.scoring.ladder import find_checker, score_all
-from journeyman.evaluate.suites.choose import asked_suites, chosen, planned_suites
-from journeyman.evaluate.suites.measure import SuiteMeasurements, mean_answer_s, measure, results
-from journeyman.evaluate.verdict.conclude import Findings, concluded
-from journeyman.evaluate.verdict.validity import gates_before
-from journeyman.evaluate.verify.rescore import rescored
+from journeyman.evaluate.suites.choose import choose_suites, suite_plans, suites_to_ask
+from journeyman.evaluate.suites.measure import (
+    SuiteMeasurements,
+    mean_answer_s,
+    measure_suites,
+    suite_results,
+)
+from journeyman.evaluate.suites.suite_tasks import SuiteTasks
+from journeyman.evaluate.verdict.conclude import Findings, conclude
+from journeyman.evaluate.verdict.validity import gates_before_answers
+from journeyman.evaluate.verify.rescore import rescore
 from journeyman.events import Caution, Note, Reporter, StageStarted, ignore
 from journeyman.files import write_json, write_text
 from journeyman.llama_cpp import find_tools
@@ -57,7 +63,16 @@ from journeyman.sandbox.selftest import SelfTest
 from journeyman.settings import EvaluateSettings
 
 BENCH_TOKENS = 128
-"""Longest answer that llama-bench writes: its rate does not change much after that."""
+"""Longest answer that llama-bench writes: its throughput changes little after that."""
+
+
+class Measurements(Struct, frozen=True):
+    """What the models did: answers, the warm workload, other suites, llama-bench's rates."""
+
+    items: list[Item]
+    timings: list[Timing]
+    suites: SuiteMeasurements
+    rates: Mapping[str, BenchRates]
 
 
 def evaluate(
@@ -65,109 +80,107 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate, write the result file and the page beside it, and give the result.
 
-    open_engine: makes the engine of an arm; by default llama.cpp's server or torch. Stopped in the
-    middle it raises Interrupted, and the same call goes on with the answers that are on disk.
+    open_engine: makes the engine of a model; by default llama.cpp's server or torch. If it is
+    interrupted it raises Interrupted, and the same call continues with the answers on disk.
     """
     if settings.rescore:
         report(StageStarted("evaluate", f"scoring the answers of `{settings.output}` again"))
-        return _written(settings.output, rescored(settings, report), report)
-    plan = planned(settings)
+        return _write(settings.output, rescore(settings, report), report)
+    plan = make_plan(settings)
     report(StageStarted("evaluate", f"{plan.plan.tasks} tasks of `{settings.test_data}`"))
-    if any(gate.ok is False for gate in gates_before(plan.leak, (), plan.tasks)):
-        return _written(settings.output, unasked(settings, plan), report)
-    found = compared(settings, report)
-    if any(gate.ok is False for gate in gates_before(plan.leak, found.arms, plan.tasks)):
-        return _written(settings.output, unasked(settings, plan, found.arms), report)
-    names = chosen(settings)
-    asked = asked_suites(names, settings)
-    plan = _fixed(plan, found, settings, planned_suites(names, asked), report)
-    opener = open_engine or engine_opener(found, settings, report)
-    load_average = _measure_load(report)
+    if _is_invalid(plan):
+        return _write(settings.output, _without_answers(settings, plan), report)
+    models = models_under_test(settings, report)
+    if _is_invalid(plan, models.arms):
+        return _write(settings.output, _without_answers(settings, plan, models.arms), report)
+    names = choose_suites(settings)
+    suites = suites_to_ask(names, settings)
+    plan = _fix_plan(plan, models, names, suites, settings=settings, report=report)
+    opener = open_engine or engine_opener(models, settings, report)
+    load = _measure_load(report)
     partial = settings.output.with_suffix(".items.jsonl")
-    with record(partial, report) as store:
+    with open_record(partial, report) as store:
         try:
-            items, timings = _measured(plan, found, store, opener, report)
-            suites = measure(
-                names, asked, plan, found, store=store, open_engine=opener, report=report
+            items, timings = _ask(plan, models, store, opener, report)
+            other = measure_suites(
+                names, suites, plan, models, store=store, open_engine=opener, report=report
             )
-            rates = {} if open_engine else _rates(found, items, settings, report)
-            require_unchanged(found.arms)
+            rates = {} if open_engine else _bench_rates(models, items, settings, report)
+            require_unchanged(models.arms)
         except KeyboardInterrupt as error:
             raise Interrupted(
                 f"stopped; the answers so far are in `{partial}`",
-                hint="the same command goes on from here",
+                hint="the same command continues from here",
             ) from error
-        result = assembled(
-            settings,
-            plan,
-            found.arms,
-            items,
-            timings=timings,
-            rates=rates,
-            suites=suites,
-            load_average=load_average,
-            report=report,
-        )
-        _written(settings.output, result, report)
+        measured = Measurements(items, timings, other, rates)
+        result = _conclude(settings, plan, models.arms, measured, load=load, report=report)
+        _write(settings.output, result, report)
         store.remove()
     return result
 
 
-def _fixed(
+def _is_invalid(plan: PlanWithTasks, arms: Sequence[Arm] = ()) -> bool:
+    """Whether a gate fails before the first answer."""
+    return any(gate.ok is False for gate in gates_before_answers(plan.leak, arms, plan.tasks))
+
+
+def _fix_plan(
     plan: PlanWithTasks,
-    found: ModelsUnderTest,
+    models: ModelsUnderTest,
+    names: Sequence[SuiteName],
+    suites: Sequence[SuiteTasks],
+    *,
     settings: EvaluateSettings,
-    suites: tuple[SuitePlan, ...],
     report: Reporter,
 ) -> PlanWithTasks:
     """The plan with all that is known before the first answer, written and hashed."""
-    whole = fixed(
-        replace(plan.plan, suites=suites),
-        found.arms,
+    whole = complete_plan(
+        replace(plan.plan, suites=suite_plans(names, suites)),
+        models.arms,
         plan.tasks,
         warm_tasks=settings.warm_tasks,
-        commands=commands_of(found.arms, settings),
+        commands=commands_of(models.arms, settings),
     )
     sha256 = write_plan(settings.output, whole)
-    report(Note(f"plan `{sha256[:12]}` is fixed: look {whole.look} at these test rows"))
+    report(Note(f"plan `{sha256[:12]}` is fixed; test-set use {whole.look} of these rows"))
     return replace(plan, plan=whole)
 
 
-def _measured(
+def _ask(
     plan: PlanWithTasks,
-    found: ModelsUnderTest,
+    models: ModelsUnderTest,
     store: AnswerRecord,
     opener: OpenEngine,
     report: Reporter,
 ) -> tuple[list[Item], list[Timing]]:
-    """Every answer, cold, with the arms in turns; then the warm workload."""
+    """Every answer, cold, with the models in turns; then the warm workload."""
     items = [
         item
-        for block in blocks(found.arms, plan.tasks)
-        for item in answers_of(
+        for block in blocks(models.arms, plan.tasks)
+        for item in collect_answers(
             block.arm, block.tasks, plan.plan, store=store, open_engine=opener, report=report
         )
     ]
     again = [task for task in plan.tasks if task.id in plan.plan.warm_tasks]
     timings = [
         timing
-        for block in (warm_blocks(found.arms, again) if again else [])
+        for block in (warm_blocks(models.arms, again) if again else [])
         for timing in warm_timings(block, plan.plan, store=store, open_engine=opener, report=report)
     ]
     return items, timings
 
 
-def _rates(
-    found: ModelsUnderTest, items: Sequence[Item], settings: EvaluateSettings, report: Reporter
+def _bench_rates(
+    models: ModelsUnderTest, items: Sequence[Item], settings: EvaluateSettings, report: Reporter
 ) -> dict[str, BenchRates]:
-    """What llama-bench says of the tuned GGUF, at the lengths that its answers had."""
-    tuned = found.tuned
+    """The throughput of the tuned GGUF by llama-bench, at the lengths of its answers."""
+    tuned = models.tuned
     answers = [item.answer for item in items if item.arm == tuned.id]
     lengths = [(a.prompt_tokens, a.answer_tokens) for a in answers]
     known = [(p, n) for p, n in lengths if p and n]
     if tuned.engine != "llama.cpp" or not known:
         return {}
-    report(Note(f"{tuned.id}: llama-bench, for a prediction beside the measurement"))
+    report(Note(f"{tuned.id}: running llama-bench, to predict the latency"))
     rates = bench(
         find_tools(report),
         Path(tuned.path),
@@ -184,81 +197,79 @@ def _measure_load(report: Reporter) -> float | None:
     if load is not None and load > BUSY_LOAD_SHARE * cores:
         report(
             Caution(
-                f"the machine is busy (load {load:.1f} on {cores} cores): times will be too long",
-                hint="stop other work and evaluate again for times that can be relied on",
+                f"the machine is busy (load {load:.1f} on {cores} cores): latencies will be too "
+                "long",
+                hint="stop other work and evaluate again to get latencies that count",
             )
         )
     return load
 
 
-def _written(output: Path, result: Evaluation, report: Reporter) -> Evaluation:
-    """Write and report. The page first and the result last: where the result is, the page is."""
-    beside = output.with_suffix(".html")
-    write_text(beside, page(result))
+def _write(output: Path, result: Evaluation, report: Reporter) -> Evaluation:
+    """Write and report. The result comes last, so if it is there, the page is there, too."""
+    page_path = output.with_suffix(".html")
+    write_text(page_path, page(result))
     write_json(output, result)
     if result.items:
-        key = look_key(result.plan, [arm.arm for arm in result.arms])
+        key = use_key(result.plan, [arm.arm for arm in result.arms])
         sha256 = next(arm.arm.sha256 for arm in result.arms if arm.arm.id == "tuned")
         label = result.verdict.label
-        record_look(result.plan.test_sha256, key, model_sha256=sha256, label=label)
+        record_use(result.plan.test_sha256, key, model_sha256=sha256, label=label)
     for table in tables(result):
         report(table)
     for line in verdict_lines(result):
         report(Note(line))
-    report(Note(f"result: `{output}`, page: `{beside}`"))
+    report(Note(f"result: `{output}`, page: `{page_path}`"))
     return result
 
 
-def assembled(
+def _conclude(
     settings: EvaluateSettings,
     plan: PlanWithTasks,
     arms: Sequence[Arm],
-    items: Sequence[Item],
+    measured: Measurements,
     *,
-    timings: Sequence[Timing],
-    rates: Mapping[str, BenchRates],
-    suites: SuiteMeasurements,
-    load_average: float | None,
+    load: float | None,
     report: Reporter,
 ) -> Evaluation:
-    """Scores, rates and the verdict from the answers of all arms."""
-    asked = [task for suite in suites.asked for task in suite.tasks]
-    checker = find_checker((*plan.tasks, *asked), report, profile=settings.sandbox)
-    check_code = checker.run
-    canaries = try_canaries(plan.tasks, check_code, report)
-    scored = score_all(items, canaries.counted(plan.tasks), check_code, report)
-    return concluded(
+    """Run the checks, score the answers of all models, and draw the verdict."""
+    other_tasks = [task for suite in measured.suites.suites for task in suite.tasks]
+    checker = find_checker((*plan.tasks, *other_tasks), report, profile=settings.sandbox)
+    tried = try_checks(plan.tasks, checker.run, report)
+    scored = score_all(measured.items, counted_tasks(plan.tasks, tried), checker.run, report)
+    suites = suite_results(
+        measured.suites,
+        [arm.id for arm in arms],
+        checker.run,
+        report,
+        answer_s=mean_answer_s(measured.items),
+        alpha=plan.plan.alpha,
+    )
+    return conclude(
         Findings(
             plan=plan.plan,
-            environment=environment(load_average, checker.self_test),
+            environment=_environment(load, checker.self_test),
             leak=plan.leak,
             tasks=plan.tasks,
             arms=tuple(arms),
             items=tuple(scored),
-            timings=tuple(timings),
-            rates=rates,
-            canaries=canaries.tried,
-            suites=results(
-                suites,
-                [arm.id for arm in arms],
-                check_code,
-                report,
-                answer_s=mean_answer_s(items),
-                alpha=plan.plan.alpha,
-            ),
+            timings=tuple(measured.timings),
+            rates=measured.rates,
+            canaries=tried,
+            suites=suites,
             baseline=read_baseline(settings.test_data.parent),
         )
     )
 
 
-def unasked(
+def _without_answers(
     settings: EvaluateSettings, plan: PlanWithTasks, arms: Sequence[Arm] = ()
 ) -> Evaluation:
-    """The result where a gate fails before the first answer: none, and a verdict that says why."""
-    return concluded(
+    """The result if a gate fails before the first answer: a verdict that says why."""
+    return conclude(
         Findings(
             plan=plan.plan,
-            environment=environment(None, None),
+            environment=_environment(None, None),
             leak=plan.leak,
             tasks=plan.tasks,
             arms=tuple(arms),
@@ -267,10 +278,10 @@ def unasked(
     )
 
 
-def environment(load_average: float | None, self_test: SelfTest | None) -> Environment:
-    """Where this is measured, now. self_test: of the sandbox, None where no code was to be run."""
+def _environment(load: float | None, self_test: SelfTest | None) -> Environment:
+    """This machine, now. self_test: of the sandbox, None if there was no code to run."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    cores = usable_processors()
     held = self_test is not None and self_test.held
     sandbox = self_test.profile if self_test is not None and held else "none"
-    return Environment(describe_machine(), versions(), load_average, sandbox, now, cores, self_test)
+    cores = usable_processors()
+    return Environment(describe_machine(), versions(), load, sandbox, now, cores, self_test)

@@ -1,14 +1,12 @@
-"""The answers of one arm, each written down as it comes, so that a stop loses one at most.
+"""Ask the models, in turns, and write each answer down as it comes: a stop loses one at most.
 
-The record is `OUTPUT.items.jsonl`. An answer counts for its arm, weights, prompt, longest answer,
-threads and machine; any other is not this measurement. A damaged line is dropped and asked again.
-The order is `interleave`'s; what other programs did meanwhile is recorded with each answer.
+The partial file is `OUTPUT.items.jsonl`. An answer belongs to its model, weights, prompt, longest
+answer, threads and machine; with any other of these it is asked again, and so is a damaged line.
+With each answer goes what other programs did meanwhile.
 
-In which order the models are asked, so that a machine that slows down slows down all of them.
-
-Two arms are asked as A-B-B-A: half of the tasks by the base, all by the tuned model, the other half
-by the base again. Each block has an engine of its own, started for it, so that no cache, page or
-pool of one block is there for the next. Over the whole, both arms' mean place in time is the same.
+Two models are asked as A-B-B-A: half of the tasks by the base model, all by the tuned model, the
+other half by the base model again, so a machine that slows down slows down both. Each block has an
+engine that was started for it, so no cache of one block helps the next.
 """
 
 import contextlib
@@ -44,14 +42,14 @@ _WARM_UP = (Message("user", "Write one line of Python that prints the sum of 2 a
 
 
 class ReferenceLikelihood(Struct, frozen=True):
-    """How likely an arm holds a row's own answer to be: nats of each token, or why not."""
+    """Log-likelihood of one reference answer: nats of each token, or why there are none."""
 
     values: tuple[float, ...] = ()
     error: str = ""
 
 
 class AnswerLine(Struct, frozen=True, omit_defaults=True):
-    """One line of the record: what was measured, and the key of the measurement it belongs to."""
+    """One line of the partial file: a measurement and its key."""
 
     key: str
     item: Item | None = None
@@ -60,26 +58,26 @@ class AnswerLine(Struct, frozen=True, omit_defaults=True):
 
 
 class AnswerRecord:
-    """The partial file of one evaluation, held by this process alone while it is open."""
+    """The partial file of one evaluation; no other process can open it meanwhile."""
 
-    def __init__(self, path: Path, stream: IO[bytes], found: dict[str, AnswerLine]) -> None:
-        self._path, self._stream, self._found = path, stream, found
+    def __init__(self, path: Path, stream: IO[bytes], lines: dict[str, AnswerLine]) -> None:
+        self._path, self._stream, self._lines = path, stream, lines
 
     def get(self, key: str) -> Item | None:
-        """The item that was recorded under a key, or None."""
-        line = self._found.get(key)
+        """The item under a key, or None."""
+        line = self._lines.get(key)
         return line.item if line else None
 
     def line(self, key: str) -> AnswerLine | None:
-        """What was recorded under a key, or None."""
-        return self._found.get(key)
+        """The line under a key, or None."""
+        return self._lines.get(key)
 
     def add(self, key: str, item: Item) -> None:
-        """Append one item; it is on the disk when this returns."""
+        """Append one item; it is on disk when this returns."""
         self.write(AnswerLine(key, item))
 
     def write(self, line: AnswerLine) -> None:
-        """Append one line; it is on the disk when this returns."""
+        """Append one line; it is on disk when this returns."""
         try:
             self._stream.write(msgspec.json.encode(line) + b"\n")
             self._stream.flush()
@@ -89,40 +87,41 @@ class AnswerRecord:
                 f"cannot write `{self._path}`: {error.strerror or error}",
                 hint="check the free space; the same command goes on from here",
             ) from error
-        self._found[line.key] = line
+        self._lines[line.key] = line
 
     def remove(self) -> None:
-        """Delete the file: what it holds is in the result now."""
+        """Delete the file: the result holds all of it now."""
         self._path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def record(path: Path, report: Reporter) -> Iterator[AnswerRecord]:
-    """Open the partial file, or start it. Raises MachineError where another process holds it."""
+def open_record(path: Path, report: Reporter) -> Iterator[AnswerRecord]:
+    """Open the partial file, or create it. Raises MachineError if another process has it open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise MachineError(
-                f"`{path}` is in use: another evaluation writes the same result",
+                f"`{path}` is in use: another evaluation is writing the same result",
                 hint="wait for it, or name another --output",
             ) from error
-        found = _read(path, report)
+        lines = _read(path, report)
         # A line that was cut off must not swallow the next one.
         if stream.tell() and not _ends_with_newline(path):
             stream.write(b"\n")
-        yield AnswerRecord(path, stream, found)
+        yield AnswerRecord(path, stream, lines)
 
 
 def _read(path: Path, report: Reporter) -> dict[str, AnswerLine]:
-    found: dict[str, AnswerLine] = {}
+    lines: dict[str, AnswerLine] = {}
     for line in read_records(path, AnswerLine):
         if isinstance(line, LineFault):
-            report(Caution(f"`{path}` line {line.line} is dropped and asked again: {line.reason}"))
+            where = f"`{path}` line {line.line}"
+            report(Caution(f"{where} cannot be read and is asked again: {line.reason}"))
         else:
-            found[line.key] = line
-    return found
+            lines[line.key] = line
+    return lines
 
 
 def _ends_with_newline(path: Path) -> bool:
@@ -132,7 +131,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def key_of(arm: Arm, task: EvaluationTask, plan: EvaluationPlan, *, warm: str = "") -> str:
-    """What an answer stands for: another model, prompt, length, machine or threads is another.
+    """The key of an answer: equal for equal model, prompt, longest answer, threads and machine.
 
     warm: the block of the warm workload that it belongs to, empty for a cold answer.
     """
@@ -142,7 +141,7 @@ def key_of(arm: Arm, task: EvaluationTask, plan: EvaluationPlan, *, warm: str = 
     return content_id(*parts, *([warm] if warm else []))
 
 
-def answers_of(
+def collect_answers(
     arm: Arm,
     tasks: Sequence[EvaluationTask],
     plan: EvaluationPlan,
@@ -152,27 +151,37 @@ def answers_of(
     report: Reporter,
     timed: bool = True,
 ) -> list[Item]:
-    """Every task's item, in order: those on record as they are, the rest asked now.
+    """Every task's item, in order: from the partial file if it is there, otherwise asked now.
 
-    timed: whether what other programs do meanwhile is watched, for times that are to be claimed.
+    timed: whether to watch what other programs do meanwhile, for latencies that the verdict uses.
     """
     keys = [key_of(arm, task, plan) for task in tasks]
     left = [(key, task) for key, task in zip(keys, tasks, strict=True) if store.get(key) is None]
     if len(left) < len(tasks):
-        report(Note(f"{arm.id}: {len(tasks) - len(left)} of {len(tasks)} answers are on record"))
+        known = len(tasks) - len(left)
+        report(Note(f"{arm.id}: {known} of {len(tasks)} answers are there from an earlier run"))
     if left:
-        start = time.perf_counter()
-        with open_engine(arm) as engine:
-            load_s = time.perf_counter() - start
+        with _warmed_up(arm, plan, open_engine) as (engine, load_s):
             report(Note(f"{arm.id}: {engine.name} loaded in {load_s:.1f} s"))
-            for _ in range(WARM_UPS):
-                engine.answer(_WARM_UP, max_tokens=min(WARM_UP_TOKENS, plan.max_tokens))
             _ask(engine, arm, left, plan, store=store, load_s=load_s, report=report, timed=timed)
     return [item for key in keys if (item := store.get(key)) is not None]
 
 
+@contextlib.contextmanager
+def _warmed_up(
+    arm: Arm, plan: EvaluationPlan, open_engine: OpenEngine
+) -> Iterator[tuple[Engine, float]]:
+    """An engine after its uncounted requests, and the seconds that it took to load."""
+    start = time.perf_counter()
+    with open_engine(arm) as engine:
+        load_s = time.perf_counter() - start
+        for _ in range(WARM_UPS):
+            engine.answer(_WARM_UP, max_tokens=min(WARM_UP_TOKENS, plan.max_tokens))
+        yield engine, load_s
+
+
 class AskingBlock(Struct, frozen=True):
-    """Tasks that one engine is asked in a row, and its number in the order of the blocks."""
+    """Tasks that one engine answers in a row; blocks are numbered in their order."""
 
     number: int
     arm: Arm
@@ -187,18 +196,15 @@ def warm_timings(
     open_engine: OpenEngine,
     report: Reporter,
 ) -> list[Timing]:
-    """The block's tasks asked again, in order, each with what it shares with the one before read.
+    """Ask the block's tasks again, in order; each may reuse the start shared with the one before.
 
-    A block that was stopped is asked whole: its order is part of what is measured.
+    A block that was stopped is asked anew as a whole: its order is part of the measurement.
     """
     keys = [key_of(block.arm, task, plan, warm=f"warm {block.number}") for task in block.tasks]
     if any(store.get(key) is None for key in keys):
-        start = time.perf_counter()
-        with open_engine(block.arm) as engine:
-            load_s = time.perf_counter() - start
-            for _ in range(WARM_UPS):
-                engine.answer(_WARM_UP, max_tokens=min(WARM_UP_TOKENS, plan.max_tokens))
-            # Discarded: it reads the start that the prompts share. Its own turn comes last.
+        with _warmed_up(block.arm, plan, open_engine) as (engine, load_s):
+            # Discarded: it reads the start that the prompts share. The last task, so that no task
+            # comes right after itself.
             last = block.tasks[-1]
             engine.answer(
                 last.messages, max_tokens=WARM_UP_TOKENS, reuse_prompt=True, tools=last.tools
@@ -231,7 +237,7 @@ def _ask(
             task.messages, max_tokens=longest, reuse_prompt=warm, tools=task.tools
         )
         load = other_load(before, processor_usage()) if before else None
-        answer, memory = clean(given), engine.memory()
+        answer, memory = clean_answer(given), engine.memory()
         errors += answer.finish == "error"
         peak_bytes = memory.peak_bytes if memory else None
         store.add(key, Item(arm.id, task.id, answer, peak_bytes, load_s, load, memory))
@@ -242,15 +248,15 @@ def _ask(
     report(ProgressEnded(name, f"{len(left)} {name}, {mean_s:.1f} s each, {errors} errors"))
 
 
-def clean(answer: Answer) -> Answer:
-    """The answer as text that UTF-8 can hold, and without the time of an error."""
+def clean_answer(answer: Answer) -> Answer:
+    """The answer as valid UTF-8; an error loses its latency."""
     text = answer.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     failed = answer.finish == "error"
     return replace(answer, text=text, latency_s=None if failed else answer.latency_s)
 
 
 def blocks(arms: Sequence[Arm], tasks: Sequence[EvaluationTask]) -> list[AskingBlock]:
-    """Every arm asks every task once: A (first half), B (all), A (second half)."""
+    """Every model gets every task once: A (first half), B (all), A (second half)."""
     if len(arms) < 2 or len(tasks) < 2:
         return [AskingBlock(number, arm, tuple(tasks)) for number, arm in enumerate(arms)]
     first, *others = arms
@@ -264,6 +270,6 @@ def blocks(arms: Sequence[Arm], tasks: Sequence[EvaluationTask]) -> list[AskingB
 
 
 def warm_blocks(arms: Sequence[Arm], tasks: Sequence[EvaluationTask]) -> list[AskingBlock]:
-    """Every arm asks every task twice, A-B-B-A: the spread of the two is the noise."""
+    """Every model gets every task twice, A-B-B-A: the spread of the repeats is the noise."""
     order = [*arms, *reversed(arms)]
     return [AskingBlock(number, arm, tuple(tasks)) for number, arm in enumerate(order)]

@@ -1,7 +1,7 @@
-"""Which models are compared, and the engines that answer for them.
+"""The models under test, and the engines that answer for them.
 
-A tuned GGUF is compared with its base in the same quantisation, made by the same tools. An adapter
-is compared with its base in torch, which is not what will be served: the verdict says so.
+A tuned GGUF is compared with its base model in the same quantisation, made by the same tools. An
+adapter is compared with its base model in torch, which is not what will serve: the verdict says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,23 +23,23 @@ from journeyman.runs import read_manifest
 from journeyman.settings import EvaluateSettings
 
 OpenEngine = Callable[[Arm], Engine]
-"""Makes the engine that answers for an arm; entering it may load the model."""
+"""Makes the engine that answers for a model; entering it may load the weights."""
 
 
 class ModelsUnderTest(Struct, frozen=True):
-    """The arms in the order they are measured: the base first, where there is one."""
+    """The models in the order they are measured: the base model first, if there is one."""
 
     arms: tuple[Arm, ...]
     base: BaseModel | None = None
 
     @property
     def tuned(self) -> Arm:
-        """The model that is under test."""
+        """The tuned model."""
         return self.arms[-1]
 
 
-def compared(settings: EvaluateSettings, report: Reporter) -> ModelsUnderTest:
-    """The tuned model and what it is compared with. Raises UsageError where it is neither kind."""
+def models_under_test(settings: EvaluateSettings, report: Reporter) -> ModelsUnderTest:
+    """The tuned model and its base model. Raises UsageError if `--model` is not a model."""
     if settings.model.is_dir():
         return _with_adapter(settings, report)
     if settings.model.is_file():
@@ -84,18 +84,18 @@ def _with_gguf(settings: EvaluateSettings, report: Reporter) -> ModelsUnderTest:
 
 
 def _manifest_of(gguf: Path) -> Manifest | None:
-    """What `journeyman convert` wrote beside its file."""
+    """The manifest that `journeyman convert` wrote beside its file."""
     return read_manifest(gguf.parent, name=f"{gguf.name}.manifest.json")
 
 
 def _template_sha256(gguf: Path) -> str:
-    """Over the file's own chat template; empty where it has none or cannot be read."""
+    """The hash of the file's chat template; empty if it has none or cannot be read."""
     from journeyman.gguf.header import read_gguf_header
 
     try:
         template = read_gguf_header(gguf).values.get("tokenizer.chat_template")
     except IntegrityError:
-        # The server says what is wrong with the file, when it is asked to load it.
+        # The server says what is wrong with the file when it loads it.
         return ""
     return content_id(template) if isinstance(template, str) else ""
 
@@ -107,10 +107,10 @@ def _base_fact(manifest: Manifest | None, key: str) -> str:
 
 
 def _quantization(gguf: Path, manifest: Manifest | None) -> str:
-    """By the manifest, else by the file's own header; empty where neither says."""
-    stated = manifest.facts.get("quantization") if manifest else None
-    if isinstance(stated, str):
-        return stated
+    """By the manifest, otherwise by the file's header; empty if neither says."""
+    by_manifest = manifest.facts.get("quantization") if manifest else None
+    if isinstance(by_manifest, str):
+        return by_manifest
     from gguf import LlamaFileType
 
     from journeyman.gguf.header import read_gguf_header
@@ -127,13 +127,13 @@ def _base_gguf(
     manifest: Manifest | None,
     report: Reporter,
 ) -> Arm | None:
-    """The base as a GGUF: the file given, or the base named, converted and quantised like tuned."""
+    """The base model as a GGUF: the given file, or converted and quantised like the tuned model."""
     name = settings.base or tuned.base
     if not name:
         report(
             Caution(
-                f"`{settings.model}` does not say what it was made from: nothing to compare with",
-                hint="name its base: --base smollm2-135m",
+                f"nothing to compare `{settings.model}` with: it does not name its base model",
+                hint="name the base model: --base smollm2-135m",
             )
         )
         return None
@@ -148,7 +148,12 @@ def _base_gguf(
         gguf = cached_gguf(base.folder, base.sha256, kind, find_tools(report), report)
         path, sha256 = gguf.path, gguf.sha256
     if kind != tuned.quantization:
-        report(Caution(f"the base is `{kind}`, the tuned model `{tuned.quantization}`: not alike"))
+        report(
+            Caution(
+                f"the quantisations differ: the base model is `{kind}`, the tuned model "
+                f"`{tuned.quantization}`"
+            )
+        )
     return Arm(
         id="base",
         name=name,
@@ -164,32 +169,32 @@ def _base_gguf(
 def _require_same_base(
     base: BaseModel, settings: EvaluateSettings, manifest: Manifest | None, report: Reporter
 ) -> None:
-    """A base that was asked for by name may be another one; one that was looked up may not."""
+    """Raise IntegrityError if the base is not the manifest's; one given by `--base` may differ."""
     promised = _base_fact(manifest, "sha256")
     if not promised or promised == base.sha256:
         return
     if settings.base:
-        report(Caution(f"`{base.name}` is not the base that `{settings.model}` was made from"))
+        report(Caution(f"`{settings.model}` was not made from `{base.name}`"))
     else:
         raise IntegrityError(
             f"`{settings.model}` was made from `{_base_fact(manifest, 'name')}@{promised[:7]}`, "
-            f"the base found is `{base.name}@{base.sha256[:7]}` (sha256)",
-            hint="restore that base, or compare with this one: --base " + base.name,
+            f"the base model found is `{base.name}@{base.sha256[:7]}` (sha256)",
+            hint=f"restore that base model, or compare with this one: --base {base.name}",
         )
 
 
 def require_unchanged(arms: Sequence[Arm]) -> None:
-    """Raise IntegrityError where a file is no longer the one that answered."""
+    """Raise IntegrityError if a file is no longer the one that answered."""
     for arm in arms:
         if arm.engine == "llama.cpp" and sha256_of(Path(arm.path)) != arm.sha256:
             raise IntegrityError(
                 f"`{arm.path}` was changed while it was measured",
-                hint="let nothing write to it, and evaluate again",
+                hint="evaluate again, and let nothing write to the file meanwhile",
             )
 
 
 def commands_of(arms: Sequence[Arm], settings: EvaluateSettings) -> dict[str, tuple[str, ...]]:
-    """How each GGUF is served: the settings that its time and its memory depend on."""
+    """How each GGUF is served: its latency and its memory depend on these settings."""
     from journeyman.inference.llama_server import serving_flags
 
     return {
@@ -200,22 +205,22 @@ def commands_of(arms: Sequence[Arm], settings: EvaluateSettings) -> dict[str, tu
 
 
 def engine_opener(
-    found: ModelsUnderTest, settings: EvaluateSettings, report: Reporter
+    models: ModelsUnderTest, settings: EvaluateSettings, report: Reporter
 ) -> OpenEngine:
-    """What makes the real engines: llama.cpp's server for a GGUF, torch for an adapter."""
+    """Makes the real engines: llama.cpp's server for a GGUF, torch for an adapter."""
 
     def open_engine(arm: Arm) -> Engine:
         if arm.engine == "llama.cpp":
             from journeyman.inference.llama_server import LlamaServer
 
-            # Looked for here and not earlier: finding the tools may build them.
+            # Not earlier: finding the tools may build them.
             tools = find_tools(report)
             return LlamaServer(Path(arm.path), tools=tools, threads=settings.threads, report=report)
         from journeyman.inference.torch_engine import TorchEngine
 
-        assert found.base is not None
-        report(Note(f"{arm.id}: in torch, not in the engine that will serve it"))
+        assert models.base is not None
+        report(Note(f"{arm.id}: answered by torch, not by the engine that will serve it"))
         adapter = Path(arm.path) if arm.path else None
-        return TorchEngine(found.base, adapter=adapter, threads=settings.threads)
+        return TorchEngine(models.base, adapter=adapter, threads=settings.threads)
 
     return open_engine

@@ -1,12 +1,9 @@
-"""What is to be measured: the test rows as tasks, and whether they were kept out of the training.
+"""The plan of an evaluation: test rows as tasks, their contamination, and what will be measured.
 
-The plan is fixed before the first answer. Rows with equal messages are one task: a greedy model
-gives them one answer, and repeats would only pretend to be more evidence.
-
-The plan as it is fixed, written and hashed before the first answer.
-
-What would count as success, by which bounds, with which models and how often these rows were looked
-at: none of it can be chosen after the answers are known without another hash.
+The plan is written and hashed before the first answer: the targets, the bounds, the models and how
+often these rows were used cannot be chosen afterwards without another hash.
+Rows with equal messages are one task: a greedy model gives them one answer, so repeats would only
+look like more evidence.
 """
 
 import hashlib
@@ -18,11 +15,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from journeyman.data.dataset import read_examples
+from journeyman.data.dataset import TRAIN, VAL, read_examples
 from journeyman.data.prompt_groups import group_of
 from journeyman.errors import UsageError
-from journeyman.evaluate.asking.test_set_uses import look_key, look_number
-from journeyman.evaluate.records.evaluation import Arm, EvaluationPlan, Leak
+from journeyman.evaluate.asking.test_set_uses import use_key, use_number
+from journeyman.evaluate.records.evaluation import Arm, Contamination, EvaluationPlan
 from journeyman.evaluate.records.measurements import ModelPlan
 from journeyman.evaluate.records.scores import EvaluationTask
 from journeyman.files import content_id, sha256_of, write_json
@@ -30,18 +27,16 @@ from journeyman.records import Example, Message, Tool
 from journeyman.settings import EvaluateSettings
 from journeyman.stats import alpha_at_use
 
-SEEN_SPLITS = ("train.jsonl", "val.jsonl")
-
 
 class PlanWithTasks(Struct, frozen=True):
-    """The plan, its tasks in the order they are asked, and what of them had leaked."""
+    """The plan, its tasks in the order they are asked, and their contamination."""
 
     plan: EvaluationPlan
     tasks: tuple[EvaluationTask, ...]
-    leak: Leak
+    leak: Contamination
 
 
-def planned(settings: EvaluateSettings) -> PlanWithTasks:
+def make_plan(settings: EvaluateSettings) -> PlanWithTasks:
     """Read the test rows (the first `limit`) and compare them with the splits beside them."""
     if settings.limit is not None and settings.limit < 1:
         raise UsageError(f"`--limit {settings.limit}` leaves no rows", hint="give 1 or more")
@@ -61,7 +56,7 @@ def planned(settings: EvaluateSettings) -> PlanWithTasks:
         limit=settings.limit,
         prompts_sha256=prompts_sha256(tasks),
     )
-    return PlanWithTasks(plan, tuple(tasks), find_leak(tasks, settings.test_data.parent))
+    return PlanWithTasks(plan, tuple(tasks), find_contamination(tasks, settings.test_data.parent))
 
 
 def tasks_in_order(
@@ -102,7 +97,7 @@ def _task(row: Example) -> EvaluationTask:
 
 
 def task_key(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
-    """A task's id: a hash of all that is asked, and of the tools on offer."""
+    """A task's id: a hash of its messages and of the tools on offer."""
     offered = (part for one in tools for part in (one.name, one.description, one.parameters))
     return content_id(*(part for turn in messages for part in _parts(turn)), *offered)
 
@@ -112,11 +107,11 @@ def _parts(turn: Message) -> tuple[str, ...]:
     return (turn.role, turn.content, *calls)
 
 
-def find_leak(tasks: Sequence[EvaluationTask], folder: Path) -> Leak:
-    """The tasks whose prompt, however it is written, is in train.jsonl or val.jsonl of a folder."""
-    files = [folder / name for name in SEEN_SPLITS if (folder / name).is_file()]
+def find_contamination(tasks: Sequence[EvaluationTask], folder: Path) -> Contamination:
+    """The tasks whose prompt, in any spelling, is in train.jsonl or val.jsonl of a folder."""
+    files = [folder / name for name in (TRAIN, VAL) if (folder / name).is_file()]
     seen = {group_of(row.messages) for path in files for row in _rows(path)}
-    return Leak(
+    return Contamination(
         tasks=tuple(task.id for task in tasks if task.cluster in seen),
         of=len(tasks),
         files=tuple(str(path) for path in files),
@@ -124,11 +119,11 @@ def find_leak(tasks: Sequence[EvaluationTask], folder: Path) -> Leak:
 
 
 def _rows(path: Path) -> list[Example]:
-    # A small dataset may have an empty validation split: nothing can have leaked into it.
+    # A small dataset may have an empty validation split, which read_examples refuses.
     return read_examples(path) if path.stat().st_size else []
 
 
-def fixed(
+def complete_plan(
     plan: EvaluationPlan,
     arms: Sequence[Arm],
     tasks: Sequence[EvaluationTask],
@@ -136,17 +131,17 @@ def fixed(
     warm_tasks: int,
     commands: dict[str, tuple[str, ...]],
 ) -> EvaluationPlan:
-    """The plan with its models, its look, the error it allows, and what is asked again warm.
+    """The plan with its models, the test-set use with its allowed error, and the warm tasks.
 
-    commands: how each arm is served. Only a server has a warm start, and only after another prompt.
+    commands: how each model is served. Only a server can be warm, and only after another prompt.
     """
-    look = look_number(plan.test_sha256, look_key(plan, arms))
+    use = use_number(plan.test_sha256, use_key(plan, arms))
     served = all(arm.engine == "llama.cpp" for arm in arms)
     warm = [task.id for task in tasks[:warm_tasks]] if served else []
     return replace(
         plan,
-        look=look,
-        alpha=alpha_at_use(look),
+        look=use,
+        alpha=alpha_at_use(use),
         arms=tuple(
             ModelPlan(arm.id, arm.engine, arm.sha256, arm.quantization, commands.get(arm.id, ()))
             for arm in arms
@@ -156,7 +151,7 @@ def fixed(
 
 
 def prompts_sha256(tasks: Sequence[EvaluationTask]) -> str:
-    """A hash over the tasks' ids, which are hashes of what they ask, in any order."""
+    """A hash over the tasks' ids, which are hashes of their prompts, in any order."""
     return hashlib.sha256("\n".join(sorted(task.id for task in tasks)).encode()).hexdigest()
 
 
@@ -166,11 +161,11 @@ def plan_sha256(plan: EvaluationPlan) -> str:
 
 
 def plan_path(output: Path) -> Path:
-    """Where the plan of a result lies: beside it."""
+    """The plan's file, beside the result."""
     return output.with_suffix(".plan.json")
 
 
 def write_plan(output: Path, plan: EvaluationPlan) -> str:
-    """Write the plan beside the result to be, and give its hash."""
+    """Write the plan beside the result to come, and give its hash."""
     write_json(plan_path(output), plan)
     return plan_sha256(plan)

@@ -1,4 +1,4 @@
-"""From answers to seconds: what a user waits, how sure that is, and what disturbed it."""
+"""Latency: how long answers take, how sure that is, and what disturbed the measurement."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean, median
@@ -12,26 +12,26 @@ from journeyman.stats import ALPHA, Mean, bootstrap_mean, quantile
 
 def latency(
     tasks: Sequence[EvaluationTask],
-    timed: Sequence[Item],
+    items: Sequence[Item],
     seed: int,
     *,
     alpha: float = ALPHA,
     cores: int | None = None,
 ) -> Latency:
-    """The times of the answers that came; bounds over clusters of equal prompts.
+    """The latency of the answers that came; bounds over clusters of equal prompts.
 
-    alpha: error of the one-sided bounds. An answer without a time (an error) is not among them.
+    alpha: error of the one-sided bounds. An answer without a time (an error) does not count.
     """
     cluster = {task.id: task.cluster for task in tasks}
-    came = [(one, one.answer.latency_s) for one in timed if one.answer.latency_s is not None]
-    if not came:
+    timed = [(one, one.answer.latency_s) for one in items if one.answer.latency_s is not None]
+    if not timed:
         return Latency(planned=len(tasks), answered=0, cores=cores)
-    seconds = [value for _, value in came]
-    answers = [one.answer for one, _ in came]
-    labels = [cluster[one.task] for one, _ in came]
+    seconds = [value for _, value in timed]
+    answers = [item.answer for item, _ in timed]
+    labels = [cluster[item.task] for item, _ in timed]
     return Latency(
         planned=len(tasks),
-        answered=len(came),
+        answered=len(timed),
         mean=bootstrap_mean(seconds, seed=seed, clusters=labels, confidence=1 - alpha),
         p50_s=quantile(seconds, 0.5),
         p95_s=quantile(seconds, 0.95),
@@ -40,24 +40,24 @@ def latency(
         tokens_per_s=_mean([decode_rate(a) for a in answers]),
         answer_tokens=_mean([a.answer_tokens for a in answers]),
         prompt_tokens=_mean([a.prompt_tokens for a in answers]),
-        other_load=mean_load((one.other_load, s) for one, s in came),
+        other_load=mean_load((item.other_load, s) for item, s in timed),
         cores=cores,
         overhead_share=_mean([overhead_share(a) for a in answers]),
-        repeat_spread=_repeat_spread(came),
+        repeat_spread=_repeat_spread(timed),
     )
 
 
 def overhead_share(answer: Answer) -> float | None:
-    """The share of the wait that the server's own clock leaves out; None where it has none."""
+    """The share of the latency that the server's own clock leaves out; None if it has none."""
     if answer.server_s is None or not answer.latency_s:
         return None
     return (answer.latency_s - answer.server_s) / answer.latency_s
 
 
-def difference(
+def latency_difference(
     tasks: Sequence[EvaluationTask], items: Sequence[Item], seed: int, *, alpha: float = ALPHA
 ) -> Mean | None:
-    """Seconds of tuned minus base, pair by pair; None where no task was answered by both."""
+    """Seconds of tuned minus base, paired by task; None if both answered no task in common."""
     seconds: dict[ArmId, Mapping[str, float]] = {
         arm: {
             item.task: item.answer.latency_s
@@ -66,7 +66,7 @@ def difference(
         }
         for arm in ("base", "tuned")
     }
-    both = [task for task in tasks if all(task.id in found for found in seconds.values())]
+    both = [task for task in tasks if all(task.id in by_task for by_task in seconds.values())]
     if not both:
         return None
     differences = [seconds["tuned"][task.id] - seconds["base"][task.id] for task in both]
@@ -82,18 +82,18 @@ def warm_latency(
     *,
     cores: int | None,
 ) -> Latency | None:
-    """The warm workload of one arm; None where it has none."""
+    """The latency of one model's warm workload; None if it has none."""
     mine = [timing.item for timing in timings if timing.item.arm == arm]
     asked = {item.task for item in mine}
     planned = [task for task in tasks if task.id in asked]
     return latency(planned, mine, seed, cores=cores) if mine else None
 
 
-def _repeat_spread(came: Sequence[tuple[Item, float]]) -> float | None:
+def _repeat_spread(timed: Sequence[tuple[Item, float]]) -> float | None:
     """Median of (longest - shortest) / mean over the repeats of one task; None without repeats."""
     repeats: dict[str, list[float]] = {}
-    for one, seconds in came:
-        repeats.setdefault(one.task, []).append(seconds)
+    for item, seconds in timed:
+        repeats.setdefault(item.task, []).append(seconds)
     spreads = [(max(s) - min(s)) / fmean(s) for s in repeats.values() if len(s) > 1]
     return median(spreads) if spreads else None
 

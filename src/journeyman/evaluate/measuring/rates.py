@@ -1,4 +1,4 @@
-"""From scored items to rates, latencies and pairs. The denominator is always the plan's."""
+"""From scored answers to rates and paired comparisons. The denominator is always the plan's."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from journeyman.stats import ALPHA, mcnemar_exact, tango_interval, wilson
 NOT_RECORDED = "not_recorded"
 
 STRICT_SHARE = 0.02
-"""From this difference on, how an answer is read changes what it seems to be worth."""
+"""If strict reading costs more than this share, the rate depends on how answers are read."""
 CODE_RUNGS: tuple[RungId, ...] = ("S3", "S4", "S4t")
 LADDER: tuple[RungId, ...] = ("S0", "S1", "S2", "S3", "S4", "S4t")
 
@@ -35,7 +35,7 @@ def arm_result(
     alpha: float = ALPHA,
     cores: int | None = None,
 ) -> ArmResult:
-    """What one arm showed on the planned tasks. alpha: error of the latency's one-sided bounds."""
+    """What one model showed on the planned tasks. alpha: error of the latency's bounds."""
     items = [one.item for one in scored]
     memory = [item.peak_memory_bytes for item in items if item.peak_memory_bytes is not None]
     loads = [item.load_s for item in items if item.load_s is not None]
@@ -52,13 +52,13 @@ def arm_result(
 
 def extract_rules(scored: Sequence[ScoredItem]) -> dict[str, int]:
     """How many answers each rule of the extractor was needed for."""
-    return dict(Counter(item.extract_rule for item in scored if item.extract_rule))
+    return dict(Counter(one.extract_rule for one in scored if one.extract_rule))
 
 
 def rungs(
     tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem], ids: Sequence[RungId] = LADDER
 ) -> tuple[Rung, ...]:
-    """Every rung that some task has, over its tasks, and by agent where there are several."""
+    """Every rung that applies to some task, over its tasks, and by agent if there are several."""
     found = []
     for rung in ids:
         planned = [task for task in tasks if counts(rung, task)]
@@ -78,10 +78,10 @@ def _rung(
     codes: Counter[str] = Counter()
     passed = strictly = unmeasured = 0
     for task in planned:
-        item = by_task.get(task.id)
-        score = next((s for s in item.scores if s.rung == rung), None) if item else None
+        one = by_task.get(task.id)
+        score = next((s for s in one.scores if s.rung == rung), None) if one else None
         passed += bool(score and score.passed)
-        strictly += bool(score and score.passed and item and item.strict)
+        strictly += bool(score and score.passed and one and one.strict)
         unmeasured += score is not None and score.passed is None
         if score is None or not score.passed:
             codes[score.code if score else NOT_RECORDED] += 1
@@ -91,58 +91,57 @@ def _rung(
         agent=agent,
         rate=None if unmeasured else wilson(passed, len(planned)),
         codes=dict(codes.most_common()),
-        note=_mutants(scored, planned) if rung == "S4t" else _note(rung, planned),
-        strict=wilson(strictly, len(planned)) if _reads_code(rung, planned, unmeasured) else None,
+        note=_mutants_note(scored, planned) if rung == "S4t" else _form_note(rung, planned),
+        strict=wilson(strictly, len(planned)) if _needs_code(rung, planned, unmeasured) else None,
     )
 
 
-def strictly_less(rung: Rung) -> bool:
-    """Whether a strict reader finds noticeably less on a rung."""
+def strict_is_lower(rung: Rung) -> bool:
+    """Whether strict reading finds noticeably fewer passing answers on a rung."""
     if rung.rate is None or rung.strict is None:
         return False
     return rung.rate.share - rung.strict.share > STRICT_SHARE
 
 
-def _reads_code(rung: RungId, tasks: Sequence[EvaluationTask], unmeasured: int) -> bool:
-    """Whether a rung was measured and every task on it is judged by the code in its answer."""
+def _needs_code(rung: RungId, tasks: Sequence[EvaluationTask], unmeasured: int) -> bool:
+    """Whether a rung was measured, and by the code of the answer for every task."""
     return rung in CODE_RUNGS and not unmeasured and not any(task.rule for task in tasks)
 
 
-def _note(rung: RungId, tasks: Sequence[EvaluationTask]) -> str:
-    weak = sum(task.agent not in CODE_AGENTS for task in tasks)
-    if rung != "S2" or not weak:
+def _form_note(rung: RungId, tasks: Sequence[EvaluationTask]) -> str:
+    form_only = sum(task.agent not in CODE_AGENTS for task in tasks)
+    if rung != "S2" or not form_only:
         return ""
-    return FORM_ONLY if weak == len(tasks) else f"{weak} of {len(tasks)}: {FORM_ONLY}"
+    return FORM_ONLY if form_only == len(tasks) else f"{form_only} of {len(tasks)}: {FORM_ONLY}"
 
 
-def _mutants(scored: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]) -> str:
-    """How many mutants the tests found that tell right from wrong; the others found none."""
+def _mutants_note(scored: Sequence[ScoredItem], tasks: Sequence[EvaluationTask]) -> str:
+    """How many mutants the passing tests found; tests that failed were not tried on any."""
     ids = {task.id for task in tasks}
     scores = [score for one in scored if one.item.task in ids for score in one.scores]
-    judged = [one for one in scores if one.rung == "S4t" and one.of]
-    if not judged:
+    tried = [score for score in scores if score.rung == "S4t" and score.of]
+    if not tried:
         return ""
-    found, of = sum(one.found for one in judged), sum(one.of for one in judged)
-    return f"these {len(judged)} found {found} of {of} mutants"
+    found, of = sum(one.found for one in tried), sum(one.of for one in tried)
+    return f"these {len(tried)} found {found} of {of} mutants"
 
 
-def paired(
+def paired_comparison(
     rung: RungId,
     tasks: Sequence[EvaluationTask],
     scored: Sequence[ScoredItem],
     *,
     alpha: float = ALPHA,
 ) -> PairedOutcomes | None:
-    """Both arms on one rung, cluster by cluster; None where that rung was not measured for both.
+    """Both models on one rung, cluster by cluster; None if it was not measured for both.
 
-    A cluster passes where all its tasks do: repeats of a prompt are one piece of evidence. alpha:
+    A cluster passes if all its tasks pass: repeats of a prompt are one piece of evidence. alpha:
     error of each one-sided bound.
     """
-    both = {
-        arm: _by_cluster(rung, tasks, [one for one in scored if one.item.arm == arm])
+    base, tuned = (
+        _by_cluster(rung, tasks, [one for one in scored if one.item.arm == arm])
         for arm in ("base", "tuned")
-    }
-    base, tuned = both["base"], both["tuned"]
+    )
     if not base or not tuned:
         return None
     fixed = tuple(c for c, passed in tuned.items() if passed and not base[c])
@@ -170,20 +169,20 @@ def paired(
 def _by_cluster(
     rung: RungId, tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem]
 ) -> dict[str, bool]:
-    """Cluster -> passed, over the planned tasks that have this rung; empty where not measured."""
+    """Cluster -> passed, over the planned tasks that have this rung; empty if not measured."""
     by_task = {one.item.task: one.passed(rung) for one in scored}
     planned = [task for task in tasks if counts(rung, task)]
     if not scored or any(by_task.get(task.id, False) is None for task in planned):
         return {}
-    found: dict[str, bool] = {}
+    passed: dict[str, bool] = {}
     for task in planned:
-        found[task.cluster] = found.get(task.cluster, True) and bool(by_task.get(task.id))
-    return found
+        passed[task.cluster] = passed.get(task.cluster, True) and bool(by_task.get(task.id))
+    return passed
 
 
 def clusters_passing(
     rung: RungId, tasks: Sequence[EvaluationTask], scored: Sequence[ScoredItem]
 ) -> tuple[int, int]:
-    """(k, n) of one arm's clusters on a rung; n = 0 where it was not measured."""
-    found = _by_cluster(rung, tasks, scored)
-    return sum(found.values()), len(found)
+    """(k, n) of one model's clusters on a rung; n = 0 if it was not measured."""
+    passed = _by_cluster(rung, tasks, scored)
+    return sum(passed.values()), len(passed)

@@ -1,6 +1,7 @@
-"""What an evaluation consists of: tasks, the models' answers to them, and what follows from both.
+"""The result of an evaluation: models, plan, measurements, verdict. The result file holds it whole.
 
-All of it is data and is written as it stands to the result file (schema `evaluation/3`).
+Fields keep the names that the file has: `leak` is contamination, `look` a use of the test set,
+`canaries` what was tried on the checks.
 """
 
 from typing import Literal
@@ -35,11 +36,11 @@ Label = Literal["DEPLOY", "ITERATE", "ABORT", "INVALID"]
 
 
 class Arm(Struct, frozen=True):
-    """A model that is evaluated, by which engine, from which file or base with which adapter.
+    """A model under test: which engine answers for it, from which file or adapter.
 
     `path` is a GGUF file or an adapter folder, empty for a base in its own format. `base` names
-    the base model. `sha256` stands for every weight that answers, `promised_sha256` for the file
-    that was made to be shipped. `template_sha256` is over the chat template; both empty if unknown.
+    the base model. `sha256` covers every weight that answers, `promised_sha256` the file that is to
+    ship. `template_sha256` is over the chat template. Both are empty if unknown.
     """
 
     id: ArmId
@@ -54,9 +55,10 @@ class Arm(Struct, frozen=True):
 
 
 class ArmResult(Struct, frozen=True):
-    """What one arm showed. `load_s` is not part of any latency; `recorded` items of the plan.
+    """What one model showed on the held-out tasks. `recorded` counts its answers.
 
-    `latency` is cold, `warm` of the requests that may reuse the start that prompts share.
+    `latency` is cold; `warm` is that of requests that may reuse the start that prompts share.
+    `load_s` is not part of either.
     """
 
     arm: Arm
@@ -71,9 +73,9 @@ class ArmResult(Struct, frozen=True):
 
 
 class Baseline(Struct, frozen=True):
-    """What the log says about the system that is to be replaced, and what these figures are.
+    """What the log says about the system to replace; `text` explains these figures.
 
-    `success` is None where only successful rows are at hand. `source` names the file.
+    `success` is None if only successful rows are known. `source` names the file.
     """
 
     source: str
@@ -85,13 +87,13 @@ class Baseline(Struct, frozen=True):
 
 
 class EvaluationPlan(Struct, frozen=True):
-    """What was to be measured, fixed before the first answer.
+    """What will be measured, fixed before the first answer.
 
     `rows` were read, `tasks` are distinct prompts, `clusters` those that are independent.
-    `prompts_sha256` is over the tasks' ids in order. `look` counts the models that were judged by
-    these rows, this one included; `alpha` is the error allowed to each one-sided bound (`0.05` at
-    the first look). `warm_tasks` are asked again with what prompts share already read. `suites` are
-    those besides the held-out split.
+    `prompts_sha256` is over the tasks' ids in order. `look` counts the uses of these test rows,
+    this one included; `alpha` is the error allowed to each one-sided bound (0.05 at the first).
+    `warm_tasks` are asked again after the start that prompts share was read. `suites` are those
+    besides the held-out split.
     """
 
     test_data: str
@@ -114,10 +116,10 @@ class EvaluationPlan(Struct, frozen=True):
     suites: tuple[SuitePlan, ...] = ()
 
 
-class Leak(Struct, frozen=True):
-    """Test tasks whose prompt is also in a file that was trained or validated on.
+class Contamination(Struct, frozen=True):
+    """Test tasks whose prompt is also in the training or validation set.
 
-    `files` are those that were compared; none of them there means that nothing was compared.
+    `files` are those that were compared, none if there was nothing to compare.
     """
 
     tasks: tuple[str, ...] = ()
@@ -126,10 +128,10 @@ class Leak(Struct, frozen=True):
 
 
 class Environment(Struct, frozen=True):
-    """Where it was measured. `load_average` is the machine's before the first request.
+    """The machine and versions. `load_average` is the machine's before the first request.
 
-    `sandbox` is the profile in which code was run (`strict`, `degraded`, or `none`: it was not),
-    `self_test` what that sandbox was tried with just before.
+    `sandbox` is the profile that ran the code (`strict`, `degraded`, or `none`: code was not run),
+    `self_test` the attacks that were tried on that sandbox just before.
     """
 
     machine: str
@@ -142,9 +144,9 @@ class Environment(Struct, frozen=True):
 
 
 class Criterion(Struct, frozen=True):
-    """One requirement, what was found, and whether the bound is on the right side of the target.
+    """One requirement, its result, and whether the bound is on the right side of the target.
 
-    `need` is what it would take to decide it, `action` the cheapest next step; empty on PASS.
+    `need` is what it would take to decide it, `action` the cheapest next step; both empty on PASS.
     """
 
     id: str
@@ -157,7 +159,7 @@ class Criterion(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What to do, why, and what the numbers can not claim."""
+    """What to do, why, and what the numbers cannot claim."""
 
     label: Label
     headline: str
@@ -170,17 +172,17 @@ class Verdict(Struct, frozen=True):
 class Evaluation(Struct, frozen=True, kw_only=True):
     """The whole result, as it is written.
 
-    `canaries` is what was tried on each held-out task's checks; from it follow `reference`, S4 of
-    the rows' own answers, and `excluded`, the tasks that S4 does not count. `arms`, `paired`,
-    `tasks` and `items` are the held-out split's; `suites` are all others, those that were not
-    measured with the reason.
+    `canaries` holds what was tried on each held-out task's checks. `reference`, S4 of the reference
+    answers, and `excluded`, the tasks that S4 does not count, follow from it. `arms`, `paired`,
+    `tasks` and `items` belong to the held-out split. `suites` are all others; those that were not
+    measured hold the reason.
     """
 
     schema: str = SCHEMA
     verdict: Verdict
     plan: EvaluationPlan
     environment: Environment
-    leak: Leak
+    leak: Contamination
     arms: tuple[ArmResult, ...] = ()
     paired: tuple[PairedOutcomes, ...] = ()
     baseline: Baseline | None = None
@@ -196,14 +198,14 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     suites: tuple[Suite, ...] = ()
 
     def arm(self, name: ArmId) -> ArmResult | None:
-        """The result of one arm, or None where it was not evaluated."""
+        """The result of one model, or None if it was not evaluated."""
         return next((result for result in self.arms if result.arm.id == name), None)
 
     def memory_of(self, arm: ArmId) -> list[ProcessMemory]:
-        """What an arm's engine held after each answer, as far as it was measured."""
+        """The memory of one model's engine after each answer, as far as it was measured."""
         items = (one.item for one in self.items)
         return [item.memory for item in items if item.arm == arm and item.memory]
 
     def suite(self, name: SuiteName) -> Suite | None:
-        """The result of one suite besides the held-out split, or None where it has none."""
+        """The result of one suite besides the held-out split, or None if there is none."""
         return next((suite for suite in self.suites if suite.name == name), None)

@@ -1,4 +1,4 @@
-"""What answers cost, as records: single times, memory, a prediction; and what was to be reached."""
+"""Times, a prediction, the targets to reach, and the gates that a valid result passes."""
 
 from msgspec import Struct
 
@@ -9,8 +9,8 @@ from journeyman.stats import Mean
 class Targets(Struct, frozen=True):
     """What a tuned model must reach; shares 0..1. A gain proven to be below `useful_gain` fails.
 
-    `margin` is how much worse than base it may be; up to `small_n` pairs `small_margin`, because
-    fewer pairs with flips in both directions can prove no more.
+    `margin` is how much worse than the base model it may be. Up to `small_n` pairs it is
+    `small_margin`, because so few pairs with changes in both directions cannot prove more.
     """
 
     success: float = 0.98
@@ -24,7 +24,7 @@ class Targets(Struct, frozen=True):
 
 
 class ModelPlan(Struct, frozen=True):
-    """A model as it was to be measured. `command` is its server's, empty where there is none."""
+    """A model as the plan fixes it. `command` starts its server, empty for torch."""
 
     id: str
     engine: str
@@ -34,13 +34,13 @@ class ModelPlan(Struct, frozen=True):
 
 
 class Latency(Struct, frozen=True):
-    """Seconds from request to the last token by the client's clock, over the answers that came.
+    """Seconds from the request to the last token by the client's clock, over the answers that came.
 
     `answered` of `planned` answers have a latency; an error has none and counts as a failed task.
-    `first_token_s` and `tokens_per_s` are means; `tokens_per_s` is the rate after the first token.
-    `other_load` is how many of the `cores` other programs kept busy meanwhile. `overhead_share` of
-    the wait is outside of the server's own clock. `repeat_spread` is the median over tasks of
-    (longest - shortest) / mean of their repeats.
+    `first_token_s` (TTFT) and `tokens_per_s` (after the first token) are means. `other_load` is how
+    many of the `cores` other programs kept busy meanwhile. `overhead_share` of the latency is
+    outside the server's own clock. `repeat_spread` is the median over tasks of (longest - shortest)
+    / mean of their repeats.
     """
 
     planned: int
@@ -67,9 +67,9 @@ class Timing(Struct, frozen=True):
 
 
 class Prediction(Struct, frozen=True):
-    """What llama-bench's rates say that the mean answer takes; its clock leaves out HTTP and text.
+    """The time of a mean answer by llama-bench, whose clock leaves out HTTP and tokenisation.
 
-    Rates are tokens a second; the lengths are the means of the answers that were measured.
+    The lengths are the means of the measured answers.
     """
 
     prompt_tokens_per_s: float
@@ -81,9 +81,9 @@ class Prediction(Struct, frozen=True):
 
 
 class Validity(Struct, frozen=True):
-    """One thing without which the numbers must not be used. `ok` is None where it cannot be known.
+    """A gate: if it fails, the numbers must not be used. `ok` is None if it cannot be known.
 
-    `text` says what was found, `action` what would mend it (empty where it holds).
+    `text` says what was found, `action` what to do about it (empty if it holds).
     """
 
     id: str

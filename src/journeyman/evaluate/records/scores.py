@@ -1,4 +1,4 @@
-"""Tasks, the models' answers to them, and how these score: the words of every suite alike."""
+"""Tasks, the models' answers to them, and their scores: the records that every suite uses."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -21,17 +21,16 @@ RUNGS: Mapping[RungId, str] = {
     "S4": "passes its checks",
     "S4t": "its tests tell right from wrong",
 }
-"""S4t is S4 of an agent whose answer is itself a test."""
+"""S4t is S4 for an agent whose answer is itself a test."""
 
 
 class EvaluationTask(Struct, frozen=True):
     """One prompt to answer. Rows with equal messages are one task.
 
-    `id` is a hash of the messages. `cluster` is equal for prompts that ask the same, whatever the
-    agent; only clusters count as independent. `messages` end before the assistant's turn, and
-    `reference` is what that turn said: the row's own answer. `max_tokens` is a longest answer below
-    the plan's; `rule` names what judges the answer where no code is run for it. `tools` are those
-    on offer, which the prompt names.
+    `id` is a hash of the messages. `cluster` is equal for prompts that ask the same of any agent;
+    only clusters count as independent. `messages` end before the assistant's turn, whose text is
+    the `reference` answer. `max_tokens` limits this task's answer below the plan's limit. `rule`
+    names the probe whose rules score the answer instead of code. `tools` are those on offer.
     """
 
     id: str
@@ -46,7 +45,7 @@ class EvaluationTask(Struct, frozen=True):
     tools: tuple[Tool, ...] = ()
 
     def longest(self, planned: int) -> int:
-        """How many tokens an answer may have, where the plan allows `planned`."""
+        """How many tokens an answer may have if the plan allows `planned`."""
         return planned if self.max_tokens is None else min(planned, self.max_tokens)
 
     @property
@@ -56,29 +55,29 @@ class EvaluationTask(Struct, frozen=True):
 
     @property
     def entry_point(self) -> str | None:
-        """The name that its checks call, where they name one."""
+        """The name that its checks call, if they name one."""
         return next((check.entry_point for check in self.checks if check.entry_point), None)
 
 
 CODE_AGENTS = frozenset({"coder", "tester"})
-"""Agents whose answer is code; of the others only the shape of the text is looked at."""
+"""Agents whose answer is code. For the others only the form of the text is scored."""
 
 
 def counts(rung: RungId, task: EvaluationTask) -> bool:
-    """Whether a rung is for a task: code runs where the agent writes code, checks where it has."""
-    judges = any(check.kind == "reference" for check in task.checks)
+    """Whether a rung applies to a task: S3 needs an agent that writes code, S4 needs checks."""
+    answer_is_tests = any(check.kind == "reference" for check in task.checks)
     if rung == "S3":
         return task.agent in CODE_AGENTS
     if rung == "S4t":
-        return judges
-    return rung != "S4" or bool(task.rule) or (bool(task.checks) and not judges)
+        return answer_is_tests
+    return rung != "S4" or bool(task.rule) or (bool(task.checks) and not answer_is_tests)
 
 
 class Score(Struct, frozen=True):
-    """Whether an answer stands on one rung; `passed` is None where that was not measured.
+    """Whether an answer passes one rung; `passed` is None if that was not measured.
 
-    `code` is the reason as a word (`limit`, `no_code`, …), empty where it passed. Of tests that are
-    the answer (S4t), `found` of `of` mutants were found.
+    `code` is the reason of a failure as a word (`limit`, `no_code`, …). If the answer is tests
+    (S4t), they found `found` of `of` mutants.
     """
 
     rung: RungId
@@ -90,7 +89,7 @@ class Score(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """One arm's answer to one task, as it came, and the memory that its engine had used by then.
+    """One model's answer to one task as it came, and the memory that its engine had used by then.
 
     `other_load` is how many processor cores other programs kept busy meanwhile.
     """
@@ -118,16 +117,16 @@ class ScoredItem(Struct, frozen=True):
     tokens_per_s: float | None = None
 
     def passed(self, rung: RungId) -> bool | None:
-        """Whether it stands on a rung; None where that was not measured."""
+        """Whether it passes a rung; None if that was not measured."""
         return next((score.passed for score in self.scores if score.rung == rung), None)
 
 
 class Rung(Struct, frozen=True):
-    """A rung of one arm: how many of the planned tasks stand on it. `rate` None: not measured.
+    """How many of the planned tasks one model passes on a rung. `rate` is None if not measured.
 
     `agent` is empty for all tasks together. `note` says what the number does not mean. `strict` is
-    the rate of a reader who takes nothing but one closed block marked as Python for an answer's
-    code; None on rungs that need no code.
+    the rate if only one closed block marked as Python counts as an answer's code; None on rungs
+    that need no code.
     """
 
     id: RungId
@@ -140,7 +139,7 @@ class Rung(Struct, frozen=True):
 
 
 class PairedOutcomes(Struct, frozen=True):
-    """Both arms on the same tasks: `fixed` only the tuned one passes, `broken` only the base.
+    """Paired comparison: `fixed` tasks only the tuned model passes, `broken` only the base model.
 
     `difference` is tuned minus base with its 95 % interval (Tango), `lower` and `upper` its
     one-sided bounds at the plan's alpha; `p` is McNemar's exact two-sided p.
@@ -161,7 +160,7 @@ class PairedOutcomes(Struct, frozen=True):
 
 
 def decode_rate(answer: Answer) -> float | None:
-    """Tokens a second after the first one; None where the parts were not measured."""
+    """Tokens per second after the first one; None if the parts were not measured."""
     if answer.latency_s is None or answer.first_token_s is None or not answer.answer_tokens:
         return None
     seconds = answer.latency_s - answer.first_token_s

@@ -1,4 +1,4 @@
-"""What the suites besides the held-out split show: rates, likelihood, what quantising changed."""
+"""Records of the suites besides the held-out split: rates, likelihood, quantisation."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ SuiteName = Literal["held-out", "humaneval", "probes", "likelihood", "quantisati
 
 
 class SuitePlan(Struct, frozen=True):
-    """A suite that was to be measured; `n` tasks with their hash, 0 where it has none."""
+    """A suite that the plan names; `n` tasks with their hash, 0 for a suite without tasks."""
 
     name: SuiteName
     n: int = 0
@@ -26,7 +26,7 @@ class SuitePlan(Struct, frozen=True):
 
 
 class ExcludedTask(Struct, frozen=True):
-    """A task whose check did not prove itself, and which canary failed: it is in no rate of S4."""
+    """A task that S4 leaves out because its check failed a trial; `canary` names the trial."""
 
     task: str
     canary: str
@@ -34,10 +34,10 @@ class ExcludedTask(Struct, frozen=True):
 
 
 class CheckTrust(Struct, frozen=True):
-    """What the canaries of one task's checks came to; `failed` names the first that failed, if any.
+    """Whether one task's checks tell right from wrong code; `failed` names the first failed trial.
 
-    `own` is the score of the row's own answer. Of `mutants` small wrong versions of that answer the
-    checks refused `refused`; both are 0 where an earlier canary failed.
+    `own` is the score of the reference answer. The checks refused `refused` of `mutants` small
+    wrong versions of that answer; both are 0 if an earlier trial failed.
     """
 
     task: str
@@ -49,7 +49,7 @@ class CheckTrust(Struct, frozen=True):
 
 
 class SuiteArm(Struct, frozen=True):
-    """What one arm showed on a suite's tasks. `recorded` answers of those planned."""
+    """What one model showed on a suite's tasks. `recorded` counts its answers."""
 
     arm: ArmId
     recorded: int
@@ -58,7 +58,7 @@ class SuiteArm(Struct, frozen=True):
 
 
 class RowLikelihood(Struct, frozen=True):
-    """Mean nats per scored token of one held-out answer under each arm; less is more likely."""
+    """Mean nats per token of one reference answer under each model; less is more likely."""
 
     task: str
     cluster: str
@@ -68,10 +68,10 @@ class RowLikelihood(Struct, frozen=True):
 
 
 class Likelihood(Struct, frozen=True):
-    """How likely the held-out rows' own answers are, base and tuned on the same tokens.
+    """Log-likelihood of the reference answers under the base and the tuned model, in nats.
 
-    Means are over rows, with clusters of equal prompts drawn; `difference` is tuned minus base, so
-    below zero is a gain. `method` says which engine gave the probabilities.
+    Means are over rows, their intervals over clusters of equal prompts. `difference` is tuned minus
+    base, so below zero is a gain. `method` says which engine gave the probabilities.
     """
 
     method: str
@@ -83,11 +83,11 @@ class Likelihood(Struct, frozen=True):
 
 
 class QuantisationDivergence(Struct, frozen=True):
-    """What quantising changed: F16 against the shipped file on the same text, token by token.
+    """What quantisation changed: F16 against the shipped file on the same text, token by token.
 
     KL is in nats, `*_error` a standard error, `same_top` the share (0..1) of tokens whose most
     likely successor stays the same. `state` is WARN above `limit_kl` or below `limit_same_top`.
-    `lines` are those of the program's report from which all of it is read.
+    `lines` are the lines of llama-perplexity's report from which these figures come.
     """
 
     f16: str
@@ -113,10 +113,10 @@ class QuantisationDivergence(Struct, frozen=True):
 class Suite(Struct, frozen=True, kw_only=True):
     """One suite besides the held-out split, measured or not.
 
-    `not_measured` is the reason, empty where it was measured. `n` tasks (rows, for the likelihood)
+    `not_measured` is the reason, empty if it was measured. `n` tasks (rows, for the likelihood)
     were planned and `clusters` of them are independent. A suite that asks the models has `arms`,
-    `paired`, `tasks` and `items`, and `canaries` where it runs code; the others have `likelihood`
-    or `divergence`.
+    `paired`, `tasks` and `items`, and `canaries` if it runs code; the others have `likelihood` or
+    `divergence`.
     """
 
     name: SuiteName

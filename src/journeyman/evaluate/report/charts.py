@@ -12,7 +12,8 @@ from msgspec import Struct
 from journeyman.evaluate.records.evaluation import Evaluation
 from journeyman.evaluate.records.measurements import Targets
 from journeyman.evaluate.records.scores import ArmId, PairedOutcomes
-from journeyman.formatting import points, rate
+from journeyman.evaluate.report.terminal import difference_text
+from journeyman.formatting import rate
 from journeyman.records import Interval
 
 WIDTH, HEIGHT = 640, 260
@@ -39,21 +40,21 @@ class Axes(Struct, frozen=True):
 
 
 class Series(Struct, frozen=True):
-    """Points of one arm, in order of x."""
+    """Points of one model, in order of x."""
 
     arm: str
     points: Sequence[Point]
 
 
 class Tick(Struct, frozen=True):
-    """A number at an axis, and how far along the axis it lies."""
+    """A number beside an axis, and its place along the axis."""
 
     place: float
     text: str
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """A chart ready to draw. `target_x` and `target_y` are dashed lines, None for no such line."""
+    """A chart ready to draw. `target_x` and `target_y` are dashed lines, if not None."""
 
     label: str
     axes: Axes
@@ -72,7 +73,7 @@ class Chart(Struct, frozen=True, kw_only=True):
 
 
 class Bar(Struct, frozen=True):
-    """An interval on a line of 200 pixels. `zero` and `target` are upright lines, None for none."""
+    """An interval on a line of 200 pixels. `zero` and `target` are upright lines, if not None."""
 
     arm: str
     label: str
@@ -109,40 +110,40 @@ def ticks(most: float) -> list[float]:
 
 
 def latencies(evaluation: Evaluation) -> dict[ArmId, list[float]]:
-    """The seconds of each arm's answers that came, sorted."""
-    found: dict[ArmId, list[float]] = {result.arm.id: [] for result in evaluation.arms}
+    """The latencies of each model's answers, sorted."""
+    seconds: dict[ArmId, list[float]] = {result.arm.id: [] for result in evaluation.arms}
     for item in (one.item for one in evaluation.items):
-        if item.arm in found and item.answer.latency_s is not None:
-            found[item.arm].append(item.answer.latency_s)
-    return {arm: sorted(values) for arm, values in found.items()}
+        if item.arm in seconds and item.answer.latency_s is not None:
+            seconds[item.arm].append(item.answer.latency_s)
+    return {arm: sorted(values) for arm, values in seconds.items()}
 
 
 def latency_charts(evaluation: Evaluation) -> tuple[Chart | None, Chart | None]:
-    """The share of answers that were there by a time, and the time by the answer's length.
+    """The share of answers by latency, and the latency by the length of the answer.
 
-    None without any time; the second is None, too, if the engine counted no tokens.
+    None without any latency; the second is None, too, if the engine counted no tokens.
     """
-    target, waits = evaluation.plan.targets.latency_s, latencies(evaluation)
-    if not any(waits.values()):
+    target, by_arm = evaluation.plan.targets.latency_s, latencies(evaluation)
+    if not any(by_arm.values()):
         return None, None
-    longest = max(target, *(max(found, default=0.0) for found in waits.values())) * 1.05
-    return _share_by_time(evaluation, waits, longest), _time_by_length(evaluation, longest)
+    longest = max(target, *(max(seconds, default=0.0) for seconds in by_arm.values())) * 1.05
+    return _share_by_time(evaluation, by_arm, longest), _time_by_length(evaluation, longest)
 
 
 def _share_by_time(
-    evaluation: Evaluation, waits: Mapping[ArmId, list[float]], longest: float
+    evaluation: Evaluation, by_arm: Mapping[ArmId, list[float]], longest: float
 ) -> Chart:
     """Of the planned answers: a failed one never comes."""
     planned, target = evaluation.plan.tasks, evaluation.plan.targets.latency_s
     steps = []
-    for arm, found in waits.items():
+    for arm, seconds in by_arm.items():
         line, height = [(0.0, 0.0)], 0.0
-        for number, wait in enumerate(found, start=1):
-            line += [(wait, height), (wait, height := number / planned)]
+        for number, latency in enumerate(seconds, start=1):
+            line += [(latency, height), (latency, height := number / planned)]
         steps.append(Series(arm, [*line, (longest, height)]))
     within = (
-        f"{arm}: {sum(wait < target for wait in found)} of {planned} within {target:g} s"
-        for arm, found in waits.items()
+        f"{arm}: {sum(latency < target for latency in seconds)} of {planned} within {target:g} s"
+        for arm, seconds in by_arm.items()
     )
     axes = Axes("seconds", "share of planned answers", longest, 1.0)
     return chart(axes, label="; ".join(within), lines=steps, target_x=target)
@@ -182,11 +183,11 @@ def fitted(points: Sequence[Point]) -> list[Point]:
 
 
 def memory_chart(evaluation: Evaluation, label: str) -> Chart | None:
-    """The peak so far, answer by answer; None if no engine was measured."""
+    """The peak so far, answer by answer; None if no engine's memory was measured."""
     lines = []
     for result in evaluation.arms:
-        held = evaluation.memory_of(result.arm.id)
-        gib = [m.peak_bytes / 2**30 for m in held if m.peak_bytes]
+        memories = evaluation.memory_of(result.arm.id)
+        gib = [memory.peak_bytes / 2**30 for memory in memories if memory.peak_bytes]
         lines.append(Series(result.arm.id, list(enumerate(gib, start=1))))
     longest = max((len(one.points) for one in lines), default=0)
     if not longest:
@@ -198,7 +199,7 @@ def memory_chart(evaluation: Evaluation, label: str) -> Chart | None:
 
 
 def rate_bar(interval: Interval, arm: str, *, target: bool) -> Bar:
-    """A rate on a line from 0 to 1; target: whether the target of S1 is drawn."""
+    """A rate on a line from 0 to 1. target: whether to draw the target of S1."""
     low, value, high, goal = (
         round(4 + 192 * share, 1)
         for share in (interval.low, interval.share, interval.high, Targets().success)
@@ -212,22 +213,13 @@ def difference_bar(pair: PairedOutcomes, margin: float) -> Bar:
     def place(share: float) -> float:
         return round(100 + 96 * max(-1.0, min(1.0, share / REACH)), 1)
 
-    found = pair.difference
+    interval = pair.difference
     return Bar(
         "tuned",
-        difference_text(pair),
-        place(found.low),
-        place(found.difference),
-        place(found.high),
+        f"{difference_text(pair)} over {pair.n} pairs",
+        place(interval.low),
+        place(interval.difference),
+        place(interval.high),
         zero=place(0),
         target=place(-margin),
-    )
-
-
-def difference_text(pair: PairedOutcomes) -> str:
-    """`+3.2 pp (-1.0 to +7.4) over 62 pairs`."""
-    found = pair.difference
-    return (
-        f"{points(found.difference)} ({100 * found.low:+.1f} to {100 * found.high:+.1f}) "
-        f"over {pair.n} pairs"
     )

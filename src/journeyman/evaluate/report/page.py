@@ -26,18 +26,20 @@ from journeyman.evaluate.report.terminal import (
     SHOWN_BY_AGENT,
     baseline_table,
     cost_table,
-    read_strictly,
     rung_name,
+    strict_rate,
     warm_table,
 )
 from journeyman.formatting import NOT_MEASURED, byte_size, percent, points, rate, seconds
 from journeyman.html.environment import render
 
-LEGEND = "Solid line and filled dots: tuned. Dashed line and hollow dots: base."
+LEGEND = "Solid line and filled dots: tuned model. Dashed line and hollow dots: base model."
+_GATES = {"leak": "contamination", "canaries": "check trust", "tests": "check steps"}
+_GATE_STATES = {True: "holds", False: "FAILS", None: "not known"}
 
 
 class RungRow(Struct, frozen=True):
-    """One arm on one rung. `bar` is None if it was not measured."""
+    """One model on one rung. `bar` is None if it was not measured."""
 
     name: str
     arm: str
@@ -60,6 +62,7 @@ class PairRow(Struct, frozen=True):
 class SuitePart(Struct, frozen=True):
     """A suite besides the held-out split, with its rates and what else it shows."""
 
+    title: str
     suite: Suite
     rates: tuple[RungRow, ...]
     sentences: tuple[str, ...]
@@ -91,6 +94,10 @@ def page(evaluation: Evaluation) -> str:
         },
         pairs=list(_pair_rows(evaluation)),
         reach=(points(-REACH), points(REACH)),
+        gates=[
+            (_GATE_STATES[gate.ok], _GATES.get(gate.id, gate.id), gate.text)
+            for gate in evaluation.validity
+        ],
         check_trust=check_trust_sentence(evaluation.canaries),
         suites=[_suite_part(suite) for suite in evaluation.suites],
         cost=cost_table(evaluation),
@@ -108,7 +115,7 @@ def page(evaluation: Evaluation) -> str:
 
 
 def _rung_rows(arms: Sequence[ArmResult]) -> Iterator[RungRow]:
-    """Rung by rung, each arm under the other; only the first of them is named."""
+    """Rung by rung, the models below each other; only the first row names the rung."""
     for rungs in zip(*(result.rungs for result in arms), strict=True):
         for number, (result, rung) in enumerate(zip(arms, rungs, strict=True)):
             row = _rung_row(result.arm.id, rung)
@@ -122,7 +129,7 @@ def _rung_row(arm: str, rung: Rung) -> RungRow:
         passed=rate(rung.rate),
         bar=None if rung.rate is None else rate_bar(rung.rate, arm, target=rung.id == "S1"),
         failures=counted_words(rung.codes),
-        strict=read_strictly(rung),
+        strict=strict_rate(rung),
         note=rung.note,
     )
 
@@ -142,15 +149,15 @@ def _pair_rows(evaluation: Evaluation) -> Iterator[PairRow]:
             yield PairRow(title, pair, f"{pair.p:.3g}", difference_bar(pair, margin))
 
 
-def check_trust_sentence(canaries: Sequence[CheckTrust]) -> str:
-    """How many checks proved themselves, and on what."""
-    sound = [one for one in canaries if not one.failed]
-    refused, mutants = sum(one.refused for one in sound), sum(one.mutants for one in sound)
+def check_trust_sentence(tried: Sequence[CheckTrust]) -> str:
+    """How many tasks have checks that tell right from wrong code, and by which trials."""
+    trusted = [one for one in tried if not one.failed]
+    refused, mutants = sum(one.refused for one in trusted), sum(one.mutants for one in trusted)
     return (
-        f"The checks of {len(sound)} of {len(canaries)} tasks count: each passes its row's own "
-        "answer, fails the same with empty bodies and code that leaves early, and sees small "
-        f"mistakes ({refused} of {mutants} mutants refused)."
-        + (" The others are left out of S4." if len(sound) < len(canaries) else "")
+        f"The checks of {len(trusted)} of {len(tried)} tasks count: they pass the reference "
+        "answer, refuse the same code with empty bodies and code that exits early, and notice "
+        f"small mistakes ({refused} of {mutants} mutants refused)."
+        + (" The others are left out of S4." if len(trusted) < len(tried) else "")
     )
 
 
@@ -162,6 +169,7 @@ def _suite_part(suite: Suite) -> SuitePart:
         sentences.append(_divergence(suite.divergence))
     names = {task.id: task.task_id or task.id for task in suite.tasks}
     return SuitePart(
+        title=_suite_title(suite),
         suite=suite,
         rates=tuple(
             _rung_row(arm.arm, rung)
@@ -177,28 +185,38 @@ def _suite_part(suite: Suite) -> SuitePart:
     )
 
 
-def _likelihood(found: Likelihood) -> str:
-    change = found.difference
+def _suite_title(suite: Suite) -> str:
+    """`HumanEval: 60 tasks, 58 independent`; a suite that was not measured has no counts."""
+    if suite.not_measured:
+        return suite.title
+    if suite.divergence is not None:
+        return f"{suite.title}: {suite.n} tokens"
+    unit = "tasks" if suite.likelihood is None else "rows"
+    return f"{suite.title}: {suite.n} {unit}, {suite.clusters} independent"
+
+
+def _likelihood(likelihood: Likelihood) -> str:
+    change = likelihood.difference
     ends = (
         ""
         if change.low is None or change.high is None
         else f" ({change.low:+.3f} to {change.high:+.3f}, 95 %)"
     )
     return (
-        f"Nats a token of the held-out answers: base {found.base.mean:.3f}, tuned "
-        f"{found.tuned.mean:.3f}, tuned minus base {change.mean:+.3f}{ends}; below 0 is a gain. "
-        f"{change.n} answers, {found.method}. It says how well the answers are imitated, not "
-        "whether they are right."
+        f"Nats per token of the reference answers: base {likelihood.base.mean:.3f}, tuned "
+        f"{likelihood.tuned.mean:.3f}, tuned minus base {change.mean:+.3f}{ends}; below 0 is a "
+        f"gain. {change.n} answers, {likelihood.method}. It shows how well the answers are "
+        "imitated, not whether they are right."
     )
 
 
-def _divergence(found: QuantisationDivergence) -> str:
+def _divergence(one: QuantisationDivergence) -> str:
     return (
-        f"{found.state}: {found.quantization} against F16 on {found.tokens} tokens: mean KL "
-        f"{found.mean_kl:.4f} (limit {found.limit_kl:g}), 99th percentile {found.p99_kl:.3f}; the "
-        f"likeliest next token is the same for {percent(found.same_top)} "
-        f"(limit {percent(found.limit_same_top)}); perplexity {found.perplexity_f16:.2f} to "
-        f"{found.perplexity:.2f}."
+        f"{one.state}: {one.quantization} against F16 on {one.tokens} tokens: mean KL "
+        f"{one.mean_kl:.4f} (limit {one.limit_kl:g}), 99th percentile {one.p99_kl:.3f}; the most "
+        f"likely next token is the same for {percent(one.same_top)} "
+        f"(limit {percent(one.limit_same_top)}); perplexity {one.perplexity_f16:.2f} to "
+        f"{one.perplexity:.2f}."
     )
 
 
@@ -210,39 +228,39 @@ def _time_sentences(evaluation: Evaluation) -> Iterator[str]:
             f"({change.low:+.2f} to {change.high:+.2f}, 95 %, {change.clusters} independent tasks)."
         )
     for result in evaluation.arms:
-        guess, times = result.prediction, result.latency
-        if guess is not None:
+        predicted, latency = result.prediction, result.latency
+        if predicted is not None:
             yield (
-                f"{result.arm.id}: llama-bench reads {guess.prompt_tokens_per_s:.1f} and writes "
-                f"{guess.decode_tokens_per_s:.1f} tokens a second, which predicts "
-                f"{seconds(guess.predicted_s)}; measured {seconds(guess.measured_s)}."
+                f"{result.arm.id}: llama-bench reads {predicted.prompt_tokens_per_s:.1f} and "
+                f"writes {predicted.decode_tokens_per_s:.1f} tokens per second, which predicts "
+                f"{seconds(predicted.predicted_s)}; measured {seconds(predicted.measured_s)}."
             )
-        if times.other_load is not None and times.cores:
+        if latency.other_load is not None and latency.cores:
             yield (
-                f"{result.arm.id}: meanwhile other programs kept {times.other_load:.2f} of "
-                f"{times.cores} cores busy."
+                f"{result.arm.id}: meanwhile other programs kept {latency.other_load:.2f} of "
+                f"{latency.cores} cores busy."
             )
-        if times.overhead_share is not None:
-            share = percent(max(0.0, times.overhead_share))
-            yield f"{result.arm.id}: {share} of the wait is outside of the server's own clock."
+        if latency.overhead_share is not None:
+            share = percent(max(0.0, latency.overhead_share))
+            yield f"{result.arm.id}: {share} of the latency is outside the server's own clock."
 
 
 def _memory_texts(evaluation: Evaluation) -> Iterator[str]:
-    """What each arm's server held at its peak, and at the end."""
+    """The memory of each model's server at its peak, and at the end."""
     for result in evaluation.arms:
         text = f"{result.arm.id}: peak {byte_size(result.peak_memory_bytes)}"
-        held = evaluation.memory_of(result.arm.id)
-        if held:
+        memories = evaluation.memory_of(result.arm.id)
+        if memories:
             text += (
-                f", at the end {byte_size(held[-1].anonymous_bytes)} of its own, "
-                f"{byte_size(held[-1].file_bytes)} of files, "
-                f"{byte_size(held[-1].proportional_bytes)} by share (PSS)"
+                f", at the end {byte_size(memories[-1].anonymous_bytes)} anonymous, "
+                f"{byte_size(memories[-1].file_bytes)} of files, "
+                f"{byte_size(memories[-1].proportional_bytes)} PSS"
             )
         yield text
 
 
-def sandbox_line(place: Environment) -> str:
-    """The profile in which code was run, and what it was tried with just before."""
+def _sandbox_text(place: Environment) -> str:
+    """The profile that ran the code, and the result of its self test."""
     test = place.self_test
     if test is None or not test.attacks:
         return place.sandbox if test is None or not test.reason else f"none ({test.reason})"
@@ -255,14 +273,14 @@ def _origin(evaluation: Evaluation) -> Iterator[str]:
     load = NOT_MEASURED if place.load_average is None else f"{place.load_average:.2f}"
     yield (
         f"plan {evaluation.plan_sha256[:16] or 'without a hash'}, fixed before the first answer; "
-        f"look {plan.look} at these test rows, each one-sided bound at {percent(1 - plan.alpha)}"
+        f"test-set use {plan.look} of these rows, each one-sided bound at {percent(1 - plan.alpha)}"
     )
     yield (
         f"test rows: {plan.test_data} (sha256 {plan.test_sha256[:16]}), {plan.rows} rows, "
         f"{plan.tasks} tasks, {plan.clusters} independent"
     )
     yield f"decoding: {plan.decoding}, at most {plan.max_tokens} tokens, seed {plan.seed}"
-    yield f"machine: {place.machine}; load before {load}; sandbox {sandbox_line(place)}"
+    yield f"machine: {place.machine}; load before {load}; sandbox {_sandbox_text(place)}"
     yield "versions: " + ", ".join(f"{name} {value}" for name, value in place.versions.items())
     for result in evaluation.arms:
         yield f"{result.arm.id}: {result.arm.engine}, sha256 {result.arm.sha256[:16]}"
@@ -270,4 +288,4 @@ def _origin(evaluation: Evaluation) -> Iterator[str]:
         if arm.command:
             yield f"{arm.id} is served by: {shlex.join(arm.command)}"
     yield f"created: {place.created_utc}"
-    yield "make these numbers again: journeyman verify RESULT.json"
+    yield "to recompute these numbers: `journeyman verify RESULT.json`"

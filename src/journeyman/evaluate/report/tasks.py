@@ -1,4 +1,4 @@
-"""The page's drill-down: each task with what it asked, what each arm answered and how it scored."""
+"""The page's drill-down: each task with its prompt, both models' answers and their scores."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,16 @@ class TextPart(Struct, frozen=True):
 
 
 class TaskPart(Struct, frozen=True):
-    """One task. `tag` says what tuning did to it, `marks` how each arm scored.
+    """One task. `tag` says what tuning did to it, `marks` how each model scored.
 
-    `changed` is what differs between the arms (`code` or `answer`), `diff` its lines; both are
-    empty for a task that scored the same.
+    `changed` says what `diff` compares (`code` or `answer`); both are empty if the task scored the
+    same.
     """
 
     tag: str
     title: str
     marks: str
-    asked: str
+    prompt: str
     answers: tuple[tuple[TextPart, ...], ...]
     checks: str
     changed: str
@@ -60,7 +60,7 @@ def _tasks(
     order = {"broken": 0, "fixed": 1, "": 2}
     shown = sorted(tasks, key=lambda task: order[tags.get(task.id, "").partition(" ")[0]])
     by_task: dict[str, list[ScoredItem]] = {}
-    # The arms were asked in turns; here the base always comes first.
+    # The models were asked in turns; here the base model always comes first.
     for one in sorted(items, key=lambda one: one.item.arm):
         by_task.setdefault(one.item.task, []).append(one)
     return tuple(_task(task, tags.get(task.id, ""), by_task.get(task.id, [])) for task in shown)
@@ -84,7 +84,7 @@ def _task(task: EvaluationTask, tag: str, items: Sequence[ScoredItem]) -> TaskPa
         tag=tag,
         title=words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…",
         marks="; ".join([task.agent, *(f"{one.item.arm} {_marks(one)}" for one in items)]),
-        asked="\n\n".join(f"[{turn.role}]\n{turn.content}" for turn in task.messages),
+        prompt="\n\n".join(f"[{turn.role}]\n{turn.content}" for turn in task.messages),
         answers=tuple(tuple(_answer(one)) for one in items),
         checks="\n\n".join(f"[{check.kind}]\n{check.source}" for check in task.checks),
         changed=changed,
@@ -117,7 +117,7 @@ def _answer(scored: ScoredItem) -> Iterator[TextPart]:
     facts = f"{seconds(answer.latency_s)}{tokens}, {answer.finish}"
     yield TextPart(f"{scored.item.arm}  ({facts})", answer.text or answer.error)
     if scored.code and scored.code.strip() != answer.text.strip():
-        yield TextPart(f"its code ({scored.extract_rule})", scored.code)
+        yield TextPart(f"code, found by {scored.extract_rule}", scored.code)
     for score in scored.scores:
         if score.detail and not score.passed:
             yield TextPart(f"{score.rung}: {score.code}", score.detail)

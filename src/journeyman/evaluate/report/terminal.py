@@ -1,7 +1,7 @@
 """An evaluation as tables and lines for a terminal."""
 
 from journeyman.evaluate.measuring.baseline import STATED_LATENCY_S, STATED_SUCCESS
-from journeyman.evaluate.measuring.rates import strictly_less
+from journeyman.evaluate.measuring.rates import strict_is_lower
 from journeyman.evaluate.records.evaluation import ArmResult, Evaluation
 from journeyman.evaluate.records.measurements import Latency
 from journeyman.evaluate.records.scores import PairedOutcomes, Rung
@@ -11,12 +11,12 @@ from journeyman.formatting import NOT_MEASURED, byte_size, percent, points, rate
 from journeyman.stats import Mean
 
 SHOWN_BY_AGENT = ("S2", "S3", "S4")
-"""Rungs that mean another thing for another agent; of the others the page shows the parts."""
+"""Rungs that mean something else for another agent: only these are shown by agent, too."""
 
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:
-    """Rungs by arm, pairs, and times; those that have rows."""
-    found = (
+    """Rungs by model, paired comparisons, latencies and suites; only tables that have rows."""
+    every = (
         rung_table(evaluation),
         paired_table(evaluation),
         cost_table(evaluation),
@@ -24,34 +24,34 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
         suite_table(evaluation),
         baseline_table(evaluation),
     )
-    return tuple(table for table in found if table.rows)
+    return tuple(table for table in every if table.rows)
 
 
 def rung_table(evaluation: Evaluation) -> Table:
-    """A row a rung, a column an arm: `k/n  share (95 % interval)`."""
+    """A row for each rung, a column for each model: `k/n  share (95 % interval)`."""
     rows: list[tuple[str, ...]] = []
     for place, rung in enumerate(evaluation.arms[0].rungs if evaluation.arms else ()):
         if rung.agent and rung.id not in SHOWN_BY_AGENT:
             continue
-        found = [result.rungs[place] for result in evaluation.arms]
-        cells = (rate(one.rate) for one in found)
+        by_arm = [result.rungs[place] for result in evaluation.arms]
+        cells = (rate(one.rate) for one in by_arm)
         strict = "; ".join(
-            f"{result.arm.id} {read_strictly(one)}"
-            for result, one in zip(evaluation.arms, found, strict=True)
-            if strictly_less(one)
+            f"{result.arm.id} {strict_rate(one)}"
+            for result, one in zip(evaluation.arms, by_arm, strict=True)
+            if strict_is_lower(one)
         )
         notes = "; ".join(note for note in (rung.note, strict) if note)
         rows.append((rung_name(rung), *cells, notes))
     if evaluation.reference is not None:
         text = rate(evaluation.reference.rate)
-        rows.append(("S4 of the rows' own answers", *(text for _ in evaluation.arms), "reference"))
+        rows.append(("S4 of the reference answers", *(text for _ in evaluation.arms), ""))
     names = (result.arm.id for result in evaluation.arms)
     return Table("", ("rung", *names, "note"), tuple(rows))
 
 
-def read_strictly(rung: Rung) -> str:
-    """`read strictly 12/31  38.7 % (23.7 to 56.2)`; empty where that is about the same."""
-    return f"read strictly {rate(rung.strict)}" if strictly_less(rung) else ""
+def strict_rate(rung: Rung) -> str:
+    """`read strictly 12/31  38.7 % (23.7 to 56.2)`; empty if that is about the same."""
+    return f"read strictly {rate(rung.strict)}" if strict_is_lower(rung) else ""
 
 
 def rung_name(rung: Rung) -> str:
@@ -60,14 +60,14 @@ def rung_name(rung: Rung) -> str:
 
 
 def paired_table(evaluation: Evaluation) -> Table:
-    """Tuned minus base on the same tasks."""
+    """Tuned minus base on the same tasks, rung by rung."""
     rows = tuple(
         (
             pair.rung,
             str(pair.n),
             str(pair.fixed),
             str(pair.broken),
-            difference_of(pair),
+            difference_text(pair),
             f"{pair.p:.3g}",
         )
         for pair in evaluation.paired
@@ -77,7 +77,7 @@ def paired_table(evaluation: Evaluation) -> Table:
 
 
 def suite_table(evaluation: Evaluation) -> Table:
-    """The suites beside the held-out split: what each arm does, the difference, or why nothing."""
+    """The other suites: each model's result and the difference, or why there is none."""
     rows = [row for suite in evaluation.suites for row in _suite_rows(suite)]
     return Table("", ("suite", "", "base", "tuned", "tuned - base (95%)"), tuple(rows))
 
@@ -86,53 +86,53 @@ def _suite_rows(suite: Suite) -> list[tuple[str, ...]]:
     if suite.not_measured:
         return [(suite.title, NOT_MEASURED, "", "", suite.not_measured)]
     if suite.likelihood is not None:
-        found = suite.likelihood
-        shown = [f"{one.mean:.3f}" for one in (found.base, found.tuned)]
-        return [(suite.title, f"nats a token, {len(found.rows)} rows", *shown,
-                 _mean_of(found.difference))]  # fmt: skip
+        nats = suite.likelihood
+        cells = [f"{one.mean:.3f}" for one in (nats.base, nats.tuned)]
+        title = f"nats per token, {len(nats.rows)} rows"
+        return [(suite.title, title, *cells, _mean_text(nats.difference))]
     if suite.divergence is not None:
-        kept = suite.divergence
-        share = f"same top token {percent(kept.same_top)}"
-        text = f"{kept.state}: mean KL {kept.mean_kl:.4f} nats, {share}, {kept.tokens} tokens"
-        return [(suite.title, kept.quantization, "", "", text)]
+        one = suite.divergence
+        share = f"same top token {percent(one.same_top)}"
+        text = f"{one.state}: mean KL {one.mean_kl:.4f} nats, {share}, {one.tokens} tokens"
+        return [(suite.title, one.quantization, "", "", text)]
     return _rate_rows(suite)
 
 
 def _rate_rows(suite: Suite) -> list[tuple[str, ...]]:
-    """The rung of right answers, by arm, and the pairs on it."""
+    """Right answers (S4) by model, and their paired comparison."""
     pair = next((pair for pair in suite.paired if pair.rung == "S4"), None)
     rates = {
         result.arm: rate(next((r.rate for r in result.rungs if r.id == "S4"), None))
         for result in suite.arms
     }
-    change = NOT_MEASURED if pair is None else difference_of(pair)
+    change = NOT_MEASURED if pair is None else difference_text(pair)
     cells = (rates.get("base", ""), rates.get("tuned", ""))
     return [(suite.title, f"S4, {suite.n} tasks", *cells, change)]
 
 
-def _mean_of(mean: Mean) -> str:
+def _mean_text(mean: Mean) -> str:
     if mean.low is None or mean.high is None:
         return f"{mean.mean:+.3f}"
     return f"{mean.mean:+.3f} ({mean.low:+.3f} to {mean.high:+.3f})"
 
 
-def difference_of(pair: PairedOutcomes) -> str:
+def difference_text(pair: PairedOutcomes) -> str:
     """`+3.2 pp (-1.0 to +7.4)`."""
     low, high = 100 * pair.difference.low, 100 * pair.difference.high
     return f"{points(pair.difference.difference)} ({low:+.1f} to {high:+.1f})"
 
 
 def baseline_table(evaluation: Evaluation) -> Table:
-    """What was stated of the system in use, what its log says, and the tuned model beside both.
+    """The system in use, as stated and by its log, beside the tuned model.
 
-    Only like stands beside like: the log's success is that something came back (S0).
+    The log's success means only that something came back, so S0 is beside it.
     """
     log, tuned = evaluation.baseline, evaluation.arm("tuned")
     if log is None or tuned is None or not tuned.recorded:
         return Table("", (), ())
     served = next(rung.rate for rung in tuned.rungs if rung.id == "S0")
     rows = (
-        ("something came back (S0)", percent(STATED_SUCCESS), rate(log.success), rate(served)),
+        ("served (S0)", percent(STATED_SUCCESS), rate(log.success), rate(served)),
         (
             "mean latency",
             f"{STATED_LATENCY_S:.1f} s",
@@ -146,61 +146,66 @@ def baseline_table(evaluation: Evaluation) -> Table:
             seconds(tuned.latency.p50_s),
         ),
     )
-    return Table("", ("the system in use", "as stated", "by its log", "tuned, here"), rows)
+    return Table("", ("the system in use", "as stated", "by its log", "tuned model, here"), rows)
 
 
 def warm_table(evaluation: Evaluation) -> Table:
-    """Cold beside warm, by arm; no rows where nothing was asked warm."""
+    """Cold beside warm latency, by model; no rows without a warm workload."""
     rows = tuple(
-        (result.arm.id, name, *_times(found))
+        (result.arm.id, name, *_warm_cells(latency))
         for result in evaluation.arms
         if result.warm is not None
-        for name, found in (("cold", result.latency), ("warm", result.warm))
+        for name, latency in (("cold", result.latency), ("warm", result.warm))
     )
-    columns = ("arm", "", "answers", "mean (95%)", "p95", "first token", "decode", "repeats differ")
+    columns = ("model", "", "answers", "mean (95%)", "p95", "TTFT", "decode", "repeats differ")
     return Table("", columns, rows)
 
 
-def _times(found: Latency) -> tuple[str, ...]:
+def _warm_cells(latency: Latency) -> tuple[str, ...]:
     return (
-        str(found.answered),
-        mean_seconds(found),
-        seconds(found.p95_s),
-        seconds(found.first_token_s),
-        "not measured" if found.tokens_per_s is None else f"{found.tokens_per_s:.1f} tok/s",
-        "" if found.repeat_spread is None else f"by {percent(found.repeat_spread)}",
+        str(latency.answered),
+        mean_seconds(latency),
+        seconds(latency.p95_s),
+        seconds(latency.first_token_s),
+        _tokens_per_s(latency),
+        "" if latency.repeat_spread is None else f"by {percent(latency.repeat_spread)}",
     )
 
 
+def _tokens_per_s(latency: Latency) -> str:
+    rate = latency.tokens_per_s
+    return NOT_MEASURED if rate is None else f"{rate:.1f} tok/s"
+
+
 def cost_table(evaluation: Evaluation) -> Table:
-    """Seconds, tokens and memory by arm."""
-    rows = tuple(_cost(result) for result in evaluation.arms)
+    """Latency, tokens per second and memory by model."""
+    rows = tuple(_cost_cells(result) for result in evaluation.arms)
     columns = (
-        "arm", "answers", "mean (95%)", "p50", "p95", "max", "first token", "decode", "peak memory",
+        "model", "answers", "mean (95%)", "p50", "p95", "max", "TTFT", "decode", "peak memory",
         "load",
     )  # fmt: skip
     return Table("", columns, rows)
 
 
-def _cost(result: ArmResult) -> tuple[str, ...]:
-    times = result.latency
+def _cost_cells(result: ArmResult) -> tuple[str, ...]:
+    latency = result.latency
     return (
         result.arm.id,
-        f"{times.answered}/{times.planned}",
-        mean_seconds(times),
-        seconds(times.p50_s),
-        seconds(times.p95_s),
-        seconds(times.max_s),
-        seconds(times.first_token_s),
-        "not measured" if times.tokens_per_s is None else f"{times.tokens_per_s:.1f} tok/s",
+        f"{latency.answered}/{latency.planned}",
+        mean_seconds(latency),
+        seconds(latency.p50_s),
+        seconds(latency.p95_s),
+        seconds(latency.max_s),
+        seconds(latency.first_token_s),
+        _tokens_per_s(latency),
         byte_size(result.peak_memory_bytes),
         seconds(result.load_s),
     )
 
 
-def mean_seconds(times: Latency) -> str:
+def mean_seconds(latency: Latency) -> str:
     """`1.23 s (1.01 to 1.50)`."""
-    mean = times.mean
+    mean = latency.mean
     if mean is None:
         return seconds(None)
     if mean.low is None or mean.high is None:
@@ -209,7 +214,7 @@ def mean_seconds(times: Latency) -> str:
 
 
 def verdict_lines(evaluation: Evaluation) -> tuple[str, ...]:
-    """The verdict for a terminal: the headline, each criterion, what is not claimed, what to do."""
+    """The verdict for a terminal: headline, criteria, reasons, claims and next steps."""
     verdict = evaluation.verdict
     criteria = [
         f"{one.state:<13} {one.name} {one.target}: {one.found}"

@@ -1,7 +1,7 @@
 """The Python code in an answer, and the rule that found it.
 
-Nothing is executed: candidates are only parsed. How often each rule was needed is reported, because
-a failed extraction must not pass for a wrong answer.
+Nothing is executed: candidates are only parsed. The report says how often each rule was needed,
+because a failed extraction must not be mistaken for a wrong answer.
 Not covered: several files in one answer (the longest one counts), other languages.
 """
 
@@ -21,14 +21,14 @@ SIZE_LIMIT = 200_000
 SPAN_LIMIT_LINES = 400
 
 Rule = Literal[
-    "entry_point",  # one block that defines the name that was asked for
+    "entry_point",  # one block that defines the requested name
     "joined_blocks",  # that block, with the blocks that define what it uses
     "longest_block",  # the longest block that parses
-    "whole_answer",  # no fence, and the answer is code as it stands
+    "whole_answer",  # no fence, and the whole answer is code
     "longest_span",  # no fence; the longest run of lines that is code
-    "broken_block",  # there is a Python block, but none that parses: `code` holds the longest
+    "broken_block",  # there are Python blocks, but none parses: `code` holds the longest
     "no_code",
-    "no_answer",  # nothing is left outside of the reasoning
+    "no_answer",  # nothing is left outside the reasoning
 ]
 
 STRICT_RULES: frozenset[Rule] = frozenset({"entry_point", "longest_block"})
@@ -39,10 +39,10 @@ _CODE_START = re.compile(r"(?:async\s+)?(?:def|class)\s|import\s|from\s+[\w.]+\s
 
 
 class Extraction(Struct, frozen=True):
-    """The code of an answer (empty where there is none), by which rule, and out of how many blocks.
+    """The code of an answer (empty if there is none), the rule that found it, and all its blocks.
 
-    `unclosed` is True where the last fence never closes. `strict` is True where no leniency was
-    needed: one closed block marked as Python is the code, and no other could be meant.
+    `unclosed`: the last fence never closes. `strict`: no leniency was needed, because one closed
+    block marked as Python is the code, and no other could be meant.
     """
 
     code: str
@@ -53,8 +53,13 @@ class Extraction(Struct, frozen=True):
 
     @property
     def parses(self) -> bool:
-        """True where `code` is Python by its grammar."""
+        """Whether `code` is Python by its grammar."""
         return self.rule not in ("broken_block", "no_code", "no_answer")
+
+    @property
+    def failure(self) -> str:
+        """The failure code of an answer whose code does not parse, or that has none."""
+        return "syntax" if self.rule == "broken_block" else self.rule
 
 
 def extract(answer: str, entry_point: str | None = None) -> Extraction:
@@ -73,7 +78,7 @@ def extract(answer: str, entry_point: str | None = None) -> Extraction:
 
 
 def _is_the_one(code: str, blocks: Sequence[FencedBlock], entry_point: str | None) -> bool:
-    """Whether the code is the only block marked as Python that can be meant, and is closed."""
+    """Whether the code is a closed block marked as Python, and no other block could be meant."""
     marked = [block for block in blocks if block.label in PYTHON_LABELS]
     if entry_point is not None:
         marked = [block for block in marked if _defines(block, entry_point)]
@@ -86,10 +91,10 @@ def _defines(block: FencedBlock, name: str) -> bool:
 
 
 def after_thinking(answer: str) -> str | None:
-    """The answer without its `<think>` parts; None where one is never closed.
+    """The answer without its `<think>` parts; None if one is never closed.
 
-    A closing tag alone ends reasoning that the template opened. Tags count at the start of a line
-    only: an answer may hold code that names them.
+    A closing tag alone ends reasoning that the template opened. Tags count only at the start of a
+    line: an answer may hold code that names them.
     """
     text = answer.replace("\r\n", "\n")
     first = _THINK_START.search(text)
@@ -124,7 +129,7 @@ def _from_blocks(blocks: Sequence[FencedBlock], entry_point: str | None) -> tupl
 def _with_helpers(
     chosen: tuple[str, ast.Module], parsed: list[tuple[str, ast.Module]]
 ) -> tuple[Rule, str]:
-    """The chosen block, and before it those that bind a name which it uses and does not bind."""
+    """The chosen block, and before it the blocks that bind a name which it uses but lacks."""
     text, tree = chosen
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - _bound_names(tree)
     wanted = [other for other, its in parsed if other != text and used & _bound_names(its)]
@@ -133,7 +138,7 @@ def _with_helpers(
 
 def _from_prose(text: str) -> tuple[Rule, str]:
     tree = parse(text)
-    # A single word parses as Python too, so there must be a statement that only code has.
+    # A single word parses as Python too, so it takes a statement that only code has.
     if tree is not None and any(not isinstance(node, ast.Expr) for node in tree.body):
         return "whole_answer", text
     span = _longest_span(text.split("\n"))
@@ -155,7 +160,7 @@ def _longest_span(lines: list[str]) -> str:
 def _parsing_run(lines: list[str]) -> list[str]:
     """The longest beginning of some lines that parses and defines something; may be empty.
 
-    The parser's own complaint says where the code ends, so that few attempts are enough.
+    The parser's error says where the code ends, so few attempts are enough.
     """
     end = len(lines)
     while end > 0:
@@ -169,7 +174,7 @@ def _parsing_run(lines: list[str]) -> list[str]:
 
 
 def _error_line(text: str) -> int | None:
-    """The line of the first syntax error, from 1; 1 where nothing can be said; None where none."""
+    """The line of the first syntax error, from 1; 1 if it is unknown; None without an error."""
     try:
         _parsed(text)
     except SyntaxError as error:
@@ -180,7 +185,7 @@ def _error_line(text: str) -> int | None:
 
 
 def parse(code: str) -> ast.Module | None:
-    """The syntax tree, or None where the text is no Python of a reasonable size and depth."""
+    """The syntax tree, or None if the text is not Python of a reasonable size and depth."""
     if len(code) > SIZE_LIMIT:
         return None
     try:
@@ -205,7 +210,7 @@ def _bound_names(tree: ast.Module) -> frozenset[str]:
 
 
 def defined_names(tree: ast.Module) -> frozenset[str]:
-    """The functions and classes that a module defines and the names it assigns at its top level."""
+    """The functions, classes and variables that a module defines at its top level."""
     names = {
         node.name
         for node in tree.body

@@ -1,12 +1,10 @@
-"""Small wrong versions of right code: what tests are good for is how many of them they find.
+"""Mutants: small wrong versions of right code. Good tests find many of them. Also: empty stubs.
 
-Each mutant differs from the original in one place: a comparison, an operator, a constant, a
-condition turned round, a value not given back, a branch or a statement left out. (DeMillo et al.
-1978, Computer 11(4):34, for the idea; the list of changes is our own.)
-Not covered: mutants that do the same as the original, which no test can find, so that the score of
-perfect tests may be below 1; changes in more than one place.
-
-Code with its bodies left out: what no check and no test may take for the real thing.
+Each mutant differs from the original in one place: a comparison, an operator, a constant, a negated
+condition, a value not returned, a branch or a statement left out. (DeMillo et al. 1978, Computer
+11(4):34, for the idea; the list of changes is our own.)
+Not covered: mutants that behave like the original, which no test can find, so perfect tests may
+score below 1; changes in more than one place.
 """
 
 import ast
@@ -42,7 +40,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 
 def mutants_of(code: str, most: int = MOST) -> list[str]:
-    """Up to `most` mutants of some code, spread evenly over it; none where it does not parse."""
+    """Up to `most` mutants of some code, spread evenly over it; none if it does not parse."""
     tree = parse(code)
     if tree is None:
         return []
@@ -60,14 +58,14 @@ def _each(tree: ast.Module) -> Iterator[str]:
             continue
         for number in range(len(_changes(node))):
             changed = copy.deepcopy(tree)
-            # A copy is walked in the same order.
+            # ast.walk visits a copy in the same order.
             target = next(one for at, one in enumerate(ast.walk(changed)) if at == place)
             _apply(target, number)
             yield ast.unparse(ast.fix_missing_locations(changed))
 
 
 def _docstrings(tree: ast.Module) -> frozenset[int]:
-    """The nodes of texts that stand alone: changing them changes nothing."""
+    """The nodes of constants that are statements: changing them changes nothing."""
     alone = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
     return frozenset(id(value) for value in alone if isinstance(value, ast.Constant))
 
@@ -105,7 +103,7 @@ def _apply(node: ast.AST, number: int) -> None:
         case ast.BoolOp(), "logic":
             node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         case ast.UnaryOp(), "not":
-            # Twice is not at all, but for the type.
+            # Two negations cancel out, except for the type.
             node.operand = ast.UnaryOp(ast.Not(), node.operand)
         case ((ast.If() | ast.While() | ast.IfExp()), "condition"):
             node.test = ast.UnaryOp(ast.Not(), node.test)
@@ -128,18 +126,18 @@ def _other(value: object) -> bool | float | str:
 
 
 def stub_of(code: str) -> str:
-    """The code with every function's body left out: its names are there and do nothing."""
+    """The code with empty function bodies: every name is there and does nothing."""
     tree = parse(code)
     return "" if tree is None else ast.unparse(_Emptied().visit(tree))
 
 
 class _Emptied(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Leave the signature."""
+        """Keep the signature only."""
         node.body = [ast.Pass()]
         return node
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        """Leave the signature."""
+        """Keep the signature only."""
         node.body = [ast.Pass()]
         return node

@@ -1,11 +1,11 @@
-"""Running an answer's code: by itself (S3), and against the checks of its task (S4).
+"""Run an answer's code: on its own (S3), and against the checks of its task (S4).
 
-Rung S4t: an answer that is itself a file of tests, judged by what the tests tell apart.
-
-They must pass on a right implementation and fail on the same with empty bodies; how many of its
-mutants they find is counted beside it. Never are a model's tests the judge of its own code.
-An import of a module that is not there is taken for the implementation where that defines what is
-imported, and names that the tests use without an import are given to them.
+S4t is for an answer that is itself a file of tests. They must pass on a right implementation and
+fail on the same with empty bodies; how many of its mutants they find is counted beside it. A
+model's tests never score the same model's code.
+If the tests import a module that does not exist, the import is pointed at the implementation,
+provided that it defines the imported names. Names that the tests use without an import are
+imported from it.
 """
 
 import ast
@@ -24,62 +24,55 @@ CheckCode = Callable[[str, Check], CheckResult]
 """Runs one check against code, in the sandbox."""
 
 LOADS = Check("assert", "assert True", n=1)
-"""What any code passes that compiles, imports and executes to its end."""
+"""Any code passes this that compiles, imports and executes to its end."""
+
+INSTALLED = frozenset({"pytest", *sys.stdlib_module_names})
 
 
-def no_code(rung: RungId, extraction: Extraction) -> Score:
-    """The score of an answer in which there is nothing to run."""
-    code = "syntax" if extraction.rule == "broken_block" else extraction.rule
-    return Score(rung, passed=False, code=code)
-
-
-def not_executed(rung: RungId) -> Score:
-    """The score where there is nothing to run it in: nothing is claimed."""
-    return Score(rung, passed=None, code="not_executed", detail="no sandbox")
-
-
-def checked(
+def score_checks(
     extraction: Extraction,
     checks: Sequence[Check],
     check_code: CheckCode | None,
     rung: RungId = "S4",
 ) -> Score:
-    """S4: the code passes every check. Without a sandbox it is not run, and nothing is claimed."""
+    """S4: the code passes every check. Without a sandbox it is not run, and not scored."""
     if check_code is None:
-        return not_executed(rung)
+        return _not_executed(rung)
     if not extraction.parses:
-        return no_code(rung, extraction)
+        return Score(rung, passed=False, code=extraction.failure)
     for check in checks:
         result = check_code(extraction.code, check)
         if not result.passed:
-            return Score(rung, passed=False, code=result.failure or "failed", detail=said(result))
+            code = result.failure or "failed"
+            return Score(rung, passed=False, code=code, detail=detail_of(result))
     return Score(rung, passed=True)
 
 
-def said(result: CheckResult) -> str:
-    """How far a check came, and what it said."""
+def _not_executed(rung: RungId) -> Score:
+    return Score(rung, passed=None, code="not_executed", detail="no sandbox")
+
+
+def detail_of(result: CheckResult) -> str:
+    """How far a check came, and its message."""
     ran = f"{result.ran} of {result.expected} ran"
     return (f"{ran}: {result.detail}" if result.detail else ran)[:DETAIL_LIMIT]
 
 
-PRESENT = frozenset({"pytest", *sys.stdlib_module_names})
-
-
-def judged(
+def score_tests(
     extraction: Extraction, references: Sequence[Check], check_code: CheckCode | None
 ) -> Score:
     """S4t of one answer. references: its task's checks of kind `reference`."""
     if check_code is None:
-        return not_executed("S4t")
+        return _not_executed("S4t")
     if not extraction.parses:
-        return no_code("S4t", extraction)
+        return Score("S4t", passed=False, code=extraction.failure)
     found = of = 0
     for reference in references:
-        tests = tests_for(reference, extraction.code)
+        tests = _tests_for(reference, extraction.code)
         right = check_code(reference.source, tests)
         if not right.passed:
             code = "fails_reference" if right.failure == "assert" else right.failure
-            return Score("S4t", passed=False, code=code or "failed", detail=said(right))
+            return Score("S4t", passed=False, code=code or "failed", detail=detail_of(right))
         if check_code(stub_of(reference.source), tests).passed:
             return Score("S4t", passed=False, code="passes_stub", detail="empty bodies pass too")
         mutants = mutants_of(reference.source)
@@ -88,7 +81,7 @@ def judged(
     return Score("S4t", passed=True, detail=f"{found} of {of} mutants found", found=found, of=of)
 
 
-def tests_for(reference: Check, code: str) -> Check:
+def _tests_for(reference: Check, code: str) -> Check:
     """The answer's tests as a check of the implementation."""
     module = reference.file.removesuffix(".py")
     implementation = parse(reference.source)
@@ -99,47 +92,47 @@ def tests_for(reference: Check, code: str) -> Check:
 
 
 def with_imports(code: str, module: str, names: frozenset[str]) -> str:
-    """Tests that import what they test from `module`, whatever they called it."""
+    """Tests that import from `module` what they test, under any name they gave the module."""
     tree = parse(code)
     if tree is None:
         return code
     bound = set(defined_names(tree))
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
-            bound |= _from_module(node, module, names)
+            bound |= _redirect(node, module, names)
         elif isinstance(node, ast.Import):
-            node.names = [_renamed(alias, module) for alias in node.names]
+            node.names = [_redirected(alias, module) for alias in node.names]
             bound |= {alias.asname or alias.name for alias in node.names}
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     wanted = sorted((used & names) - bound)
     if wanted:
-        place = next((at for at, one in enumerate(tree.body) if not _is_start(one)), 0)
-        given = ast.ImportFrom(module, [ast.alias(name) for name in wanted], 0)
-        tree.body.insert(place, given)
+        place = next((at for at, one in enumerate(tree.body) if not _must_be_first(one)), 0)
+        added = ast.ImportFrom(module, [ast.alias(name) for name in wanted], 0)
+        tree.body.insert(place, added)
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def _from_module(node: ast.ImportFrom, module: str, names: frozenset[str]) -> frozenset[str]:
-    """Turn an import of what is not there to `module`, where that defines it. What it binds."""
-    asked = {alias.name for alias in node.names}
-    if _is_missing(node.module) and asked <= names | {"*"}:
+def _redirect(node: ast.ImportFrom, module: str, names: frozenset[str]) -> frozenset[str]:
+    """Point an import of a missing module at `module`, if possible; gives the names it binds."""
+    imported = {alias.name for alias in node.names}
+    if _is_missing(node.module) and imported <= names | {"*"}:
         node.module, node.level = module, 0
     bound = {alias.asname or alias.name for alias in node.names}
-    return frozenset(bound | names if "*" in asked else bound)
+    return frozenset(bound | names if "*" in imported else bound)
 
 
-def _is_start(node: ast.stmt) -> bool:
-    """A docstring or an import from `__future__`, before which nothing else may stand."""
+def _must_be_first(node: ast.stmt) -> bool:
+    """Whether it is a docstring or an import from `__future__`."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 def _is_missing(module: str | None) -> bool:
-    return module is None or module.partition(".")[0] not in PRESENT
+    return module is None or module.partition(".")[0] not in INSTALLED
 
 
-def _renamed(alias: ast.alias, module: str) -> ast.alias:
+def _redirected(alias: ast.alias, module: str) -> ast.alias:
     if not _is_missing(alias.name):
         return alias
     return ast.alias(module, alias.asname or alias.name.partition(".")[0])

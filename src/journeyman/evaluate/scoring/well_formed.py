@@ -1,14 +1,12 @@
-"""Rung S2: does an answer have the form that its agent's work has? Nothing is executed.
+"""Rung S2: does an answer have the form that its agent's work needs? Nothing is executed.
 
-Covered: coder (code that parses, is no stub, defines the names asked for and those it uses), tester
-(a test function with an assert), and for the others a text with some structure, which says nothing
-about its worth. Not covered: whether imports resolve (S3), whether names are defined in time.
-
-Names that code uses and nothing gives it: not the code itself, not Python, not its task.
-
-By Python's own symbol tables, so without running anything, and whatever the order or the branch in
-which a name is bound: what is found is certainly missing. Not covered: attributes, names inside of
-strings, modules that are not installed (rung S3 imports them).
+Covered: coder (code that parses, is not a stub, and defines the requested names and those it uses),
+tester (a test function with an assert), and for other agents a text with some structure, which says
+nothing about its worth.
+Undefined names come from Python's symbol tables, in any order and branch: a name that is reported
+is certainly missing.
+Not covered: whether imports resolve (S3), whether names are defined in time, attributes, names
+inside strings.
 """
 
 import ast
@@ -26,7 +24,7 @@ from journeyman.evaluate.scoring.extract_code import (
 )
 
 FORM_ONLY = "form only"
-"""What such a score says nothing about is the content."""
+"""Such a score says nothing about the content."""
 
 STUB_SHARE = 0.5
 
@@ -43,7 +41,7 @@ _ASSERTING = re.compile(r"assert|expect|verify|raises|fail", re.IGNORECASE)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def form(task: EvaluationTask, answer: str, extraction: Extraction) -> Score:
+def score_form(task: EvaluationTask, answer: str, extraction: Extraction) -> Score:
     """The S2 score of one answer, by its agent's rule."""
     if task.agent == "coder":
         return _coder_form(task, extraction)
@@ -52,11 +50,11 @@ def form(task: EvaluationTask, answer: str, extraction: Extraction) -> Score:
     return _text_form(answer)
 
 
-def asked_names(task: EvaluationTask) -> frozenset[str]:
-    """The names that an answer must define: the checks' entry point, else those the prompt gives.
+def requested_names(task: EvaluationTask) -> frozenset[str]:
+    """The names that an answer must define: the checks' entry point, otherwise those of the prompt.
 
-    A prompt gives one by a signature (`def name(`, `class Name:`) at the start of a line, or as
-    ``function `name` ``. Names that are only mentioned are not asked for.
+    A prompt requests a name by a signature (`def name(`, `class Name:`) at the start of a line, or
+    as ``function `name` ``. A name that is only mentioned is not requested.
     """
     if task.entry_point:
         return frozenset({task.entry_point})
@@ -72,7 +70,7 @@ def _coder_form(task: EvaluationTask, extraction: Extraction) -> Score:
     if is_stub(tree):
         return Score("S2", passed=False, code="stub", detail="most bodies are `pass` or `...`")
     defined = defined_names(tree)
-    missing = sorted(asked_names(task) - defined - _methods(tree))
+    missing = sorted(requested_names(task) - defined - _methods(tree))
     if missing:
         return Score("S2", passed=False, code="name_missing", detail=", ".join(missing))
     if not defined:
@@ -81,7 +79,7 @@ def _coder_form(task: EvaluationTask, extraction: Extraction) -> Score:
 
 
 def _all_defined(task: EvaluationTask, code: str) -> Score:
-    """Every name is bound somewhere, or stands in what was asked, or in what a check gives."""
+    """Every name is bound somewhere, or is a word of the prompt or of a check's setup."""
     given = words_of(*(turn.content for turn in task.messages), *(c.setup for c in task.checks))
     try:
         unknown = undefined_names(code, given)
@@ -105,8 +103,7 @@ def _tester_form(extraction: Extraction) -> Score:
 
 
 def _text_form(answer: str) -> Score:
-    spoken = after_thinking(answer) or ""
-    parts = len(_STRUCTURE.findall(spoken))
+    parts = len(_STRUCTURE.findall(after_thinking(answer) or ""))
     if parts >= 3:
         return Score("S2", passed=True, detail=FORM_ONLY)
     return Score(
@@ -115,16 +112,15 @@ def _text_form(answer: str) -> Score:
 
 
 def _no_code(extraction: Extraction) -> Score:
-    code = "syntax" if extraction.rule == "broken_block" else extraction.rule
-    detail = "its Python block does not parse" if code == "syntax" else ""
-    return Score("S2", passed=False, code=code, detail=detail)
+    detail = "its Python block does not parse" if extraction.failure == "syntax" else ""
+    return Score("S2", passed=False, code=extraction.failure, detail=detail)
 
 
 def is_stub(tree: ast.Module) -> bool:
-    """True where at least half of the functions do nothing; those of an interface are meant to."""
+    """Whether at least half of the functions do nothing. Those of an interface do not count."""
     interfaces = [node for node in ast.walk(tree) if _is_protocol(node)]
-    meant = {id(function) for interface in interfaces for function in _functions(interface)}
-    functions = [f for f in _functions(tree) if not _is_abstract(f) and id(f) not in meant]
+    declared = {id(function) for interface in interfaces for function in _functions(interface)}
+    functions = [f for f in _functions(tree) if not _is_abstract(f) and id(f) not in declared]
     empty = sum(_is_empty(function) for function in functions)
     return bool(functions) and empty >= STUB_SHARE * len(functions)
 
@@ -149,7 +145,7 @@ def _is_abstract(function: Function) -> bool:
 
 
 def _is_empty(function: Function) -> bool:
-    """True where the body is a docstring, `pass`, `...` or `raise NotImplementedError` alone."""
+    """Whether the body is only a docstring, `pass`, `...` or `raise NotImplementedError`."""
     return all(
         isinstance(node, ast.Pass)
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -159,7 +155,7 @@ def _is_empty(function: Function) -> bool:
 
 
 def _asserts(function: Function) -> bool:
-    """True where a test states something: an `assert`, or a call such as `self.assertEqual`."""
+    """Whether a test checks something: an `assert`, or a call such as `self.assertEqual`."""
     for node in ast.walk(function):
         if isinstance(node, ast.Assert):
             return True
@@ -181,15 +177,15 @@ _STAR_IMPORT = re.compile(r"^\s*from\s+\S+\s+import\s*\(?\s*\*", re.MULTILINE)
 
 
 def words_of(*texts: str) -> frozenset[str]:
-    """Everything in some texts that could be a name."""
+    """All words of some texts that could be a name."""
     return frozenset(word for text in texts for word in _WORD.findall(text))
 
 
 def undefined_names(code: str, given: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """The names that are read and never bound, sorted; none where a star import may bind any.
+    """The names that are read and never bound, sorted; none if a star import may bind them.
 
-    given: names that the task gives. Raises SyntaxError where the code parses and does not compile,
-    as for a `nonlocal` at the top.
+    given: names that the task defines. Raises SyntaxError if the code parses but does not compile,
+    as with a `nonlocal` at the top level.
     """
     if _STAR_IMPORT.search(code):
         return ()

@@ -1,5 +1,5 @@
-"""What is measured besides the held-out split: public tasks, instructions, likelihood, quantising.
+"""Measured besides the held-out split: public tasks, instructions, likelihood, quantisation.
 
-A suite that was not measured says why. Each stands for itself: only the held-out split is what the
-model was tuned for.
+A suite that was not measured says why. The model was tuned for the held-out split only, so each
+suite is read on its own.
 """

@@ -1,7 +1,7 @@
-"""HumanEval as the paired check that tuning forgot nothing: base and tuned on the same functions.
+"""HumanEval: did tuning forget anything? Base and tuned model on the same public functions.
 
-Asked as a chat, as the model will be served. The tasks are public and probably in the base's
-training data, so the difference is what counts and not the rate (its own prompts differ too).
+Asked as a chat, as the model will be served. The tasks are public and probably in the base model's
+training data, so the difference counts and not the rate (the published prompts differ, too).
 (Chen et al. 2021, arXiv 2107.03374.)
 """
 
@@ -13,7 +13,7 @@ from journeyman.errors import UsageError
 from journeyman.evaluate.measuring.rates import LADDER
 from journeyman.evaluate.records.scores import EvaluationTask
 from journeyman.evaluate.scoring.extract_code import parse
-from journeyman.evaluate.suites.asked import SuiteTasks
+from journeyman.evaluate.suites.suite_tasks import SuiteTasks
 from journeyman.files import content_id
 from journeyman.records import Check, Message
 
@@ -22,7 +22,7 @@ REQUEST = "Complete this Python function. Answer with the whole function in one 
 
 
 def humaneval_suite(limit: int | None, seed: int) -> SuiteTasks | None:
-    """The tasks, or `limit` of them drawn by seed; None where the package is not installed."""
+    """The tasks, or `limit` of them drawn by seed; None if the package is not installed."""
     known = humaneval_tasks()
     if known is None:
         return None
@@ -31,7 +31,10 @@ def humaneval_suite(limit: int | None, seed: int) -> SuiteTasks | None:
     count = len(known) if limit is None else min(limit, len(known))
     # S311: an order, not a secret.
     drawn = sorted(random.Random(seed).sample(range(len(known)), count))  # noqa: S311
-    note = "public tasks, probably in the base's training data: the difference counts, not the rate"
+    note = (
+        "public tasks, probably in the base model's training data: the difference counts, not the "
+        "rate"
+    )
     if count < len(known):
         note = f"{count} of {len(known)} tasks, drawn with seed {seed}; {note}"
     return SuiteTasks(
@@ -51,7 +54,7 @@ def _task(task: HumanEvalTask) -> EvaluationTask:
         f"{task.test}\n\ncheck({task.entry_point})\n",
         n=1,
         entry_point=task.entry_point,
-        setup=_given(task),
+        setup=_helpers(task),
     )
     return EvaluationTask(
         id=identity,
@@ -64,8 +67,8 @@ def _task(task: HumanEvalTask) -> EvaluationTask:
     )
 
 
-def _given(task: HumanEvalTask) -> str:
-    """What the prompt holds beside the function itself: its imports and helpers."""
+def _helpers(task: HumanEvalTask) -> str:
+    """The prompt's imports and helpers, without the function itself."""
     tree = parse(f"{task.prompt}    pass\n")
     if tree is None:
         return ""

@@ -1,9 +1,9 @@
-"""How likely base and tuned model hold the held-out rows' own answers to be: paired, row by row.
+"""Log-likelihood of the reference answers under the base and the tuned model, paired row by row.
 
-By the engine that answers: llama.cpp's server for a GGUF (the very file that ships), torch for an
-adapter. The first tokens of each answer count, its end does not, and every token of the answer is
-judged with the prompt and the answer's beginning given. It has power where pass rates have none,
-and measures how well the log's answers are imitated, right or wrong.
+From the engine that answers: llama.cpp's server for a GGUF (the very file that ships), torch for an
+adapter. The first tokens of each answer count, its end does not; each token is predicted from the
+prompt and the answer's beginning. It has power if pass rates have none, and measures how well the
+log's answers are imitated, right or wrong.
 """
 
 import time
@@ -23,8 +23,8 @@ from journeyman.records import Message
 from journeyman.stats import bootstrap_mean
 
 TOKENS = 64
-"""A server says one token at a time, so long answers are judged by their beginning."""
-TITLE = "likelihood of the held-out answers"
+"""A server gives one token at a time, so only the beginning of a long answer counts."""
+TITLE = "likelihood of the reference answers"
 
 
 def likelihood_suite(
@@ -36,47 +36,47 @@ def likelihood_suite(
     open_engine: OpenEngine,
     report: Reporter,
 ) -> Suite:
-    """Nats a token of every row's own answer under both arms, and their difference."""
-    planned = answered(tasks)
+    """Nats per token of every reference answer under both models, and their difference."""
+    planned = with_reference(tasks)
     if len(arms) < 2 or not planned:
-        reason = "there is no base to compare with" if planned else "no row has an answer's text"
+        reason = "there is no base model to compare with" if planned else "no row holds an answer"
         return Suite(name="likelihood", title=TITLE, not_measured=reason)
-    found = [_nats(arm, planned, store, open_engine, report) for arm in arms]
+    by_arm = [_nats(arm, planned, store, open_engine, report) for arm in arms]
     rows = [
         RowLikelihood(task.id, task.cluster, len(base.values), _mean(base), _mean(tuned))
-        for task, base, tuned in zip(planned, *found, strict=True)
+        for task, base, tuned in zip(planned, *by_arm, strict=True)
         if base.values and len(base.values) == len(tuned.values)
     ]
     if not rows:
-        errors = next((one.error for all_of in found for one in all_of if one.error), "no tokens")
-        return Suite(name="likelihood", title=TITLE, not_measured=errors, n=len(planned))
-    return rows_suite(rows, planned, arms[-1].engine, seed)
+        errors = (one.error for nats in by_arm for one in nats if one.error)
+        reason = next(errors, "no tokens")
+        return Suite(name="likelihood", title=TITLE, not_measured=reason, n=len(planned))
+    return likelihood_of_rows(rows, planned, arms[-1].engine, seed)
 
 
-def answered(tasks: Sequence[EvaluationTask]) -> list[EvaluationTask]:
-    """The tasks whose rows hold an answer to judge."""
+def with_reference(tasks: Sequence[EvaluationTask]) -> list[EvaluationTask]:
+    """The tasks that have a reference answer."""
     return [task for task in tasks if task.reference.strip()]
 
 
-def rows_suite(
+def likelihood_of_rows(
     rows: Sequence[RowLikelihood], planned: Sequence[EvaluationTask], engine: str, seed: int
 ) -> Suite:
-    """The suite of the rows that both arms judged."""
+    """The suite's result, from the rows that have a likelihood under both models."""
     lost = len(planned) - len(rows)
     return Suite(
         name="likelihood",
         title=TITLE,
         n=len(planned),
         clusters=len({task.cluster for task in planned}),
-        note=f"{lost} of {len(planned)} rows could not be judged by both" if lost else "",
-        likelihood=summarised(rows, engine, seed),
+        note=f"{lost} of {len(planned)} rows have no likelihood under both models" if lost else "",
+        likelihood=_means(rows, engine, seed),
     )
 
 
-def summarised(rows: Sequence[RowLikelihood], engine: str, seed: int) -> Likelihood:
+def _means(rows: Sequence[RowLikelihood], engine: str, seed: int) -> Likelihood:
     """Means over rows with their intervals; clusters of equal prompts are drawn together."""
     labels = [row.cluster for row in rows]
-
     base, tuned, difference = (
         bootstrap_mean(values, seed=seed, clusters=labels)
         for values in (
@@ -106,7 +106,7 @@ def _nats(
     open_engine: OpenEngine,
     report: Reporter,
 ) -> list[ReferenceLikelihood]:
-    """One arm's nats for each task: those on record as they are, the rest asked now."""
+    """One model's nats for each task: from the partial file if it is there, otherwise asked now."""
     keys = [
         content_id(
             "nats", arm.engine, arm.sha256, task.id, task.reference, str(TOKENS), describe_machine()
@@ -138,22 +138,22 @@ def _ask(
     start = time.perf_counter()
     errors = 0
     for done, (key, task) in enumerate(left, start=1):
-        nats = _one(engine, task)
+        nats = _reference_likelihood(engine, task)
         errors += bool(nats.error)
         store.write(AnswerLine(key, nats=nats))
         mean_s = (time.perf_counter() - start) / done
         report(Progress(name, done, len(left), "rows", f"{mean_s:.1f} s each",
                         mean_s * (len(left) - done)))  # fmt: skip
-    report(ProgressEnded(name, f"{len(left)} answers judged by {arm.id}, {errors} errors"))
+    report(ProgressEnded(name, f"{name}: {len(left)} answers, {errors} errors"))
     if errors:
-        report(Caution(f"{errors} of {len(left)} answers could not be judged by {arm.id}"))
+        report(Caution(f"{errors} of {len(left)} answers have no likelihood by {arm.id}"))
 
 
-def _one(engine: Engine, task: EvaluationTask) -> ReferenceLikelihood:
+def _reference_likelihood(engine: Engine, task: EvaluationTask) -> ReferenceLikelihood:
     if not isinstance(engine, Likelihoods):
         return ReferenceLikelihood(error=f"{engine.name} gives no probabilities")
-    said = (*task.messages, Message("assistant", task.reference))
+    talk = (*task.messages, Message("assistant", task.reference))
     try:
-        return ReferenceLikelihood(tuple(engine.answer_nats(said, limit=TOKENS, tools=task.tools)))
+        return ReferenceLikelihood(tuple(engine.answer_nats(talk, limit=TOKENS, tools=task.tools)))
     except (DataRefused, UpstreamError) as error:
         return ReferenceLikelihood(error=error.message)

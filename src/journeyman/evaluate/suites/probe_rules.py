@@ -1,8 +1,8 @@
-"""What an answer to an instruction probe must be, as rules that are checked on its text.
+"""The rules that an answer to an instruction probe must meet, checked on its text.
 
-Nothing is executed. Each rule is a word with its values in `probes.json`; a probe's answer must
-meet all of its rules. Covered: form, length, letters, fences, JSON, a few languages by their
-commonest words. Not covered: whether what is said is true or useful.
+Nothing is executed. Each rule is a word with its values in `probes.json`; an answer must meet all
+rules of its probe. Covered: form, length, letters, fences, JSON, a few languages by their most
+common words. Not covered: whether the text is true or useful.
 """
 
 import ast
@@ -24,7 +24,7 @@ _COMMON = {
     "es": "el la los las y es una un que para en con por se del lo como su",
 }
 COMMON_WORDS = {name: frozenset(words.split()) for name, words in _COMMON.items()}
-"""A text's language is the one most of whose commonest words it holds."""
+"""A text is in the language of which it holds the most of these words."""
 
 REFUSALS = re.compile(
     r"\b(?:i(?:'m| am) sorry|i can(?:no|')t (?:help|assist|provide|comply|do that)|as an ai\b|"
@@ -34,7 +34,7 @@ REFUSALS = re.compile(
 
 
 class ProbeRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One requirement. `kind` names it; the other fields are its values, where it has any."""
+    """One rule: `kind` names it, the other fields are its values."""
 
     kind: str
     text: str = ""
@@ -44,7 +44,7 @@ class ProbeRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def broken_rule(rules: Sequence[ProbeRule], answer: str) -> ProbeRule | None:
-    """The first rule that an answer does not meet, or None."""
+    """The first rule that an answer breaks, or None."""
     text = answer.replace("\r\n", "\n").strip()
     return next((rule for rule in rules if not KINDS[rule.kind](rule, text)), None)
 
@@ -66,7 +66,7 @@ def _one_of(rule: ProbeRule, text: str) -> bool:
 
 
 def _items(rule: ProbeRule, text: str) -> bool:
-    """All lines are items of the list, and as many as asked."""
+    """All lines are items of a list, and there are as many as required."""
     lines = _lines(text)
     return _within(rule, len(lines)) and all(re.match(rule.text, line) for line in lines)
 
@@ -92,7 +92,7 @@ def _json_list(rule: ProbeRule, text: str) -> bool:
 
 
 def _defines(rule: ProbeRule, text: str) -> bool:
-    """A function of this name with these parameters is in the answer's code."""
+    """The answer's code has a function of this name with these parameters."""
     tree = parse(extract(text, rule.text).code)
     return tree is not None and any(
         isinstance(node, ast.FunctionDef)

@@ -1,7 +1,7 @@
-"""Instruction probes of our own: short requests whose answers code can judge (`probes.json`).
+"""Our own instruction probes: short requests whose answers code can score (`probes.json`).
 
 In the manner of IFEval (Zhou et al. 2023, arXiv 2311.07911), with prompts and rules written here.
-Each probe carries an answer that its rules must take and one that they must not: its canaries.
+Each probe holds an answer that its rules must accept and one that they must refuse: check trust.
 """
 
 import functools
@@ -20,7 +20,7 @@ from journeyman.evaluate.records.scores import (
 )
 from journeyman.evaluate.records.suites import ExcludedTask
 from journeyman.evaluate.scoring.extract_code import after_thinking
-from journeyman.evaluate.scoring.ladder import served
+from journeyman.evaluate.scoring.ladder import score_served
 from journeyman.evaluate.suites.probe_rules import ProbeRule, broken_rule
 from journeyman.files import content_id
 from journeyman.records import Message
@@ -51,14 +51,13 @@ def probes() -> tuple[Probe, ...]:
 
 
 def probe_tasks() -> tuple[tuple[EvaluationTask, ...], tuple[ExcludedTask, ...]]:
-    """The probes as tasks, and those whose canaries fail, which are not asked."""
-    known = probes()
-    excluded = tuple(found for probe in known if (found := _failed_canary(probe)))
+    """The probes as tasks, and those that are not asked because their rules cannot be trusted."""
+    excluded = tuple(failure for probe in probes() if (failure := _failed_trial(probe)))
     out = {one.task for one in excluded}
-    return tuple(task for probe in known if (task := _task(probe)).id not in out), excluded
+    return tuple(task for probe in probes() if (task := _task(probe)).id not in out), excluded
 
 
-def _failed_canary(probe: Probe) -> ExcludedTask | None:
+def _failed_trial(probe: Probe) -> ExcludedTask | None:
     broken = broken_rule(probe.rules, probe.good)
     if broken is not None:
         return ExcludedTask(_id(probe), "reference fails", broken.kind)
@@ -85,28 +84,29 @@ def _task(probe: Probe) -> EvaluationTask:
 
 
 def score_probe(item: Item, task: EvaluationTask) -> ScoredItem:
-    """S0 and S4 of one answer. An answer that was cut off, or never leaves its reasoning, fails."""
+    """S0 and S4 of one answer. An answer that was cut off or is all reasoning fails."""
     rules = next((probe.rules for probe in probes() if probe.id == task.rule), None)
     unknown = Score("S4", passed=None, code="unknown_rule", detail=task.rule)
-    scores = (served(item.answer), unknown if rules is None else _kept(item, rules))
+    kept = unknown if rules is None else _score_rules(item, rules)
+    scores = (score_served(item.answer), kept)
     return ScoredItem(item, scores, tokens_per_s=decode_rate(item.answer))
 
 
-def _kept(item: Item, rules: tuple[ProbeRule, ...]) -> Score:
-    if not served(item.answer).passed:
+def _score_rules(item: Item, rules: tuple[ProbeRule, ...]) -> Score:
+    if not score_served(item.answer).passed:
         return Score("S4", passed=False, code="not_served")
     if item.answer.finish == "length":
         return Score("S4", passed=False, code="limit")
-    spoken = after_thinking(item.answer.text)
-    if spoken is None or not spoken.strip():
+    text = after_thinking(item.answer.text)
+    if text is None or not text.strip():
         return Score("S4", passed=False, code="no_answer")
-    broken = broken_rule(rules, spoken)
+    broken = broken_rule(rules, text)
     if broken is None:
         return Score("S4", passed=True)
-    return Score("S4", passed=False, code=broken.kind, detail=_words(broken))
+    return Score("S4", passed=False, code=broken.kind, detail=_values(broken))
 
 
-def _words(rule: ProbeRule) -> str:
+def _values(rule: ProbeRule) -> str:
     values = [rule.text, *rule.texts, f"least {rule.least}" if rule.least else ""]
     values.append(f"most {rule.most}" if rule.most < ProbeRule("").most else "")
     return ", ".join(value for value in values if value)

@@ -1,9 +1,9 @@
-"""What quantising changed: llama-perplexity on the F16 file and the quantised one, token by token.
+"""What quantisation changed: llama-perplexity on the F16 and the quantised file, token by token.
 
-The text is the held-out rows' prompts and answers as plain text, in windows of which the second
-half counts, as the program does it. WARN above a mean KL divergence of 0.05 nats or below 90 % of
-tokens with the same most likely successor; 7-8 B models in Q4_K_M have 0.01 to 0.03 and 92 to 95 %
-(llama.cpp, tools/perplexity/README.md).
+The text is the held-out rows' prompts and answers as plain text; of each window the second half
+counts (llama-perplexity's own rule). WARN above a mean KL divergence of 0.05 nats, or if fewer than
+90 % of tokens keep their most likely successor; 7-8 B models in Q4_K_M have 0.01 to 0.03 and 92 to
+95 % (llama.cpp, tools/perplexity/README.md).
 """
 
 import math
@@ -33,9 +33,9 @@ LIMIT_KL = 0.05
 LIMIT_SAME_TOP = 0.90
 WINDOWS = (512, 256, 128)
 MOST_WINDOWS = 16
-"""The F16 file's probabilities lie on the disk: 2 bytes for each token of the vocabulary."""
+"""The F16 file's probabilities go to disk: 2 bytes for each token of the vocabulary."""
 _CHARACTERS_A_TOKEN = 5.0
-"""More than text has on average: the program refuses one that does not fill two windows."""
+"""More than text has on average: llama-perplexity refuses text that does not fill two windows."""
 _LARGE_VOCABULARY = 2**18
 _NUMBER = r"(-?\d+\.\d+)"
 _PATTERNS = {
@@ -53,7 +53,7 @@ _PASS = re.compile(r"^\s*(\d+)\s+\S+ ±")
 
 
 class Comparison(Struct, frozen=True):
-    """What is compared, on which text, in windows of how many tokens, by how many threads."""
+    """The two files to compare, the text, the window in tokens, and the threads."""
 
     tuned: Arm
     f16: Path
@@ -75,39 +75,41 @@ def quantisation_suite(
     store: AnswerRecord,
     report: Reporter,
 ) -> Suite:
-    """The divergence of the tuned file from its F16; why not, where there is none to compare with.
+    """The divergence of the tuned file from the F16 file that `journeyman convert` left beside it.
 
-    The F16 file is the one that `journeyman convert` leaves beside the quantised one.
+    Without one, the suite holds the reason.
     """
     text = held_out_text(tasks)
-    f16, window = f16_beside(tuned), window_for(text)
-    reason = _unfit(tuned, f16) or ("" if window else "the held-out rows hold too little text")
+    f16, window = f16_path(tuned), window_for(text)
+    reason = _unmeasurable(tuned, f16)
+    if not reason and window is None:
+        reason = "the held-out rows hold too little text"
     if reason or window is None:
         return Suite(name="quantisation", title=TITLE, not_measured=reason)
     try:
-        found = _measured(Comparison(tuned, f16, text, window, threads), store, report)
+        divergence = _measure(Comparison(tuned, f16, text, window, threads), store, report)
     except JourneymanError as error:
-        report(Caution(f"what quantising changed is not measured: {error}", hint=error.hint))
+        report(Caution(f"the loss by quantisation was not measured: {error}", hint=error.hint))
         return Suite(name="quantisation", title=TITLE, not_measured=error.message)
-    return divergence_suite(found)
+    return divergence_suite(divergence)
 
 
-def divergence_suite(found: QuantisationDivergence) -> Suite:
-    """The suite of what was found."""
-    return Suite(name="quantisation", title=TITLE, n=found.tokens, divergence=found)
+def divergence_suite(divergence: QuantisationDivergence) -> Suite:
+    """The suite's result."""
+    return Suite(name="quantisation", title=TITLE, n=divergence.tokens, divergence=divergence)
 
 
-def f16_beside(tuned: Arm) -> Path:
-    """Where `journeyman convert` leaves the F16 file of a quantised one."""
+def f16_path(tuned: Arm) -> Path:
+    """The F16 file that `journeyman convert` leaves beside a quantised one."""
     return Path(tuned.path).with_suffix(".f16.gguf")
 
 
-def _unfit(tuned: Arm, f16: Path) -> str:
+def _unmeasurable(tuned: Arm, f16: Path) -> str:
     if tuned.engine != "llama.cpp":
         return "an adapter is not quantised"
     if tuned.quantization.upper() in ("F16", "F32"):
         return "the file is not quantised"
-    return "" if f16.is_file() else f"no F16 file beside it: `journeyman convert` leaves `{f16}`"
+    return "" if f16.is_file() else f"no F16 file beside it (`journeyman convert` leaves `{f16}`)"
 
 
 def held_out_text(tasks: Sequence[EvaluationTask]) -> str:
@@ -116,73 +118,71 @@ def held_out_text(tasks: Sequence[EvaluationTask]) -> str:
 
 
 def window_for(text: str) -> int | None:
-    """The longest window of which the text certainly fills the two that the program needs."""
+    """The longest window that the text certainly fills twice; None if it is too short for any."""
     tokens = len(text) / _CHARACTERS_A_TOKEN
     return next((window for window in WINDOWS if tokens >= 2 * window), None)
 
 
-def _measured(
-    compared: Comparison, store: AnswerRecord, report: Reporter
-) -> QuantisationDivergence:
-    f16_sha256 = _sha256_of(compared)
+def _measure(files: Comparison, store: AnswerRecord, report: Reporter) -> QuantisationDivergence:
+    f16_sha256 = _f16_sha256(files)
     tools = find_tools(report)
-    weights = (compared.tuned.sha256, f16_sha256, tools.identity)
-    key = content_id("divergence", *weights, compared.text, str(compared.window))
+    weights = (files.tuned.sha256, f16_sha256, tools.identity)
+    key = content_id("divergence", *weights, files.text, str(files.window))
     line = store.line(key)
     if line is not None and line.divergence is not None and line.divergence.lines:
-        report(Note("what quantising changed is on record"))
+        report(Note("the divergence by quantisation is there from an earlier run"))
         return line.divergence
-    found = parsed(_compare(compared, tools, report), compared.tuned, f16_sha256)
-    store.write(AnswerLine(key, divergence=found))
-    return found
+    divergence = parse_report(_compare(files, tools, report), files.tuned, f16_sha256)
+    store.write(AnswerLine(key, divergence=divergence))
+    return divergence
 
 
-def _sha256_of(compared: Comparison) -> str:
-    """The F16 file's own hash. Raises IntegrityError where the conversion made another one."""
-    own, gguf = sha256_of(compared.f16), compared.quantised
+def _f16_sha256(files: Comparison) -> str:
+    """The F16 file's hash. Raises IntegrityError if it is not the one that `convert` made."""
+    own, gguf = sha256_of(files.f16), files.quantised
     manifest = read_manifest(gguf.parent, name=f"{gguf.name}.manifest.json")
-    promised = manifest.outputs.get(compared.f16.name) if manifest else None
+    promised = manifest.outputs.get(files.f16.name) if manifest else None
     if promised is not None and promised != own:
         raise IntegrityError(
-            f"`{compared.f16}` is `{own[:7]}`, the manifest of `{gguf.name}` promises "
+            f"`{files.f16}` is `{own[:7]}`, the manifest of `{gguf.name}` promises "
             f"`{promised[:7]}` (sha256)",
             hint="run `journeyman convert` again",
         )
     return own
 
 
-def _compare(compared: Comparison, tools: Tools, report: Reporter) -> str:
-    """Run the program on the F16 file, then on the other; what it said the second time."""
-    folder = compared.quantised.parent
-    _require_space(compared, folder)
+def _compare(files: Comparison, tools: Tools, report: Reporter) -> str:
+    """Run llama-perplexity on the F16 file, then on the quantised one; the second run's output."""
+    folder = files.quantised.parent
+    _require_space(files, folder)
     with tempfile.TemporaryDirectory(prefix=".tmp-divergence-", dir=folder) as scratch:
         text, probabilities = Path(scratch) / "text.txt", Path(scratch) / "probabilities"
-        text.write_text(compared.text, encoding="utf-8")
+        text.write_text(files.text, encoding="utf-8")
         common: list[str | Path] = ["--kl-divergence-base", probabilities]
         first = [*common, "--file", text, "--chunks", str(MOST_WINDOWS)]
-        _run("probabilities of F16", compared.f16, first, compared, tools, report)
+        _run("probabilities of F16", files.f16, first, files, tools, report)
         second = [*common, "--kl-divergence"]
-        return _run("divergence", compared.quantised, second, compared, tools, report)
+        return _run("divergence", files.quantised, second, files, tools, report)
 
 
-def _require_space(compared: Comparison, folder: Path) -> None:
-    vocabulary = read_gguf_header(compared.f16).tokens or _LARGE_VOCABULARY
-    size_bytes = MOST_WINDOWS * (compared.window // 2) * (vocabulary + 8) * 2
+def _require_space(files: Comparison, folder: Path) -> None:
+    vocabulary = read_gguf_header(files.f16).tokens or _LARGE_VOCABULARY
+    size_bytes = MOST_WINDOWS * (files.window // 2) * (vocabulary + 8) * 2
     require_space(folder, size_bytes, "the probabilities of the F16 file")
 
 
-def _run(  # noqa: PLR0917 - one call, spelled twice
+def _run(  # noqa: PLR0917 - two calls that differ in these
     task: str,
     gguf: Path,
     arguments: Sequence[str | Path],
-    compared: Comparison,
+    files: Comparison,
     tools: Tools,
     report: Reporter,
 ) -> str:
-    threads = compared.threads or usable_processors()
-    window = str(compared.window)
+    threads = files.threads or usable_processors()
+    window = str(files.window)
     lines = _Windows(task, report)
-    # Kept where the work failed, so not in a folder that is removed then.
+    # Kept if the run fails, so not in the scratch folder, which is removed then.
     log = cache_folder() / "logs" / f"{gguf.name}-{uuid.uuid4().hex[:8]}.log"
     run_logged(
         [
@@ -201,7 +201,7 @@ def _run(  # noqa: PLR0917 - one call, spelled twice
 
 
 class _Windows:
-    """Keeps the lines, and turns the rows of the second run into events."""
+    """Keeps the lines of the output, and reports the rows of the second run as progress."""
 
     def __init__(self, task: str, report: Reporter) -> None:
         self.task, self.report = task, report
@@ -209,21 +209,20 @@ class _Windows:
 
     def __call__(self, line: str) -> None:
         self.seen.append(line)
-        found = _PASS.match(line)
-        if found:
-            self.report(Progress(self.task, int(found[1]), MOST_WINDOWS, "windows"))
+        if row := _PASS.match(line):
+            self.report(Progress(self.task, int(row[1]), MOST_WINDOWS, "windows"))
 
 
-def parsed(output: str, tuned: Arm, f16_sha256: str) -> QuantisationDivergence:
-    """The figures of the program's report, each exactly once and finite. Raises UpstreamError.
+def parse_report(output: str, tuned: Arm, f16_sha256: str) -> QuantisationDivergence:
+    """The figures of llama-perplexity's report. Raises UpstreamError unless each is there once.
 
-    tuned: the quantised file's arm.
+    tuned: the model of the quantised file.
     """
     values: dict[str, float] = {}
     for name, pattern in _PATTERNS.items():
         found = re.findall(pattern, output, re.MULTILINE)
         if len(found) != 1 or not math.isfinite(float(found[0])):
-            raise UpstreamError(f"llama-perplexity reported no `{name}`, or more than one")
+            raise UpstreamError(f"llama-perplexity did not report `{name}` exactly once")
         values[name] = float(found[0])
     patterns = (*map(re.compile, _PATTERNS.values()), _WINDOWS_SEEN)
     lines = [line for line in output.split("\n") if any(one.search(line) for one in patterns)]
@@ -234,10 +233,10 @@ def parsed(output: str, tuned: Arm, f16_sha256: str) -> QuantisationDivergence:
     values["same_top"] /= 100
     values["same_top_error"] /= 100
     if not 0 <= values["same_top"] <= 1 or values["perplexity"] < 1:
-        raise UpstreamError(f"llama-perplexity reported nonsense: {values}")
+        raise UpstreamError(f"llama-perplexity reported impossible figures: {values}")
     holds = values["mean_kl"] <= LIMIT_KL and values["same_top"] >= LIMIT_SAME_TOP
     return QuantisationDivergence(
-        f16=f16_beside(tuned).name,
+        f16=f16_path(tuned).name,
         f16_sha256=f16_sha256,
         quantised=Path(tuned.path).name,
         quantization=tuned.quantization,

@@ -1,8 +1,8 @@
-"""The requirements on a tuned model, each with the bound that decides it.
+"""The criteria for a tuned model, each with the bound that decides it.
 
-PASS: the one-sided bound (95 % at the first look) is on the right side of the target. FAIL: the
-opposite bound is on the wrong side. INCONCLUSIVE: neither, and what it would take to know. Targets
-are the plan's.
+PASS: the one-sided bound (95 % at the first test-set use) is on the right side of the target. FAIL:
+the opposite bound is on the wrong side. INCONCLUSIVE: neither, with what it would take to decide.
+The targets are the plan's.
 """
 
 import math
@@ -24,14 +24,14 @@ from journeyman.stats import (
 )
 
 NEAR_SHARE = 0.95
-"""From this share of the memory target on, the page says that little is left."""
+"""From this share of the memory target on, the result says that it is close to the limit."""
 
 _TARGETS = Targets()
 
 _BY_FAILURE = {
     "limit": "answers are cut off: train on shorter, complete answers (`--policy strict`), or "
     "raise `--max-tokens`",
-    "open_think": "answers never leave their reasoning: prepare again without `<think>` answers",
+    "open_think": "answers never end their reasoning: prepare again without `<think>` answers",
     "repetition": "answers repeat themselves: train with a lower learning rate or fewer epochs",
     "error": "the engine failed: read the errors in the result, then evaluate again",
     "not_served": "the engine failed: read the errors in the result, then evaluate again",
@@ -41,12 +41,12 @@ _BY_FAILURE = {
 def success(
     k: int, n: int, tuned: ArmResult, targets: Targets = _TARGETS, alpha: float = ALPHA
 ) -> Criterion:
-    """S1: the share of independent tasks whose answers are finished is high enough (98 %)."""
-    goal = targets.success
-    lower, upper = (bound(k, n, 1 - alpha) for bound in (clopper_pearson_lower,
-                                                         clopper_pearson_upper))  # fmt: skip
+    """S1: the share of independent tasks with finished answers is high enough (98 %)."""
+    goal, confidence = targets.success, 1 - alpha
+    lower = clopper_pearson_lower(k, n, confidence)
+    upper = clopper_pearson_upper(k, n, confidence)
     state = _state(passed=lower >= goal, failed=upper < goal)
-    wanted = needed_n(goal, failures=n - k, confidence=1 - alpha)
+    wanted = needed_n(goal, failures=n - k, confidence=confidence)
     need = "" if state != "INCONCLUSIVE" else f"{wanted} independent tasks with {n - k} failures"
     return Criterion(
         id="success",
@@ -69,15 +69,15 @@ def _success_action(k: int, n: int, tuned: ArmResult, need: str) -> str:
 
 
 def latency(tuned: ArmResult, targets: Targets = _TARGETS) -> Criterion:
-    """The mean time of an answer, of a prompt that is read whole, is below 12 s.
+    """The mean latency of an answer, with the whole prompt read anew, is below 12 s.
 
-    A machine that did other work decides nothing, whatever the times were.
+    On a machine that did other work it stays undecided.
     """
     mean, goal = tuned.latency.mean, targets.latency_s
     upper, lower = (mean.upper, mean.lower) if mean else (None, None)
     if mean is None or upper is None or lower is None:
         found = f"mean {mean.mean:.1f} s of one task" if mean else "no answer has a latency"
-        need = "answers to two independent tasks at least"
+        need = "answers to at least two independent tasks"
         return _undecided_latency(found, need, f"evaluate more held-out tasks: {need}", goal)
     found = (
         f"mean {mean.mean:.2f} s over {mean.n} of {tuned.latency.planned} answers, "
@@ -86,26 +86,26 @@ def latency(tuned: ArmResult, targets: Targets = _TARGETS) -> Criterion:
     busy = busy_because(tuned)
     if busy:
         need = "an idle machine"
-        action = "stop other work and evaluate again for times that can be relied on"
+        action = "stop other work on the machine and evaluate again"
         return _undecided_latency(f"{found}; {busy}", need, action, goal)
     state = _state(passed=upper < goal, failed=lower > goal)
     if upper < targets.latency_stretch_s:
-        found += f" (stretch < {targets.latency_stretch_s:g} s reached)"
+        found += f" (also below the stretch target of {targets.latency_stretch_s:g} s)"
     need = ""
     if state == "INCONCLUSIVE" and mean.mean < goal:
         ratio = (upper - mean.mean) / (goal - mean.mean)
         need = f"about {math.ceil(mean.clusters * ratio**2)} independent tasks"
     elif state == "INCONCLUSIVE":
-        need = f"a mean below {goal:g} s: more tasks alone do not help"
+        need = f"a mean below {goal:g} s (more tasks alone do not help)"
     action = "" if state == "PASS" else _latency_action(tuned, need, goal)
     return Criterion("latency", "mean latency", f"< {goal:g} s", found, state, need, action)
 
 
 def busy_because(result: ArmResult) -> str:
-    """Why an arm's times cannot be relied on; empty where the machine was idle but for it."""
+    """Why a model's latency cannot be trusted; empty if the machine was otherwise idle."""
     load, cores = result.latency.other_load, result.latency.cores
     if load is None or not cores:
-        return "whether the machine was idle is not known"
+        return "it is not known whether the machine was idle"
     if load <= BUSY_SHARE * cores:
         return ""
     return (
@@ -126,8 +126,8 @@ def _undecided_latency(found: str, need: str, action: str, goal: float) -> Crite
     )
 
 
-def room_tokens(tuned: ArmResult, goal: float = _TARGETS.latency_s) -> float | None:
-    """How many tokens this model writes here in 12 s; None where the rate was not measured."""
+def tokens_in_time(tuned: ArmResult, goal: float = _TARGETS.latency_s) -> float | None:
+    """How many tokens this model writes here in 12 s; None if its speed was not measured."""
     rate, first_s = tuned.latency.tokens_per_s, tuned.latency.first_token_s
     if rate is None or first_s is None:
         return None
@@ -137,13 +137,13 @@ def room_tokens(tuned: ArmResult, goal: float = _TARGETS.latency_s) -> float | N
 def _latency_action(tuned: ArmResult, need: str, goal: float) -> str:
     if need.startswith("about"):
         return f"hold out more prompts: {need}"
-    cure = "train on shorter answers, or take a smaller model"
-    room, used = room_tokens(tuned, goal), tuned.latency.answer_tokens
-    if room is None or used is None:
-        return cure
+    action = "train on shorter answers, or use a smaller model"
+    tokens, used = tokens_in_time(tuned, goal), tuned.latency.answer_tokens
+    if tokens is None or used is None:
+        return action
     return (
-        f"{cure}: {goal:g} s hold about {room:.0f} tokens on this machine, "
-        f"answers have {used:.0f} on average"
+        f"{action}: this model writes about {tokens:.0f} tokens in {goal:g} s on this machine, and "
+        f"its answers have {used:.0f} on average"
     )
 
 
@@ -154,9 +154,10 @@ def memory(tuned: ArmResult, targets: Targets = _TARGETS) -> Criterion:
     found, action = "not measured by this engine", "evaluate the GGUF: its server is measured"
     if peak is not None:
         state = "PASS" if peak <= goal else "FAIL"
-        close = " (little is left)" if NEAR_SHARE * goal < peak <= goal else ""
-        found = f"{peak / 2**30:.2f} GiB at its peak, mapped pages counted{close}"
-        action = "" if state == "PASS" else "quantise further, shorten the context, or go smaller"
+        close = " (close to the limit)" if NEAR_SHARE * goal < peak <= goal else ""
+        found = f"{peak / 2**30:.2f} GiB at the peak, mapped pages included{close}"
+        smaller = "quantise further, shorten the context, or use a smaller model"
+        action = "" if state == "PASS" else smaller
     target = f"<= {goal / 2**30:g} GiB"
     return Criterion("memory", "peak memory", target, found, state, action=action)
 
@@ -164,19 +165,19 @@ def memory(tuned: ArmResult, targets: Targets = _TARGETS) -> Criterion:
 def no_regression(
     pairs: PairedOutcomes | None, targets: Targets = _TARGETS, alpha: float = ALPHA
 ) -> Criterion:
-    """On the held-out tasks, tuned is not worse than base by more than the margin."""
+    """On the held-out tasks, the tuned model is not worse than base by more than the margin."""
     return _no_worse("no_regression", "no worse than base", pairs, targets, alpha)
 
 
 def nothing_forgotten(suite: Suite, targets: Targets = _TARGETS, alpha: float = ALPHA) -> Criterion:
-    """On public tasks that nobody trained for, tuned is not worse by more than the margin."""
+    """On public tasks outside the training set, it is not worse by more than the margin."""
     name = f"nothing forgotten ({suite.title})"
     if suite.not_measured:
         missing = _without_pairs("forgetting", name, f"> {points(-targets.margin)}")
         return replace(
             missing,
             found=f"not measured: {suite.not_measured}",
-            action=f"measure what was forgotten: {suite.not_measured}",
+            action=f"measure forgetting: {suite.not_measured}",
         )
     pairs = next((pair for pair in suite.paired if pair.rung == "S4"), None)
     return _no_worse("forgetting", name, pairs, targets, alpha)
@@ -203,7 +204,7 @@ def _no_worse(
 def gain(
     pairs: PairedOutcomes | None, targets: Targets = _TARGETS, alpha: float = ALPHA
 ) -> Criterion:
-    """Tuned is better than base, on the same tasks."""
+    """The tuned model is better than base, on the same tasks."""
     name, target = "better than base", "> 0"
     if pairs is None:
         return _without_pairs("gain", name, target)
@@ -220,10 +221,10 @@ def _without_pairs(identity: str, name: str, target: str) -> Criterion:
         id=identity,
         name=name,
         target=target,
-        found="not measured: no base on the same tasks, or its checks were not run",
+        found="not measured: no base model on the same tasks, or the checks were not run",
         state="INCONCLUSIVE",
         need="both models on the same tasks",
-        action="evaluate beside a base model: --base",
+        action="name a base model to compare with: `--base`",
     )
 
 
@@ -236,13 +237,13 @@ def _paired(primary: PairedOutcomes) -> str:
 
 
 def _pairs_needed(primary: PairedOutcomes, bound: float, alpha: float) -> str:
-    """About how many pairs put the lower bound above `bound`, were the rates to stay as found."""
+    """About how many pairs would put the lower bound above `bound`, at the same rates."""
     distance = primary.difference.difference - bound
     if distance <= 0:
-        return "another model: more tasks alone do not help"
+        return "a better model (more tasks alone do not help)"
     z = NormalDist().inv_cdf(1 - alpha)
     variance = (primary.fixed + primary.broken) / primary.n - primary.difference.difference**2
-    # With no discordant pair the score bound is -z^2 / (n + z^2).
+    # Without a discordant pair the score bound is -z^2 / (n + z^2).
     least = z * z * (1 / distance - 1)
     pairs = max(least, z * z * variance / distance**2, primary.n + 1)
     return f"about {math.ceil(pairs)} pairs"

@@ -1,35 +1,37 @@
-"""The verdict: fixed criteria, one-sided bounds, and what the numbers can not claim.
+"""The verdict: fixed criteria, one-sided bounds, and what the numbers cannot claim.
 
 DEPLOY needs every criterion to PASS (an intersection-union test: each at the plan's alpha keeps the
 whole at alpha). INVALID: the numbers must not be used. ABORT: another round cannot help.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
 from journeyman.evaluate.records.evaluation import ArmResult, Criterion, Label, Verdict
 from journeyman.evaluate.records.scores import PairedOutcomes
 from journeyman.evaluate.verdict import criteria
-from journeyman.evaluate.verdict.claims import SuccessCount, claims
-from journeyman.evaluate.verdict.criteria import room_tokens
+from journeyman.evaluate.verdict.claims import claims
+from journeyman.evaluate.verdict.criteria import tokens_in_time
+from journeyman.evaluate.verdict.evidence import VerdictEvidence
+from journeyman.evaluate.verdict.validity import not_contaminated
 
 EXIT_CODES: Mapping[Label, int] = {"DEPLOY": 0, "ITERATE": 10, "ABORT": 11, "INVALID": 12}
-"""What a script is told; apart from the exit codes of errors (`journeyman.errors`)."""
+"""Exit codes for scripts; none of them is that of an error (`journeyman.errors`)."""
 
 SMALLEST_BITS = 4
-ROOM_TOKENS = 64
-"""A model that writes fewer tokens than this in the time allowed gives no answer to code tasks."""
+FEWEST_TOKENS = 64
+"""A model that writes fewer tokens than this within the latency target cannot answer code tasks."""
 
 
 class DeployBlocker(Struct, frozen=True):
-    """Something that forbids DEPLOY though no criterion measures it, and what would lift it."""
+    """Something that forbids DEPLOY though no criterion measures it, and what to do about it."""
 
     reason: str
     action: str
 
 
-def judge(evidence: SuccessCount) -> Verdict:
+def judge(evidence: VerdictEvidence) -> Verdict:
     """The verdict on the tuned model."""
     invalid = [gate for gate in evidence.validity if gate.ok is False]
     tuned = evidence.tuned
@@ -42,24 +44,24 @@ def judge(evidence: SuccessCount) -> Verdict:
             claims=(),
             next_steps=tuple(dict.fromkeys(gate.action for gate in invalid if gate.action)),
         )
-    found = found_criteria(evidence, tuned)
-    bars = barred_because(evidence)
-    label = label_of(found, tuned, barred=bool(bars), look=evidence.plan.look)
-    actions = [one.action for one in found if one.action] + [bar.action for bar in bars]
+    results = criterion_results(evidence, tuned)
+    blockers = list(deploy_blockers(evidence))
+    label = label_of(results, tuned, blocked=bool(blockers), use=evidence.plan.look)
+    actions = [one.action for one in results if one.action] + [one.action for one in blockers]
     if evidence.plan.look > 1 and label != "DEPLOY":
-        actions.append("hold out fresh prompts: every further look at these rows costs more")
+        actions.append("hold out fresh prompts: every further use of these rows widens the bounds")
     return Verdict(
         label=label,
-        headline=headline(label, found, evidence.primary),
-        criteria=found,
-        reasons=tuple(bar.reason for bar in bars),
+        headline=headline(label, results, evidence.primary),
+        criteria=results,
+        reasons=tuple(one.reason for one in blockers),
         claims=claims(evidence),
         next_steps=tuple(dict.fromkeys(actions)),
     )
 
 
-def found_criteria(evidence: SuccessCount, tuned: ArmResult) -> tuple[Criterion, ...]:
-    """Each requirement with what was found. Forgetting is one where its suite was planned."""
+def criterion_results(evidence: VerdictEvidence, tuned: ArmResult) -> tuple[Criterion, ...]:
+    """Every criterion with its result. Forgetting counts only if the HumanEval suite is there."""
     targets, alpha = evidence.plan.targets, evidence.plan.alpha
     public = [suite for suite in evidence.suites if suite.name == "humaneval"]
     return (
@@ -72,63 +74,49 @@ def found_criteria(evidence: SuccessCount, tuned: ArmResult) -> tuple[Criterion,
     )
 
 
-def barred_because(evidence: SuccessCount) -> tuple[DeployBlocker, ...]:
-    """What forbids DEPLOY: nothing is deployed unchecked, or other than as it was measured."""
-    bars = []
-    if evidence.plan.tasks_with_checks and evidence.degraded:
-        bars.append(
-            DeployBlocker(
-                "the checks were run in the degraded sandbox, as asked for: it keeps code less "
-                "apart than a deployment may rest on",
-                "evaluate with `--sandbox strict`, on a machine that allows user namespaces",
-            )
+def deploy_blockers(evidence: VerdictEvidence) -> Iterator[DeployBlocker]:
+    """What forbids DEPLOY: nothing is deployed unchecked, or other than it was measured."""
+    if evidence.plan.tasks_with_checks and evidence.sandbox == "degraded":
+        yield DeployBlocker(
+            "the checks ran in the degraded sandbox, which isolates code too little to deploy on",
+            "evaluate with `--sandbox strict`, on a machine that allows user namespaces",
         )
-    elif evidence.plan.tasks_with_checks and not evidence.sandbox:
-        bars.append(
-            DeployBlocker(
-                "the checks were not run: no sandbox",
-                "make a sandbox available: install bubblewrap",
-            )
+    elif evidence.plan.tasks_with_checks and evidence.sandbox != "strict":
+        yield DeployBlocker(
+            "the checks were not run: no sandbox", "install bubblewrap, which the sandbox needs"
         )
     reference = evidence.reference.rate if evidence.reference else None
     if reference is not None and reference.k == 0:
-        bars.append(
-            DeployBlocker(
-                "not one of the rows' own answers passes its check: the checks cannot be trusted",
-                "read the failure codes of the reference in the result, and mend the checks",
-            )
+        yield DeployBlocker(
+            "no reference answer passes its check: the checks cannot be trusted",
+            "read the failure codes of the reference answers in the result, and repair the checks",
         )
     if evidence.tuned is not None and evidence.tuned.arm.engine != "llama.cpp":
-        bars.append(
-            DeployBlocker(
-                "measured in torch, not in the engine that serves",
-                "convert the adapter (`journeyman convert`) and evaluate the GGUF",
-            )
+        yield DeployBlocker(
+            "measured in torch, not in the engine that will serve",
+            "convert the adapter (`journeyman convert`) and evaluate the GGUF",
         )
+    gate = not_contaminated(evidence.leak)
     if not evidence.leak.files:
-        bars.append(
-            DeployBlocker(
-                "a leak could not be looked for: no train.jsonl or val.jsonl beside the test rows",
-                "keep test.jsonl in the folder that `journeyman prepare` wrote",
-            )
-        )
-    return tuple(bars)
+        yield DeployBlocker(gate.text, gate.action)
 
 
-def label_of(found: Sequence[Criterion], tuned: ArmResult, *, barred: bool, look: int = 1) -> Label:
-    """DEPLOY where all pass and nothing bars it; ABORT where no further round can help.
+def label_of(
+    results: Sequence[Criterion], tuned: ArmResult, *, blocked: bool, use: int = 1
+) -> Label:
+    """DEPLOY if all criteria pass and nothing blocks it; ABORT if no further round can help.
 
-    That is: too large or too slow at the smallest quantisation, or proven to be no better (or to be
-    worse) for the second time.
+    That is: too large or too slow at the smallest quantisation, or at a second or later test-set
+    use proven to be no better, or to be worse.
     """
-    states = {criterion.id: criterion.state for criterion in found}
-    if not barred and set(states.values()) == {"PASS"}:
+    states = {criterion.id: criterion.state for criterion in results}
+    if not blocked and set(states.values()) == {"PASS"}:
         return "DEPLOY"
-    too_slow = states.get("latency") == "FAIL" and _has_no_room(tuned)
+    too_slow = states.get("latency") == "FAIL" and _writes_too_few_tokens(tuned)
     if is_smallest(tuned.arm.quantization) and (states.get("memory") == "FAIL" or too_slow):
         return "ABORT"
     worse = {"gain", "no_regression", "forgetting"} & {k for k, v in states.items() if v == "FAIL"}
-    return "ABORT" if worse and look > 1 else "ITERATE"
+    return "ABORT" if worse and use > 1 else "ITERATE"
 
 
 def is_smallest(quantization: str) -> bool:
@@ -137,22 +125,21 @@ def is_smallest(quantization: str) -> bool:
     return bits.isdigit() and int(bits) <= SMALLEST_BITS
 
 
-def _has_no_room(tuned: ArmResult) -> bool:
-    room = room_tokens(tuned)
-    return room is not None and room < ROOM_TOKENS
+def _writes_too_few_tokens(tuned: ArmResult) -> bool:
+    tokens = tokens_in_time(tuned)
+    return tokens is not None and tokens < FEWEST_TOKENS
 
 
-def headline(label: Label, found: Sequence[Criterion], primary: PairedOutcomes | None) -> str:
-    """The verdict in one sentence, and plainly whether tuning gained anything."""
-    passed = sum(criterion.state == "PASS" for criterion in found)
-    counts = f"{label}: {passed} of {len(found)} criteria hold"
-    return f"{counts}; {advice(label, primary)}"
+def headline(label: Label, results: Sequence[Criterion], primary: PairedOutcomes | None) -> str:
+    """The verdict in one sentence, which also says plainly whether tuning gained anything."""
+    passed = sum(criterion.state == "PASS" for criterion in results)
+    return f"{label}: {passed} of {len(results)} criteria hold; {advice(label, primary)}"
 
 
 def advice(label: Label, primary: PairedOutcomes | None) -> str:
-    """Which model to use, by what was gained."""
+    """Which model to use, by what tuning gained."""
     if label == "DEPLOY":
-        return "bring the tuned model into service"
+        return "deploy the tuned model"
     if primary is None:
         return "keep the base model: whether tuning gained anything was not measured"
     tuned, base = primary.both + primary.fixed, primary.both + primary.broken

@@ -20,7 +20,7 @@ class _Header(Struct):
 
 
 def read_report(path: Path) -> Evaluation:
-    """The evaluation in a file. One of the schema before is converted, and keeps its schema's name.
+    """The evaluation in a file. One of the schema before is converted but keeps its schema's name.
 
     Raises UsageError if there is no file, and IntegrityError if it holds no evaluation.
     """

@@ -1,8 +1,6 @@
-"""A result made again from what a report stores, and what in it is then different.
+"""The result recomputed from what a report stores, and the differences to the report.
 
-The suites beside the held-out split, made again from what a report stores.
-
-What was asked comes from the plan and from this package, what was answered from the report.
+What was asked comes from the plan and from this package, the answers come from the report.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,18 +12,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from journeyman.errors import UpstreamError
-from journeyman.evaluate.measuring.check_trust import CheckTrustTotals, without_checks
-from journeyman.evaluate.records.evaluation import Evaluation, Leak
+from journeyman.evaluate.measuring.check_trust import counted_tasks
+from journeyman.evaluate.records.evaluation import Contamination, Evaluation
 from journeyman.evaluate.records.scores import EvaluationTask, ScoredItem
 from journeyman.evaluate.records.suites import Suite, SuiteName, SuitePlan
 from journeyman.evaluate.scoring.ladder import score_item
-from journeyman.evaluate.suites.asked import SuiteTasks, asked_again, asked_suite
-from journeyman.evaluate.suites.choose import NAMES, asked_by_plan
-from journeyman.evaluate.suites.likelihood import answered, rows_suite
-from journeyman.evaluate.suites.measure import TITLES, mean_answer_s, missing
+from journeyman.evaluate.suites.choose import NAMES, planned_tasks
+from journeyman.evaluate.suites.likelihood import likelihood_of_rows, with_reference
+from journeyman.evaluate.suites.measure import TITLES, mean_answer_s, unmeasured_suite
 from journeyman.evaluate.suites.probes import score_probe
-from journeyman.evaluate.suites.quantisation import divergence_suite, parsed
-from journeyman.evaluate.verdict.conclude import Findings, concluded
+from journeyman.evaluate.suites.quantisation import divergence_suite, parse_report
+from journeyman.evaluate.suites.suite_tasks import SuiteTasks, stored_tasks, suite_result
+from journeyman.evaluate.verdict.conclude import Findings, conclude
 from journeyman.llama_cpp.bench import BenchRates
 
 TOLERANCE = 1e-9
@@ -34,32 +32,34 @@ TOLERANCE = 1e-9
 LENGTH_LIMIT = 60
 
 EXECUTED = ("S3", "S4", "S4t")
-"""Rungs that an answer without code cannot stand on."""
+"""Rungs that an answer without code cannot pass."""
 
 Value = object
 
 
 class ReportDifference(Struct, frozen=True):
-    """Something that a report says otherwise than it follows from what it stores."""
+    """A value of a report that does not follow from what it stores."""
 
     where: str
     stored: str
     found: str
 
 
-def remade(stored: Evaluation, leak: Leak) -> Evaluation:
+def recompute(stored: Evaluation, leak: Contamination) -> Evaluation:
     """The result that follows from what a report stores."""
-    tasks = {task.id: task for task in CheckTrustTotals(stored.canaries).counted(stored.tasks)}
-    score_again = partial(_scored_again, executed=stored.environment.sandbox != "none")
-    items = (
-        score_again(one, tasks[one.item.task]) for one in stored.items if one.item.task in tasks
-    )
-    return concluded(
+    tasks = {task.id: task for task in counted_tasks(stored.tasks, stored.canaries)}
+    score = partial(_score_again, executed=stored.environment.sandbox != "none")
+    items = (score(one, tasks[one.item.task]) for one in stored.items if one.item.task in tasks)
+
+    def score_suite(suite: Suite, suite_tasks: SuiteTasks) -> Suite:
+        return _score_suite_again(suite, suite_tasks, stored, score)
+
+    return conclude(
         replace(
             findings_of(stored),
             leak=leak,
             items=tuple(items),
-            suites=suites_again(stored, score_again),
+            suites=recompute_suites(stored, score_suite),
         )
     )
 
@@ -87,7 +87,7 @@ def findings_of(stored: Evaluation) -> Findings:
     )
 
 
-def _scored_again(stored: ScoredItem, task: EvaluationTask, *, executed: bool) -> ScoredItem:
+def _score_again(stored: ScoredItem, task: EvaluationTask, *, executed: bool) -> ScoredItem:
     """An item with the scores that its answer gets now; those of executed code are the stored."""
     now = score_item(stored.item, task, None)
     kept = {one.rung: one for one in stored.scores} if executed else {}
@@ -102,7 +102,7 @@ def _scored_again(stored: ScoredItem, task: EvaluationTask, *, executed: bool) -
 
 
 def differences(stored: Evaluation, found: Evaluation) -> Iterator[ReportDifference]:
-    """Every value that is not the same in both, by its path; lists of other lengths as a whole."""
+    """Every value that differs, by its path; lists of other lengths as a whole."""
     yield from _differences(msgspec.to_builtins(stored), msgspec.to_builtins(found))
 
 
@@ -136,69 +136,78 @@ def _shown(value: Value) -> str:
 
 
 ScoreAgain = Callable[[ScoredItem, EvaluationTask], ScoredItem]
-"""Scores a stored answer by the ladder, with what executed code came to as it is stored."""
+"""Scores a stored answer on the ladder; the scores of executed code are the stored ones."""
+
+ScoreSuite = Callable[[Suite, SuiteTasks], Suite]
+"""Scores the stored answers of a suite that asked the models."""
 
 
-def suites_again(stored: Evaluation, score: ScoreAgain) -> tuple[Suite, ...]:
-    """Every suite that the plan names, and for every other why it was not measured."""
+def recompute_suites(stored: Evaluation, score_suite: ScoreSuite) -> tuple[Suite, ...]:
+    """Every suite that the plan names; every other with the reason why it was not measured."""
     if not stored.suites and not stored.items:
         return ()
     planned = {suite.name: suite for suite in stored.plan.suites}
     names: tuple[SuiteName, ...] = ("held-out", *planned)
     answer_s = mean_answer_s([one.item for one in stored.items])
     return tuple(
-        _again(name, planned[name], stored, score)
+        _suite(planned[name], stored, score_suite)
         if name in planned
-        else missing(name, names, answer_s)
+        else unmeasured_suite(name, names, answer_s)
         for name in NAMES
         if name != "held-out"
     )
 
 
-def _again(name: SuiteName, planned: SuitePlan, stored: Evaluation, score: ScoreAgain) -> Suite:
-    found = stored.suite(name) or Suite(name=name, title=TITLES[name])
-    asked = asked_by_plan(planned, stored.plan.seed) or (asked_again(found) if planned.n else None)
-    if asked is not None:
-        return _asked(found, asked, stored, score)
-    if found.likelihood is not None:
-        return _likelihood(found, stored)
-    if found.divergence is not None:
-        return _divergence(found, stored)
-    return Suite(name=name, title=TITLES[name], n=found.n, not_measured=found.not_measured)
+def _suite(planned: SuitePlan, stored: Evaluation, score_suite: ScoreSuite) -> Suite:
+    name = planned.name
+    suite = stored.suite(name) or Suite(name=name, title=TITLES[name])
+    tasks = planned_tasks(planned, stored.plan.seed)
+    if tasks is None and planned.n:
+        tasks = stored_tasks(suite)
+    if tasks is not None:
+        return score_suite(suite, tasks)
+    if suite.likelihood is not None:
+        return _likelihood(suite, stored)
+    if suite.divergence is not None:
+        return _divergence(suite, stored)
+    return Suite(name=name, title=TITLES[name], n=suite.n, not_measured=suite.not_measured)
 
 
-def _asked(found: Suite, asked: SuiteTasks, stored: Evaluation, score: ScoreAgain) -> Suite:
-    canaries = CheckTrustTotals(found.canaries)
-    tasks = {task.id: task for task in without_checks(asked.tasks, canaries.excluded)}
+def _score_suite_again(
+    suite: Suite, suite_tasks: SuiteTasks, stored: Evaluation, score: ScoreAgain
+) -> Suite:
+    tasks = {task.id: task for task in counted_tasks(suite_tasks.tasks, suite.canaries)}
     items = [
         score_probe(one.item, tasks[one.item.task])
-        if found.name == "probes"
+        if suite.name == "probes"
         else score(one, tasks[one.item.task])
-        for one in found.items
+        for one in suite.items
         if one.item.task in tasks
     ]
     arms = [result.arm.id for result in stored.arms]
-    return asked_suite(asked, arms, items, canaries, alpha=stored.plan.alpha)
+    return suite_result(suite_tasks, arms, items, suite.canaries, alpha=stored.plan.alpha)
 
 
-def _likelihood(found: Suite, stored: Evaluation) -> Suite:
+def _likelihood(suite: Suite, stored: Evaluation) -> Suite:
     """The means of the stored rows, each of which is one of the plan's tasks, once."""
-    planned = {task.id: task for task in answered(stored.tasks)}
-    given = found.likelihood.rows if found.likelihood else ()
-    rows = {row.task: row for row in given if row.task in planned and row.tokens > 0}
+    planned = {task.id: task for task in with_reference(stored.tasks)}
+    stored_rows = suite.likelihood.rows if suite.likelihood else ()
+    rows = {row.task: row for row in stored_rows if row.task in planned and row.tokens > 0}
     tuned = stored.arm("tuned")
     if not rows or tuned is None:
-        return Suite(name=found.name, title=TITLES[found.name], not_measured="no rows are stored")
+        return Suite(name=suite.name, title=TITLES[suite.name], not_measured="no rows are stored")
     clustered = [replace(row, cluster=planned[row.task].cluster) for row in rows.values()]
-    return rows_suite(clustered, list(planned.values()), tuned.arm.engine, stored.plan.seed)
+    seed, engine = stored.plan.seed, tuned.arm.engine
+    return likelihood_of_rows(clustered, list(planned.values()), engine, seed)
 
 
-def _divergence(found: Suite, stored: Evaluation) -> Suite:
-    """What the stored lines of the program's report say."""
-    tuned, given = stored.arm("tuned"), found.divergence
+def _divergence(suite: Suite, stored: Evaluation) -> Suite:
+    """The figures in the stored lines of llama-perplexity's report."""
+    tuned, given = stored.arm("tuned"), suite.divergence
     if tuned is None or given is None:
-        return Suite(name=found.name, title=TITLES[found.name], not_measured="no tuned model")
+        return Suite(name=suite.name, title=TITLES[suite.name], not_measured="no tuned model")
     try:
-        return divergence_suite(parsed("\n".join(given.lines), tuned.arm, given.f16_sha256))
+        report = "\n".join(given.lines)
+        return divergence_suite(parse_report(report, tuned.arm, given.f16_sha256))
     except UpstreamError as error:
-        return Suite(name=found.name, title=TITLES[found.name], not_measured=error.message)
+        return Suite(name=suite.name, title=TITLES[suite.name], not_measured=error.message)

@@ -1,57 +1,58 @@
-"""`journeyman evaluate --rescore`: the answers of a result scored again, and no model asked.
+"""`journeyman evaluate --rescore`: score the answers of a result again, without asking a model.
 
-For a rubric that was mended, a sandbox that was not there, checks that have other limits now.
-Tasks, answers and times are the stored ones; likelihood and divergence are not made again.
+For a changed rubric, a sandbox that was missing, or checks with other limits. Tasks, answers and
+latencies are the stored ones; likelihood and divergence follow from their stored rows and lines.
 """
 
 from msgspec.structs import replace
 
 from journeyman.errors import UsageError
-from journeyman.evaluate.measuring.check_trust import try_canaries
-from journeyman.evaluate.records.evaluation import Evaluation
+from journeyman.evaluate.measuring.baseline import baseline_text
+from journeyman.evaluate.measuring.check_trust import counted_tasks, try_checks
+from journeyman.evaluate.records.evaluation import Baseline, Evaluation
 from journeyman.evaluate.records.suites import Suite
 from journeyman.evaluate.scoring.ladder import find_checker, score_all
-from journeyman.evaluate.scoring.run_checks import CheckCode
-from journeyman.evaluate.suites.asked import asked_again, asked_result
-from journeyman.evaluate.verdict.conclude import concluded
+from journeyman.evaluate.suites.suite_tasks import SuiteTasks, score_suite
+from journeyman.evaluate.verdict.conclude import conclude
 from journeyman.evaluate.verify.read_report import read_report
-from journeyman.evaluate.verify.recompute import findings_of
+from journeyman.evaluate.verify.recompute import findings_of, recompute_suites
 from journeyman.events import Reporter
 from journeyman.settings import EvaluateSettings
 
 
-def rescored(settings: EvaluateSettings, report: Reporter) -> Evaluation:
+def rescore(settings: EvaluateSettings, report: Reporter) -> Evaluation:
     """The result in `settings.output` with its answers scored again. Raises UsageError."""
     stored = read_report(settings.output)
     if not stored.items:
         raise UsageError(
-            f"`{settings.output}` holds no answers: nothing can be scored",
-            hint="evaluate without --rescore",
+            f"`{settings.output}` holds no answers to score", hint="evaluate without `--rescore`"
         )
     tasks = [*stored.tasks, *(task for suite in stored.suites for task in suite.tasks)]
     checker = find_checker(tasks, report, profile=settings.sandbox)
-    check_code = checker.run
-    canaries = try_canaries(stored.tasks, check_code, report)
-    counted = canaries.counted(stored.tasks)
-    items = score_all([one.item for one in stored.items], counted, check_code, report)
-    alpha = stored.plan.alpha
-    suites = tuple(_again(suite, check_code, report, alpha) for suite in stored.suites)
-    place = replace(stored.environment, sandbox=checker.profile, self_test=checker.self_test)
-    return concluded(
+    tried = try_checks(stored.tasks, checker.run, report)
+    items = [one.item for one in stored.items]
+    scored = score_all(items, counted_tasks(stored.tasks, tried), checker.run, report)
+
+    def score_again(suite: Suite, suite_tasks: SuiteTasks) -> Suite:
+        """The stored tasks, under this version's title and note."""
+        asked = replace(suite_tasks, tasks=suite.tasks)
+        arms = [result.arm for result in suite.arms]
+        answers = [one.item for one in suite.items]
+        return score_suite(asked, arms, answers, checker.run, report, alpha=stored.plan.alpha)
+
+    environment = replace(stored.environment, sandbox=checker.profile, self_test=checker.self_test)
+    return conclude(
         replace(
             findings_of(stored),
-            environment=place,
-            items=tuple(items),
-            canaries=canaries.tried,
-            suites=suites,
+            environment=environment,
+            items=tuple(scored),
+            canaries=tried,
+            suites=recompute_suites(stored, score_again),
+            baseline=_reworded(stored.baseline),
         )
     )
 
 
-def _again(suite: Suite, check_code: CheckCode | None, report: Reporter, alpha: float) -> Suite:
-    """A suite that asked the models, scored again; any other as it is."""
-    if not suite.tasks:
-        return suite
-    arms = [result.arm for result in suite.arms]
-    items = [one.item for one in suite.items]
-    return asked_result(asked_again(suite), arms, items, check_code, report, alpha=alpha)
+def _reworded(baseline: Baseline | None) -> Baseline | None:
+    """The same figures in this version's words, so that the result can be verified."""
+    return None if baseline is None else replace(baseline, text=baseline_text(baseline))

@@ -1,4 +1,4 @@
-"""Test rows as tasks, and the search for a leak."""
+"""Test rows as tasks, and the search for contamination."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from journeyman.errors import UsageError
-from journeyman.evaluate.asking.plan import planned, tasks_of
+from journeyman.evaluate.asking.plan import make_plan, tasks_of
 from journeyman.evaluate.measuring.baseline import read_baseline
 from journeyman.files import write_json
 from journeyman.records import Message, Tool, ToolCall
@@ -58,32 +58,32 @@ def test_the_answer_to_learn_is_not_shown_to_the_model() -> None:
 def test_limit_takes_the_first_rows_and_the_seed_orders_them(tmp_path: Path) -> None:
     path = write_dataset(tmp_path, [row(f"Task {n}.") for n in range(20)])
     settings = EvaluateSettings(test_data=path, limit=10)
-    first = [task.prompt for task in planned(settings).tasks]
+    first = [task.prompt for task in make_plan(settings).tasks]
     assert sorted(first) == sorted(f"Task {n}." for n in range(10))
-    assert first == [task.prompt for task in planned(settings).tasks]
+    assert first == [task.prompt for task in make_plan(settings).tasks]
 
 
 @pytest.mark.parametrize("values", [{"limit": 0}, {"max_tokens": 0}])
 def test_settings_that_leave_nothing_are_refused(tmp_path: Path, values: dict[str, int]) -> None:
     path = write_dataset(tmp_path, [row("Add.")])
     with pytest.raises(UsageError):
-        planned(EvaluateSettings(test_data=path, **values))  # type: ignore[arg-type]
+        make_plan(EvaluateSettings(test_data=path, **values))  # type: ignore[arg-type]
 
 
-def test_a_leak_is_found_however_the_prompt_is_written(tmp_path: Path) -> None:
+def test_contamination_is_found_in_any_spelling_of_the_prompt(tmp_path: Path) -> None:
     path = write_dataset(
         tmp_path, [row("Add!"), row("Sub.")], train=[row("  add ", agent="tester")]
     )
-    found = planned(EvaluateSettings(test_data=path))
+    found = make_plan(EvaluateSettings(test_data=path))
     assert len(found.leak.tasks) == 1
     assert found.leak.of == 2
     assert len(found.leak.files) == 2
 
 
-def test_an_empty_validation_split_holds_no_leak(tmp_path: Path) -> None:
+def test_an_empty_validation_split_contaminates_nothing(tmp_path: Path) -> None:
     path = write_dataset(tmp_path, [row("Add.")])
     (tmp_path / "val.jsonl").write_text("")
-    assert planned(EvaluateSettings(test_data=path)).leak.tasks == ()
+    assert make_plan(EvaluateSettings(test_data=path)).leak.tasks == ()
 
 
 def test_the_baseline_comes_from_the_metadata(tmp_path: Path) -> None:

@@ -1,8 +1,14 @@
-"""A check counts only where it tells a right answer from a wrong one."""
+"""A check counts only if it tells right from wrong code."""
 
 import ast
 
-from journeyman.evaluate.measuring.check_trust import enough, try_canaries
+from journeyman.evaluate.measuring.check_trust import (
+    counted_tasks,
+    enough,
+    excluded_tasks,
+    reference_rung,
+    try_checks,
+)
 from journeyman.evaluate.records.scores import EvaluationTask
 from journeyman.evaluate.scoring.mutants import stub_of
 from journeyman.events import ignore
@@ -28,30 +34,31 @@ def in_sandbox(code: str, check: Check) -> CheckResult:
 def test_checks_that_prove_nothing_are_excluded_and_listed() -> None:
     wrong = RIGHT.replace("2 *", "3 *")
     tasks = [task("sound", DOUBLES), task("weak", CALLABLE), task("wrong", DOUBLES, wrong)]
-    found = try_canaries(tasks, in_sandbox, ignore)
-    assert [(one.task, one.canary) for one in found.excluded] == [
+    found = try_checks(tasks, in_sandbox, ignore)
+    assert [(one.task, one.canary) for one in excluded_tasks(found)] == [
         ("weak", "stub passes"),
         ("wrong", "reference fails"),
     ]
-    assert [len(left.checks) for left in found.counted(tasks)] == [1, 0, 0]
-    reference = found.reference(tasks)
+    assert [len(left.checks) for left in counted_tasks(tasks, found)] == [1, 0, 0]
+    reference = reference_rung(tasks, found)
     assert reference is not None
     assert reference.rate is not None
     assert (reference.rate.k, reference.rate.n) == (2, 3)
 
 
-def test_a_check_that_code_can_leave_early_is_excluded() -> None:
+def test_a_check_that_code_can_exit_before_is_excluded() -> None:
     def by_exit_code(code: str, check: Check) -> CheckResult:
         return CheckResult(1, 1, "mismatch" if "pass" in code else "")
 
-    found = try_canaries([task("fooled", DOUBLES)], by_exit_code, ignore)
-    assert [one.canary for one in found.excluded] == ["leaving passes"]
+    found = try_checks([task("fooled", DOUBLES)], by_exit_code, ignore)
+    assert [one.canary for one in excluded_tasks(found)] == ["leaving passes"]
 
 
 def test_without_a_sandbox_nothing_is_excluded() -> None:
     tasks = [task("any", CALLABLE)]
-    found = try_canaries(tasks, None, ignore)
-    assert (found.reference(tasks), found.excluded) == (None, ())
+    found = try_checks(tasks, None, ignore)
+    assert found == ()
+    assert reference_rung(tasks, found) is None
 
 
 BRANCHES = """```python
@@ -71,10 +78,10 @@ def test_a_check_that_sees_too_few_wrong_versions_is_excluded() -> None:
         task("all", Check("assert", seen, 3, entry_point="sign"), BRANCHES),
         task("few", Check("assert", "assert sign(3) == 1", 1, entry_point="sign"), BRANCHES),
     ]
-    found = try_canaries(tasks, in_sandbox, ignore)
-    assert [(one.task, one.canary) for one in found.excluded] == [("few", "mutants pass")]
-    assert [one.mutants for one in found.tried] == [5, 5]
-    assert "of 5 mutants refused" in found.excluded[0].detail
+    found = try_checks(tasks, in_sandbox, ignore)
+    assert [(one.task, one.canary) for one in excluded_tasks(found)] == [("few", "mutants pass")]
+    assert [one.mutants for one in found] == [5, 5]
+    assert "of 5 mutants refused" in excluded_tasks(found)[0].detail
 
 
 def test_of_five_mutants_four_must_be_refused_and_one_may_be_no_mutant() -> None:

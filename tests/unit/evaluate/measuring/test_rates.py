@@ -4,7 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from journeyman.evaluate.measuring.latency import latency
-from journeyman.evaluate.measuring.rates import clusters_passing, paired, rungs, strictly_less
+from journeyman.evaluate.measuring.rates import (
+    clusters_passing,
+    paired_comparison,
+    rungs,
+    strict_is_lower,
+)
 from journeyman.evaluate.records.scores import ArmId, EvaluationTask, Item, Score, ScoredItem
 from journeyman.formatting import percent
 from journeyman.records import Answer, Check, Message
@@ -70,7 +75,7 @@ def test_pairs_count_what_changed_and_name_it() -> None:
     tasks = [task(name) for name in "abcd"]
     base = [item(n, p, arm="base") for n, p in zip("abcd", (True, True, False, False), strict=True)]
     tuned = [item(n, p) for n, p in zip("abcd", (True, False, True, False), strict=True)]
-    found = paired("S4", tasks, [*base, *tuned])
+    found = paired_comparison("S4", tasks, [*base, *tuned])
     assert found is not None
     assert (found.both, found.fixed, found.broken, found.neither) == (1, 1, 1, 1)
     assert (found.fixed_tasks, found.broken_tasks) == (("c",), ("b",))
@@ -84,7 +89,7 @@ def test_a_cluster_is_one_pair_and_passes_where_all_its_tasks_do() -> None:
 
 
 def test_one_arm_makes_no_pairs() -> None:
-    assert paired("S4", [task("a")], [item("a", True)]) is None
+    assert paired_comparison("S4", [task("a")], [item("a", True)]) is None
 
 
 @pytest.mark.parametrize(
@@ -102,6 +107,6 @@ def test_a_rung_of_code_has_the_rate_of_a_strict_reader_beside_it() -> None:
     found = {r.id: r for r in rungs(tasks, [strictly, failed, item("c", True)])}
     assert rate(found["S4"].rate) == (2, 3)
     assert rate(found["S4"].strict) == (1, 3)
-    assert strictly_less(found["S4"])
+    assert strict_is_lower(found["S4"])
     assert found["S1"].strict is None
-    assert not strictly_less(found["S1"])
+    assert not strict_is_lower(found["S1"])

@@ -5,10 +5,10 @@ import html.parser
 from journeyman.evaluate.records.evaluation import (
     Arm,
     ArmResult,
+    Contamination,
     Environment,
     Evaluation,
     EvaluationPlan,
-    Leak,
     Verdict,
 )
 from journeyman.evaluate.records.measurements import Latency
@@ -17,11 +17,11 @@ from journeyman.evaluate.report.page import page
 from journeyman.records import Answer, Message
 from journeyman.stats import wilson
 
-HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\" ' & \x1b[31m"
+HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\" ' & \x1b[31m {{ 6*7 }}"
 ALLOWED = {
     *("html", "head", "meta", "title", "style", "body", "main", "section", "h1", "h2", "h3", "p"),
-    *("b", "strong", "ul", "li", "div", "span", "table", "thead", "tbody", "tr", "th", "td"),
-    *("svg", "line", "circle", "polyline", "text", "details", "summary", "pre", "ins", "del"),
+    *("b", "strong", "code", "ul", "li", "div", "span", "table", "thead", "tbody", "tr", "th"),
+    *("td", "svg", "line", "circle", "polyline", "text", "details", "summary", "pre", "ins", "del"),
 }
 
 
@@ -45,7 +45,7 @@ def hostile_evaluation() -> Evaluation:
         verdict=Verdict("INVALID", HOSTILE, (), (HOSTILE,), (HOSTILE,), (HOSTILE,)),
         plan=EvaluationPlan(HOSTILE, "cd", 1, 1, 1, 0, 8, None, 1, None),
         environment=Environment(HOSTILE, {HOSTILE: HOSTILE}, None, "none", "now"),
-        leak=Leak(),
+        leak=Contamination(),
         arms=(ArmResult(arm, 1, (rung,), Latency(1, 0), None, None, {}),),
         tasks=(EvaluationTask("t", "c", HOSTILE, HOSTILE, (Message("user", HOSTILE),)),),
         items=(scored,),
@@ -59,6 +59,7 @@ def test_hostile_text_makes_no_element_and_no_attribute() -> None:
     assert seen.tags <= ALLOWED
     assert not {name for name in seen.attributes if name.startswith("on") or name == "src"}
     assert "alert(1)" in text  # it is shown, as text
+    assert "{{ 6*7 }}" in text
 
 
 def test_the_page_may_load_and_run_nothing() -> None:

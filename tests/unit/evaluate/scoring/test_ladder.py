@@ -4,8 +4,8 @@ import pytest
 
 from journeyman.evaluate.records.scores import EvaluationTask, Item, ScoredItem, decode_rate
 from journeyman.evaluate.scoring.extract_code import extract
-from journeyman.evaluate.scoring.ladder import finished, score_item, served
-from journeyman.evaluate.scoring.well_formed import asked_names, form
+from journeyman.evaluate.scoring.ladder import score_finished, score_item, score_served
+from journeyman.evaluate.scoring.well_formed import requested_names, score_form
 from journeyman.records import Answer, Check, Message
 from journeyman.sandbox.check_result import CheckResult
 from journeyman.sandbox.checks import run_check
@@ -25,7 +25,7 @@ def code_of(rung: str, item: ScoredItem) -> str:
 
 
 def form_code(text: str, agent: str = "coder", prompt: str = "Double a number.") -> str:
-    return form(task(prompt, agent), text, extract(text)).code
+    return score_form(task(prompt, agent), text, extract(text)).code
 
 
 def passing(code: str, check: Check) -> CheckResult:
@@ -46,7 +46,7 @@ def test_an_error_stands_on_no_rung_and_says_why() -> None:
 
 
 def test_an_empty_answer_is_not_served() -> None:
-    assert served(Answer(" \n", "stop")).code == "empty"
+    assert score_served(Answer(" \n", "stop")).code == "empty"
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_an_empty_answer_is_not_served() -> None:
 )
 def test_finished_means_the_end_was_reached(text: str, finish: str, code: str) -> None:
     answer = Answer(text, "length" if finish == "length" else "stop")
-    assert finished(answer, extract(text)).code == code
+    assert score_finished(answer, extract(text)).code == code
 
 
 def test_seven_equal_lines_are_no_loop_until_eight_words_repeat_more_than_six_times() -> None:
     line = "a b c d e f g h "
-    assert finished(Answer(line * 6 + PROSE, "stop"), extract(PROSE)).passed
-    assert not finished(Answer(line * 7 + PROSE, "stop"), extract(PROSE)).passed
+    assert score_finished(Answer(line * 6 + PROSE, "stop"), extract(PROSE)).passed
+    assert not score_finished(Answer(line * 7 + PROSE, "stop"), extract(PROSE)).passed
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_an_interface_is_no_stub() -> None:
     ],
 )
 def test_names_are_asked_for_by_a_signature(prompt: str, names: set[str]) -> None:
-    assert asked_names(task(prompt)) == names
+    assert requested_names(task(prompt)) == names
 
 
 def test_a_coder_defines_the_names_asked_for() -> None:
@@ -140,7 +140,7 @@ def test_a_tester_gives_a_test_that_states_something(text: str, code: str) -> No
 
 
 def test_other_agents_are_judged_by_form_only_and_it_says_so() -> None:
-    found = form(task(agent="researcher"), "1. a\n2. b\n3. c\n", extract(""))
+    found = score_form(task(agent="researcher"), "1. a\n2. b\n3. c\n", extract(""))
     assert found.passed
     assert "form only" in found.detail
     assert form_code(PROSE, "researcher") == "form"

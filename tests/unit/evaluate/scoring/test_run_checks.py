@@ -2,10 +2,10 @@
 
 import pytest
 
-from journeyman.evaluate.measuring.check_trust import try_canaries
+from journeyman.evaluate.measuring.check_trust import excluded_tasks, try_checks
 from journeyman.evaluate.records.scores import EvaluationTask, Score
 from journeyman.evaluate.scoring.extract_code import extract
-from journeyman.evaluate.scoring.run_checks import judged, with_imports
+from journeyman.evaluate.scoring.run_checks import score_tests, with_imports
 from journeyman.events import ignore
 from journeyman.records import Check, Message
 from journeyman.sandbox.check_result import CheckResult
@@ -31,7 +31,7 @@ def in_sandbox(code: str, check: Check) -> CheckResult:
 
 
 def judgement(tests: str) -> Score:
-    return judged(extract(f"```python\n{tests}\n```"), (REFERENCE,), in_sandbox)
+    return score_tests(extract(f"```python\n{tests}\n```"), (REFERENCE,), in_sandbox)
 
 
 def test_tests_that_tell_right_from_wrong_pass_and_find_the_mutants() -> None:
@@ -83,5 +83,6 @@ def test_a_tester_task_whose_own_tests_prove_nothing_is_excluded() -> None:
         )
 
     weak = IMPORT + "def test_a():\n    assert callable(larger)\n"
-    found = try_canaries([task("sound", GOOD), task("weak", weak)], in_sandbox, ignore)
-    assert [(one.task, one.canary) for one in found.excluded] == [("weak", "reference fails")]
+    tried = try_checks([task("sound", GOOD), task("weak", weak)], in_sandbox, ignore)
+    excluded = [(one.task, one.canary) for one in excluded_tasks(tried)]
+    assert excluded == [("weak", "reference fails")]

@@ -4,7 +4,7 @@ import pytest
 
 from journeyman.errors import UpstreamError
 from journeyman.evaluate.records.evaluation import Arm
-from journeyman.evaluate.suites.quantisation import parsed, window_for
+from journeyman.evaluate.suites.quantisation import parse_report, window_for
 
 # The program's own layout (llama.cpp, tools/perplexity/perplexity.cpp); the figures are made up.
 REPORT = """kl_divergence: computing over 4 chunks, n_ctx=256, batch_size=256, n_seq=1
@@ -29,7 +29,7 @@ ARM = Arm("tuned", "m.gguf", "llama.cpp", "abc", path="x/m.gguf", quantization="
 
 
 def test_every_figure_is_taken_from_its_own_line() -> None:
-    found = parsed(REPORT, ARM, "def")
+    found = parse_report(REPORT, ARM, "def")
     assert (found.mean_kl, found.mean_kl_error, found.p99_kl, found.max_kl) == (
         0.015, 0.001, 0.12, 0.9,
     )  # fmt: skip
@@ -41,16 +41,16 @@ def test_every_figure_is_taken_from_its_own_line() -> None:
 
 
 def test_the_lines_that_are_kept_give_the_same_figures() -> None:
-    found = parsed(f"loading\n{REPORT}", ARM, "def")
+    found = parse_report(f"loading\n{REPORT}", ARM, "def")
     assert len(found.lines) == 7
-    assert parsed("\n".join(found.lines), ARM, "def") == found
+    assert parse_report("\n".join(found.lines), ARM, "def") == found
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [("KLD:   0.015000", "KLD:   0.051000"), ("93.500", "89.900")]
 )
 def test_either_limit_warns(old: str, new: str) -> None:
-    assert parsed(REPORT.replace(old, new), ARM, "def").state == "WARN"
+    assert parse_report(REPORT.replace(old, new), ARM, "def").state == "WARN"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_either_limit_warns(old: str, new: str) -> None:
 def test_a_report_that_is_not_whole_is_refused(old: str, new: str) -> None:
     assert old in REPORT
     with pytest.raises(UpstreamError):
-        parsed(REPORT.replace(old, new), ARM, "def")
+        parse_report(REPORT.replace(old, new), ARM, "def")
 
 
 def test_too_little_text_is_known_before_a_model_is_loaded() -> None:

@@ -1,4 +1,4 @@
-"""What is claimed follows from what ran: nothing that ran is called unknown, and the reverse."""
+"""Claims follow from what ran: a suite is named as not measured if and only if it did not run."""
 
 from typing import get_args
 
@@ -33,10 +33,10 @@ RAN = {
     ),
 }  # fmt: skip
 UNKNOWN = {
-    "humaneval": ("what was forgotten", "known for the 150 public functions"),
-    "probes": ("whether instructions are still kept", "43 probes say"),
-    "likelihood": ("how likely the held-out answers are", "how well the rows' answers"),
-    "quantisation": ("what quantising changed", "known on 508 tokens"),
+    "humaneval": ("forgetting", "150 public functions"),
+    "probes": ("instructions", "43 probes"),
+    "likelihood": ("likelihood", "imitated, not whether"),
+    "quantisation": ("quantisation", "508 tokens"),
 }
 NAMES = [name for name in get_args(SuiteName) if name != "held-out"]
 
@@ -50,7 +50,7 @@ def said(*ran: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_suite_is_unknown_until_it_ran(name: str) -> None:
+def test_a_suite_is_not_measured_until_it_ran(name: str) -> None:
     unknown, known = UNKNOWN[name]
     assert unknown in said()[-1]
     assert not any(known in one for one in said())
@@ -58,32 +58,33 @@ def test_a_suite_is_unknown_until_it_ran(name: str) -> None:
     assert sum(known in one for one in said(name)) == 1
 
 
-def test_where_every_suite_ran_only_what_none_measures_is_unknown() -> None:
-    assert said(*NAMES)[-1] == "not measured: other prompts than these, other sampling"
+def test_if_every_suite_ran_only_what_none_measures_is_not_measured() -> None:
+    assert said(*NAMES)[-1].split(", ") == ["not measured: other prompts", "other sampling"]
 
 
-def test_a_public_suite_whose_checks_were_not_run_says_nothing_of_forgetting() -> None:
+def test_humaneval_whose_checks_were_not_run_claims_nothing_about_forgetting() -> None:
     asked = replace(RAN["humaneval"], paired=(), arms=(SuiteArm("tuned", 3, ()),))
     found = claims(replace(GOOD, suites=(asked,)))
-    assert any("its checks were not run: what was forgotten is unknown" in one for one in found)
+    assert any("HumanEval" in one and "not run" in one for one in found)
+    assert not any("functions of HumanEval" in one for one in found)
 
 
-def test_right_answers_are_claimed_for_checks_that_ran_and_proved_themselves() -> None:
-    assert any("for the 188 tasks" in one for one in claims(replace(GOOD, excluded=12)))
-    unrun = claims(replace(GOOD, sandbox=False))
-    assert any("were not run: nothing is known about right" in one for one in unrun)
-    assert not any("right answers (S4) are known" in one for one in unrun)
+def test_right_answers_are_claimed_for_checks_that_ran_and_can_be_trusted() -> None:
+    assert any("188 of 200 tasks" in one for one in claims(replace(GOOD, excluded=12)))
+    unrun = claims(replace(GOOD, sandbox="none"))
+    assert any("200 tasks were not run: right answers" in one for one in unrun)
+    assert not any("(S4)" in one for one in unrun)
 
 
 @pytest.mark.parametrize(("strictly", "claimed"), [(190, False), (150, True)])
-def test_a_rate_that_rests_on_lenient_reading_says_so(strictly: int, claimed: bool) -> None:
+def test_a_rate_that_depends_on_lenient_reading_says_so(strictly: int, claimed: bool) -> None:
     rung = Rung("S4", "", "", wilson(190, 200), strict=wilson(strictly, 200))
     found = claims(replace(GOOD, tuned=replace(result(), rungs=(rung,))))
-    assert any("S4 of tuned is 95 % as read here and 75 %" in one for one in found) is claimed
+    assert any("S4" in one and "95 %" in one and "75 %" in one for one in found) is claimed
 
 
-def test_latency_is_not_claimed_where_nothing_was_timed_or_torch_answered() -> None:
+def test_latency_is_not_claimed_if_nothing_was_timed_or_torch_answered() -> None:
     untimed = replace(result(), latency=Latency(200, 0))
-    assert "nothing is known about latency" in claims(replace(GOOD, tuned=untimed))
+    assert "latency was not measured" in claims(replace(GOOD, tuned=untimed))
     by_torch = claims(replace(GOOD, tuned=result(engine="torch")))
-    assert any("torch's, which does not serve" in one for one in by_torch)
+    assert any("latency" in one and "torch" in one for one in by_torch)

@@ -3,11 +3,17 @@
 import pytest
 from msgspec.structs import replace
 
-from journeyman.evaluate.records.evaluation import Arm, ArmResult, EvaluationPlan, Leak, Verdict
+from journeyman.evaluate.records.evaluation import (
+    Arm,
+    ArmResult,
+    Contamination,
+    EvaluationPlan,
+    Verdict,
+)
 from journeyman.evaluate.records.measurements import Latency
 from journeyman.evaluate.records.scores import PairedOutcomes, Rung
 from journeyman.evaluate.verdict import criteria
-from journeyman.evaluate.verdict.claims import SuccessCount
+from journeyman.evaluate.verdict.evidence import VerdictEvidence
 from journeyman.evaluate.verdict.validity import gates
 from journeyman.evaluate.verdict.verdict import is_smallest, judge
 from journeyman.stats import Mean, PairedDifference, tango_interval, wilson
@@ -39,19 +45,19 @@ def pair(fixed: int, broken: int, n: int = 200) -> PairedOutcomes:
 
 
 PLAN = EvaluationPlan("test.jsonl", "cd", 200, 200, 200, 200, 512, None, 42, None)
-GOOD = SuccessCount(
+GOOD = VerdictEvidence(
     plan=PLAN,
-    leak=Leak(of=200, files=("train.jsonl",)),
+    leak=Contamination(of=200, files=("train.jsonl",)),
     tuned=result(),
     base=replace(result(), arm=replace(ARM, id="base")),
     success_k=200,
     success_n=200,
     primary=pair(40, 2),
-    sandbox=True,
+    sandbox="strict",
 )
 
 
-def judged(evidence: SuccessCount) -> Verdict:
+def judged(evidence: VerdictEvidence) -> Verdict:
     """The verdict with the gates of what the evidence holds."""
     arms = [result for result in (evidence.base, evidence.tuned) if result is not None]
     return judge(replace(evidence, validity=gates(evidence.plan, evidence.leak, arms, (), ())))
@@ -102,7 +108,7 @@ def test_latency_of_nothing_is_undecided_and_not_zero() -> None:
     assert criteria.latency(nothing).state == "INCONCLUSIVE"
 
 
-def test_a_slow_model_is_told_how_many_tokens_there_is_time_for() -> None:
+def test_a_slow_model_is_given_the_tokens_that_fit_into_the_target() -> None:
     # (12 s - 1 s) at 20 tokens a second.
     assert "about 220 tokens" in criteria.latency(result(mean(20.0))).action
 
@@ -156,10 +162,10 @@ def test_all_passed_is_deploy() -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"sandbox": False}, "sandbox"),
+        ({"sandbox": "none"}, "sandbox"),
         ({"tuned": result(engine="torch")}, "torch"),
-        ({"leak": Leak(of=200)}, "leak could not be looked for"),
-        ({"reference": Rung("S4", "", "", wilson(0, 200))}, "own answers"),
+        ({"leak": Contamination(of=200)}, "contamination"),
+        ({"reference": Rung("S4", "", "", wilson(0, 200))}, "reference answer"),
     ],
 )
 def test_what_was_not_seen_is_not_deployed(changes: dict[str, object], word: str) -> None:
@@ -180,7 +186,7 @@ def test_what_was_not_seen_is_not_deployed(changes: dict[str, object], word: str
         ({"tuned": result(memory=11 * GIB, quantization="Q8_0")}, "ITERATE"),
         ({"tuned": replace(result(), recorded=199)}, "INVALID"),
         ({"tuned": None}, "INVALID"),
-        ({"leak": Leak(tasks=("a",), of=200, files=("train.jsonl",))}, "INVALID"),
+        ({"leak": Contamination(tasks=("a",), of=200, files=("train.jsonl",))}, "INVALID"),
     ],
 )
 def test_labels(changes: dict[str, object], label: str) -> None:
@@ -193,8 +199,8 @@ def test_a_model_without_time_for_an_answer_is_aborted() -> None:
     assert judge(replace(GOOD, tuned=slow)).label == "ABORT"
 
 
-def test_a_leak_says_how_many() -> None:
-    verdict = judged(replace(GOOD, leak=Leak(tasks=("a",) * 20, of=31, files=("t",))))
+def test_contamination_says_how_many() -> None:
+    verdict = judged(replace(GOOD, leak=Contamination(tasks=("a",) * 20, of=31, files=("t",))))
     assert "20 of 31" in verdict.reasons[0]
 
 
@@ -212,9 +218,9 @@ def test_the_headline_says_plainly_to_keep_the_base(
     assert words in judge(replace(GOOD, primary=pairs)).headline
 
 
-def test_31_tasks_are_told_what_they_can_prove() -> None:
+def test_a_claim_says_what_31_tasks_can_prove() -> None:
     claims = judge(replace(GOOD, success_k=31, success_n=31)).claims
-    assert "with 31 independent tasks the best provable rate is 90.8 %; 98 % needs 149" in claims[0]
+    assert all(part in claims[0] for part in ("31 independent tasks", "90.8 %", "98 %", "149"))
 
 
 def test_quantisations_of_four_bits_and_fewer() -> None:
