@@ -11,7 +11,7 @@ import msgspec
 
 from journeyman.events import Event, Progress, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoint.read import placed
+from journeyman.train.checkpoint.read import checkpoints_in
 
 
 def short_run(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
@@ -61,7 +61,7 @@ def stop_after(step: int) -> Reporter:
 
 def wait_for_step(process: "subprocess.Popen[str]", output_dir: Path, step: int) -> None:
     """Wait until a checkpoint of that step or a later one is there, or the process has ended."""
-    while process.poll() is None and not any(n >= step for (n, _), _ in placed(output_dir)):
+    while process.poll() is None and not any(n >= step for (n, _), _ in checkpoints_in(output_dir)):
         time.sleep(0.01)
 
 

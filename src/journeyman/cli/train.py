@@ -58,10 +58,10 @@ def train(
 
 def act(settings: TrainSettings) -> None:
     """Train in this process; of several processes only the first one speaks."""
-    from journeyman.train.parallel.group import PeerLost, rank_here
+    from journeyman.train.parallel.group import PeerLost, environment_rank
     from journeyman.train.stage import train as trained_by
 
-    is_first = rank_here() == 0
+    is_first = environment_rank() == 0
     with Console() as console:
         try:
             trained = trained_by(settings, console.report if is_first else ignore)
@@ -76,17 +76,17 @@ def act(settings: TrainSettings) -> None:
 def _together(settings: TrainSettings) -> int:
     """Train in as many processes as were asked for, each on its own processors."""
     from journeyman.train.check_settings import require_usable
-    from journeyman.train.parallel.affinity import layout
-    from journeyman.train.parallel.group import size_here
+    from journeyman.train.parallel.affinity import assign_cpus
+    from journeyman.train.parallel.group import environment_size
     from journeyman.train.parallel.launch import launch
 
-    if size_here() > 1:
+    if environment_size() > 1:
         raise UsageError(
             "`--processes` was given to a process that torchrun has started",
             hint="leave out one of them",
         )
     require_usable(settings)
-    found = layout(settings.processes)
+    found = assign_cpus(settings.processes)
     with Console() as console:
         console.report(Note(found.reason))
     return launch(command(replace(settings, processes=1)), found)
