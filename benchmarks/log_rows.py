@@ -14,8 +14,8 @@ def token_rows(data: Path, chat: Chat, count: int) -> list[TokenRow]:
     """Rows of the training split, spread evenly over their lengths up to the seed recipe's."""
     rows: list[TokenRow] = []
     for example in read_examples(data / "train.jsonl"):
-        encoded = chat.encode(example.messages, trains_end=example.trains_end)
-        row = TokenRow(example.id, tuple(encoded.ids), tuple(encoded.trained))
+        ids, trained = chat.encode(example.messages, trains_end=example.trains_end)
+        row = TokenRow(example.id, tuple(ids), tuple(trained))
         if row.trained_tokens and len(row.ids) <= PADDED_TOKENS:
             rows.append(row)
     rows.sort(key=lambda row: len(row.ids))
