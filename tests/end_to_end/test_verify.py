@@ -114,7 +114,7 @@ def test_a_tampered_report_is_invalid(report: Path, tamper: Callable[[Report], N
     assert found.differences
 
 
-def test_executed_code_cannot_have_passed_where_there_is_none(report: Path) -> None:
+def test_an_answer_without_code_cannot_have_passed_a_check(report: Path) -> None:
     content = json.loads(report.read_bytes())
     scored = content["items"][0]
     scored["item"]["answer"]["text"] = (
@@ -157,7 +157,7 @@ def test_what_cannot_be_compared_is_said(report: Path) -> None:
     assert len(found.notes) == 2
 
 
-def test_what_is_no_report_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_report_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text("{}")
     with pytest.raises(IntegrityError, match="not an evaluation"):
@@ -201,7 +201,7 @@ def test_a_report_that_cannot_be_read_is_an_error_that_says_what_to_do(
     assert "evaluate again" in caught.value.hint
 
 
-def test_scripts_are_told_by_the_exit_code(
+def test_the_exit_code_is_that_of_the_verdict(
     report: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["verify", str(report)]) == 10

@@ -40,7 +40,7 @@ def test_power_of_a_rate_equals_the_sum_over_all_outcomes(n: int, true: float) -
 
 
 @pytest.mark.parametrize("share", [0.95, 0.97, 0.98])
-def test_31_of_31_is_no_evidence_for_98_percent(share: float) -> None:
+def test_31_of_31_is_not_evidence_for_98_percent(share: float) -> None:
     # One time in five at 95 %, 0.39 at 97 %, 0.54 (0.535) at 98 %.
     assert round(share**31, 2) == {0.95: 0.20, 0.97: 0.39, 0.98: 0.53}[share]
     assert power_of_rate(share, 0.98, 31) == 0.0
@@ -109,7 +109,7 @@ def test_each_use_of_a_test_set_halves_the_error_that_is_allowed() -> None:
 
 
 def test_a_surer_bound_of_a_mean_lies_further_out() -> None:
-    # Student: t(0.975, 2) = 4.303 where t(0.95, 2) = 2.920; the sample deviation is 1.
+    # Student: t(0.975, 2) = 4.303 and t(0.95, 2) = 2.920; the sample deviation is 1.
     found = bootstrap_mean([1.0, 2.0, 3.0], seed=1, confidence=0.975)
     assert found.upper == pytest.approx(2 + 4.303 / 3**0.5, abs=1e-3)
     assert found.upper == pytest.approx(found.high or 0, abs=1e-9)

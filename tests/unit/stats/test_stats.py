@@ -138,7 +138,7 @@ def test_bootstrap_is_equal_for_equal_seeds() -> None:
     assert bootstrap_mean(values, seed=1) != bootstrap_mean(values, seed=2)
 
 
-def test_bootstrap_agrees_with_the_normal_interval_where_that_holds() -> None:
+def test_bootstrap_agrees_with_the_normal_interval_if_that_holds() -> None:
     generator = random.Random(7)
     values = [generator.gauss(10, 2) for _ in range(400)]
     found = bootstrap_mean(values, seed=3)

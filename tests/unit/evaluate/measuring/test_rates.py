@@ -58,7 +58,7 @@ def test_form_only_agents_are_named_in_the_note() -> None:
     ]
 
 
-def test_an_error_is_no_fast_answer() -> None:
+def test_an_error_has_no_latency() -> None:
     failed = Item("tuned", "b", Answer("", "error", error="x"))
     slow = Item("tuned", "a", said("x", latency_s=9.0))
     found = latency([task("a"), task("b")], [slow, failed], seed=1)
@@ -82,7 +82,7 @@ def test_pairs_count_what_changed_and_name_it() -> None:
     assert found.p == 1.0
 
 
-def test_a_cluster_is_one_pair_and_passes_where_all_its_tasks_do() -> None:
+def test_a_cluster_is_one_pair_and_passes_if_all_its_tasks_pass() -> None:
     tasks = [task("a", cluster="x"), task("b", cluster="x"), task("c")]
     scored = [item("a", True), item("b", False), item("c", True)]
     assert clusters_passing("S1", tasks, scored) == (1, 2)

@@ -1,4 +1,4 @@
-"""Each rung by itself, each failure with its code."""
+"""Each rung on its own, each failure with its code."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def passing(code: str, check: Check) -> CheckResult:
     return CheckResult(check.n, check.n)
 
 
-def test_an_error_stands_on_no_rung_and_says_why() -> None:
+def test_an_error_passes_no_rung_and_says_why() -> None:
     item = Item("tuned", "t", Answer("", "error", error="connection lost"))
     found = score_item(item, task("x", "coder", CHECK), passing)
     assert [(s.rung, s.passed, s.code) for s in found.scores] == [
@@ -90,11 +90,11 @@ def test_seven_equal_lines_are_no_loop_until_eight_words_repeat_more_than_six_ti
         ("```python\ndef f(x):\n    nonlocal y\n```", "syntax"),
     ],
 )
-def test_a_coder_gives_code_that_is_no_stub(text: str, code: str) -> None:
+def test_a_coder_must_give_code_that_is_not_a_stub(text: str, code: str) -> None:
     assert form_code(text) == code
 
 
-def test_an_interface_is_no_stub() -> None:
+def test_an_interface_is_not_a_stub() -> None:
     text = (
         "from typing import Protocol\nclass Store(Protocol):\n    def get(self): ...\n"
         "    def put(self): ...\n"
@@ -184,7 +184,7 @@ def test_the_decode_rate_leaves_the_first_token_out() -> None:
     assert decode_rate(Answer("x", "stop", 3.0)) is None
 
 
-def test_code_runs_by_itself_even_where_its_check_fails() -> None:
+def test_code_may_run_although_its_check_fails() -> None:
     def only_loads(code: str, check: Check) -> CheckResult:
         return CheckResult(1, 1, "mismatch" if check is CHECK else "")
 

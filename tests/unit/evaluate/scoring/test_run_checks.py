@@ -1,4 +1,4 @@
-"""Tests are judged by what they tell apart: right code, empty code, slightly wrong code."""
+"""Tests must tell right code from empty code and from slightly wrong code."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The instruction probes judge what they ask for, and nothing gets past them."""
+"""The instruction probes accept good answers and refuse bad ones."""
 
 import pytest
 

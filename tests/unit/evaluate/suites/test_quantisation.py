@@ -1,4 +1,4 @@
-"""What llama-perplexity reports is read strictly, and judged by its two limits."""
+"""A report of llama-perplexity is read strictly and compared with two limits."""
 
 import pytest
 
