@@ -144,7 +144,7 @@ def test_torchrun_on_two_machines_gives_the_same_bits(
     assert adapter_of(tmp_path) == adapter_of(together)
 
 
-STOPPED_BY_ITSELF = """
+STOPPED = """
 import signal, sys
 import msgspec
 from journeyman.errors import Interrupted
@@ -171,7 +171,7 @@ def test_a_stop_of_one_process_stops_both_and_the_rest_gives_the_same_bits(
     one = settings(base, data, tmp_path)
     text = msgspec.json.encode(one, enc_hook=str).decode()
     # Only rank 0 reports events, so only that process gets the signal, after its first round.
-    assert launch([sys.executable, "-c", STOPPED_BY_ITSELF, text], assign_cpus(2)) == 75
+    assert launch([sys.executable, "-c", STOPPED, text], assign_cpus(2)) == 75
     assert "checkpoint-1-micro-2" in names(tmp_path)
     again = started(one)
     output, _ = again.communicate(timeout=HANG_S)
@@ -200,8 +200,8 @@ train.main()
 STARTED = f"""
 import sys
 from journeyman.cli import main, train
-command = train.command
-train.command = lambda settings: [sys.executable, "-c", {KILLED!r}, command(settings)[-1]]
+command = train._command
+train._command = lambda settings: [sys.executable, "-c", {KILLED!r}, command(settings)[-1]]
 main()
 """
 

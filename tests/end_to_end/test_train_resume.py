@@ -64,10 +64,10 @@ def test_sigterm_ends_with_75_and_the_same_command_goes_on(
     settings = _settings(base, data, tmp_path, save_steps=5)
     process = paused_after(5, settings)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate("go on\n")
+    output, _ = process.communicate("go on\n")
     assert process.returncode == 75
-    # A stop saves what the last checkpoint, of step 5, does not hold.
-    assert "checkpoint-5-micro-1 is saved" in said
+    # A stop saves what is newer than the last checkpoint, of step 5.
+    assert "checkpoint-5-micro-1 is saved" in output
     _assert_equal(whole, train(settings))
 
 

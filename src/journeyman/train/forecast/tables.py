@@ -125,9 +125,9 @@ def _disk(plan: Forecast) -> str:
     download = f"download {byte_size(one.download_bytes)}, " if one.download_bytes else ""
     return (
         f"{download}checkpoints {byte_size(one.checkpoints_bytes)}, "
-        f"final model {byte_size(one.final_bytes)}; "
-        f"then `convert` {byte_size(one.merged_bytes)} for a while and "
-        f"{byte_size(one.gguf_bytes)} of GGUF; {byte_size(one.free_bytes)} free"
+        f"final model {byte_size(one.final_bytes)}; then `convert` needs "
+        f"{byte_size(one.merged_bytes)} for a while and {byte_size(one.gguf_bytes)} for GGUF; "
+        f"{byte_size(one.free_bytes)} free"
     )
 
 

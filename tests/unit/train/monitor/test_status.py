@@ -16,6 +16,7 @@ from journeyman.train.monitor.status import (
     read_status,
     write_status,
 )
+from tests.waiting import wait_for
 
 FIELDS = (
     "state pid process_count step steps micro_batch micro_batches epoch tokens_done tokens_total "
@@ -64,10 +65,8 @@ def test_a_stall_is_reported_once_with_the_stacks_of_all_threads(tmp_path: Path)
     """Fault 30: a loader that sleeps."""
     stalls: list[tuple[float, Path]] = []
     with Watchdog(tmp_path, lambda s, path: stalls.append((s, path)), least_s=0.05):
-        deadline = time.monotonic() + 20
-        while not stalls and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.1)
+        wait_for("the stall is noticed", lambda: stalls)
+        time.sleep(0.1)  # twice as long as a stall takes: it could be reported again
     assert len(stalls) == 1
     assert "test_a_stall_is_reported_once" in stalls[0][1].read_text()
 

@@ -60,16 +60,18 @@ def started(size: int, rendezvous: Path) -> list["subprocess.Popen[str]"]:
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     """The lines of two processes, of which the second is killed at the end."""
-    processes = started(2, tmp_path_factory.mktemp("meeting") / "here")
-    outputs = [process.communicate(timeout=HANG_S)[0].splitlines() for process in processes]
+    processes = started(2, tmp_path_factory.mktemp("rendezvous") / "here")
+    lines = [process.communicate(timeout=HANG_S)[0].splitlines() for process in processes]
     assert [process.returncode for process in processes] == [0, -signal.SIGKILL]
     return outputs
 
 
-def test_every_process_gets_the_same_sums_and_the_first_ones_values(lines: list[list[str]]) -> None:
-    found = [json.loads(lines[0]) for lines in lines]
+def test_every_process_gets_the_same_sums_and_the_first_ones_values(
+    outputs: list[list[str]],
+) -> None:
+    found = [json.loads(lines[0]) for lines in outputs]
     assert found[0] == found[1]
     # 1 + 2, and 0.1 + 0.2 in float32.
     assert found[0]["sum"][0] == [[3.0] * 3] * 2
@@ -79,18 +81,18 @@ def test_every_process_gets_the_same_sums_and_the_first_ones_values(lines: list[
     assert found[0]["text"] == "text of 0"
 
 
-def test_a_stop_asked_of_one_process_is_heard_by_all(lines: list[list[str]]) -> None:
-    assert [json.loads(lines[0])["stop"] for lines in lines] == [[False, True]] * 2
+def test_a_stop_requested_of_one_process_reaches_all(outputs: list[list[str]]) -> None:
+    assert [json.loads(lines[0])["stop"] for lines in outputs] == [[False, True]] * 2
 
 
-def test_a_process_that_is_killed_is_noticed_by_the_other(lines: list[list[str]]) -> None:
-    assert lines[0][1].startswith("process 0 cannot go on: another process of this run has ended")
-    assert lines[0][1].endswith("75")
+def test_a_process_that_is_killed_is_noticed_by_the_other(outputs: list[list[str]]) -> None:
+    assert outputs[0][1].startswith("process 0 cannot go on: another process of this run has ended")
+    assert outputs[0][1].endswith("75")
 
 
-def test_no_thread_of_the_group_outlives_the_run(lines: list[list[str]]) -> None:
-    # Such a thread aborts the process at times when it lets go of a tensor while Python ends.
-    assert lines[0][2] == "[]"
+def test_no_thread_of_the_group_outlives_the_run(outputs: list[list[str]]) -> None:
+    # Such a thread sometimes aborts the process when it frees a tensor while Python exits.
+    assert outputs[0][2] == "[]"
 
 
 def test_a_run_of_one_process_is_a_group_that_changes_nothing() -> None:

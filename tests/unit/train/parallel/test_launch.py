@@ -17,7 +17,7 @@ from tests.waiting import wait_for
 TWO = CpuAssignment(tuple(CpuSet(tuple(sorted(os.sched_getaffinity(0))), 1) for _ in range(2)), "")
 PRELUDE = (
     "import os, pathlib, sys, time, signal\n"
-    "def say(name, text=''):\n"
+    "def write(name, text=''):\n"
     "    path = pathlib.Path(sys.argv[1], name)\n"
     "    path.with_suffix('.tmp').write_text(text)\n"
     "    path.with_suffix('.tmp').rename(path)\n"
@@ -35,7 +35,7 @@ def alive(pid: int) -> bool:
 
 
 def test_each_process_knows_its_number_and_stays_on_its_processors(tmp_path: Path) -> None:
-    code = "say(rank, f'{sorted(os.sched_getaffinity(0))} {os.environ[\"WORLD_SIZE\"]}')"
+    code = "write(rank, f'{sorted(os.sched_getaffinity(0))} {os.environ[\"WORLD_SIZE\"]}')"
     cpu = min(os.sched_getaffinity(0))
     cpu_sets = (CpuSet((cpu,), 1), CpuSet(TWO.cpu_sets[0].cpus, 2))
     before = os.sched_getaffinity(0)
@@ -55,7 +55,7 @@ def test_a_killed_process_ends_the_run_with_its_name(
     # The other process here never notices; a training process does, by its connection.
     monkeypatch.setattr("journeyman.train.parallel.launch._GRACE_S", 0.5)
     code = (
-        "say(f'pid-{rank}', str(os.getpid()))\n"
+        "write(f'pid-{rank}', str(os.getpid()))\n"
         "while rank == '1' and not pathlib.Path(sys.argv[1], 'pid-0').exists(): time.sleep(0.01)\n"
         "if rank == '1': os.kill(os.getpid(), signal.SIGKILL)\n"
         "time.sleep(600)"
@@ -67,7 +67,7 @@ def test_a_killed_process_ends_the_run_with_its_name(
 
 
 def test_a_signal_reaches_every_process(tmp_path: Path) -> None:
-    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nsay(rank)\ntime.sleep(600)"
+    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nwrite(rank)\ntime.sleep(600)"
 
     before = signal.getsignal(signal.SIGINT)
 
@@ -83,7 +83,7 @@ def test_a_signal_reaches_every_process(tmp_path: Path) -> None:
 
 
 def test_the_processes_end_if_their_parent_is_killed(tmp_path: Path) -> None:
-    inner = f"{PRELUDE}say(f'pid-{{rank}}', str(os.getpid()))\ntime.sleep(600)\n"
+    inner = f"{PRELUDE}write(f'pid-{{rank}}', str(os.getpid()))\ntime.sleep(600)\n"
     outer = (
         "import sys\n"
         "from journeyman.train.parallel.launch import launch\n"
