@@ -5,15 +5,12 @@ docs/doctor.md describe the files for users.
 """
 
 from pathlib import Path
-from typing import Literal
 
 from msgspec import Struct
 
 from journeyman.events import Caution
-from journeyman.prepare.rules.rule import Level
+from journeyman.prepare.rules.rule import Action, Level
 from journeyman.prepare.split.group_split import Split, SplitCounts
-
-Action = Literal["kept", "masked", "dropped", "quarantined"]
 
 
 class LedgerRow(Struct, frozen=True):

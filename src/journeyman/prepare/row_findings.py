@@ -16,7 +16,6 @@ from journeyman.data.role_prompts import messages_for
 from journeyman.errors import DataRefused
 from journeyman.prepare.chat_template import Renderer
 from journeyman.prepare.log import Spill
-from journeyman.prepare.records import Action
 from journeyman.prepare.rules.answers import answer_key, differs_from_sent
 from journeyman.prepare.rules.benchmark_overlap import BenchmarkPrompts
 from journeyman.prepare.rules.completeness import WEAK_ENDS
@@ -32,7 +31,7 @@ from journeyman.prepare.rules.registry import (
     in_order,
 )
 from journeyman.prepare.rules.row_length import RowLengthCheck
-from journeyman.prepare.rules.rule import RowRule
+from journeyman.prepare.rules.rule import Action, RowRule
 from journeyman.prepare.rules.secrets import secrets_in
 from journeyman.prepare.split.group_split import Split
 from journeyman.prepare.split.near_duplicates import NearDuplicates, prompt_text

@@ -45,7 +45,7 @@ _NEVER_ACCEPTED = ("lora_r", "lora_targets")
 _DAMAGE = ("base_sha256", "tokenizer_sha256")
 
 
-class Change(Struct, frozen=True):
+class RunChange(Struct, frozen=True):
     """A field of a run that changed on the way, since which step, and both values."""
 
     step: int
@@ -109,7 +109,7 @@ def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, tuple) else value
 
 
-def differences(there: Identity, here: Identity) -> list[Change]:
+def differences(there: Identity, here: Identity) -> list[RunChange]:
     """Every field in which two runs differ; `before` is the value there, `after` the one here."""
     left, right = _fields(there), _fields(here)
     if there.base_sha256 == here.base_sha256:
@@ -117,7 +117,7 @@ def differences(there: Identity, here: Identity) -> list[Change]:
         left.pop("base_name")
         right.pop("base_name")
     return [
-        Change(0, name, _short(left.get(name)), _short(right.get(name)))
+        RunChange(0, name, _short(left.get(name)), _short(right.get(name)))
         for name in sorted(left | right)
         if left.get(name) != right.get(name)
     ]
@@ -139,7 +139,7 @@ def _short(value: object) -> str:
 
 def require_same(
     there: Identity, here: Identity, *, where: str, accepted: Sequence[str] = ()
-) -> list[Change]:
+) -> list[RunChange]:
     """Refuse to go on with another run; gives the differences that the user accepted by name.
 
     Raises IntegrityError if the weights or the tokenizer of the same base model differ, because
@@ -157,7 +157,7 @@ def require_same(
     raise kind(f"`{where}` belongs to another run: {listed}", hint=_hint(refused))
 
 
-def _hint(refused: Sequence[Change]) -> str:
+def _hint(refused: Sequence[RunChange]) -> str:
     flags = " ".join(f"--accept-change {one.field}" for one in refused)
     accepting = "" if {x.field for x in refused} & set(_NEVER_ACCEPTED) else f"{flags} to go on, "
     return (

@@ -26,7 +26,7 @@ from journeyman.machine.process_status import PROC
 from journeyman.train.batching.batches import MemoryReduction, split
 from journeyman.train.engine.devices import CUDA, device_memory, gpu_peak_bytes
 from journeyman.train.engine.interface import CheckpointingEngine
-from journeyman.train.identity import Change
+from journeyman.train.identity import RunChange
 from journeyman.train.monitor.status import Status, read_status
 from journeyman.train.state import State, with_change
 
@@ -140,7 +140,7 @@ class OutOfMemoryHandler:
 
 def with_reduction(state: State, reduction: MemoryReduction) -> State:
     """The state with another memory reduction, which its lineage names."""
-    change = Change(state.step, _FIELD, str(state.fit), str(reduction))
+    change = RunChange(state.step, _FIELD, str(state.fit), str(reduction))
     return replace(with_change(state, change), fit=reduction)
 
 

@@ -10,7 +10,7 @@ from journeyman.settings import Device
 from journeyman.train.batching.batches import MemoryReduction, OptimiserStep
 from journeyman.train.engine.devices import CUDA, gpu_name
 from journeyman.train.engine.interface import Tally, total
-from journeyman.train.identity import Change, Identity
+from journeyman.train.identity import Identity, RunChange
 
 # A loss spike: OLMo-core's rule for skipping a step (its `SkipStepOptimizer`), used here to warn.
 # With fewer steps than the least number, the deviation says too little.
@@ -69,7 +69,7 @@ class State(Struct, frozen=True):
     validations: tuple[Validation, ...] = ()
     in_step: InStep | None = None
     fit: MemoryReduction = MemoryReduction()
-    lineage: tuple[Change, ...] = ()
+    lineage: tuple[RunChange, ...] = ()
 
     @property
     def step(self) -> int:
@@ -157,7 +157,7 @@ def after_validation(state: State, tally: Tally) -> State:
     return replace(state, validations=(*state.validations, validation))
 
 
-def with_change(state: State, *changes: Change) -> State:
+def with_change(state: State, *changes: RunChange) -> State:
     """The state with changes in its lineage; the current step starts over, since it changed too."""
     now = tuple(replace(change, step=state.step) for change in changes)
     return replace(state, lineage=(*state.lineage, *now), in_step=None)

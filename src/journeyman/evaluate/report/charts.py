@@ -72,7 +72,7 @@ class Chart(Struct, frozen=True, kw_only=True):
     bottom: int = BOTTOM
 
 
-class Bar(Struct, frozen=True):
+class IntervalBar(Struct, frozen=True):
     """An interval on a line of 200 pixels. `zero` and `target` are upright lines, if not None."""
 
     arm: str
@@ -198,23 +198,23 @@ def memory_chart(evaluation: Evaluation, label: str) -> Chart | None:
     return chart(axes, label=label, lines=lines, target_y=limit)
 
 
-def rate_bar(interval: Interval, arm: str, *, target: bool) -> Bar:
+def rate_bar(interval: Interval, arm: str, *, target: bool) -> IntervalBar:
     """A rate on a line from 0 to 1. target: whether to draw the target of S1."""
     low, value, high, goal = (
         round(4 + 192 * share, 1)
         for share in (interval.low, interval.share, interval.high, Targets().success)
     )
-    return Bar(arm, rate(interval), low, value, high, target=goal if target else None)
+    return IntervalBar(arm, rate(interval), low, value, high, target=goal if target else None)
 
 
-def difference_bar(pair: PairedOutcomes, margin: float) -> Bar:
+def difference_bar(pair: PairedOutcomes, margin: float) -> IntervalBar:
     """A difference on a line from -REACH to +REACH, with the margin that it must stay above."""
 
     def place(share: float) -> float:
         return round(100 + 96 * max(-1.0, min(1.0, share / REACH)), 1)
 
     interval = pair.difference
-    return Bar(
+    return IntervalBar(
         "tuned",
         f"{difference_text(pair)} over {pair.n} pairs",
         place(interval.low),

@@ -15,7 +15,7 @@ from journeyman.evaluate.records.scores import PairedOutcomes, Rung
 from journeyman.evaluate.records.suites import CheckTrust, Likelihood, QuantisationDivergence, Suite
 from journeyman.evaluate.report.charts import (
     REACH,
-    Bar,
+    IntervalBar,
     difference_bar,
     latency_charts,
     memory_chart,
@@ -44,7 +44,7 @@ class RungRow(Struct, frozen=True):
     name: str
     arm: str
     passed: str
-    bar: Bar | None
+    bar: IntervalBar | None
     failures: str
     strict: str
     note: str
@@ -56,7 +56,7 @@ class PairRow(Struct, frozen=True):
     suite: str
     pair: PairedOutcomes
     p: str
-    bar: Bar
+    bar: IntervalBar
 
 
 class SuitePart(Struct, frozen=True):

@@ -10,8 +10,9 @@ from typing import ClassVar
 from msgspec import Struct
 
 from journeyman.html.environment import counted
-from journeyman.prepare.records import Action, Flow, Lengths, Report, RoleReport
+from journeyman.prepare.records import Flow, Lengths, Report, RoleReport
 from journeyman.prepare.rules.length_spikes import ABOVE, BELOW
+from journeyman.prepare.rules.rule import Action
 
 USED: dict[Action, str] = {"kept": "kept as they are", "masked": "end not trained"}
 
@@ -19,7 +20,7 @@ _MOST_REASONS, _REASON_LENGTH = 7, 20
 _HISTOGRAMS = 6
 
 
-class Bar(Struct, frozen=True):
+class BarRectangle(Struct, frozen=True):
     """A rectangle. kind: its class in the style sheet."""
 
     kind: str
@@ -57,7 +58,7 @@ class FlowChart(Struct, frozen=True):
     height: int
     description: str
     ribbons: tuple[Ribbon, ...]
-    bars: tuple[Bar, ...]
+    bars: tuple[BarRectangle, ...]
     labels: tuple[Label, ...]
 
 
@@ -84,8 +85,8 @@ class _Node(Struct, frozen=True):
     def centre(self) -> float:
         return self.top + self.room / 2
 
-    def bar(self, x: float) -> Bar:
-        return Bar(self.kind, x, round(self.top, 1), _BAR, round(max(self.height, 1.5), 1))
+    def bar(self, x: float) -> BarRectangle:
+        return BarRectangle(self.kind, x, round(self.top, 1), _BAR, round(max(self.height, 1.5), 1))
 
 
 def flow_chart(report: Report) -> FlowChart:
@@ -195,7 +196,7 @@ class Histogram(Struct, frozen=True):
     lengths: Lengths
     summary: str
     longest: int
-    bars: tuple[Bar, ...]
+    bars: tuple[BarRectangle, ...]
     limit: LimitMark | None
 
 
@@ -231,7 +232,7 @@ def _step(one: Lengths) -> float:
     return (Histogram.width - 2 * Histogram.side) / len(one.counts)
 
 
-def _histogram_bars(one: Lengths) -> tuple[Bar, ...]:
+def _histogram_bars(one: Lengths) -> tuple[BarRectangle, ...]:
     step, most = _step(one), max(1, *one.counts)
     bars = []
     for place, count in enumerate(one.counts):
@@ -239,7 +240,7 @@ def _histogram_bars(one: Lengths) -> tuple[Bar, ...]:
             continue
         height = max(1.5, (Histogram.bottom - Histogram.top) * count / most)
         bars.append(
-            Bar(
+            BarRectangle(
                 "masked" if one.cut_off > 0 and _is_at_limit(one, place) else "plain",
                 x=round(Histogram.side + place * step, 2),
                 y=round(Histogram.bottom - height, 2),
@@ -278,7 +279,7 @@ class RoleBar(Struct, frozen=True):
     width: ClassVar[int] = 200
     agent: str
     counts: tuple[int, ...]
-    bars: tuple[Bar, ...]
+    bars: tuple[BarRectangle, ...]
     description: str
 
 
@@ -294,7 +295,7 @@ def _role_bar(agent: str, counts: tuple[int, ...], most: int) -> RoleBar:
     for (kind, _), count in zip(ROLE_PARTS, counts, strict=True):
         width = RoleBar.width * count / most
         if count:
-            bars.append(Bar(kind, round(x, 1), 0, round(width, 1), 12))
+            bars.append(BarRectangle(kind, round(x, 1), 0, round(width, 1), 12))
         x += width
     named = [f"{heading} {n}" for (_, heading), n in zip(ROLE_PARTS, counts, strict=True)]
     return RoleBar(agent, counts, tuple(bars), ", ".join(named))

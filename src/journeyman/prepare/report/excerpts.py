@@ -127,7 +127,7 @@ _END, _END_LINES = 700, 16
 """Characters and lines of the end of a cut-off answer, short enough to see without scrolling."""
 
 
-class Change(Struct, frozen=True):
+class TextDifference(Struct, frozen=True):
     """A text in three parts: equal to another one, different, and equal again."""
 
     before: str
@@ -150,17 +150,17 @@ def ending(text: str) -> str:
     return f"[… {missing:,} characters not shown …]\n{kept}" if missing else kept
 
 
-def marked_changes(before: str, after: str) -> tuple[Change, Change]:
+def marked_changes(before: str, after: str) -> tuple[TextDifference, TextDifference]:
     """Both texts, each with the part that the other does not have."""
     return _change(before, after), _change(after, before)
 
 
-def _change(text: str, other: str) -> Change:
+def _change(text: str, other: str) -> TextDifference:
     start = _equal(text, other)
     end = _equal(text[start:][::-1], other[start:][::-1])
     middle, rest = text[start : len(text) - end], text[len(text) - end :]
     # Shortened on its own, so that the difference is never in the part that is not shown.
-    return Change(_tail(text[:start]), shortened(middle), _head(rest))
+    return TextDifference(_tail(text[:start]), shortened(middle), _head(rest))
 
 
 def _equal(one: str, other: str) -> int:

@@ -14,7 +14,13 @@ from journeyman.events import Caution
 from journeyman.html.environment import render
 from journeyman.prepare.records import Flow, Report, RuleExample, RuleReport
 from journeyman.prepare.report.charts import ROLE_PARTS, USED, flow_chart, histograms, role_bars
-from journeyman.prepare.report.excerpts import ENDS, Change, ending, marked_changes, shortened
+from journeyman.prepare.report.excerpts import (
+    ENDS,
+    TextDifference,
+    ending,
+    marked_changes,
+    shortened,
+)
 from journeyman.prepare.report.terminal import cautions_of
 
 _REASONS = 4
@@ -33,7 +39,7 @@ class ExampleBox(Struct, frozen=True):
     text: str
     is_end: bool = False
     end_masked: bool = False
-    changes: tuple[Change, Change] | None = None
+    changes: tuple[TextDifference, TextDifference] | None = None
 
 
 class RuleBox(Struct, frozen=True):

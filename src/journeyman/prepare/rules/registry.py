@@ -11,7 +11,6 @@ from typing import Literal
 from msgspec import Struct
 
 from journeyman.errors import UsageError
-from journeyman.prepare.records import Action
 from journeyman.prepare.rules import (
     answers,
     characters,
@@ -22,7 +21,7 @@ from journeyman.prepare.rules import (
     secrets,
     wording,
 )
-from journeyman.prepare.rules.rule import RowRule, Rule
+from journeyman.prepare.rules.rule import Action, RowRule, Rule
 from journeyman.settings import Policy
 
 REPEATED = "repeated"

@@ -10,6 +10,8 @@ from journeyman.records import Interaction
 Level = Literal["error", "warning", "note"]
 """An `error` should not be trained on; a `note` is a habit of the log, not a fault of a row."""
 
+Action = Literal["kept", "masked", "dropped", "quarantined"]
+
 
 class Rule(Struct, frozen=True):
     """A rule as the report shows it."""

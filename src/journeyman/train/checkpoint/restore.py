@@ -11,7 +11,7 @@ from journeyman.events import Caution, Note, Reporter
 from journeyman.model.adapter_files import read_weights
 from journeyman.train.checkpoint.read import GRADIENTS, OPTIMIZER, Checkpoint
 from journeyman.train.engine.adapter_parameters import copy_into
-from journeyman.train.identity import Change
+from journeyman.train.identity import RunChange
 from journeyman.train.out_of_memory import with_reduction
 from journeyman.train.state import State
 
@@ -39,7 +39,7 @@ def restore(
         # A process that was killed for memory could not write the reduction into a checkpoint.
         state = with_reduction(state, fresh.fit)
     if state.arithmetic != fresh.arithmetic:
-        change = Change(state.step, "arithmetic", state.arithmetic, fresh.arithmetic)
+        change = RunChange(state.step, "arithmetic", state.arithmetic, fresh.arithmetic)
         state = replace(state, arithmetic=fresh.arithmetic, lineage=(*state.lineage, change))
     return state
 

@@ -15,7 +15,7 @@ from journeyman.model.chat_template import read_template
 from journeyman.records import BaseModel
 from journeyman.runs import read_manifest, versions, write_manifest
 from journeyman.settings import TrainSettings
-from journeyman.train.identity import Change, Identity
+from journeyman.train.identity import Identity, RunChange
 from journeyman.train.monitor.loss_warnings import LossWarning, loss_warnings_of
 from journeyman.train.state import State, loss_at
 
@@ -55,7 +55,7 @@ class FinalModel(Struct, frozen=True):
     val_loss_final: float | None
     advice: tuple[LossWarning, ...] = ()
     exact: bool = True
-    lineage: tuple[Change, ...] = ()
+    lineage: tuple[RunChange, ...] = ()
 
 
 class TrainingResult(Struct, frozen=True):

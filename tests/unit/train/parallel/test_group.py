@@ -65,7 +65,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     processes = started(2, tmp_path_factory.mktemp("rendezvous") / "here")
     lines = [process.communicate(timeout=HANG_S)[0].splitlines() for process in processes]
     assert [process.returncode for process in processes] == [0, -signal.SIGKILL]
-    return outputs
+    return lines
 
 
 def test_every_process_gets_the_same_sums_and_the_first_ones_values(
