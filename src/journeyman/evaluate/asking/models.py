@@ -140,13 +140,13 @@ def _base_gguf(
     given = Path(name)
     if given.suffix == ".gguf" and given.is_file():
         kind = _quantization(given, _manifest_of(given))
-        path, sha256 = given, sha256_of(given)
+        arm = _base_arm(name, given, sha256_of(given), kind)
     else:
         base = find_base(name, report)
         _require_same_base(base, settings, manifest, report)
         kind = tuned.quantization or "F16"
         gguf = cached_gguf(base.folder, base.sha256, kind, find_tools(report), report)
-        path, sha256 = gguf.path, gguf.sha256
+        arm = _base_arm(name, gguf.path, gguf.sha256, kind)
     if kind != tuned.quantization:
         report(
             Caution(
@@ -154,15 +154,19 @@ def _base_gguf(
                 f"`{tuned.quantization}`"
             )
         )
+    return arm
+
+
+def _base_arm(name: str, gguf: Path, sha256: str, kind: str) -> Arm:
     return Arm(
         id="base",
         name=name,
         engine="llama.cpp",
         sha256=sha256,
-        path=str(path),
+        path=str(gguf),
         base=name,
         quantization=kind,
-        template_sha256=_template_sha256(Path(path)),
+        template_sha256=_template_sha256(gguf),
     )
 
 
