@@ -3,7 +3,7 @@
 The answer runs in a process inside the sandbox. That process gets one example after another and
 sends back what was printed. The expected text never goes in and is compared out here, so an answer
 that patches `doctest`, prints `PASSED`, exits with status 0 or reads all memory of its own process
-gains nothing. A file of tests runs in a sandbox of its own (`pytest_check`); control runs tell
+gains nothing. A file of tests runs in a sandbox of its own (`pytest_check`); trust tests tell
 whether a shell command can fail (`command_check`).
 
 Covered: leaving early (`sys.exit`, `os._exit`), forged and unrequested results, objects equal to
@@ -12,7 +12,7 @@ Not covered: an example whose output can be guessed (`True`) or that prints noth
 lies in arithmetic (`assert abs(f(2) - 4) < 1e-6`: the left side is computed inside); statements of
 an `assert` check other than a comparison with a literal, whose success the answer's own process
 reports (`CheckResult.acknowledged` counts those that assert); an answer that is written against the
-control runs of a shell command.
+trust tests of a shell command.
 """
 
 import time

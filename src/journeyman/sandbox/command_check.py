@@ -2,16 +2,16 @@
 
 Each run gets a fresh writable copy in scratch memory, no network, and pytest besides the system's
 programs. The exit code is read by a process that the command cannot look into. But the answer runs
-in the command's own processes and could end them with code 0, so three control runs follow:
+in the command's own processes and could end them with code 0, so three trust tests follow:
 
 1. without an answer, the command must fail,
 2. with the answer, but every function raises after it has returned, the command must fail,
 3. with the answer, but every function raises if its result equals a new object, it must pass.
 
-An answer that exits early, prints a summary, patches the test tool or deletes the tests also passes
-control run 2 and is found out; an object equal to everything is found out by control run 3. A wrong
-control run 2 or 3 is the failure `canary`. Not covered: an answer that recognises the control runs;
-`CheckResult.acknowledged` is therefore 1.
+If an answer exits early, prints a summary, patches the test tool or deletes the tests, the command
+passes in test 2 as well and the answer is found out; an object equal to everything is found out by
+test 3. Failing test 2 or 3 is the failure `canary`. Not covered: an answer that recognises the
+tests and behaves; `CheckResult.acknowledged` is therefore 1.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ _SNAPSHOT = "/snapshot"
 
 _WRAP = """
 
-def _journeyman_control(names, after):
+def _journeyman_trust_test(names, after):
     import functools, inspect
     def watched(function):
         @functools.wraps(function)
@@ -57,17 +57,17 @@ def _journeyman_control(names, after):
     wrap(None, names, names["__name__"])
 
 def _journeyman_fail(value):
-    raise AssertionError("control run")
+    raise AssertionError("trust test")
 
 def _journeyman_probe(value):
     parts = [value, *(value if type(value) in (list, tuple, set) else ())]
     if any((part == object()) is True for part in parts):
-        raise AssertionError("control run: it equals everything")
+        raise AssertionError("trust test: it equals everything")
 
 """
-FAILING = _WRAP + "_journeyman_control(globals(), _journeyman_fail)\n"
+FAILING = _WRAP + "_journeyman_trust_test(globals(), _journeyman_fail)\n"
 """Appended to an answer: each of its functions runs and then raises."""
-PROBING = _WRAP + "_journeyman_control(globals(), _journeyman_probe)\n"
+PROBING = _WRAP + "_journeyman_trust_test(globals(), _journeyman_probe)\n"
 """Appended to an answer: a function raises if its result equals a new object."""
 
 
@@ -81,7 +81,7 @@ class CommandRun(Struct, frozen=True):
 def run_command(
     sandbox: Sandbox, code: str, check: Check, timeout_s: float, mounts: Mapping[str, Path]
 ) -> CheckResult:
-    """Run the command and its control runs. Raises NoTests if the check can prove nothing."""
+    """Run the command and its trust tests. Raises NoTests if the check can prove nothing."""
     _require_usable(check)
     limits = msgspec.structs.replace(
         sandbox.limits, scratch_bytes=SCRATCH_BYTES, open_files=OPEN_FILES
