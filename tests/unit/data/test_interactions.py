@@ -71,8 +71,8 @@ def test_an_output_of_null_is_a_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"nope", "no JSON: expecting value at byte 0"),
-        (b'{"task": {"description": "x"', "no JSON: expecting ',' delimiter at byte 28"),
+        (b"nope", "not JSON: expecting value at byte 0"),
+        (b'{"task": {"description": "x"', "not JSON: expecting ',' delimiter at byte 28"),
         (b"[]", "expected `object`, got `array`"),
         (b"{}", "object missing required field `task`"),
         (GOOD.replace(b'"description"', b'"text"'), "missing required field `description`"),
@@ -83,9 +83,9 @@ def test_an_output_of_null_is_a_failure(tmp_path: Path) -> None:
         (GOOD.replace(b"{", b'{"x": NaN, ', 1), "`NaN` is not JSON"),
         (GOOD.replace(b"{", b'{"x": -Infinity, ', 1), "`-Infinity` is not JSON"),
         (GOOD.replace(b"{", b'{"x": 1e999, ', 1), "the number `1e999` is too large"),
-        (GOOD.replace(b"{", b'{"agent": {"role": "x"}, ', 1), "the key `agent` stands twice"),
-        (GOOD.replace(b"It", b"\\ud800"), "holds half of a surrogate pair near `\\ud800`"),
-        (GOOD.replace(b"It", b"\\u0000"), "output` holds the control character `\\x00`"),
+        (GOOD.replace(b"{", b'{"agent": {"role": "x"}, ', 1), "the key `agent` occurs twice"),
+        (GOOD.replace(b"It", b"\\ud800"), "surrogate pair near `\\ud800`"),
+        (GOOD.replace(b"It", b"\\u0000"), "output` contains the control character `\\x00`"),
         (GOOD.replace(b"It", b"\xff"), "not UTF-8 at byte"),
         (GOOD.replace(b"It", b"\x00"), "holds a NUL byte"),
         (b"[" * 100_000 + b"]" * 100_000, "nested deeper than 64 levels"),
@@ -154,7 +154,7 @@ def test_an_id_that_stands_twice_is_kept_only_for_equal_rows(tmp_path: Path) -> 
     ids = [row.id for row in read_interactions(path, events.append) if isinstance(row, Interaction)]
     assert ids[:2] == ["a", "a"]
     assert ids[2] not in ("a", "")
-    assert "have the `id` of an earlier row: 1; they got" in str(events)
+    assert "1 row has the `id` of an earlier row" in str(events)
 
 
 def test_writing_and_reading_gives_the_same_interactions(tmp_path: Path) -> None:
