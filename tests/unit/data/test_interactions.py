@@ -96,7 +96,7 @@ def test_a_bad_line_is_a_fault_with_its_reason(tmp_path: Path, line: bytes, reas
     assert reason in fault_of(tmp_path / "log.jsonl", line).reason
 
 
-def test_all_blank_fields_of_a_line_are_told_at_once(tmp_path: Path) -> None:
+def test_all_blank_fields_of_a_line_are_reported_at_once(tmp_path: Path) -> None:
     row = json.dumps(log_row(task__description=" ", agent__role="")).encode()
     reason = fault_of(tmp_path / "log.jsonl", row).reason
     assert reason == "`$.task.description` is blank; `$.agent.role` is blank"
@@ -147,7 +147,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert list(read_interactions(tmp_path / "log.jsonl")) == []
 
 
-def test_an_id_that_stands_twice_is_kept_only_for_equal_rows(tmp_path: Path) -> None:
+def test_an_id_that_occurs_twice_is_kept_only_for_equal_rows(tmp_path: Path) -> None:
     rows = [log_row(id="a"), log_row(id="a"), log_row(id="a", execution__output="Other.")]
     events: list[Event] = []
     path = write_log(tmp_path / "log.jsonl", rows)

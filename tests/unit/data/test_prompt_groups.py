@@ -15,7 +15,7 @@ def asked(task: str = "Add two numbers.", **fields: object) -> Interaction:
     return Interaction(**{**values, **fields})  # type: ignore[arg-type]
 
 
-def test_the_coder_is_told_what_the_readme_shows() -> None:
+def test_the_coders_prompt_is_that_of_the_readme() -> None:
     system, user, answer = messages_for(asked(), "role")
     start = "You are an expert software engineer specializing in Clean Architecture"
     assert system.content.startswith(start)
