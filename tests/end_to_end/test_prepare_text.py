@@ -63,7 +63,7 @@ def test_a_hub_model_in_the_cache_gives_its_own_template(
 @pytest.mark.parametrize(
     ("base", "kind"), [("Qwen/Qwen2.5-Coder-7B-Instruct", Note), ("acme/other", Caution)]
 )
-def test_a_base_that_is_not_here_is_rendered_in_chatml_and_it_is_said(
+def test_a_base_that_is_not_on_this_machine_is_rendered_in_chatml_with_a_warning(
     base: str, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

@@ -1,1 +1,1 @@
-"""What an agent did: its log, the facts about each answer, the prompts, groups and splits."""
+"""Data that stages share: the log of interactions, prompts and their groups, the dataset."""

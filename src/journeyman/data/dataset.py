@@ -21,14 +21,14 @@ _DECODER = msgspec.json.Decoder(Example)
 
 _SHOWN = 10
 
-_AGAIN = "run `journeyman prepare` again; the file was changed or is of another version"
+_PREPARE_AGAIN = "run `journeyman prepare` again; the file was changed or has another version"
 
 
 def read_examples(path: Path) -> list[Example]:
     """All rows of one split. Raises DataRefused that names every bad line (the first ten).
 
-    A row must end with an answer that holds text, and no two rows may have the same id.
-    UsageError where the file is missing; DataRefused where it holds no rows.
+    A row must end with an answer that is not empty, and no two rows may have the same id.
+    Raises UsageError if the file is missing, DataRefused also if it has no rows.
     """
     if not path.is_file():
         raise UsageError(
@@ -47,9 +47,9 @@ def read_examples(path: Path) -> list[Example]:
         faults += [f"`{path}` line {row.line}: {reason}" for reason in reasons]
     if faults:
         more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-        raise DataRefused("\n".join(faults[:_SHOWN] + more), hint=_AGAIN)
+        raise DataRefused("\n".join(faults[:_SHOWN] + more), hint=_PREPARE_AGAIN)
     if not examples:
-        raise DataRefused(f"`{path}` holds no rows", hint=_AGAIN)
+        raise DataRefused(f"`{path}` has no rows", hint=_PREPARE_AGAIN)
     return examples
 
 
@@ -65,7 +65,7 @@ def _decoded(row: NumberedLine | LineFault) -> Example | str:
 def _faults(example: Example, line: int, seen: dict[str, int]) -> Iterator[str]:
     first = seen.setdefault(example.id, line)
     if first != line:
-        yield f"`$.id` `{example.id}` is that of line {first}"
+        yield f"`$.id` `{example.id}` is already used in line {first}"
     if not example.messages or example.messages[-1].role != "assistant":
         yield "`$.messages` does not end with an `assistant` turn"
     elif not example.messages[-1].content.strip() and not example.messages[-1].tool_calls:

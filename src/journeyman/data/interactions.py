@@ -1,8 +1,8 @@
-"""The user's log of interactions: read line by line and checked, and written in the same format.
+"""Read and check the user's log of interactions line by line, and write it in the same format.
 
 Covered: every line is either an Interaction or a LineFault that names the line, the field and the
-reason. Not covered: whether an answer is any good (`journeyman.prepare.rules.completeness`).
-Memory: one line at a time, and about 300 bytes a row for the ids that were seen.
+reason. Not covered: the quality of an answer (`journeyman.prepare.rules`).
+Memory: one line at a time, and about 300 bytes a row for the ids.
 """
 
 import os
@@ -15,7 +15,7 @@ from msgspec import UNSET
 from journeyman.data.log_row import LogRow, content_of, to_interaction, to_row
 from journeyman.data.log_turns import fault_of_calls, fault_of_tools
 from journeyman.data.strict_json import at_the_tail, control_in, decoded
-from journeyman.events import Caution, Reporter, ignore
+from journeyman.events import Caution, Reporter, counted, ignore
 from journeyman.files import LineFault, NumberedLine, content_id, read_lines, write_records
 from journeyman.records import Interaction
 
@@ -23,12 +23,12 @@ _DECODER = msgspec.json.Decoder(LogRow)
 
 
 def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interaction | LineFault]:
-    """The interactions of a log in its order, one at a time; a bad line comes as a LineFault.
+    """The interactions of a log in order, one at a time; a bad line is a LineFault.
 
-    A row keeps the log's `id` where no row before it has that one. A row that repeats an id and
-    the content under it has the same id again, so that a reader may count it once; with other
-    content, or without an id, the id is made of the content.
-    Raises UsageError where the file is missing or is not UTF-8.
+    A row keeps the log's `id` if no earlier row has it. A row that repeats an earlier id and its
+    content gets the same id, so that a reader can count it once. With other content, or without an
+    id, the id is a hash of the content.
+    Raises UsageError if the file is missing or is not UTF-8.
     """
     ids = _Ids()
     for row, is_tail in rows_with_tail(path):
@@ -40,20 +40,20 @@ def read_interactions(path: Path, report: Reporter = ignore) -> Iterator[Interac
     if ids.taken:
         report(
             Caution(
-                f"`{path}`: rows that say something else but have the `id` of an earlier row:"
-                f" {ids.taken}; they got ids made of their content",
-                hint="give every interaction an `id` of its own",
+                f"`{path}`: {counted(ids.taken, 'row has', 'rows have')} the `id` of an earlier row"
+                " but other content; ids made from the content are used instead",
+                hint="give every interaction a different `id`",
             )
         )
 
 
 def write_interactions(path: Path, interactions: Iterable[Interaction]) -> int:
-    """Write a log that `read_interactions` gives back as it was, whole or not at all. Gives n."""
+    """Write a log that `read_interactions` reads back unchanged; gives the number of rows."""
     return write_records(path, map(to_row, interactions))
 
 
 class _Ids:
-    """Ids given so far, and the content each one stands for."""
+    """The ids given so far, and the content of each."""
 
     def __init__(self) -> None:
         self._content: dict[str, str] = {}
@@ -67,7 +67,7 @@ class _Ids:
             return wanted
         self.taken += bool(wanted)
         number, made = 1, content
-        # Rows without an id may say the same and still be two interactions.
+        # Rows without an id may have equal content and still be two interactions.
         while made in self._content:
             number += 1
             made = content_id(content, str(number))
@@ -76,9 +76,9 @@ class _Ids:
 
 
 def rows_with_tail(path: Path) -> Iterator[tuple[NumberedLine | LineFault, bool]]:
-    """Every row, and whether it is the last one and has no line end: where a crash leaves its mark.
+    """Every row, and whether it is the last one and has no line end, as after a crash.
 
-    Many programs end a file without one, so this alone is no fault.
+    Many programs end a file without a line end, so this alone is not a fault.
     """
     held: NumberedLine | LineFault | None = None
     for row in read_lines(path):
@@ -104,7 +104,7 @@ def _logged(row: NumberedLine) -> LogRow | LineFault:
 
 
 def _field_faults(row: LogRow) -> Iterator[str]:
-    """What the types cannot say: blanks, control characters, an output that was forgotten."""
+    """Faults that types cannot express: blanks, control characters, a missing output."""
     required = (("$.task.description", row.task.description), ("$.agent.role", row.agent.role))
     for name, text in required:
         if not text.strip():
@@ -124,11 +124,11 @@ def _field_faults(row: LogRow) -> Iterator[str]:
     for name, text in texts:
         found = control_in(text)
         if found:
-            yield f"`{name}` holds the control character `{found}`"
+            yield f"`{name}` contains the control character `{found}`"
 
 
 def _tool_faults(row: LogRow) -> Iterator[str]:
-    """Calls and tools without a name, and turns that neither say anything nor ask for a tool."""
+    """Calls and tools without a name, and turns without text or a tool call."""
     fault = fault_of_calls(row.execution.tool_calls)
     if fault:
         yield f"{fault} - at `$.execution.tool_calls`"

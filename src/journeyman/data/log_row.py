@@ -1,7 +1,7 @@
-"""One line of the user's log, as it is written there, and the record that it stands for.
+"""One line of the user's log as it is written, and its conversion to and from an Interaction.
 
-Only what this project uses is typed; other keys (`timestamp`, `agent.capabilities`, …) may stand
-there and are left alone. docs/data-format.md describes the format for users.
+Only the keys that this project uses are typed; others (`agent.capabilities`, …) are ignored.
+docs/data-format.md describes the format for users.
 """
 
 import datetime
@@ -32,26 +32,26 @@ _LARGEST_SECONDS = 1e11
 
 
 class LoggedTask(Struct, frozen=True, omit_defaults=True):
-    """What was asked for."""
+    """The task."""
 
     description: str
     task_id: str | None = None
 
 
 class Agent(Struct, frozen=True, omit_defaults=True):
-    """Who was asked."""
+    """The agent that got the task."""
 
     role: str
 
 
 class Config(Struct, frozen=True, omit_defaults=True):
-    """How the model was called."""
+    """The settings of the model call."""
 
     max_tokens: int | None = None
 
 
 class Llm(Struct, frozen=True, omit_defaults=True):
-    """Which model answered."""
+    """The model that answered."""
 
     provider: str | None = None
     model: str | None = None
@@ -59,7 +59,7 @@ class Llm(Struct, frozen=True, omit_defaults=True):
 
 
 class Execution(Struct, frozen=True, omit_defaults=True):
-    """What came back. `output` may be null where the call failed, and only then be left out.
+    """The result. `output` may be null, or missing if there is a status.
 
     `tools` are those that were on offer.
     """
@@ -74,7 +74,7 @@ class Execution(Struct, frozen=True, omit_defaults=True):
 
 
 class Context(Struct, frozen=True, omit_defaults=True):
-    """Where the interaction took place; `source` names the package or program.
+    """Where the interaction comes from; `source` names the package or program.
 
     Interactions of one `conversation` share their first turns and stay in one split.
     """
@@ -85,7 +85,7 @@ class Context(Struct, frozen=True, omit_defaults=True):
 
 
 class LogRow(Struct, frozen=True, omit_defaults=True):
-    """One interaction as the log holds it."""
+    """One interaction as the log has it."""
 
     task: LoggedTask
     agent: Agent
@@ -98,15 +98,15 @@ class LogRow(Struct, frozen=True, omit_defaults=True):
 
 
 def content_of(row: LogRow) -> str:
-    """An id made of everything but the row's own id and time: equal for equal content."""
+    """A hash of the row without its id and time: equal for equal content."""
     bare = msgspec.structs.replace(row, id=None, timestamp=None)
     return content_id(msgspec.json.encode(bare).decode())
 
 
 def seconds_of(timestamp: object) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text or of a number (of milliseconds, where it is large).
+    """Seconds since 1970 of an ISO 8601 text or of a number (a large one is in milliseconds).
 
-    A text without a zone counts as UTC; what is neither is None: a time is never refused.
+    A text without a time zone counts as UTC. Anything else is None: a row is never refused for it.
     """
     if isinstance(timestamp, int | float) and not isinstance(timestamp, bool):
         seconds = timestamp if abs(timestamp) <= _LARGEST_SECONDS else timestamp // 1000
@@ -121,7 +121,7 @@ def seconds_of(timestamp: object) -> float | None:
 
 
 def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Interaction:
-    """The record of a row. `source` is used where the row names none."""
+    """The record of a row. `source` is used if the row does not name one."""
     execution, llm, context = row.execution, row.llm or Llm(), row.context or Context()
     answer = None if execution.output is UNSET else execution.output
     named = [part for part in (llm.provider, llm.model) if part]
@@ -152,7 +152,7 @@ def to_interaction(row: LogRow, *, row_id: str, line: int, source: str) -> Inter
 
 
 def to_row(interaction: Interaction) -> LogRow:
-    """The row that `to_interaction` reads back as the same record, but for its line."""
+    """The row that `to_interaction` reads back as the same record, except for its line."""
     provider, _, model = (interaction.producer or "").partition("/")
     seconds = interaction.duration_s
     context = Context(interaction.source or None, interaction.conversation, interaction.repository)

@@ -1,14 +1,11 @@
-"""A turn as a log may write it, and the Message that it stands for.
+"""Turns, tool calls and tools as a log may write them, and their conversion to and from records.
 
-Besides this project's own shape, tool calls may stand as OpenAI's chat interface gives them
-(`{"id": ..., "type": "function", "function": {...}}`), with nulls for what is not there.
-
-A tool on offer as a log may write it, and the Tool that it stands for.
-
-Covered: OpenAI's form (`{"type": "function", "function": {"name": ..., "parameters": {...}}}`), the
-flat one of its older `functions` and of OpenTelemetry, and Anthropic's with `input_schema`.
-Not covered: tools that the server itself runs (`web_search_20250305`); they are no functions that
-another model could be offered, and are passed over, as is `strict`, which no template reads.
+Tool calls: this project's form, or that of OpenAI's chat interface
+(`{"id": ..., "type": "function", "function": {...}}`) with null for missing values.
+Tools on offer: OpenAI's form (`{"type": "function", "function": {"name": ..., "parameters":
+{...}}}`), the flat form of its older `functions` and of OpenTelemetry, and Anthropic's with
+`input_schema`. Not covered: tools that run on the server (`web_search_20250305`), since another
+model cannot be offered them, and `strict`, which templates do not read; both are ignored.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +19,7 @@ Arguments = str | dict[str, object]
 
 
 class Function(Struct, frozen=True, omit_defaults=True):
-    """The function of a call. `arguments` is JSON text; some servers log the object itself."""
+    """The function of a call. `arguments` is JSON text, or the object itself from some servers."""
 
     name: str
     arguments: Arguments = "{}"
@@ -38,7 +35,7 @@ class LoggedCall(Struct, frozen=True, omit_defaults=True):
 
 
 class LoggedTurn(Struct, frozen=True, omit_defaults=True):
-    """One turn. `content` may be null where an assistant only asks for tools."""
+    """One turn. `content` may be null if an assistant only calls tools."""
 
     role: Role
     content: str | None
@@ -70,11 +67,11 @@ def to_turn(message: Message) -> LoggedTurn:
 
 
 def to_calls(calls: tuple[LoggedCall, ...] | None) -> tuple[ToolCall, ...]:
-    """The records of some calls; one without a name (a fault of its own) is passed over."""
-    found = ((call.id, _function(call)) for call in calls or ())
+    """The records of calls; one without a name is skipped (see `fault_of_calls`)."""
+    functions = ((call.id, _function(call)) for call in calls or ())
     return tuple(
         ToolCall(call_id or "", function.name, _text(function.arguments))
-        for call_id, function in found
+        for call_id, function in functions
         if function is not None
     )
 
@@ -86,7 +83,7 @@ def to_logged_calls(calls: tuple[ToolCall, ...]) -> tuple[LoggedCall, ...] | Non
 
 
 def fault_of_calls(calls: tuple[LoggedCall, ...] | None) -> str | None:
-    """What is wrong with some calls, or None."""
+    """The first fault in calls, or None."""
     nameless = any(_function(call) is None for call in calls or ())
     return "a tool call has no name" if nameless else None
 
@@ -107,7 +104,7 @@ _FUNCTIONS = frozenset({None, "function", "custom"})
 
 
 class Definition(Struct, frozen=True, omit_defaults=True):
-    """A function. `parameters` is its schema, or the JSON text of it; none takes no arguments."""
+    """A function. `parameters` is its schema or that as JSON text; without it: no arguments."""
 
     name: str | None = None
     description: str | None = None
@@ -123,13 +120,13 @@ class LoggedTool(Definition, frozen=True, omit_defaults=True):
 
 
 def to_tools(logged: Sequence[LoggedTool] | None) -> tuple[Tool, ...] | UnsetType:
-    """The records of some tools, or UNSET where there are none; see `fault_of_tools`."""
-    found = tuple(
+    """The records of tools, or UNSET if there are none; see `fault_of_tools`."""
+    tools = tuple(
         Tool(one.name, one.description or "", _schema_text(_schema(one)))
         for one in _functions(logged)
         if one.name
     )
-    return found or UNSET
+    return tools or UNSET
 
 
 def to_logged_tools(tools: Sequence[Tool]) -> tuple[LoggedTool, ...] | None:
@@ -139,27 +136,27 @@ def to_logged_tools(tools: Sequence[Tool]) -> tuple[LoggedTool, ...] | None:
 
 
 def fault_of_tools(logged: Sequence[LoggedTool] | None) -> str | None:
-    """What is wrong with some tools, or None."""
+    """The first fault in tools, or None."""
     for one in _functions(logged):
         if not one.name:
             return "a tool has no name"
         schema = _schema(one)
         if isinstance(schema, str) and not _is_object(schema):
-            return f"the parameters of the tool `{one.name[:80]}` are no JSON object"
+            return f"the parameters of the tool `{one.name[:80]}` are not a JSON object"
     return None
 
 
 def _functions(logged: Sequence[LoggedTool] | None) -> Iterator[Definition]:
     for one in logged or ():
-        # OpenAI's `custom` tools have no schema: their argument is any text.
+        # OpenAI's `custom` tools have no schema: their argument is free text.
         is_other = one.type == "custom" and one.input_schema is None
         if one.type in _FUNCTIONS and not is_other:
             yield one.function or one
 
 
 def _schema(one: Definition) -> Schema:
-    found = one.parameters if one.parameters is not None else one.input_schema
-    return {} if found is None else found
+    schema = one.parameters if one.parameters is not None else one.input_schema
+    return {} if schema is None else schema
 
 
 def _schema_text(schema: Schema) -> str:

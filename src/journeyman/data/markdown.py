@@ -1,7 +1,7 @@
 """The fenced code blocks of a Markdown answer, and the answer without its reasoning.
 
-Nothing is executed or judged here. (CommonMark 0.31, section 4.5; a fence may be indented as
-deeply as a list needs, and may follow a list's marker.)
+(CommonMark 0.31, section 4.5; a fence may also be indented as deeply as a list needs, and may
+follow a list marker.)
 """
 
 import re
@@ -27,10 +27,10 @@ class FencedBlock(Struct, frozen=True):
     unclosed: bool = False
 
 
-# Several rules look at the blocks of one answer, one after the other.
+# Several rules read the blocks of one answer one after the other.
 @lru_cache(maxsize=8)
 def fenced_blocks(text: str) -> tuple[FencedBlock, ...]:
-    """The fenced blocks of a text, in order, their indentation taken off."""
+    """The fenced blocks of a text in order, without their indentation."""
     text = text.replace("\r\n", "\n")
     blocks: list[FencedBlock] = []
     mark = _next_mark(text, 0)
@@ -45,7 +45,7 @@ def fenced_blocks(text: str) -> tuple[FencedBlock, ...]:
 
 
 def _next_mark(text: str, start: int) -> int:
-    """Where the next line may open a fence, or -1."""
+    """The position of the next fence mark, or -1."""
     found = [at for mark in _MARKS if (at := text.find(mark, start)) >= 0]
     return min(found, default=-1)
 
@@ -56,12 +56,12 @@ def _line_around(text: str, place: int) -> tuple[int, int]:
 
 
 def _block(text: str, start: int, indent: str, fence: str, info: str) -> tuple[FencedBlock, int]:
-    """The block whose lines begin at `start`, and where the line of its closing fence ends."""
+    """The block whose lines begin at `start`, and the end of its closing line."""
     found = _LABEL.match(info.casefold())
     label = found[1] if found else ""
     closing = _closing(text, start, fence)
     stop, end = closing or (len(text) + 1, len(text))
-    # Without the last line's end, so that a block of no lines and one of an empty line are equal.
+    # Without the last line end, so that a block of no lines and one of an empty line are equal.
     content = text[start : max(start, stop - 1)]
     if indent:
         content = "\n".join(line.removeprefix(indent) for line in content.split("\n"))
@@ -69,7 +69,7 @@ def _block(text: str, start: int, indent: str, fence: str, info: str) -> tuple[F
 
 
 def _closing(text: str, start: int, fence: str) -> tuple[int, int] | None:
-    """Where the line of a closing fence, as long as the opening one, begins and ends."""
+    """Start and end of the closing line; its fence is at least as long as the opening one."""
     mark = text.find(fence, start)
     while mark >= 0:
         first, last = _line_around(text, mark)
@@ -80,7 +80,7 @@ def _closing(text: str, start: int, fence: str) -> tuple[int, int] | None:
 
 
 def without_thinking(answer: str) -> str:
-    """An answer without its `<think>` parts; one that never closes takes the rest with it."""
+    """An answer without its `<think>` parts; one that is never closed extends to the end."""
     return _THINK.sub("", answer) if "<think>" in answer else answer
 
 

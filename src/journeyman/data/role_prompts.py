@@ -1,7 +1,7 @@
-"""What each agent is told before its task, and the conversation that an interaction makes.
+"""The system prompt of each agent role, and the conversation of an interaction.
 
-The texts are data: train, evaluate and serve with the same ones. An agent that is not known here
-is refused; a default prompt would teach one agent another's work.
+The texts are data: train, evaluate and serve with the same ones. An unknown role is refused, since
+a default prompt would teach one agent the work of another.
 """
 
 from collections.abc import Mapping
@@ -44,12 +44,12 @@ ROLE_PROMPTS: Mapping[str, str] = MappingProxyType(
 
 
 def messages_for(interaction: Interaction, prompts: Prompts) -> tuple[Message, ...]:
-    """The conversation up to where the assistant starts, and the answer where there is one.
+    """The prompt of an interaction, and its answer if there is one.
 
-    prompts: `role` is this project's text for the agent and the task, `logged` what was sent. Where
-    earlier answers or tools' results were sent, both keep all turns, and `role` only puts its text
-    in place of the system's. Raises DataRefused (the reason alone; the caller knows the line) for
-    an unknown agent, or where the log does not hold what was sent.
+    prompts: `role` is this project's system prompt and the task, `logged` the messages that were
+    sent. If earlier answers or results of tools were sent, `role` keeps them too and only replaces
+    the system prompt. Raises DataRefused (with the reason only; the caller knows the line) for an
+    unknown role, or if the log does not have the sent messages.
     """
     turns = _sent(interaction) if prompts == "logged" else _by_role(interaction)
     calls = interaction.tool_calls
@@ -62,13 +62,13 @@ def _by_role(interaction: Interaction) -> tuple[Message, ...]:
     if interaction.agent not in ROLE_PROMPTS:
         known = ", ".join(f"`{role}`" for role in ROLE_PROMPTS)
         raise DataRefused(
-            f"`$.agent.role` is `{interaction.agent}`, known are {known}",
-            hint="correct the role in the log, or use the prompts that were sent: --prompts logged",
+            f"`$.agent.role` is `{interaction.agent}`, known roles are {known}",
+            hint="correct the role in the log, or use the logged prompts: --prompts logged",
         )
     system = Message("system", ROLE_PROMPTS[interaction.agent])
     if {"assistant", "tool"}.isdisjoint(message.role for message in interaction.sent):
         return (system, Message("user", interaction.task))
-    turns = _checked(interaction.sent, hint="correct the row, or take it out of the log")
+    turns = _checked(interaction.sent, hint="correct the row, or remove it from the log")
     return (system, *(message for message in turns if message.role != "system"))
 
 
@@ -77,16 +77,16 @@ def _sent(interaction: Interaction) -> tuple[Message, ...]:
 
 
 def _checked(sent: tuple[Message, ...], *, hint: str) -> tuple[Message, ...]:
-    """What was sent, if a model can answer it."""
+    """The sent messages if a model can answer them. Raises DataRefused."""
     roles = [message.role for message in sent]
     where = "`$.execution.input_messages`"
     reason = ""
     if not roles:
-        reason = f"{where} is missing, and the prompts are to be the logged ones"
+        reason = f"{where} is missing, but `--prompts logged` needs it"
     elif "user" not in roles:
-        reason = f"{where} holds no `user` turn"
+        reason = f"{where} has no `user` turn"
     elif "system" in roles[1:]:
-        reason = f"{where} holds a `system` turn that is not the first"
+        reason = f"{where} has a `system` turn that is not the first"
     elif roles[-1] == "assistant":
         reason = f"{where} ends with an `assistant` turn"
     if reason:

@@ -1,6 +1,7 @@
-"""Rows of strict JSON as typed values, and why a row is none.
+"""Decode rows of strict JSON to typed values, or say what is wrong with a row.
 
-A lenient reader would let NaN, twin keys and 1e999 pass; the words here name what is wrong.
+A lenient reader accepts NaN, duplicate keys and 1e999. msgspec refuses NaN, and 1e999 in known
+fields, but not duplicate keys; Python's reader finds all three and names them.
 """
 
 import json
@@ -19,63 +20,63 @@ _ALLOWED = bytes(byte for byte in range(256) if not _CONTROLS.match(chr(byte)))
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
-class _Found(ValueError):
-    """What is wrong, in words for the user."""
+class _Fault(ValueError):
+    """A fault in a row, in words for the user."""
 
 
 def decoded(row: NumberedLine, decoder: msgspec.json.Decoder[T]) -> T | LineFault:
-    """The value of a row, checked against its type, or what is wrong and in which field."""
+    """The value of a row, checked against its type, or the fault with its field."""
     try:
         value = decoder.decode(row.data)
     except msgspec.ValidationError as error:
         return LineFault(row.line, fault_in(row.data) or words(error))
     except msgspec.DecodeError as error:
         reason = fault_in(row.data) or surrogate_in(row.data)
-        return LineFault(row.line, reason or f"no JSON: {words(error)}")
+        return LineFault(row.line, reason or f"not JSON: {words(error)}")
     reason = fault_in(row.data)
     return LineFault(row.line, reason) if reason else value
 
 
 def at_the_tail(fault: LineFault) -> LineFault:
-    """The fault of a file's last line that has no line end: torn, where half a line reads so."""
-    if not fault.reason.startswith(("no JSON", "not UTF-8", "half", "holds a NUL")):
+    """The fault of a last line without a line end: torn, if half a line could have this fault."""
+    if not fault.reason.startswith(("not JSON", "not UTF-8", "half", "holds a NUL")):
         return fault
     reason = "half-written: the file ends in the middle of this line"
     return LineFault(fault.line, reason, torn=True)
 
 
 def words(error: Exception) -> str:
-    """A decoder's message as part of a sentence."""
+    """A decoder's message in lower case, to be part of a sentence."""
     return _lower(str(error))
 
 
 def control_in(text: str) -> str | None:
-    """The first control character that no text should hold, as it is written (`\\x1b`), or None."""
-    # Most texts hold none, and taking out what is allowed says so the soonest.
+    """The first control character that a text should not contain, as `\\x1b`, or None."""
+    # Most texts have none, and removing all allowed bytes is the fastest way to see it.
     if not text.encode("utf-8", "replace").translate(None, _ALLOWED):
         return None
     return f"\\x{ord(min(_CONTROLS.findall(text))):02x}"
 
 
 def fault_in(data: bytes) -> str | None:
-    """What is wrong with one JSON text, or None: syntax, NaN, 1e999, a key that stands twice.
+    """The fault of one JSON text, or None: syntax, NaN, 1e999, a duplicate key.
 
-    data: UTF-8, nested no deeper than `journeyman.files.NESTING_LIMIT`. Half of a surrogate pair
-    passes here (Python's reader takes it) and is found by `surrogate_in`.
+    data: UTF-8, nested at most `journeyman.files.NESTING_LIMIT` deep. Half of a surrogate pair is
+    not a fault here (Python's reader accepts it); `surrogate_in` finds it.
     """
     try:
         _READER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
-    except _Found as found:
+    except _Fault as found:
         return str(found)
     except json.JSONDecodeError as error:
-        return f"no JSON: {_lower(error.msg)} at byte {_byte_at(data, error.pos)}"
+        return f"not JSON: {_lower(error.msg)} at byte {_byte_at(data, error.pos)}"
     return None
 
 
 def surrogate_in(data: bytes) -> str | None:
-    """The words for a `\\ud800` without its other half, where a strict reader stumbled over one."""
+    """The fault of a `\\ud800` without its other half, or None."""
     found = _SURROGATE.search(data)
-    return f"holds half of a surrogate pair near `{found[0].decode()}`" if found else None
+    return f"contains half of a surrogate pair near `{found[0].decode()}`" if found else None
 
 
 def _byte_at(data: bytes, position: int) -> int:
@@ -86,30 +87,30 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
-        raise _Found(f"the key `{twin}` stands twice in one object")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise _Fault(f"the key `{duplicate}` occurs twice in one object")
     return found
 
 
 def _refuse_constant(text: str) -> float:
-    raise _Found(f"`{text}` is not JSON")
+    raise _Fault(f"`{text}` is not JSON")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise _Found(f"the number `{text}` is too large")
+        raise _Fault(f"the number `{text}` is too large")
     return value
 
 
 _READER = json.JSONDecoder(
-    object_pairs_hook=_no_twins,
+    object_pairs_hook=_no_duplicates,
     parse_constant=_refuse_constant,
     parse_float=_finite,
-    # Python refuses integers of more than 4300 digits; no field here is one.
+    # Python refuses integers of more than 4300 digits; no field needs the value.
     parse_int=str,
 )

@@ -1,1 +1,1 @@
-"""Parts of pages that open from disk: markup nobody breaks out of, a style sheet, tables."""
+"""The environment and the base template of the pages: escaped values, one style sheet."""

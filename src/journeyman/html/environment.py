@@ -1,4 +1,4 @@
-"""Pages from templates: every value is escaped, and characters that nobody sees are shown by name.
+"""Pages from templates: values are escaped, and invisible characters are shown by name.
 
 A template is a file of this package, named by its path inside it: `prepare/report/page.html`. It
 extends `html/base.html`, whose own policy lets a page load and run nothing.
@@ -12,7 +12,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-# Control characters except tab and newline, surrogates (which no file can hold), marks that turn
+# Control characters except tab and newline, surrogates (which UTF-8 cannot encode), marks that turn
 # the order of reading, and marks without width except the joiners, which scripts and emoji need.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
@@ -22,7 +22,7 @@ _PICTURES = 0x2400
 
 
 def render(template: str, **values: object) -> str:
-    """The page of a template. A name that the template uses and nobody gave is an error."""
+    """The page of a template. A missing value is an error, not an empty string."""
     return _environment().get_template(template).render(**values)
 
 
@@ -62,7 +62,7 @@ def _environment() -> Environment:
 
 
 def _finalized(value: object) -> object:
-    """What is written for a value, before it is escaped; markup passes as it is."""
+    """The value to write, before it is escaped; markup is not changed."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -71,15 +71,7 @@ def examine(
     examiner = RowExaminer(plan.renderer, settings.prompts, length_check, benchmark, scan=scan)
     log = read_log(plan.path, plan.sha256, report)
     rows = examine_rows(examined_lines(log, scan=scan), examiner, spill, near)
-    if examiner.rows_with_hidden_tools:
-        report(
-            Caution(
-                f"the chat template ({plan.renderer.origin}) does not show tools, so"
-                f" {counted(examiner.rows_with_hidden_tools, 'row is', 'rows are')} trained without"
-                " the tools that were on offer",
-                hint="use a base whose template shows tools, or remove these rows from the log",
-            )
-        )
+    _warn_of_hidden_tools(examiner.rows_with_hidden_tools, plan.renderer.origin, report)
     cut_offs = find_cut_offs(spill, vocabularies)
     add_cut_offs(rows, cut_offs)
     groups = add_groups(rows, near.groups(earlier))
@@ -95,3 +87,15 @@ def examine(
         counts_length=length_check.counts,
         knows_benchmark=benchmark is not None,
     )
+
+
+def _warn_of_hidden_tools(rows: int, template: str, report: Reporter) -> None:
+    if rows:
+        report(
+            Caution(
+                f"the chat template ({template}) does not show tools, so"
+                f" {counted(rows, 'row is', 'rows are')} trained without the tools that were on"
+                " offer",
+                hint="use a base whose template shows tools, or remove these rows from the log",
+            )
+        )

@@ -51,7 +51,7 @@ def test_every_bad_line_is_named_with_its_field(tmp_path: Path) -> None:
     with path.open("ab") as stream:
         stream.write(b'\n{"id": 7}\n')
     assert refusal(path).message.split("\n") == [
-        f"`{path}` line 2: `$.id` `a` is that of line 1",
+        f"`{path}` line 2: `$.id` `a` is already used in line 1",
         f"`{path}` line 3: `$.messages` does not end with an `assistant` turn",
         f"`{path}` line 5: expected `str`, got `int` - at `$.id`",
     ]
@@ -71,7 +71,7 @@ def test_only_the_first_ten_bad_lines_are_written_out(tmp_path: Path) -> None:
 
 def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "val.jsonl").touch()
-    assert "holds no rows" in refusal(tmp_path / "val.jsonl").message
+    assert "no rows" in refusal(tmp_path / "val.jsonl").message
 
 
 def test_a_missing_split_names_the_command_that_makes_it(tmp_path: Path) -> None:

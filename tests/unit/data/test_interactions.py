@@ -71,8 +71,8 @@ def test_an_output_of_null_is_a_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"nope", "no JSON: expecting value at byte 0"),
-        (b'{"task": {"description": "x"', "no JSON: expecting ',' delimiter at byte 28"),
+        (b"nope", "not JSON: expecting value at byte 0"),
+        (b'{"task": {"description": "x"', "not JSON: expecting ',' delimiter at byte 28"),
         (b"[]", "expected `object`, got `array`"),
         (b"{}", "object missing required field `task`"),
         (GOOD.replace(b'"description"', b'"text"'), "missing required field `description`"),
@@ -83,9 +83,9 @@ def test_an_output_of_null_is_a_failure(tmp_path: Path) -> None:
         (GOOD.replace(b"{", b'{"x": NaN, ', 1), "`NaN` is not JSON"),
         (GOOD.replace(b"{", b'{"x": -Infinity, ', 1), "`-Infinity` is not JSON"),
         (GOOD.replace(b"{", b'{"x": 1e999, ', 1), "the number `1e999` is too large"),
-        (GOOD.replace(b"{", b'{"agent": {"role": "x"}, ', 1), "the key `agent` stands twice"),
-        (GOOD.replace(b"It", b"\\ud800"), "holds half of a surrogate pair near `\\ud800`"),
-        (GOOD.replace(b"It", b"\\u0000"), "output` holds the control character `\\x00`"),
+        (GOOD.replace(b"{", b'{"agent": {"role": "x"}, ', 1), "the key `agent` occurs twice"),
+        (GOOD.replace(b"It", b"\\ud800"), "surrogate pair near `\\ud800`"),
+        (GOOD.replace(b"It", b"\\u0000"), "output` contains the control character `\\x00`"),
         (GOOD.replace(b"It", b"\xff"), "not UTF-8 at byte"),
         (GOOD.replace(b"It", b"\x00"), "holds a NUL byte"),
         (b"[" * 100_000 + b"]" * 100_000, "nested deeper than 64 levels"),
@@ -96,7 +96,7 @@ def test_a_bad_line_is_a_fault_with_its_reason(tmp_path: Path, line: bytes, reas
     assert reason in fault_of(tmp_path / "log.jsonl", line).reason
 
 
-def test_all_blank_fields_of_a_line_are_told_at_once(tmp_path: Path) -> None:
+def test_all_blank_fields_of_a_line_are_reported_at_once(tmp_path: Path) -> None:
     row = json.dumps(log_row(task__description=" ", agent__role="")).encode()
     reason = fault_of(tmp_path / "log.jsonl", row).reason
     assert reason == "`$.task.description` is blank; `$.agent.role` is blank"
@@ -147,14 +147,14 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert list(read_interactions(tmp_path / "log.jsonl")) == []
 
 
-def test_an_id_that_stands_twice_is_kept_only_for_equal_rows(tmp_path: Path) -> None:
+def test_an_id_that_occurs_twice_is_kept_only_for_equal_rows(tmp_path: Path) -> None:
     rows = [log_row(id="a"), log_row(id="a"), log_row(id="a", execution__output="Other.")]
     events: list[Event] = []
     path = write_log(tmp_path / "log.jsonl", rows)
     ids = [row.id for row in read_interactions(path, events.append) if isinstance(row, Interaction)]
     assert ids[:2] == ["a", "a"]
     assert ids[2] not in ("a", "")
-    assert "have the `id` of an earlier row: 1; they got" in str(events)
+    assert "1 row has the `id` of an earlier row" in str(events)
 
 
 def test_writing_and_reading_gives_the_same_interactions(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def row_results(row: Interaction) -> Example:
     ("tool", "reason"),
     [
         ({"type": "function", "function": {"description": "x"}}, "a tool has no name"),
-        ({"name": "x", "parameters": "[1]"}, "parameters of the tool `x` are no JSON object"),
+        ({"name": "x", "parameters": "[1]"}, "parameters of the tool `x` are not a JSON object"),
     ],
 )
 def test_a_tool_that_cannot_be_offered_is_a_fault(

@@ -15,7 +15,7 @@ def asked(task: str = "Add two numbers.", **fields: object) -> Interaction:
     return Interaction(**{**values, **fields})  # type: ignore[arg-type]
 
 
-def test_the_coder_is_told_what_the_readme_shows() -> None:
+def test_the_coders_prompt_is_that_of_the_readme() -> None:
     system, user, answer = messages_for(asked(), "role")
     start = "You are an expert software engineer specializing in Clean Architecture"
     assert system.content.startswith(start)
@@ -29,7 +29,7 @@ def test_every_agent_of_the_log_has_its_own_prompt() -> None:
 
 
 def test_an_unknown_agent_gets_no_default_prompt() -> None:
-    with pytest.raises(DataRefused, match=r"`\$\.agent\.role` is `janitor`, known are `coder`"):
+    with pytest.raises(DataRefused, match=r"`\$\.agent\.role` is `janitor`, known .* `coder`"):
         messages_for(asked(agent="janitor"), "role")
 
 
@@ -44,9 +44,9 @@ def test_logged_prompts_are_those_that_were_sent() -> None:
 @pytest.mark.parametrize(
     ("roles", "reason"),
     [
-        ((), "is missing, and the prompts are to be the logged ones"),
-        (("system",), "holds no `user` turn"),
-        (("system", "system", "user"), "holds a `system` turn that is not the first"),
+        ((), "input_messages` is missing"),
+        (("system",), "no `user` turn"),
+        (("system", "system", "user"), "`system` turn that is not the first"),
         (("user", "assistant"), "ends with an `assistant` turn"),
     ],
 )

@@ -20,7 +20,7 @@ def test_a_value_is_escaped_in_text_and_in_an_attribute() -> None:
     assert page.count("&lt;script&gt;") == 2
 
 
-def test_characters_that_nobody_sees_are_named_wherever_a_value_stands() -> None:
+def test_invisible_characters_are_named_in_text_and_attributes() -> None:
     page = _rendered('<p title="{{ text }}">{{ text | coded }}</p>', text=HOSTILE)
     assert "\x1b" not in page
     assert "\u202e" not in page
@@ -51,7 +51,7 @@ def test_the_title_is_escaped() -> None:
     assert "<title>&lt;/title&gt;" in page
 
 
-def test_a_name_that_nobody_gave_is_an_error_and_not_an_empty_place() -> None:
+def test_a_missing_value_is_an_error_and_not_an_empty_string() -> None:
     with pytest.raises(UndefinedError):
         _rendered("{{ missing }}")
 

@@ -98,7 +98,7 @@ def _whole(
     return whole
 
 
-def test_69_prompts_stand_there_more_than_once(rows: list[Interaction]) -> None:
+def test_69_prompts_occur_more_than_once(rows: list[Interaction]) -> None:
     whole = _whole(rows, lambda row: group_of((Message("user", row.task),)))
     duplicates = whole.duplicates()
     assert (len(duplicates), sum(len(group.lines) for group in duplicates)) == (69, 149)

@@ -74,7 +74,7 @@ def test_secrets_are_redacted_and_the_log_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [{"policy": "seed"}, {"rule": ("secret=keep",)}])
-def test_secrets_stay_where_that_was_asked_for(tmp_path: Path, given: dict[str, Any]) -> None:
+def test_secrets_stay_on_request(tmp_path: Path, given: dict[str, Any]) -> None:
     folder = made(
         tmp_path, [log_row(execution__output=f"Use {KEY} there."), *different(20)], **given
     )
@@ -99,7 +99,7 @@ def test_a_rule_that_shall_fail_names_the_lines(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_unknown_rules_and_actions_are_told_together_with_the_known_ones() -> None:
+def test_unknown_rules_and_actions_are_listed_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as found:
         treatments("salvage", ("cutoff=drop", "mock=burn", "empty=keep"))
     assert "there is no rule `cutoff`" in found.value.message
@@ -118,7 +118,7 @@ def test_prompts_that_differ_in_a_word_stay_in_one_split(tmp_path: Path) -> None
     assert ledger[-1]["split"] == ledger[-2]["split"]
 
 
-def test_a_log_of_one_template_is_split_and_it_is_said(tmp_path: Path) -> None:
+def test_a_log_of_one_template_is_split_with_a_warning(tmp_path: Path) -> None:
     task = "Write a function that adds {} to its argument and gives the sum."
     rows = [log_row(task__description=task.format(n)) for n in range(20)]
     log = write_log(tmp_path / "log.jsonl", rows)
@@ -201,7 +201,7 @@ def test_an_answer_that_asks_for_a_tool_is_neither_empty_nor_cut_off(tmp_path: P
     assert rule(report, "cut-off").count == rule(report, "empty").count == 0
 
 
-def test_the_doctor_ends_with_3_where_there_is_an_error(tmp_path: Path) -> None:
+def test_the_doctor_exits_with_3_if_there_is_an_error(tmp_path: Path) -> None:
     good = write_log(tmp_path / "good.jsonl", different(20))
     bad = write_log(tmp_path / "bad.jsonl", [log_row(execution__output=""), *different(20)])
     assert run(["doctor", str(good)]) == 0

@@ -110,7 +110,7 @@ def test_the_ledger_has_every_line_and_adds_up(tmp_path: Path) -> None:
     assert {row["id"]: row["group"] for row in ledger if row["split"]} == in_splits
 
 
-def test_a_line_that_stands_twice_counts_once(tmp_path: Path) -> None:
+def test_a_line_that_occurs_twice_counts_once(tmp_path: Path) -> None:
     rows = [log_row(id="a"), log_row(id="a"), *task_rows(20)]
     prepared = prepared_from(tmp_path, rows)
     assert prepared.metadata.training_examples == 21
@@ -144,7 +144,7 @@ def test_every_caution_has_a_next_step_and_its_numbers(tmp_path: Path) -> None:
     assert all(line.split(" | ")[1] for line in texts.split("\n"))
 
 
-def test_counts_that_the_groups_do_not_allow_are_told(tmp_path: Path) -> None:
+def test_counts_that_the_groups_do_not_allow_are_reported(tmp_path: Path) -> None:
     rows = [log_row(task__description=f"Write {n % 4}.") for n in range(20)]  # 4 groups of 5
     prepared = prepared_from(tmp_path, rows)
     assert "have 10/5/5 rows, not 16/2/2" in cautions(prepared)
@@ -210,7 +210,7 @@ def test_one_prompt_alone_cannot_be_split(tmp_path: Path) -> None:
         prepare(settings_for(tmp_path))
 
 
-def test_settings_that_cannot_be_used_are_told_together(tmp_path: Path) -> None:
+def test_settings_that_cannot_be_used_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as found:
         prepare(settings_for(tmp_path, train_share=0.9, val_share=0.1, max_bad_lines=-1))
     assert "`--train-share` 0.9 and `--val-share` 0.1" in found.value.message
@@ -367,7 +367,7 @@ def test_the_real_log_gives_the_numbers_of_the_readme(tmp_path: Path) -> None:
 
 
 @needs_real_log
-def test_no_prompt_of_the_real_log_stands_in_two_splits(tmp_path: Path) -> None:
+def test_no_prompt_of_the_real_log_is_in_two_splits(tmp_path: Path) -> None:
     prepared = prepare(settings_for(tmp_path, "seed", input=REAL_LOG))
     prompts = {}
     for name in SPLITS:

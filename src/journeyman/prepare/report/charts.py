@@ -252,7 +252,7 @@ def _histogram_bars(one: Lengths) -> tuple[BarRectangle, ...]:
 
 
 def _is_at_limit(one: Lengths, place: int) -> bool:
-    """Whether a bar holds lengths of the window around the limit; characters are cut exactly."""
+    """Whether a bar has lengths near the limit; limits on characters are exact."""
     if one.cap is None:
         return False
     below, above = (BELOW, ABOVE) if one.unit == "tokens" else (0, 0)

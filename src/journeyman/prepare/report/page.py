@@ -2,7 +2,7 @@
 
 Everything from the log is hostile text: the templates escape it, and the page loads and runs
 nothing. Patterns and words say what colours say.
-Covered: what `Report` holds. Not covered: every single row; ledger.jsonl has them.
+Covered: all of `Report`. Not covered: every single row; ledger.jsonl has them.
 """
 
 from collections.abc import Sequence

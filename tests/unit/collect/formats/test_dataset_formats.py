@@ -91,7 +91,7 @@ def test_a_list_with_a_broken_entry_keeps_the_others(tmp_path: Path) -> None:
     kept, wrong, twin = items_of(path, "alpaca")
     assert isinstance(kept, Interaction)
     assert (wrong.line, reason_of(wrong)) == (3, "expected `str`, got `int` - at `$.instruction`")
-    assert (twin.line, reason_of(twin)) == (4, "the key `output` stands twice in one object")
+    assert (twin.line, reason_of(twin)) == (4, "the key `output` occurs twice in one object")
 
 
 def test_a_list_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

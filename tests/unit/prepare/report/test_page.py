@@ -97,7 +97,7 @@ def test_nothing_unseen_and_nothing_that_cannot_be_written_is_left() -> None:
     assert "⟨U+202E⟩" in text
 
 
-def test_a_very_long_line_is_shown_by_its_ends_with_what_is_missing_said() -> None:
+def test_of_a_very_long_line_the_ends_are_shown_and_the_missing_characters_counted() -> None:
     seen = RuleExample(1, "id", "", "begin" + "x" * 10_000 + "the end", "")
     text = page(small_report(rules=rules_with(rule_report(id="refusal", examples=(seen,)))))
     assert "begin" in text
@@ -158,14 +158,14 @@ def test_a_clean_log_asks_for_nothing() -> None:
         ),
     ],
 )
-def test_what_must_be_acted_on_is_said_first(changes: dict[str, Any], words: str) -> None:
+def test_what_needs_action_comes_first(changes: dict[str, Any], words: str) -> None:
     assert words in " ".join(one.text for one in actions(small_report(**changes)))
 
 
 def test_a_failed_check_comes_before_everything_else() -> None:
     report = small_report(checks=(FileCheck("no group in two splits", False, "2 groups"),))
     assert "no group in two splits" in actions(report)[0].text
-    assert "FAILS" in page(report)
+    assert "FAILED" in page(report)
 
 
 def test_the_cap_is_marked_and_named_in_the_picture() -> None:

@@ -68,7 +68,7 @@ def test_a_log_without_sent_messages_says_nothing() -> None:
         ("Hello there", None),
     ],
 )
-def test_a_task_tells_whose_work_it_is(task: str, role: str | None) -> None:
+def test_the_words_of_a_task_show_its_role(task: str, role: str | None) -> None:
     assert role_by_words(task) == role
 
 
@@ -76,7 +76,7 @@ def _hits(agent: str, task: str, answer: str) -> list[str]:
     return [rule.id for rule in RULES if rule.find(_row(1, task, answer, agent)) is not None]
 
 
-def test_a_tester_who_neither_was_asked_for_a_test_nor_wrote_one_is_noticed() -> None:
+def test_a_testers_row_without_a_test_is_a_finding() -> None:
     assert _hits("tester", "Implement a parser", "x = 1") == [
         "role-mismatch",
         "tester-without-test",

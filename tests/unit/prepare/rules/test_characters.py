@@ -47,7 +47,7 @@ def test_foreign_letters_are_not_mojibake(text: str) -> None:
     assert mojibake_in(text) == []
 
 
-def test_control_and_lost_characters_are_told_apart() -> None:
+def test_control_and_lost_characters_are_different_findings() -> None:
     assert _found("a\x08b") == {"control-character": "1 times, first U+0008"}
     assert _found("a\x1b[31mred\x1b[0m") == {"terminal-colour": "2 times"}
     assert _found("caf\ufffd") == {"lost-character": "U+FFFD 1 times"}

@@ -25,7 +25,7 @@ def test_inline_code_opens_no_block() -> None:
     assert fenced_blocks("```x``` and `y`\n") == ()
 
 
-def test_a_longer_fence_holds_a_shorter_one() -> None:
+def test_a_longer_fence_may_contain_a_shorter_one() -> None:
     assert fenced_blocks("````md\n```py\nx\n```\n````\n") == (FencedBlock("md", "```py\nx\n```\n"),)
 
 
@@ -54,7 +54,7 @@ def test_python_that_was_cut_off_says_that_its_block_never_closes() -> None:
         "No code at all.",
     ],
 )
-def test_sound_python_and_other_text_raise_no_alarm(answer: str) -> None:
+def test_correct_python_and_other_text_have_no_finding(answer: str) -> None:
     assert "bad-python" not in _found(answer)
 
 
@@ -70,7 +70,7 @@ def test_functions_without_bodies_only_are_a_stub() -> None:
     assert "stub" in _found("```python\ndef f():\n    raise NotImplementedError\n```")
 
 
-def test_one_body_or_an_interface_is_no_stub() -> None:
+def test_one_body_or_an_interface_is_not_a_stub() -> None:
     body = "```python\ndef f():\n    pass\n\ndef g():\n    return 1\n```"
     interface = "```python\nclass A(ABC):\n    @abstractmethod\n    def f(self): ...\n```"
     assert "stub" not in _found(body)

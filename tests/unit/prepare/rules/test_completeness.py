@@ -32,7 +32,7 @@ def test_an_answer_without_text_is_empty(answer: str | None) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"producer": "mock"}, {"answer": "Mock response."}])
-def test_a_stand_in_is_a_mock(changes: dict[str, object]) -> None:
+def test_a_mock_is_known_by_its_provider_or_text(changes: dict[str, object]) -> None:
     assert rules(**changes) == {"mock"}
 
 

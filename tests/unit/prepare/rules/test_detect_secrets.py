@@ -44,15 +44,13 @@ def test_a_key_that_own_patterns_do_not_know_is_found_by_the_scan() -> None:
         "Ask 8.8.8.8 for the name.",
     ],
 )
-def test_hashes_codes_and_addresses_are_no_secrets(text: str) -> None:
+def test_hashes_codes_and_addresses_are_not_secrets(text: str) -> None:
     assert find_secrets(text, scan=True) == []
 
 
 @needs_scanner
 @pytest.mark.parametrize("asked", [True, False])
-def test_prepare_takes_out_what_the_scan_finds_if_it_is_asked_for(
-    asked: bool, tmp_path: Path
-) -> None:
+def test_prepare_redacts_what_the_scan_finds_on_request(asked: bool, tmp_path: Path) -> None:
     rows = [*task_rows(19), log_row(task__description="How?", execution__output=TEXT)]
     log, folder = write_log(tmp_path / "log.jsonl", rows), tmp_path / "data"
     made = prepare(PrepareSettings(input=log, output_dir=folder, detect_secrets=asked))
@@ -84,7 +82,7 @@ def test_the_doctor_shows_the_finding_and_not_the_secret(tmp_path: Path) -> None
     assert KEY not in shown
 
 
-def test_asking_for_it_where_it_is_not_installed_is_told(
+def test_a_missing_scanner_is_named_with_the_way_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "detect_secrets", None)

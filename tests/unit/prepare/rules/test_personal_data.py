@@ -42,7 +42,7 @@ def test_a_trace_of_a_person_is_found(text: str, kind: str) -> None:
         "float('3.1415926535')",
     ],
 )
-def test_what_belongs_to_nobody_is_left_alone(text: str) -> None:
+def test_examples_and_private_addresses_are_not_personal_data(text: str) -> None:
     assert find_personal_data(text) == []
 
 

@@ -47,7 +47,7 @@ def test_a_real_looking_secret_is_found_by_its_kind(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", REAL)
-def test_a_redacted_text_holds_no_secret_and_says_what_stood_there(kind: str) -> None:
+def test_a_redacted_text_names_the_kind_in_place_of_the_secret(kind: str) -> None:
     text = f"Use this:\n{REAL[kind]}\nand restart."
     clean, counts = redacted(text)
     assert counts == {kind: 1}
@@ -86,7 +86,7 @@ def test_a_redacted_text_holds_no_secret_and_says_what_stood_there(kind: str) ->
         "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----",
     ],
 )
-def test_a_placeholder_a_name_or_a_hash_is_no_secret(text: str) -> None:
+def test_a_placeholder_a_name_or_a_hash_is_not_a_secret(text: str) -> None:
     assert find_secrets(text) == []
 
 

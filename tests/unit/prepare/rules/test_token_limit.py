@@ -55,7 +55,7 @@ def _spread(n: int) -> list[int]:
     return [10 + (at * 37) % 80 for at in range(n)]
 
 
-def test_a_pile_at_the_cap_is_no_chance() -> None:
+def test_many_lengths_at_the_limit_are_a_spike() -> None:
     spike = spike_at([*_spread(100), *[CAP] * 30], CAP)
     assert spike is not None
     assert (spike.low, spike.high, spike.hits) == (97, 102, 30)
@@ -63,13 +63,13 @@ def test_a_pile_at_the_cap_is_no_chance() -> None:
     assert spike.chance_log10 == pytest.approx(-15.17, abs=0.01)
 
 
-def test_lengths_that_spread_over_the_cap_make_no_spike() -> None:
+def test_lengths_spread_around_the_limit_are_not_a_spike() -> None:
     assert spike_at(list(range(40, 161)), CAP) is None
     assert spike_at([CAP] * 4, CAP) is None
     assert spike_at([], CAP) is None
 
 
-def test_a_cap_that_nobody_noted_stands_at_the_top() -> None:
+def test_a_limit_that_is_not_logged_is_the_longest_length() -> None:
     spike = spike_at_top([*_spread(100), *[512] * 20, *[511] * 5], width=3)
     assert spike is not None
     assert (spike.low, spike.high, spike.hits) == (509, 512, 25)
@@ -85,7 +85,7 @@ def test_a_known_producer_is_counted_with_its_own_vocabulary() -> None:
     assert found.evidence[0].vocabulary == "qwen2"
 
 
-def test_an_unknown_producer_is_told_by_the_vocabulary_that_makes_a_pile() -> None:
+def test_an_unknown_producer_is_found_by_the_vocabulary_with_a_spike() -> None:
     rows = _answers([*_spread(60), *[CAP] * 40], "someone")
     found = find_cut_offs(rows, BOTH)
     assert set(found.lines) == set(range(61, 101))
@@ -93,7 +93,7 @@ def test_an_unknown_producer_is_told_by_the_vocabulary_that_makes_a_pile() -> No
     assert (evidence.vocabulary, evidence.cut_off, evidence.answers) == ("qwen2", 40, 100)
 
 
-def test_a_cap_is_found_where_the_log_holds_none() -> None:
+def test_a_limit_is_found_that_is_not_logged() -> None:
     rows = _answers([*_spread(60), *[512] * 40], "someone", cap=None)
     found = find_cut_offs(rows, BOTH)
     assert len(found.lines) == 40
@@ -126,7 +126,7 @@ def test_without_a_vocabulary_equal_lengths_are_evidence() -> None:
     assert found.evidence[0].unit == "characters"
 
 
-def test_one_answer_said_often_is_no_pile_at_a_cap() -> None:
+def test_one_answer_that_repeats_is_not_a_spike() -> None:
     same = [Interaction(str(n), n, "t", "coder", "It adds.", "success") for n in range(1, 31)]
     assert find_cut_offs(same, ()).lines == {}
 
@@ -143,7 +143,7 @@ def test_one_answer_said_often_is_no_pile_at_a_cap() -> None:
         ("QwQ-32B", "qwen2"),
     ],
 )
-def test_a_producers_name_tells_its_vocabulary(producer: str, family: str) -> None:
+def test_a_producers_name_decides_its_vocabulary(producer: str, family: str) -> None:
     found = family_of(producer)
     assert found is not None
     assert found.name == family

@@ -34,7 +34,7 @@ def test_a_refusal_is_noticed(answer: str) -> None:
         "I can't stress enough how useful tests are.",
     ],
 )
-def test_a_word_of_regret_is_no_refusal(answer: str) -> None:
+def test_a_word_of_regret_is_not_a_refusal(answer: str) -> None:
     assert "refusal" not in _matching(answer)
 
 

@@ -99,7 +99,7 @@ def test_counts_that_cannot_be_made_are_made_as_nearly_as_can_be() -> None:
     assert found.counts.train == 5
 
 
-def test_no_split_stays_empty_where_there_are_groups_for_all() -> None:
+def test_no_split_is_empty_if_there_are_enough_groups() -> None:
     found = split_groups(members_of([4, 4, 4]), SplitCounts(10, 1, 1), seed=42)
     assert found.counts == SplitCounts(4, 4, 4)
 
@@ -125,7 +125,7 @@ def test_the_largest_sum_below_the_target_is_chosen(sizes: list[int], target: in
 
 
 @given(SIZES, st.integers(0, 10), st.integers(0, 10))
-def test_two_choices_are_disjoint_and_exact_where_they_can_be(
+def test_two_choices_are_disjoint_and_exact_if_possible(
     sizes: list[int], first: int, second: int
 ) -> None:
     found = choose_two(sizes, first, second)
@@ -141,7 +141,7 @@ def test_a_search_that_would_fill_the_memory_is_not_begun() -> None:
 
 @settings(max_examples=60)
 @given(SIZES, SIZES, st.integers(0, 9))
-def test_old_groups_move_only_where_the_counts_force_it(
+def test_old_groups_move_only_if_the_counts_force_it(
     old: list[int], new: list[int], seed: int
 ) -> None:
     before = members_of(old)
