@@ -12,14 +12,19 @@ _ASCII_WORDS = {code: " " for code in range(128) if not chr(code).isalnum()}
 
 
 def group_of(messages: Sequence[Message]) -> str:
-    """An id that is equal for conversations with the same prompt, compared as `normalised` text.
+    """An id that is equal for conversations whose `prompt_turns` are equal."""
+    return content_id(*prompt_turns(messages))
+
+
+def prompt_turns(messages: Sequence[Message]) -> list[str]:
+    """The normalised turns of a prompt.
 
     messages: the conversation, with or without its answer. The system turn does not count: the
     same task for another role is the same task.
     """
     answered = bool(messages) and messages[-1].role == "assistant"
     turns = messages[: -1 if answered else None]
-    return content_id(*(normalised(turn.content) for turn in turns if turn.role != "system"))
+    return [normalised(turn.content) for turn in turns if turn.role != "system"]
 
 
 def normalised(text: str) -> str:

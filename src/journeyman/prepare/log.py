@@ -14,6 +14,7 @@ from journeyman.data.interactions import read_interactions
 from journeyman.errors import IntegrityError, MachineError, UsageError
 from journeyman.events import Note, Progress, ProgressEnded, Reporter, counted
 from journeyman.files import LineFault, sha256_of
+from journeyman.prepare.framing import read_message, write_message
 from journeyman.records import Interaction
 
 LOGS = Path("data/training")
@@ -76,9 +77,6 @@ def read_log(path: Path, sha256: str, report: Reporter) -> Iterator[Interaction 
         )
 
 
-_LENGTH_BYTES = 4
-
-
 class Spill:
     """Interactions on the disk, in order; a context manager that can be iterated many times.
 
@@ -98,8 +96,7 @@ class Spill:
 
     def add(self, interaction: Interaction) -> None:
         """Add a row. Not during an iteration."""
-        data = self._encoder.encode(interaction)
-        self._file.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+        write_message(self._file, self._encoder.encode(interaction))
 
     def __iter__(self) -> Iterator[Interaction]:
         return map(self._decoder.decode, self.encoded())
@@ -107,5 +104,5 @@ class Spill:
     def encoded(self) -> Iterator[bytes]:
         """The rows as MessagePack, to be passed on without decoding."""
         self._file.seek(0)
-        while head := self._file.read(_LENGTH_BYTES):
-            yield self._file.read(int.from_bytes(head, "big"))
+        while (data := read_message(self._file)) is not None:
+            yield data

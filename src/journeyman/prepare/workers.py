@@ -24,6 +24,7 @@ from journeyman.errors import DataRefused, MachineError
 from journeyman.files import LineFault
 from journeyman.machine.processor import usable_processors
 from journeyman.prepare.example_rows import Rendering, rendered
+from journeyman.prepare.framing import read_message, write_message
 from journeyman.prepare.row_findings import ExaminedLine, examined_line
 from journeyman.records import Interaction
 
@@ -122,7 +123,7 @@ def _worker(job: str, facts: bytes) -> Iterator[subprocess.Popen[bytes]]:
         assert process.stdin is not None
         # A process that has already ended is noticed at the first batch.
         with contextlib.suppress(BrokenPipeError):
-            send(process.stdin, facts)
+            _send(process.stdin, facts)
         yield process
 
 
@@ -131,8 +132,8 @@ def _ask(idle: "queue.SimpleQueue[subprocess.Popen[bytes]]", rows: bytes) -> byt
     try:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        send(worker.stdin, rows)
-        reply = receive(worker.stdout)
+        _send(worker.stdin, rows)
+        reply = read_message(worker.stdout)
     except BrokenPipeError:
         reply = None
     finally:
@@ -148,8 +149,6 @@ def _ask(idle: "queue.SimpleQueue[subprocess.Popen[bytes]]", rows: bytes) -> byt
     return reply[1:]
 
 
-_LENGTH_BYTES = 4
-
 EXAMINE, RENDER = "examine", "render"
 """Apply the rules that need one row alone; render rows as the dataset has them."""
 
@@ -159,18 +158,9 @@ _DONE, _REFUSED = b"\0", b"\1"
 Work = Callable[[bytes], bytes]
 
 
-def send(stream: IO[bytes], data: bytes) -> None:
-    """Write one message."""
-    stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+def _send(stream: IO[bytes], data: bytes) -> None:
+    write_message(stream, data)
     stream.flush()
-
-
-def receive(stream: IO[bytes]) -> bytes | None:
-    """Read one message, or None at the end of the stream."""
-    head = stream.read(_LENGTH_BYTES)
-    size = int.from_bytes(head, "big")
-    data = stream.read(size) if len(head) == _LENGTH_BYTES else b""
-    return data if len(head) == _LENGTH_BYTES and len(data) == size else None
 
 
 def _examine(facts: bytes) -> Work:
@@ -198,16 +188,16 @@ def main() -> None:
     """Work on batches until stdin ends."""
     # The parent decides when this process ends, also after Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    facts = receive(sys.stdin.buffer)
+    facts = read_message(sys.stdin.buffer)
     if facts is None:
         return
     work = _JOBS[sys.argv[1]](facts)
-    while (rows := receive(sys.stdin.buffer)) is not None:
+    while (rows := read_message(sys.stdin.buffer)) is not None:
         try:
             reply = _DONE + work(rows)
         except DataRefused as error:
             reply = _REFUSED + msgspec.msgpack.encode((error.message, error.hint))
-        send(sys.stdout.buffer, reply)
+        _send(sys.stdout.buffer, reply)
 
 
 if __name__ == "__main__":

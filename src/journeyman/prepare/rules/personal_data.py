@@ -6,22 +6,11 @@ Not covered: names, postal addresses and identity numbers, which only a language
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 
-from msgspec import Struct
-
 from journeyman.prepare.rules.rule import RowRule
+from journeyman.prepare.rules.spans import Span, kinds_in
 from journeyman.records import Interaction
-
-
-class PersonalData(Struct, frozen=True, order=True):
-    """Where personal data is in a text: the characters `start` to before `end`."""
-
-    start: int
-    end: int
-    kind: str
-
 
 _EMAIL = re.compile(
     r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})(?![\w-])"
@@ -61,20 +50,20 @@ _EXAMPLE_USERS = frozenset(
 )
 
 
-def find_personal_data(text: str) -> list[PersonalData]:
+def find_personal_data(text: str) -> list[Span]:
     """All personal data in a text, in order."""
     return sorted(one for find in _FINDERS for one in find(text))
 
 
-def _emails(text: str) -> Iterator[PersonalData]:
+def _emails(text: str) -> Iterator[Span]:
     if not _AT_DOMAIN.search(text):
         return
     for match in _EMAIL.finditer(text):
         if not _EXAMPLE_DOMAINS.search(match[1]):
-            yield PersonalData(match.start(), match.end(), "e-mail")
+            yield Span(match.start(), match.end(), "e-mail")
 
 
-def _phones(text: str) -> Iterator[PersonalData]:
+def _phones(text: str) -> Iterator[Span]:
     if not any(mark.search(text) for mark in _IN_PHONES):
         return
     for match in _PHONE.finditer(text):
@@ -82,10 +71,10 @@ def _phones(text: str) -> Iterator[PersonalData]:
         # 555-01xx is reserved for fiction; a telephone number has 8 to 15 digits.
         fictional = re.search(r"555-?01\d\d$", re.sub(r"[ .()]", "-", match[0]))
         if 8 <= len(digits) <= 15 and not fictional and len(set(digits)) > 2:
-            yield PersonalData(match.start(), match.end(), "telephone")
+            yield Span(match.start(), match.end(), "telephone")
 
 
-def _addresses(text: str) -> Iterator[PersonalData]:
+def _addresses(text: str) -> Iterator[Span]:
     fours = _IPV4.finditer(text) if _DOTTED.search(text) else iter(())
     colons = ("::" in text or text.count(":") >= 7) and _TWO_COLONS.search(text)
     sixes = _IPV6.finditer(text) if colons else iter(())
@@ -96,7 +85,7 @@ def _addresses(text: str) -> Iterator[PersonalData]:
             continue
         # `is_global` is false for private, loopback, link-local and documentation ranges.
         if address.is_global and not address.is_multicast and not _is_well_known(address):
-            yield PersonalData(match.start(), match.end(), "ip-address")
+            yield Span(match.start(), match.end(), "ip-address")
 
 
 def _is_well_known(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -109,15 +98,15 @@ def _is_well_known(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
 _PUBLIC_SERVICES = frozenset({"8.8.8.8", "8.8.4.4", "9.9.9.9", "208.67.222.222", "1.1.1.1"})
 
 
-def _homes(text: str) -> Iterator[PersonalData]:
+def _homes(text: str) -> Iterator[Span]:
     if "/home/" not in text and "Users" not in text:
         return
     for match in _HOME.finditer(text):
         if match[1].casefold().rstrip(".") not in _EXAMPLE_USERS:
-            yield PersonalData(match.start(1), match.end(1), "home-folder")
+            yield Span(match.start(1), match.end(1), "home-folder")
 
 
-_FINDERS: tuple[Callable[[str], Iterator[PersonalData]], ...] = (
+_FINDERS: tuple[Callable[[str], Iterator[Span]], ...] = (
     _emails,
     _phones,
     _addresses,
@@ -127,9 +116,7 @@ _FINDERS: tuple[Callable[[str], Iterator[PersonalData]], ...] = (
 
 def _found(interaction: Interaction) -> str | None:
     texts = (interaction.task, interaction.answer or "", *(m.content for m in interaction.sent))
-    values = {(t.kind, text[t.start : t.end]) for text in texts for t in find_personal_data(text)}
-    counts = Counter(kind for kind, _ in values)
-    return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
+    return kinds_in(texts, find_personal_data)
 
 
 RULES = (RowRule("personal", "warning", "the row contains personal data", _found),)

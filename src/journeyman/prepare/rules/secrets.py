@@ -14,20 +14,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from msgspec import Struct
 
 from journeyman.errors import MachineError
 from journeyman.prepare.rules.rule import RowRule
+from journeyman.prepare.rules.spans import Span, kinds_in
 from journeyman.records import Interaction
-
-
-class Secret(Struct, frozen=True, order=True):
-    """Where a secret is in a text: the characters `start` to before `end`."""
-
-    start: int
-    end: int
-    kind: str
 
 
 class _Pattern(Struct, frozen=True):
@@ -165,9 +159,9 @@ _PLACEHOLDERS = re.compile(
 )
 
 
-def find_secrets(text: str, *, scan: bool = False) -> list[Secret]:
+def find_secrets(text: str, *, scan: bool = False) -> list[Span]:
     """Every secret in a text, in order; they do not overlap. scan: by detect-secrets too."""
-    found: list[Secret] = []
+    found: list[Span] = []
     for one in (*_shaped(text), *_assigned(text), *(_scanned(text) if scan else ())):
         if not any(one.start < other.end and other.start < one.end for other in found):
             found.append(one)
@@ -182,22 +176,22 @@ def redacted(text: str, *, scan: bool = False) -> tuple[str, dict[str, int]]:
     return text, dict(Counter(secret.kind for secret in secrets))
 
 
-def _scanned(text: str) -> Iterator[Secret]:
+def _scanned(text: str) -> Iterator[Span]:
     for value, kind in _detect_secrets(text):
         for match in re.finditer(re.escape(value), text):
-            yield Secret(match.start(), match.end(), kind)
+            yield Span(match.start(), match.end(), kind)
 
 
-def _shaped(text: str) -> Iterator[Secret]:
+def _shaped(text: str) -> Iterator[Span]:
     for pattern in _PATTERNS:
         if pattern.mark not in text or not any(hint in text for hint in pattern.hints):
             continue
         for match in pattern.expression.finditer(text):
             if pattern.kind == "private-key" or not _is_placeholder(match["secret"]):
-                yield Secret(match.start("secret"), match.end("secret"), pattern.kind)
+                yield Span(match.start("secret"), match.end("secret"), pattern.kind)
 
 
-def _assigned(text: str) -> Iterator[Secret]:
+def _assigned(text: str) -> Iterator[Span]:
     lower = text.lower()
     if not any(hint in lower for hint in _NAME_HINTS):
         return
@@ -221,9 +215,9 @@ def _names_a_secret(lower: str) -> bool:
     return key or ("token" in lower and any(name in lower for name in ("auth", "access")))
 
 
-def _unless_placeholder(match: re.Match[str], group: str) -> Iterator[Secret]:
+def _unless_placeholder(match: re.Match[str], group: str) -> Iterator[Span]:
     if not _is_placeholder(match[group]):
-        yield Secret(match.start(group), match.end(group), "assigned")
+        yield Span(match.start(group), match.end(group), "assigned")
 
 
 def _is_placeholder(value: str) -> bool:
@@ -239,12 +233,7 @@ def secrets_in(interaction: Interaction, *, scan: bool = False) -> str | None:
         *(turn.content for turn in interaction.sent),
         *(text for tool in interaction.tools for text in (tool.description, tool.parameters)),
     )
-    # The sent messages repeat the task, so different values are counted.
-    values = {
-        (s.kind, text[s.start : s.end]) for text in texts for s in find_secrets(text, scan=scan)
-    }
-    counts = Counter(kind for kind, _ in values)
-    return ", ".join(f"{counts[kind]} `{kind}`" for kind in sorted(counts)) or None
+    return kinds_in(texts, partial(find_secrets, scan=scan))
 
 
 RULES = (RowRule("secret", "error", "the row contains a key, a token or a password", secrets_in),)

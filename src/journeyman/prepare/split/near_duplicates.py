@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from journeyman.data.prompt_groups import normalised
+from journeyman.data.prompt_groups import prompt_turns
 from journeyman.prepare.split.minhash import exact_pairs, proposed_groups, shingles
 from journeyman.prepare.split.union_find import UnionFind
 from journeyman.records import Message
@@ -44,9 +44,7 @@ class NearGroups(Struct, frozen=True):
 
 def prompt_text(messages: Sequence[Message]) -> str:
     """The part of a conversation that `group_of` compares, as one text."""
-    answered = bool(messages) and messages[-1].role == "assistant"
-    turns = messages[: -1 if answered else None]
-    return "\n".join(normalised(turn.content) for turn in turns if turn.role != "system")
+    return "\n".join(prompt_turns(messages))
 
 
 class NearDuplicates:
