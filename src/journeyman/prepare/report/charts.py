@@ -1,7 +1,4 @@
-"""The page's charts in numbers; `charts.html` draws them.
-
-Lengths are in units of an SVG's view box, about a pixel on a phone.
-"""
+"""The page's charts in numbers (units of a view box); `charts.html` draws them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,8 +13,7 @@ from journeyman.prepare.rules.rule import Action
 
 USED: dict[Action, str] = {"kept": "kept as they are", "masked": "end not trained"}
 
-_MOST_REASONS, _REASON_LENGTH = 7, 20
-_HISTOGRAMS = 6
+_MOST_REASONS, _REASON_LENGTH, _HISTOGRAMS = 7, 20, 6
 
 
 class BarRectangle(Struct, frozen=True):
@@ -228,12 +224,12 @@ def _summary(one: Lengths) -> str:
     return f"{one.cut_off:,} of {one.answers:,} answers ({share:.0%}) are cut off{limit}"
 
 
-def _step(one: Lengths) -> float:
+def _bar_width(one: Lengths) -> float:
     return (Histogram.width - 2 * Histogram.side) / len(one.counts)
 
 
 def _histogram_bars(one: Lengths) -> tuple[BarRectangle, ...]:
-    step, most = _step(one), max(1, *one.counts)
+    step, most = _bar_width(one), max(1, *one.counts)
     bars = []
     for place, count in enumerate(one.counts):
         if not count:
@@ -264,9 +260,10 @@ def _limit_mark(one: Lengths, longest: int) -> LimitMark | None:
     if one.cap is None or not one.cut_off or not one.start <= one.cap <= longest:
         return None
     bars = min((one.cap - one.start) / one.width, len(one.counts))
-    x = round(Histogram.side + bars * _step(one), 1)
-    is_right = x > Histogram.width / 2
-    return LimitMark(x, x - 5 if is_right else x + 5, "end" if is_right else "start")
+    x = round(Histogram.side + bars * _bar_width(one), 1)
+    if x > Histogram.width / 2:
+        return LimitMark(x, x - 5, "end")
+    return LimitMark(x, x + 5, "start")
 
 
 ROLE_PARTS = (("train", "train"), ("val", "val"), ("test", "test"), ("left", "left out"))
