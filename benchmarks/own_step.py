@@ -34,7 +34,7 @@ from journeyman.machine.torch_runtime import freed_memory_kept
 from journeyman.model.base import load_causal_model, read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
-from journeyman.train.batching.batches import division
+from journeyman.train.batching.batches import batcher_for
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.adapter_parameters import initialise
 from journeyman.train.engine.factory import open_engine
@@ -86,7 +86,7 @@ def engine_step(base: BaseModel, recipe: Recipe) -> Step:
 
     def step(given: Sequence[TokenRow]) -> float:
         losses, trained = 0.0, 0
-        for batch in division(given, recipe.settings)(range(len(given))):
+        for batch in batcher_for(given, recipe.settings)(range(len(given))):
             tally = engine.backward([given[index] for index in batch], weight=1.0, seed=0)
             losses, trained = losses + tally.loss_sum, trained + tally.trained_tokens
         for parameter in engine.parameters().values():

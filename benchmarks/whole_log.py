@@ -44,7 +44,7 @@ from journeyman.model.base import find_base, read_config
 from journeyman.model.chat import load_chat
 from journeyman.runs import versions
 from journeyman.settings import TrainSettings
-from journeyman.train.batching.batches import division
+from journeyman.train.batching.batches import batcher_for
 from journeyman.train.batching.rows import read_rows
 from journeyman.train.engine import arithmetic, int8_accuracy
 from journeyman.train.engine.adapter_parameters import copy_into
@@ -130,7 +130,7 @@ def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
     with torch.no_grad():
         copy_into(engine.parameters(), read_weights(adapter))
     tallies = [
-        engine.loss([rows[i] for i in x]) for x in division(rows, settings)(range(len(rows)))
+        engine.loss([rows[i] for i in x]) for x in batcher_for(rows, settings)(range(len(rows)))
     ]
     return sum(x.loss_sum for x in tallies) / sum(x.trained_tokens for x in tallies)
 

@@ -31,7 +31,7 @@ from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.runs import versions
 from journeyman.settings import TrainSettings
-from journeyman.train.batching.batches import division
+from journeyman.train.batching.batches import batcher_for
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.adapter_parameters import initialise
 from journeyman.train.engine.factory import open_engine
@@ -75,7 +75,7 @@ def step(base: BaseModel, recipe: Recipe, rows: Sequence[TokenRow]) -> dict[str,
     }
     batches, loss, trained = [], 0.0, 0
     weight = 1 / sum(row.trained_tokens for row in rows)
-    for batch in division(rows, settings)(range(len(rows))):
+    for batch in batcher_for(rows, settings)(range(len(rows))):
         started = time.perf_counter()
         tally = engine.backward([rows[index] for index in batch], weight=weight, seed=0)
         seconds = time.perf_counter() - started
@@ -127,7 +127,9 @@ def main() -> None:
     assert recipe.fast is not None
     memory = recipe.fast.memory
     rows = random_rows(arguments.rows, arguments.row_tokens, config.vocab_size)
-    most = max(sum(len(rows[i].ids) for i in x) for x in division(rows, settings)(range(len(rows))))
+    most = max(
+        sum(len(rows[i].ids) for i in x) for x in batcher_for(rows, settings)(range(len(rows)))
+    )
     room = memory_room()
     result = {
         "benchmark": "whole_step",

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoint.read import placed
+from journeyman.train.checkpoint.read import checkpoints_in
 from journeyman.train.checkpoint.save import Tensors, save_checkpoint
 from journeyman.train.engine.interface import Tally
 from journeyman.train.identity import Identity
@@ -56,7 +56,7 @@ def saved(folder: Path, step: int, micro_batch: int = 0, *, keep: int = 2) -> Pa
 
 def places(folder: Path) -> list[tuple[int, int]]:
     """Steps and micro-batches of the checkpoints in a folder, newest first."""
-    return [place for place, _ in placed(folder)]
+    return [place for place, _ in checkpoints_in(folder)]
 
 
 def mutations(good: Path, other: Path, *, count: int, seed: int) -> Iterator[str]:

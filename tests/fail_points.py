@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import safetensors.torch
 
-from journeyman.train.engine import interface
+from journeyman.model import adapter_files
 
 _NAMES = ("open", "fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 
@@ -56,7 +56,7 @@ def _do(point: int, work: Callable[[], object]) -> NoReturn:
         for name in _NAMES:
             setattr(os, name, counted(getattr(os, name)))
         io.open = counted(io.open)
-        setattr(interface, "save_file", save_file)  # noqa: B010
+        setattr(adapter_files, "save_file", save_file)  # noqa: B010
         work()
         os._exit(0)
     finally:

@@ -1,4 +1,4 @@
-"""The fast engine against the yardstick: losses and every gradient, for every family and target."""
+"""The fast engine against the hf engine: loss and every gradient, for every family and target."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +61,7 @@ def _settings(targets: Sequence[str] = ALL_TARGETS, dropout: float = 0) -> Train
 
 
 def _started(engine: TrainingEngine) -> TrainingEngine:
-    """With B's that are not zero: else the gradients of A are, and no test could fail."""
+    """Set B to other values than zero: else the gradients of A are zero, and no test could fail."""
     initialise(engine.parameters(), seed=1)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -75,7 +75,7 @@ def _fast(base: BaseModel, settings: TrainSettings, plan: DecoderPlan = FP32) ->
     return _started(open_fast_engine(base, settings, plan=plan))
 
 
-def _yardstick(base: BaseModel, settings: TrainSettings) -> TrainingEngine:
+def _hf(base: BaseModel, settings: TrainSettings) -> TrainingEngine:
     return _started(HfEngine(base, settings, dtype=torch.float32, report=ignore))
 
 
@@ -105,12 +105,10 @@ def test_every_family_has_the_losses_and_gradients_of_transformers_and_peft(
     folder: Path, variant: str
 ) -> None:
     base, settings = small_variant(folder, variant), _settings()
-    fast, yardstick = _fast(base, settings), _yardstick(base, settings)
-    assert list(fast.parameters()) == list(yardstick.parameters())
-    _require_equal(fast, yardstick, GRADIENT_TOLERANCE)
-    assert fast.loss(_rows()).loss == pytest.approx(
-        yardstick.loss(_rows()).loss, rel=LOSS_TOLERANCE
-    )
+    fast, hf = _fast(base, settings), _hf(base, settings)
+    assert list(fast.parameters()) == list(hf.parameters())
+    _require_equal(fast, hf, GRADIENT_TOLERANCE)
+    assert fast.loss(_rows()).loss == pytest.approx(hf.loss(_rows()).loss, rel=LOSS_TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -120,16 +118,16 @@ def test_every_set_of_targets_has_the_same_gradients(
     folder: Path, targets: tuple[str, ...]
 ) -> None:
     base, settings = small_variant(folder, "qwen2"), _settings(targets)
-    _require_equal(_fast(base, settings), _yardstick(base, settings), GRADIENT_TOLERANCE)
+    _require_equal(_fast(base, settings), _hf(base, settings), GRADIENT_TOLERANCE)
 
 
-def test_layers_that_run_again_change_no_bit(folder: Path) -> None:
+def test_gradient_checkpointing_changes_no_bit(folder: Path) -> None:
     base, settings = small_variant(folder, "qwen3"), _settings(dropout=0.3)
     none_fits = ActivationBudget(
         layers=2, kept_bytes=2, bare_bytes=1, working_bytes=0, room_bytes=0
     )
     found = []
-    for changes in ({}, {"checkpointed_layers": 1}, {"keeping": none_fits}):
+    for changes in ({}, {"checkpointed_layers": 1}, {"activation_budget": none_fits}):
         engine = _fast(base, settings, msgspec.structs.replace(FP32, **changes))
         engine.backward(_rows(), weight=1.0, seed=5)
         found.append(_gradients(engine))
@@ -138,15 +136,15 @@ def test_layers_that_run_again_change_no_bit(folder: Path) -> None:
         assert torch.equal(gradient, found[2][name])
 
 
-def test_weights_held_in_bf16_lose_nothing_that_the_files_have(folder: Path) -> None:
-    narrow = _in_bf16(small_variant(folder, "qwen2"), folder / "bf16")
-    widened = DecoderPlan(Arithmetic("bf16 upcast", "bf16 upcast", torch.float32))
-    engines = [_fast(narrow, _settings(), plan) for plan in (FP32, widened)]
+def test_weights_stored_in_bf16_lose_nothing_that_the_files_have(folder: Path) -> None:
+    base = _in_bf16(small_variant(folder, "qwen2"), folder / "bf16")
+    upcast = DecoderPlan(Arithmetic("bf16 upcast", "bf16 upcast", torch.float32))
+    engines = [_fast(base, _settings(), plan) for plan in (FP32, upcast)]
     losses = [engine.backward(_rows(), weight=0.1, seed=0).loss for engine in engines]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    wide, held = (_gradients(engine) for engine in engines)
-    for name, gradient in wide.items():
-        assert float((gradient - held[name]).norm() / gradient.norm()) < 1e-6, name
+    fp32, stored = (_gradients(engine) for engine in engines)
+    for name, gradient in fp32.items():
+        assert float((gradient - stored[name]).norm() / gradient.norm()) < 1e-6, name
 
 
 def _in_bf16(base: BaseModel, folder: Path) -> BaseModel:
@@ -158,7 +156,7 @@ def _in_bf16(base: BaseModel, folder: Path) -> BaseModel:
     return msgspec.structs.replace(base, folder=folder)
 
 
-def test_rows_together_give_what_they_give_apart(folder: Path) -> None:
+def test_packed_rows_give_what_single_rows_give(folder: Path) -> None:
     engine = _fast(small_variant(folder, "llama"), _settings())
     whole = engine.backward(_rows(), weight=0.1, seed=0)
     together = _gradients(engine)
@@ -204,8 +202,8 @@ def test_the_kernels_of_a_run_give_what_torch_gives(
     _require_equal(quick, plain, GRADIENT_TOLERANCE)
 
 
-# Twice the largest distance found, 0.0077 (BF16 forward, INT8 backward): rounding of 7 or 8 bits.
-NARROW_TOLERANCE = 0.016
+# Twice the largest distance measured, 0.0077 (BF16 forward, INT8 backward; 7 or 8 bits).
+ROUNDING_TOLERANCE = 0.016
 
 
 @pytest.mark.parametrize(
@@ -222,7 +220,7 @@ NARROW_TOLERANCE = 0.016
     ],
 )
 @pytest.mark.parametrize("adapters", ["by torch", "by the kernel"])
-def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic, adapters: str) -> None:
+def test_fewer_bits_stay_near_fp32(folder: Path, arithmetic: Arithmetic, adapters: str) -> None:
     if adapters == "by the kernel":
         arithmetic = msgspec.structs.replace(arithmetic, adapters=find_adapter_kernel())
     if arithmetic.backward == "int8 kernel":
@@ -231,10 +229,10 @@ def test_narrow_arithmetic_stays_near(folder: Path, arithmetic: Arithmetic, adap
             pytest.skip(no_kernel())
         arithmetic = msgspec.structs.replace(arithmetic, kernel=kernel)
     base, settings = small_variant(folder, "qwen2"), _settings()
-    narrow, wide = _fast(base, settings, DecoderPlan(arithmetic)), _fast(base, settings)
-    one = narrow.backward(_rows(), weight=0.1, seed=0)
-    other = wide.backward(_rows(), weight=0.1, seed=0)
+    rounded, fp32 = _fast(base, settings, DecoderPlan(arithmetic)), _fast(base, settings)
+    one = rounded.backward(_rows(), weight=0.1, seed=0)
+    other = fp32.backward(_rows(), weight=0.1, seed=0)
     assert one.loss == pytest.approx(other.loss, rel=1e-4)
-    left = torch.cat([x.flatten() for x in _gradients(narrow).values()])
-    right = torch.cat([x.flatten() for x in _gradients(wide).values()])
-    assert float((left - right).norm() / right.norm()) < NARROW_TOLERANCE
+    left = torch.cat([x.flatten() for x in _gradients(rounded).values()])
+    right = torch.cat([x.flatten() for x in _gradients(fp32).values()])
+    assert float((left - right).norm() / right.norm()) < ROUNDING_TOLERANCE

@@ -1,4 +1,4 @@
-"""`journeyman plan` on a small model: it reads, probes and tells, and loads no weight."""
+"""`journeyman plan` on a small model: it reads, probes and reports, and loads no weight."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,15 @@ from journeyman.model.weight_files import weight_files
 from journeyman.settings import Engine, TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.recipe import recipe_of
-from journeyman.train.forecast.base_model import KNOWN, described, of_folder, smaller_siblings
+from journeyman.train.forecast.base_model import (
+    KNOWN,
+    describe_base,
+    describe_folder,
+    smaller_siblings,
+)
 from journeyman.train.forecast.probe import Depths, measure, saved_bytes
 from journeyman.train.forecast.probe_parts import random_engine
-from journeyman.train.forecast.run import estimated_rows, work_of
+from journeyman.train.forecast.run import estimate_rows, work_of
 from journeyman.train.forecast.shape import shape_of
 from tests.small_models import small_dataset, small_model
 
@@ -50,13 +55,13 @@ def test_the_plan_is_data_without_reading_a_weight_or_writing_a_file(
     assert list(tmp_path.iterdir()) == [base]
 
 
-def test_a_person_reads_tables_and_the_next_steps(
+def test_without_json_there_are_tables_and_hints(
     base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*words(base, data, tmp_path), "--serve-base", "other/served"]) == 0
     captured = capsys.readouterr()
     assert "seed recipe" in captured.out
-    assert "an answer" in captured.out
+    assert "answer time" in captured.out
     assert "you serve `other/served`" in captured.err
     assert "hint: give --base the model that you serve" in captured.err
 
@@ -68,19 +73,19 @@ def test_a_target_that_the_model_lacks_is_refused_before_the_run(
     assert "`lm_head`" in capsys.readouterr().err
 
 
-def test_a_model_that_is_not_here_is_planned_from_its_known_shape(
+def test_a_model_that_is_not_in_the_cache_is_planned_from_its_known_shape(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with described("HuggingFaceTB/SmolLM2-135M-Instruct", lambda _: None) as found:
+    with describe_base("HuggingFaceTB/SmolLM2-135M-Instruct", lambda _: None) as found:
         assert found.chat is None
         assert shape_of(found.config).parameters == 134_515_008
 
 
-def test_rows_that_are_estimated_do_not_seem_to_begin_alike(data: Path) -> None:
-    rows = estimated_rows(data / "train.jsonl", max_tokens=2048).used
+def test_estimated_rows_share_no_prefix(data: Path) -> None:
+    rows = estimate_rows(data / "train.jsonl", max_tokens=2048).used
     work = work_of(rows, padded=False)
     assert work.computed == work.real > 8 * 20
 
@@ -88,7 +93,7 @@ def test_rows_that_are_estimated_do_not_seem_to_begin_alike(data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        # As their makers publish them, to the last weight.
+        # The exact numbers that their makers publish.
         ("Qwen/Qwen2.5-Coder-7B-Instruct", 7_615_616_512),
         ("Qwen/Qwen2.5-Coder-0.5B-Instruct", 494_032_768),
         ("Qwen/Qwen3-8B", 8_190_735_360),
@@ -107,25 +112,26 @@ def test_smaller_models_of_a_family_are_known() -> None:
 
 
 def test_the_config_in_a_gguf_header_is_that_of_its_model(tmp_path: Path) -> None:
-    with described("smollm2-135m", lambda _: None) as found:
+    with describe_base("smollm2-135m", lambda _: None) as found:
         shape = shape_of(found.config, ("q_proj", "down_proj"))
     assert (shape.parameters, shape.layers, shape.tied) == (134_515_008, 30, True)
     # 30 layers, rank 8: q 576 + 576, down 1536 + 576.
-    assert shape.adapter_parameters(rank=8, targets=("q_proj", "down_proj")) == 30 * 8 * 3264
+    settings = TrainSettings(lora_r=8, lora_targets=("q_proj", "down_proj"))
+    assert shape.adapter_parameters(settings) == 30 * 8 * 3264
 
 
-def test_a_folder_with_its_small_files_alone_must_be_fetched(base: Path, tmp_path: Path) -> None:
+def test_a_folder_with_only_the_small_files_must_be_downloaded(base: Path, tmp_path: Path) -> None:
     small_model(tmp_path)
-    size_bytes = of_folder("here", tmp_path).weight_bytes
+    size_bytes = describe_folder("here", tmp_path).weight_bytes
     assert size_bytes == sum(file.stat().st_size for file in weight_files(tmp_path))
     for file in weight_files(tmp_path):
         file.unlink()
-    assert of_folder("there", tmp_path).weight_bytes is None
+    assert describe_folder("there", tmp_path).weight_bytes is None
 
 
 @pytest.mark.parametrize("engine", ["hf", "fast"])
 def test_each_engine_can_be_probed(base: Path, engine: Engine) -> None:
-    config = of_folder("small", base).config
+    config = describe_folder("small", base).config
     recipe = recipe_of(TrainSettings(engine=engine, precision="fp32"), config)
     rows = [TokenRow("a", (49000,) * 64, (True,) * 64)]
     found = measure(
@@ -140,11 +146,11 @@ def test_each_engine_can_be_probed(base: Path, engine: Engine) -> None:
 
 
 def test_a_layer_keeps_the_same_for_every_token_of_any_row(base: Path) -> None:
-    config = of_folder("small", base).config
+    config = describe_folder("small", base).config
     settings = TrainSettings(engine="hf", precision="fp32", lora_dropout=0.0)
     recipe = recipe_of(settings, config)
     engines = {layers: random_engine(recipe, layers) for layers in (1, 2)}
     short, long = (saved_bytes(engines, [TokenRow("a", (1,) * n, (True,) * n)]) for n in (64, 128))
     assert long == pytest.approx(short)
-    # At the least the inputs of its four adapted layers and of its MLP, 64 floats or 128 each.
+    # At least the inputs of its four adapted layers and of its MLP, 64 or 128 floats each.
     assert long > 4 * (3 * 64 + 128)

@@ -1,4 +1,4 @@
-"""The benchmarks' recipes in processes of their own: `benchmarks/own_step.py`, asked by lines."""
+"""`benchmarks/own_step.py`: each recipe of the benchmarks in its own process, a line for a step."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.small_models import VARIANT_VOCABULARY, small_variant
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "own_step.py"
 ROW = [(7 * place) % VARIANT_VOCABULARY for place in range(24)]
-ASKED = json.dumps(
+STEP = json.dumps(
     {"ids": [ROW, ROW[5:]], "trained": [[0] * 8 + [1] * 16, [0] * 8 + [1] * (len(ROW) - 13)]}
 )
 
@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_variant(tmp_path_factory.mktemp("base"), "llama").folder
 
 
-def asked(model: Path, recipe: str, *lines: str) -> subprocess.CompletedProcess[str]:
+def run_worker(model: Path, recipe: str, *lines: str) -> subprocess.CompletedProcess[str]:
     words = ["--model", str(model), "--recipe", recipe, "--threads", "1", "--no-compiled"]
     return subprocess.run(
         [sys.executable, str(SCRIPT), *words],
@@ -39,23 +39,23 @@ def answers(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 def test_a_worker_answers_every_line_with_the_same_loss(model: Path) -> None:
-    ready, first, second = answers(asked(model, "fast fp32", ASKED, ASKED))
+    ready, first, second = answers(run_worker(model, "fast fp32", STEP, STEP))
     assert ready == {"ready": True, "freed_memory_kept": True}
     assert first["loss"] == second["loss"] > 0
     assert first["seconds"] > 0
     assert 0 < first["peak_rss_bytes"] <= second["peak_rss_bytes"]
 
 
-def test_the_other_engine_keeps_no_memory_and_learns_the_same(model: Path) -> None:
-    ready, slow = answers(asked(model, "hf fp32", ASKED))
+def test_the_hf_engine_keeps_no_memory_and_has_the_same_loss(model: Path) -> None:
+    ready, slow = answers(run_worker(model, "hf fp32", STEP))
     assert ready == {"ready": True, "freed_memory_kept": False}
-    fast = answers(asked(model, "fast fp32", ASKED))[1]
-    # Both draw their own dropout, and an adapter begins at zero.
+    fast = answers(run_worker(model, "fast fp32", STEP))[1]
+    # Dropout differs, but an adapter starts at zero.
     assert slow["loss"] == pytest.approx(fast["loss"], rel=1e-4)
 
 
 def test_an_unknown_recipe_ends_with_an_error_line(model: Path) -> None:
-    done = asked(model, "fast fp64", ASKED)
+    done = run_worker(model, "fast fp64", STEP)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "error: argument --recipe: invalid choice: 'fast fp64'" in done.stderr.splitlines()[-1]
@@ -64,7 +64,7 @@ def test_an_unknown_recipe_ends_with_an_error_line(model: Path) -> None:
 
 def test_a_model_that_cannot_be_trained_ends_with_an_error_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
-    done = asked(tmp_path, "fast fp32", ASKED)
+    done = run_worker(tmp_path, "fast fp32", STEP)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("error: `--engine fast` cannot train this model")

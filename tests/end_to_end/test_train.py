@@ -1,4 +1,4 @@
-"""Training a two-layer model for a few steps: what is learned, and what is left behind."""
+"""Training a two-layer model for a few steps: its losses, and the files of the run."""
 
 import dataclasses
 import json
@@ -57,7 +57,7 @@ def test_loss_falls_on_rows_that_were_not_trained_on(run: TrainingResult) -> Non
     assert run.final.steps == 9
 
 
-def test_every_folder_holds_exactly_its_files(run: TrainingResult) -> None:
+def test_every_folder_has_exactly_its_files(run: TrainingResult) -> None:
     output_dir = run.final_model.parent
     assert names(output_dir) == {
         ".lock",
@@ -86,13 +86,13 @@ def test_curves_show_every_step_and_validation(run: TrainingResult) -> None:
     assert drawn_steps(output_dir, "val/loss") == [0, 3, 6, 9]
 
 
-def test_the_log_in_the_folder_tells_the_whole_run(run: TrainingResult) -> None:
+def test_the_log_in_the_folder_has_the_whole_run(run: TrainingResult) -> None:
     log = (run.final_model.parent / "train.log").read_text()
-    for said in ("== train:", "threads: 1", "validation loss after step 9", "9 steps, "):
-        assert log.count(said) == 1
+    for text in ("== train:", "threads: 1", "validation loss after step 9", "9 steps, "):
+        assert log.count(text) == 1
 
 
-def test_a_rate_at_which_nothing_is_learned_is_named_in_log_and_result(
+def test_a_loss_warning_is_in_the_log_and_in_the_result(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     settings = short_run(base, data, tmp_path / "out", lr=1e-9, epochs=2)
@@ -104,7 +104,7 @@ def test_a_rate_at_which_nothing_is_learned_is_named_in_log_and_result(
     assert train(settings) == result
 
 
-def test_training_config_holds_the_resolved_settings(run: TrainingResult) -> None:
+def test_training_config_has_the_resolved_settings(run: TrainingResult) -> None:
     config = json.loads((run.final_model.parent / "training_config.json").read_text())
     assert config["settings"]["precision"] in {"fp32", "bf16", "int8"}
     assert config["settings"]["accumulation"] == 2
@@ -128,7 +128,7 @@ def test_same_seed_gives_the_same_bits(
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_finished_run_says_so_and_changes_nothing(
+def test_a_finished_run_is_reported_and_changes_nothing(
     run: TrainingResult, base: Path, data: Path
 ) -> None:
     before = (run.final_model / "manifest.json").read_bytes()
@@ -153,7 +153,7 @@ def test_another_run_in_the_folder_is_refused_and_fresh_moves_it_aside(
     assert train(second).final.steps == 2
 
 
-def test_progress_tells_step_loss_rate_and_time_left(
+def test_progress_shows_step_loss_throughput_and_time_left(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -162,7 +162,7 @@ def test_progress_tells_step_loss_rate_and_time_left(
     progress = [one for one in events if isinstance(one, Progress) and one.task == "train"]
     assert len(progress) == 4
     assert "step 1/2  loss 1" in progress[0].detail
-    # A run this short is not probed, so that nothing is known of the machine's limit.
+    # A run this short is not probed, so the machine's limit is not known.
     assert re.fullmatch(
         r"step 1/2  loss 10\.\d{3}  val 10\.\d{3}  \d+ tok/s  \d\.\d GiB", progress[0].detail
     )
@@ -187,6 +187,6 @@ def test_a_foreign_final_model_is_never_overwritten(base: Path, data: Path, tmp_
     foreign = tmp_path / "out" / "final_model"
     foreign.mkdir(parents=True)
     (foreign / "adapter_model.safetensors").write_bytes(b"precious")
-    with pytest.raises(UsageError, match="not of this program"):
+    with pytest.raises(UsageError, match="not written by this program"):
         train(short_run(base, data, tmp_path / "out"))
     assert (foreign / "adapter_model.safetensors").read_bytes() == b"precious"

@@ -1,4 +1,4 @@
-"""Runs in INT8 whose products were calibrated: what is kept, said and the same after a stop."""
+"""Runs in INT8 with a calibration: what is cached, reported, and the same after a stop."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def weights(trained: TrainingResult) -> bytes:
     return (trained.final_model / "adapter_model.safetensors").read_bytes()
 
 
-def test_a_stopped_run_goes_on_with_the_products_it_began_with(
+def test_a_stopped_run_goes_on_with_its_int8_plan(
     base: Path, data: Path, tmp_path: Path, cache: Path
 ) -> None:
     events: list[Event] = []
@@ -48,16 +48,14 @@ def test_a_stopped_run_goes_on_with_the_products_it_began_with(
     assert names(cache)
     with pytest.raises(Interrupted):
         train(run(base, data, tmp_path / "one"), stop_after(1))
-    # Found anew, it is the same.
+    # Calibrated again, it is the same.
     shutil.rmtree(cache)
     assert weights(train(run(base, data, tmp_path / "one"))) == weights(whole)
     plain = train(run(base, data, tmp_path / "plain", calibrate=False))
     assert weights(plain) != weights(whole)
 
 
-def test_a_run_does_not_go_on_with_other_products_unasked(
-    base: Path, data: Path, tmp_path: Path
-) -> None:
+def test_another_int8_plan_must_be_accepted(base: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(run(base, data, tmp_path / "one", calibrate=False), stop_after(1))
     with pytest.raises(UsageError, match="`int8_plan`"):
@@ -66,16 +64,16 @@ def test_a_run_does_not_go_on_with_other_products_unasked(
     assert accepted.final_model.is_dir()
 
 
-def test_full_precision_products_are_in_the_config(
+def test_full_precision_layers_are_in_the_config(
     base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
+    monkeypatch.setattr(int8_accuracy, "LIMIT", 1e-12)
     train(run(base, data, tmp_path / "one"))
     config = json.loads((tmp_path / "one" / "training_config.json").read_text())
     assert "0.down" in config["calibrated_full_precision"]
 
 
-def test_a_base_without_numbers_is_left_to_the_run_to_tell(
+def test_a_base_with_nan_is_not_calibrated_and_the_run_reports_it(
     data: Path, tmp_path: Path, cache: Path
 ) -> None:
     broken = small_model(tmp_path / "broken", "llama")
@@ -88,7 +86,7 @@ def test_a_base_without_numbers_is_left_to_the_run_to_tell(
     assert not cache.exists()
 
 
-def test_a_step_is_replayed_with_the_products_of_its_run(
+def test_a_step_is_replayed_with_the_int8_plan_of_its_run(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(IntegrityError, match="not finite"):

@@ -1,4 +1,4 @@
-"""The engine over transformers and PEFT: losses and gradients against their own."""
+"""The hf engine: losses and gradients against those of transformers and PEFT."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def _engine(base: Path, **changes: object) -> HfEngine:
     with torch.no_grad():
         for name, parameter in engine.parameters().items():
             if "lora_B" in name:
-                # With B at zero the gradient of A is zero, and a test of it could not fail.
+                # With B at zero the gradient of A is zero, and no test of it could fail.
                 parameter.add_(0.05)
     return engine
 
@@ -95,7 +95,7 @@ def test_loss_and_gradient_are_those_of_transformers_own_masked_loss(
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_recomputed_activations_give_the_same_loss_and_gradient(base: Path, data: Path) -> None:
+def test_gradient_checkpointing_gives_the_same_loss_and_gradient(base: Path, data: Path) -> None:
     engine, rows = _engine(base, lora_dropout=0.1), _rows(base, data)[:3]
     kept, gradient = engine.backward(rows, weight=0.01, seed=3), _gradients(engine)
     engine.enable_gradient_checkpointing()
@@ -109,15 +109,15 @@ def test_recomputed_activations_give_the_same_loss_and_gradient(base: Path, data
 def test_whole_logits_give_the_same_loss(base: Path, data: Path) -> None:
     engine, rows = _engine(base), _rows(base, data)[:3]
     assert engine._plain_head
-    quick, quick_gradient = engine.backward(rows, weight=0.01, seed=0), _gradients(engine)
+    chunked, gradients = engine.backward(rows, weight=0.01, seed=0), _gradients(engine)
     engine._plain_head = False
-    slow, slow_gradient = engine.backward(rows, weight=0.01, seed=0), _gradients(engine)
-    assert quick.loss == pytest.approx(slow.loss, abs=1e-5)
-    for name, gradient in quick_gradient.items():
-        torch.testing.assert_close(gradient, slow_gradient[name], rtol=1e-4, atol=1e-6)
+    whole, expected = engine.backward(rows, weight=0.01, seed=0), _gradients(engine)
+    assert chunked.loss == pytest.approx(whole.loss, abs=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_model_that_caps_its_logits_is_found_out_and_said(tmp_path: Path) -> None:
+def test_a_model_that_caps_its_logits_is_detected_and_reported(tmp_path: Path) -> None:
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     config = Gemma2Config(

@@ -1,4 +1,4 @@
-"""Faults of a long run: stopped inside of a step, a full disk, changes, too little memory."""
+"""Faults of a long run: stopped inside of a step, a full disk, changes, out of memory."""
 
 import resource
 import signal
@@ -28,12 +28,12 @@ COMPARED = ("adapter_model.safetensors", "optimizer.safetensors")
 
 @pytest.fixture(scope="module")
 def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
-    """The run that nothing interrupts; 10 rows by 4 are 3 steps an epoch."""
+    """A run that is not interrupted; 10 rows by 4 are 3 steps an epoch."""
     return train(_settings(base, data, tmp_path_factory.mktemp("whole")))
 
 
 def _settings(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
-    # Each row is a micro-batch of its own: none has fewer than 50 tokens.
+    # Each row is a micro-batch: none has fewer than 50 tokens.
     one_by_one = {"batch_size": 1, "accumulation": 4, "micro_batch_tokens": 60}
     return short_run(base, data, output_dir, **{"epochs": 2.0} | one_by_one | changes)
 
@@ -46,7 +46,7 @@ def _assert_equal(one: TrainingResult, other: TrainingResult) -> None:
 
 
 def _every(count: int) -> Reporter:
-    """Ask for a stop at every so many micro-batches."""
+    """Request a stop after every so many micro-batches."""
     seen = 0
 
     def report(event: Event) -> None:
@@ -63,13 +63,13 @@ def test_stopped_again_and_again_inside_of_steps_the_result_is_the_same(
 ) -> None:
     """Fault 7: a stop every 3 micro-batches of 1 row; steps have 4, 4 and 2 of them."""
     settings = _settings(base, data, tmp_path)
-    said: list[str] = []
+    messages: list[str] = []
     for _ in range(6):
         with pytest.raises(Interrupted, match="is saved") as caught:
             train(settings, _every(3))
-        said.append(caught.value.message)
-    assert "checkpoint-0-micro-3 is saved" in said[0]
-    assert "checkpoint-1-micro-2 is saved" in said[1]
+        messages.append(caught.value.message)
+    assert "checkpoint-0-micro-3 is saved" in messages[0]
+    assert "checkpoint-1-micro-2 is saved" in messages[1]
     result = train(settings)
     _assert_equal(whole, result)
     assert not [name for name in names(tmp_path) if "micro" in name]
@@ -93,7 +93,7 @@ class _Disk:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def test_a_save_that_fails_is_said_and_tried_again_and_the_run_goes_on(
+def test_a_save_that_fails_is_reported_and_tried_again_and_the_run_goes_on(
     whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     """Faults 10 and 11: the disk is full at steps 2 and 3."""
@@ -102,8 +102,8 @@ def test_a_save_that_fails_is_said_and_tried_again_and_the_run_goes_on(
         result = train(_settings(base, data, tmp_path), disk.report)
     finally:
         disk.free()
-    said = [event.text for event in disk.events if isinstance(event, Caution)]
-    failed = [text for text in said if "cannot save" in text]
+    cautions = [event.text for event in disk.events if isinstance(event, Caution)]
+    failed = [text for text in cautions if "cannot save" in text]
     assert len(failed) == 2
     assert all("checkpoint-1 is saved" in text for text in failed)
     _assert_equal(whole, result)
@@ -160,7 +160,7 @@ def test_an_accepted_change_goes_on_and_is_kept_in_the_lineage(
 
 
 @pytest.mark.parametrize("field", ["lora_r", "learning_rate"])
-def test_what_cannot_be_accepted_is_refused_by_name(
+def test_a_change_that_cannot_be_accepted_is_refused_by_name(
     base: Path, data: Path, tmp_path: Path, field: str
 ) -> None:
     with pytest.raises(UsageError, match=f"--accept-change {field}"):
@@ -183,10 +183,10 @@ def test_another_tokenizer_under_the_same_name_is_damage(
 
 
 @pytest.mark.parametrize(("engine", "kind"), [("hf", HfEngine), ("fast", FastEngine)])
-def test_with_fit_a_run_goes_on_smaller_and_says_since_when(
+def test_with_fit_a_run_goes_on_smaller_and_reports_since_when(
     engine: str, kind: Any, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 16: torch fails to allocate for a micro-batch of two rows, once a step was taken."""
+    """Fault 16: after the first step, torch runs out of memory on micro-batches of two rows."""
     backward, calls = kind.backward, 0
 
     def hungry(itself: TrainingEngine, rows: list[object], **named: object) -> object:
@@ -210,10 +210,10 @@ def test_with_fit_a_run_goes_on_smaller_and_says_since_when(
     assert result.final.steps == STEPS
 
 
-def test_after_a_kill_for_memory_the_next_start_says_so_and_with_fit_is_smaller(
+def test_after_an_oom_kill_the_next_start_reports_it_and_with_fit_is_smaller(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
-    """Fault 16: what a killed process leaves behind, at more than the machine has."""
+    """Fault 16: the status of a killed process that used more memory than the machine has."""
     (tmp_path / "out").mkdir()
     status = new_status("training")
     rss = 1 << 50
@@ -222,9 +222,9 @@ def test_after_a_kill_for_memory_the_next_start_says_so_and_with_fit_is_smaller(
     pairs = {"batch_size": 2, "micro_batch_tokens": 130, "max_steps": 1}
     settings = _settings(base, data, tmp_path / "out", fit=True, **pairs)
     train(settings, events.append)
-    said = [event.text for event in events if isinstance(event, Caution)]
-    assert any("for want of memory" in text for text in said)
-    assert any("micro-batches in 2 parts" in text for text in said)
+    cautions = [event.text for event in events if isinstance(event, Caution)]
+    assert any("because memory ran out" in text for text in cautions)
+    assert any("micro-batches in 2 parts" in text for text in cautions)
 
 
 def test_the_status_of_a_finished_run_is_whole(whole: TrainingResult) -> None:
@@ -235,16 +235,14 @@ def test_the_status_of_a_finished_run_is_whole(whole: TrainingResult) -> None:
     assert status.validation_loss == whole.final.val_loss_final
 
 
-def test_a_run_says_what_its_checkpoints_cost(base: Path, data: Path, tmp_path: Path) -> None:
+def test_a_run_reports_what_its_checkpoints_cost(base: Path, data: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     train(_settings(base, data, tmp_path, max_steps=2), events.append)
     assert any(isinstance(x, Note) and "checkpoints took" in x.text for x in events)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_killed_at_random_moments_each_run_ends_as_if_nothing_had_been(
-    tmp_path: Path, processes: int
-) -> None:
+def test_killed_at_random_moments_a_run_has_the_same_result(tmp_path: Path, processes: int) -> None:
     """Fault 2; `benchmarks/faults.py` does 200."""
     counts = counted_kills(tmp_path, count=4, seed=1, processes=processes)
     assert counts == {"kills": 4, "runs": counts["runs"]} | dict.fromkeys(

@@ -1,4 +1,4 @@
-"""Runs of two processes: the losses of one, a stop and a death that both notice, other counts."""
+"""Data parallel runs: the losses of one process, stops and kills, and other process counts."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ import pytest
 
 from journeyman.settings import TrainSettings
 from journeyman.train.checkpoint.result import TrainingResult
-from journeyman.train.parallel.affinity import layout
+from journeyman.train.parallel.affinity import assign_cpus
 from journeyman.train.parallel.launch import launch
 from journeyman.train.stage import train
 from journeyman.train.state import State
@@ -20,11 +20,11 @@ from tests.waiting import HANG_S
 
 # 10 rows by 4 are 3 steps an epoch, of 4, 4 and 2 micro-batches of one row.
 STEPS = 6
-# Each row is a micro-batch of its own: none has fewer than 50 tokens.
+# Each row is a micro-batch: none has fewer than 50 tokens.
 SHAPE = {"epochs": 2.0, "batch_size": 1, "accumulation": 4, "micro_batch_tokens": 60}
 TOLERANCE = 1e-5
-"""Relative, of a loss. Sums of float32 in another order differ by some 1e-7 of their terms; Adam's
-first steps divide by the gradient's own size, which makes a few 1e-7 of a loss of that."""
+"""Relative, of a loss. Float32 sums in another order differ by some 1e-7 of their terms, and Adam's
+first steps divide by the size of the gradient."""
 
 
 def settings(base: Path, data: Path, output_dir: Path, **changes: object) -> TrainSettings:
@@ -85,14 +85,14 @@ def alone(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def together(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the same run in two processes that nothing interrupts."""
+    """The folder of the same run with two processes, not interrupted."""
     folder = tmp_path_factory.mktemp("together")
     process = started(settings(base, data, folder))
-    said, _ = process.communicate(timeout=HANG_S)
-    assert process.returncode == 0, said
-    assert "2 processes were asked for, on processors" in said
-    assert said.count("validation loss after step 6") == 1
-    assert said.splitlines()[-1] == str(folder / "final_model")
+    output, _ = process.communicate(timeout=HANG_S)
+    assert process.returncode == 0, output
+    assert "2 processes were requested, on processors" in output
+    assert output.count("validation loss after step 6") == 1
+    assert output.splitlines()[-1] == str(folder / "final_model")
     return folder
 
 
@@ -105,9 +105,7 @@ def test_two_processes_have_the_losses_of_one(alone: Path, together: Path) -> No
     ]
 
 
-def test_two_processes_agree_on_the_products_of_int8(
-    base: Path, data: Path, tmp_path: Path
-) -> None:
+def test_two_processes_have_the_same_int8_plan(base: Path, data: Path, tmp_path: Path) -> None:
     found = []
     for processes in (1, 2):
         one = settings(base, data, tmp_path / str(processes))
@@ -122,11 +120,11 @@ def test_two_processes_agree_on_the_products_of_int8(
         assert done.returncode == 0, done.stdout
         assert done.stdout.count("the base's answers diverge") == 1
         found.append(losses_of(one.output_dir))
-    # A value at the edge of two steps of 8 bits may be rounded otherwise.
+    # A value between two steps of 8 bits may be rounded up or down.
     assert found[1] == pytest.approx(found[0], rel=2e-3)
 
 
-def test_only_the_first_process_writes(alone: Path, together: Path) -> None:
+def test_only_rank_0_writes(alone: Path, together: Path) -> None:
     assert names(together) == names(alone)
     assert drawn_steps(together, "train/loss") == list(range(1, STEPS + 1))
     assert len(list((together / "logs").glob("events.*"))) == 1
@@ -146,7 +144,7 @@ def test_torchrun_on_two_machines_gives_the_same_bits(
     assert adapter_of(tmp_path) == adapter_of(together)
 
 
-STOPPED_BY_ITSELF = """
+STOPPED = """
 import signal, sys
 import msgspec
 from journeyman.errors import Interrupted
@@ -167,17 +165,17 @@ except Interrupted as error:
 """
 
 
-def test_a_stop_of_one_ends_both_inside_of_a_step_and_the_rest_gives_the_same_bits(
+def test_a_stop_of_one_process_stops_both_and_the_rest_gives_the_same_bits(
     together: Path, base: Path, data: Path, tmp_path: Path
 ) -> None:
     one = settings(base, data, tmp_path)
     text = msgspec.json.encode(one, enc_hook=str).decode()
-    # Events are reported by process 0 alone, so it alone gets the signal, after its first round.
-    assert launch([sys.executable, "-c", STOPPED_BY_ITSELF, text], layout(2)) == 75
+    # Only rank 0 reports events, so only that process gets the signal, after its first round.
+    assert launch([sys.executable, "-c", STOPPED, text], assign_cpus(2)) == 75
     assert "checkpoint-1-micro-2" in names(tmp_path)
     again = started(one)
-    said, _ = again.communicate(timeout=HANG_S)
-    assert again.returncode == 0, said
+    output, _ = again.communicate(timeout=HANG_S)
+    assert again.returncode == 0, output
     assert losses_of(tmp_path) == losses_of(together)
     assert adapter_of(tmp_path) == adapter_of(together)
 
@@ -202,8 +200,8 @@ train.main()
 STARTED = f"""
 import sys
 from journeyman.cli import main, train
-command = train.command
-train.command = lambda settings: [sys.executable, "-c", {KILLED!r}, command(settings)[-1]]
+command = train._command
+train._command = lambda settings: [sys.executable, "-c", {KILLED!r}, command(settings)[-1]]
 main()
 """
 
@@ -213,10 +211,10 @@ def test_a_killed_process_ends_the_other_and_one_process_goes_on(
 ) -> None:
     one = settings(base, data, tmp_path)
     process = started(one, "-c", STARTED)
-    said, _ = process.communicate(timeout=HANG_S)
-    assert process.returncode == 75, said
-    assert "process 1 of 2 was killed by SIGKILL" in said
-    assert "another process of this run has ended" in said
+    output, _ = process.communicate(timeout=HANG_S)
+    assert process.returncode == 75, output
+    assert "process 1 of 2 was killed by SIGKILL" in output
+    assert "another process of this run has ended" in output
     assert status_of(tmp_path)["step"] == 2
     train(one)
     assert losses_of(tmp_path) == pytest.approx(losses_of(alone), rel=TOLERANCE)

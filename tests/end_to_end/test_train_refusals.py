@@ -1,4 +1,4 @@
-"""What must not be trained on, and what stops a run: rows that do not fit, and NaN."""
+"""Rows that must not be trained on, and losses that are not finite."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_dataset(tmp_path_factory.mktemp("data"), train=10, val=3)
 
 
-def test_rows_that_do_not_fit_are_named_and_never_cut(
+def test_rows_that_are_too_long_are_named_and_never_cut(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -102,11 +102,11 @@ def test_a_base_with_nan_is_found_before_the_first_step(
     assert not list((tmp_path / "out").glob("checkpoint-*"))
 
 
-def test_nan_in_a_step_stops_before_the_update_with_a_note_to_replay(
+def test_nan_in_a_step_stops_before_the_update_with_a_replay(
     broken_base: Path, data: Path, tmp_path: Path
 ) -> None:
     rows = small_dataset(tmp_path / "data", train=4)
-    # The only validation row is too long to be used, so that the first to meet NaN is a step.
+    # The only validation row is too long to be used, so that the first NaN is in a step.
     long = small_example(0, "{{ messages[0].content }}")
     messages = (*long.messages[:-1], Message("assistant", "word " * 400))
     write_records(

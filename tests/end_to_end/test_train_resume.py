@@ -1,4 +1,4 @@
-"""Stopped, killed and damaged runs go on exactly where they were, or say why they do not."""
+"""Stopped, killed and damaged runs go on exactly where they were, or report why not."""
 
 import shutil
 import signal
@@ -28,7 +28,7 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
-    """The run that nothing interrupts; 10 rows by 4 are 3 steps an epoch."""
+    """A run that is not interrupted; 10 rows by 4 are 3 steps an epoch."""
     return train(_settings(base, data, tmp_path_factory.mktemp("whole")))
 
 
@@ -64,10 +64,10 @@ def test_sigterm_ends_with_75_and_the_same_command_goes_on(
     settings = _settings(base, data, tmp_path, save_steps=5)
     process = paused_after(5, settings)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate("go on\n")
+    output, _ = process.communicate("go on\n")
     assert process.returncode == 75
-    # A stop saves what the last checkpoint, of step 5, does not hold.
-    assert "checkpoint-5-micro-1 is saved" in said
+    # A stop saves what is newer than the last checkpoint, of step 5.
+    assert "checkpoint-5-micro-1 is saved" in output
     _assert_equal(whole, train(settings))
 
 
@@ -83,13 +83,13 @@ def test_stopped_after_any_step_the_result_is_the_same(
     _assert_equal(whole, train(settings))
 
 
-def test_handlers_are_those_of_before(base: Path, data: Path, tmp_path: Path) -> None:
+def test_signal_handlers_are_restored(base: Path, data: Path, tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     _stopped(_settings(base, data, tmp_path), 1)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_stopped_before_the_first_step_says_that_nothing_is_saved(
+def test_stopped_before_the_first_step_nothing_is_saved(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     def stop(event: Event) -> None:
@@ -117,8 +117,8 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_result_is_the_same(
     path.write_bytes(path.read_bytes()[:-1])
     events: list[Event] = []
     result = train(settings, events.append)
-    said = [event.text for event in events if isinstance(event, Caution)]
-    assert any(path.parent.name in text and path.name in text for text in said)
+    cautions = [event.text for event in events if isinstance(event, Caution)]
+    assert any(path.parent.name in text and path.name in text for text in cautions)
     assert any(isinstance(x, Note) and "checkpoint-4`, step 4 of 12" in x.text for x in events)
     assert names(tmp_path / "quarantine") == {path.parent.name}
     _assert_equal(whole, result)
@@ -142,7 +142,9 @@ def test_changed_weights_of_the_base_are_refused(base: Path, data: Path, tmp_pat
         train(settings)
 
 
-def test_another_thread_count_is_allowed_and_said(base: Path, data: Path, tmp_path: Path) -> None:
+def test_another_thread_count_is_allowed_and_reported(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
     _stopped(_settings(base, data, tmp_path, max_steps=2), 1)
     events: list[Event] = []
     train(_settings(base, data, tmp_path, max_steps=2, threads=2), events.append)
@@ -150,7 +152,7 @@ def test_another_thread_count_is_allowed_and_said(base: Path, data: Path, tmp_pa
     assert any("not be equal bit for bit" in text for text in cautions)
 
 
-def test_a_named_checkpoint_elsewhere_is_gone_on_from(
+def test_a_run_goes_on_from_a_named_checkpoint_elsewhere(
     whole: TrainingResult, base: Path, data: Path, tmp_path: Path
 ) -> None:
     _stopped(_settings(base, data, tmp_path / "one"), 4)

@@ -54,10 +54,10 @@ def train(
 
 def train_here(settings: TrainSettings) -> None:
     """Train in this process. In a data-parallel run only rank 0 reports."""
-    from journeyman.train.parallel.group import PeerLost, rank_here
+    from journeyman.train.parallel.group import PeerLost, environment_rank
     from journeyman.train.stage import train as run_stage
 
-    is_first = rank_here() == 0
+    is_first = environment_rank() == 0
     with Console() as console:
         try:
             trained = run_stage(settings, console.report if is_first else ignore)
@@ -72,17 +72,17 @@ def train_here(settings: TrainSettings) -> None:
 def _train_in_parallel(settings: TrainSettings) -> int:
     """Train in `--processes` processes, each on its own cores, and return the exit code."""
     from journeyman.train.check_settings import require_usable
-    from journeyman.train.parallel.affinity import layout
-    from journeyman.train.parallel.group import size_here
+    from journeyman.train.parallel.affinity import assign_cpus
+    from journeyman.train.parallel.group import environment_size
     from journeyman.train.parallel.launch import launch
 
-    if size_here() > 1:
+    if environment_size() > 1:
         raise UsageError(
             "`--processes` cannot be used in a process that torchrun started",
             hint="leave out `--processes`, or start the run without torchrun",
         )
     require_usable(settings)
-    processes = layout(settings.processes)
+    processes = assign_cpus(settings.processes)
     with Console() as console:
         console.report(Note(processes.reason))
     return launch(_command(replace(settings, processes=1)), processes)

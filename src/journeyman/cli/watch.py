@@ -20,7 +20,7 @@ from journeyman.console import Console
 from journeyman.errors import Interrupted, JourneymanError, MachineError, UsageError
 from journeyman.formatting import duration
 from journeyman.train.monitor.status import Status
-from journeyman.train.watch import RunObservation, look
+from journeyman.train.watch import RunObservation, observe_run
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_LINES = 30.0
@@ -43,7 +43,7 @@ def watch(folder: Path, console: Console, *, pause: Callable[[float], None] = ti
     try:
         with console.live() as live:
             while True:
-                run = look(folder)
+                run = observe_run(folder)
                 if live is None:
                     lines.show(run)
                 else:

@@ -1,15 +1,15 @@
-"""Refuses settings that no run can have, all faults in one message."""
+"""Refuses settings that cannot work, before anything is loaded."""
 
 from journeyman.errors import UsageError
 from journeyman.settings import TrainSettings
 from journeyman.train.engine.devices import CUDA, PROCESSOR_ONLY
-from journeyman.train.identity import require_known
-from journeyman.train.parallel.group import size_here
+from journeyman.train.identity import require_acceptable
+from journeyman.train.parallel.group import environment_size
 
 
 def require_usable(settings: TrainSettings) -> None:
-    """Refuse settings that no run can have, all faults in one message. Raises UsageError."""
-    require_known(settings.accept_change)
+    """Refuse settings that cannot work, all faults in one message. Raises UsageError."""
+    require_acceptable(settings.accept_change)
     faults = [*_faults_of_numbers(settings), *_faults_of_files(settings)]
     if faults:
         raise UsageError("; ".join(faults), hint="see `journeyman train --help`")
@@ -46,11 +46,11 @@ def _faults_of_numbers(settings: TrainSettings) -> list[str]:
     if settings.keep_checkpoints < 2:
         faults.append(
             f"`--keep-checkpoints` is {settings.keep_checkpoints}, and must be 2 or more: "
-            "with one alone, damage to it is the loss of the run"
+            "with only one checkpoint, damage to it loses the run"
         )
     faults += _faults_of_device(settings)
     if settings.fresh and settings.resume:
-        faults.append("`--fresh` starts over and `--resume` goes on; give one of them")
+        faults.append("`--fresh` starts over and `--resume` goes on; give only one of them")
     return faults
 
 
@@ -60,19 +60,19 @@ def _faults_of_device(settings: TrainSettings) -> list[str]:
     faults = []
     if settings.precision in PROCESSOR_ONLY:
         faults.append(
-            f"`--precision {settings.precision}` is made for processors; `--device cuda` has "
+            f"`--precision {settings.precision}` runs on processors only; `--device cuda` has "
             "`bf16` and `fp32`"
         )
     if settings.engine == "hf":
-        faults.append("`--device cuda` is the fast engine's, and `--engine hf` was given")
-    if settings.processes != 1 or size_here() > 1:
-        faults.append("`--device cuda` is for one process and one GPU")
+        faults.append("`--device cuda` needs the fast engine, but `--engine hf` was given")
+    if settings.processes != 1 or environment_size() > 1:
+        faults.append("`--device cuda` works with one process and one GPU only")
     return faults
 
 
 def _faults_of_files(settings: TrainSettings) -> list[str]:
     faults = [
-        f"`{settings.data_dir / name}` is not there; `journeyman prepare` makes it"
+        f"`{settings.data_dir / name}` does not exist; `journeyman prepare` makes it"
         for name in ("train.jsonl", "val.jsonl")
         if not (settings.data_dir / name).is_file()
     ]

@@ -1,7 +1,7 @@
-"""What makes two runs the same run: all that decides the bits of the adapter.
+"""What makes two runs the same run: everything that decides the bits of the adapter.
 
-Covered: data, base, template, adapter shape, batch geometry, optimiser, schedule, precision, seed.
-Not covered: thread count and torch's version (`arithmetic` in the state; a change is reported).
+Covered: data, base model, template, adapter shape, batches, optimiser, schedule, precision, seed.
+Not covered: the number of threads and torch's version (`State.arithmetic`; a change is reported).
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,21 +34,19 @@ _FROM_SETTINGS = (
     "compiled",
     "seed",
 )
-
-
 _INT8_PLAN = "int8_plan"
-# Names in checkpoints of earlier versions.
+# Names in checkpoints of earlier versions: of settings that are called otherwise now, or are gone.
 _RENAMED = {"narrowing": _INT8_PLAN}
 _RETIRED = ("wide_products",)
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
-# Other shapes: the tensors of a checkpoint would not fit.
+# With other values, the tensors of a checkpoint have other shapes.
 _NEVER_ACCEPTED = ("lora_r", "lora_targets")
-# The same files under the same name: if their bytes changed, that is damage.
+# Of a base model with the same name: if these differ, its files are damaged.
 _DAMAGE = ("base_sha256", "tokenizer_sha256")
 
 
 class Change(Struct, frozen=True):
-    """What was not the same throughout a run: since which step, which field, both values."""
+    """A field of a run that changed on the way, since which step, and both values."""
 
     step: int
     field: str
@@ -57,7 +55,7 @@ class Change(Struct, frozen=True):
 
 
 class Identity(Struct, frozen=True):
-    """The run in facts that can be compared; values are JSON's own types."""
+    """What identifies a run, as values that JSON knows."""
 
     base_name: str
     base_sha256: str
@@ -68,15 +66,25 @@ class Identity(Struct, frozen=True):
     engine: str
     settings: dict[str, object]
 
+    def inputs(self) -> dict[str, str]:
+        """The hashes of what the run reads, as its manifests name them."""
+        return {
+            "train.jsonl": self.train_sha256,
+            "val.jsonl": self.val_sha256,
+            "base": self.base_sha256,
+            "chat template": self.template_sha256,
+            "tokenizer": self.tokenizer_sha256,
+        }
+
 
 def identity_of(settings: TrainSettings, base: BaseModel, *, int8_plan_id: str = "") -> Identity:
-    """The identity of a run whose settings are resolved (no `auto`, no None accumulation).
+    """The identity of a run with resolved settings (no `auto`, `accumulation` is a number).
 
-    int8_plan_id: of what a calibration decided; empty without one.
+    int8_plan_id: empty without a calibration.
     """
     from_settings = {name: _plain(getattr(settings, name)) for name in _FROM_SETTINGS}
     if int8_plan_id:
-        # Absent if empty, as in runs of versions that had no calibration.
+        # Left out if empty, so that runs of versions without calibration stay the same run.
         from_settings[_INT8_PLAN] = int8_plan_id
     return Identity(
         base_name=base.name,
@@ -91,19 +99,19 @@ def identity_of(settings: TrainSettings, base: BaseModel, *, int8_plan_id: str =
 
 
 def _tokenizer_sha256(folder: Path) -> str:
-    """Hash of the file that decides the ids; the fast tokenizer's goes first, as in loading."""
-    found = [folder / name for name in _TOKENIZERS if (folder / name).is_file()]
-    return sha256_of(found[0]) if found else ""
+    """Hash of the file that decides the token ids: the first that exists, as in loading."""
+    files = [folder / name for name in _TOKENIZERS if (folder / name).is_file()]
+    return sha256_of(files[0]) if files else ""
 
 
 def _plain(value: object) -> object:
-    # Sorted: the order in which the targets are named changes nothing in the adapter.
+    # Sorted, because the order of the targets changes nothing in the adapter.
     return sorted(value) if isinstance(value, tuple) else value
 
 
 def differences(there: Identity, here: Identity) -> list[Change]:
     """Every field in which two runs differ; `before` is the value there, `after` the one here."""
-    left, right = _facts(there), _facts(here)
+    left, right = _fields(there), _fields(here)
     if there.base_sha256 == here.base_sha256:
         # The same weights under another name or path are the same base.
         left.pop("base_name")
@@ -115,11 +123,12 @@ def differences(there: Identity, here: Identity) -> list[Change]:
     ]
 
 
-def _facts(identity: Identity) -> dict[str, object]:
-    facts: dict[str, object] = msgspec.to_builtins(identity)
-    settings = facts.pop("settings")
+def _fields(identity: Identity) -> dict[str, object]:
+    """All fields by their present names, those of the settings among them."""
+    fields: dict[str, object] = msgspec.to_builtins(identity)
+    settings = fields.pop("settings")
     assert isinstance(settings, Mapping)
-    return facts | {_RENAMED.get(str(name), str(name)): x for name, x in settings.items()}
+    return fields | {_RENAMED.get(str(name), str(name)): x for name, x in settings.items()}
 
 
 def _short(value: object) -> str:
@@ -131,39 +140,39 @@ def _short(value: object) -> str:
 def require_same(
     there: Identity, here: Identity, *, where: str, accepted: Sequence[str] = ()
 ) -> list[Change]:
-    """Refuse to go on with another run; gives the differences that were accepted by name.
+    """Refuse to go on with another run; gives the differences that the user accepted by name.
 
-    Raises UsageError, or IntegrityError for other weights or another tokenizer under the same
-    name: that is damage, all else is another run.
+    Raises IntegrityError if the weights or the tokenizer of the same base model differ, because
+    then its files are damaged, and UsageError for every other difference.
     """
-    found = differences(there, here)
+    changes = differences(there, here)
     accepted = [_RENAMED.get(name, name) for name in accepted]
-    refused = [one for one in found if one.field not in accepted or one.field in _NEVER_ACCEPTED]
+    refused = [one for one in changes if one.field not in accepted or one.field in _NEVER_ACCEPTED]
     if not refused:
-        return found
+        return changes
     kind: type[JourneymanError] = UsageError
     if there.base_name == here.base_name and {one.field for one in refused} & set(_DAMAGE):
         kind = IntegrityError
     listed = "; ".join(f"`{x.field}` `{x.before}` there, `{x.after}` here" for x in refused)
-    raise kind(f"`{where}` is of another run: {listed}", hint=_ways_out(refused))
+    raise kind(f"`{where}` belongs to another run: {listed}", hint=_hint(refused))
 
 
-def _ways_out(refused: Sequence[Change]) -> str:
+def _hint(refused: Sequence[Change]) -> str:
     flags = " ".join(f"--accept-change {one.field}" for one in refused)
     accepting = "" if {x.field for x in refused} & set(_NEVER_ACCEPTED) else f"{flags} to go on, "
     return (
         f"use the same settings; or {accepting}another --output-dir, "
-        "or --fresh to move the earlier run aside"
+        "or --fresh to move the earlier run out of the way"
     )
 
 
-def require_known(accepted: Sequence[str]) -> None:
-    """Refuse names that no run differs in. Raises UsageError."""
+def require_acceptable(accepted: Sequence[str]) -> None:
+    """Refuse names after `--accept-change` that are not fields of a run. Raises UsageError."""
     known = {*(set(Identity.__struct_fields__) - {"settings"}), *_FROM_SETTINGS, _INT8_PLAN}
     possible = sorted(known - set(_NEVER_ACCEPTED))
     wrong = [name for name in accepted if name not in (*possible, *_RETIRED, *_RENAMED)]
     if wrong:
         raise UsageError(
-            f"`--accept-change {wrong[0]}` names nothing that can be accepted",
-            hint=f"it can be one of {', '.join(possible)}",
+            f"`--accept-change {wrong[0]}`: there is no such change to accept",
+            hint=f"use one of {', '.join(possible)}",
         )

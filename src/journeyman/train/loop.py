@@ -1,6 +1,7 @@
-"""The training loop: one page. Order, schedule, dropout and start values follow from the seed.
+"""The training loop: optimiser steps, each from its micro-batches, with a validation when due.
 
-It does not load models, find checkpoints or write results; see `stage`, `checkpoints`, `outputs`.
+The seed decides order, schedule, dropout and start values. Loading models and checkpoints is left
+to `session`, and writing results to `checkpoint`.
 """
 
 import math
@@ -12,7 +13,7 @@ from functools import partial
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.batching.batches import Batches, OptimiserStep, division, split
+from journeyman.train.batching.batches import Batches, OptimiserStep, batcher_for, split
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.batching.seeds import dropout_seed
 from journeyman.train.engine.interface import Tally, TrainingEngine, total
@@ -20,8 +21,8 @@ from journeyman.train.engine.learning_rate import learning_rate
 from journeyman.train.engine.optimizer import Optimizer
 from journeyman.train.engine.recipe import Recipe
 from journeyman.train.forecast.records import Forecast
-from journeyman.train.gradient_sync import agree, sum_gradients, summed
-from journeyman.train.monitor.loss_warnings import NotFinite, spike_caution
+from journeyman.train.gradient_sync import broadcast_adapter, sum_gradients, sum_tallies
+from journeyman.train.monitor.loss_warnings import NotFinite, spike_warning
 from journeyman.train.monitor.progress import Meter
 from journeyman.train.out_of_memory import OutOfMemoryHandler
 from journeyman.train.parallel.group import ALONE, ProcessGroup
@@ -31,7 +32,7 @@ from journeyman.train.stop_signal import Stopped, StopRequest
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What stays the same from the first step to the last. forecast: None if none was made."""
+    """What stays the same through a run. forecast: None if none was made."""
 
     recipe: Recipe
     rows: Sequence[TokenRow]
@@ -53,7 +54,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """The loop over one engine. Raises Stopped, NotFinite, OutOfMemory."""
+    """The training loop over one engine. Raises Stopped, NotFinite, OutOfMemory."""
 
     engine: TrainingEngine
     optimizer: Optimizer
@@ -64,26 +65,28 @@ class Trainer:
     report: Reporter
     group: ProcessGroup = ALONE
 
-    def fit(self, state: State, record: Callable[[State], None]) -> State:
+    def train(self, state: State, record: Callable[[State], None]) -> State:
         """Take all steps that `state` has not taken; `record` gets each new state.
 
-        Stopped is raised only where parameters, moments and gradients are those of its state.
+        When Stopped is raised, parameters, moments and gradients are those of its state.
         """
-        pace = self.meter.pace
-        state = self.validated(state)
+        timer = self.meter.timer
+        state = self.validate(state)
         record(state)
         for step in self.job.steps[state.step :]:
             state = self.take_step(state, step)
-            with pace.saving():
+            with timer.time_saving():
                 record(state)
-            state = self.validated(state)
+            state = self.validate(state)
             record(state)
         self.meter.end(state)
         return state
 
     def take_step(self, state: State, step: OptimiserStep) -> State:
-        """One update, by the gradient of the mean loss over all trained tokens of the step."""
-        state = self._accumulated(state, step)
+        """The state after one update by the gradient of the mean loss over the step's tokens."""
+        state = self.oom_handler.run(
+            lambda state: self._accumulate(state, step), state, step.micro_batches
+        )
         started = time.monotonic()
         norm = self.optimizer.clip(self.job.settings.max_grad_norm)
         if not math.isfinite(norm):
@@ -95,7 +98,7 @@ class Trainer:
         seconds = time.monotonic() - started
         state = after_step(state, step, lr=lr, gradient_norm=norm, seconds=seconds)
         if state.taken[-1].spike:
-            self.report(spike_caution(step.number, state.taken[-1].loss))
+            self.report(spike_warning(step.number, state.taken[-1].loss))
         return state
 
     def _learning_rate(self, step: OptimiserStep) -> float:
@@ -104,24 +107,18 @@ class Trainer:
             step.number, len(self.job.steps), peak=settings.lr, warmup_share=settings.warmup_share
         )
 
-    def _accumulated(self, state: State, step: OptimiserStep) -> State:
-        """The state with the gradients of all micro-batches of the step."""
-        return self.oom_handler.run(
-            lambda state: self._micro_batches(state, step), state, step.micro_batches
-        )
-
-    def _micro_batches(self, state: State, step: OptimiserStep) -> State:
-        """The micro-batches that the state lacks; the last place to stop is before each."""
-        # Weighted by tokens: means of micro-batches favour short answers
+    def _accumulate(self, state: State, step: OptimiserStep) -> State:
+        """Add the gradients of the step's micro-batches that are left; may stop before each."""
+        # Weighted by tokens, because means of micro-batches favour short answers
         # (test_accumulation_matches_one_big_batch).
         weight = 1 / sum(self.job.rows[index].trained_tokens for index in step.rows)
         if state.in_step is None:
             self.optimizer.clear()
-        agree(self.group, self.engine.parameters())
+        broadcast_adapter(self.group, self.engine.parameters())
         batches = split(step.micro_batches, state.fit)
         self.meter.begin_step(state, step, micro_batches=len(batches), lr=self._learning_rate(step))
         for number in range(state.micro_batch, len(batches), self.group.size):
-            self._stop_if_asked(state)
+            self._stop_if_requested(state)
             state = self._round(state, step, batches, number=number, weight=weight)
             self.meter.add(state)
         sum_gradients(self.group, self.optimizer)
@@ -130,50 +127,50 @@ class Trainer:
     def _round(
         self, state: State, step: OptimiserStep, batches: Batches, *, number: int, weight: float
     ) -> State:
-        """The state with one more micro-batch of each process, the first of them `number`."""
+        """The state after one micro-batch in each process; rank 0 does number `number`."""
         started = time.monotonic()
-        mine = number + self.group.rank
+        own = number + self.group.rank
 
         def backward() -> Tally:
-            if mine >= len(batches):
+            if own >= len(batches):
                 return Tally()  # the last round of a step may have fewer than there are processes
-            rows = [self.job.rows[index] for index in batches[mine]]
-            seed = dropout_seed(self.job.settings.seed, step.number, mine)
+            rows = [self.job.rows[index] for index in batches[own]]
+            seed = dropout_seed(self.job.settings.seed, step.number, own)
             return self.engine.backward(rows, weight=weight, seed=seed)
 
-        found = summed(self.group, backward)
-        if found.not_finite is not None:
-            rows = [self.job.rows[index] for index in batches[number + found.not_finite]]
+        result = sum_tallies(self.group, backward)
+        if result.not_finite is not None:
+            rows = [self.job.rows[index] for index in batches[number + result.not_finite]]
             raise NotFinite("the loss", state, step, [row.id for row in rows])
         count = min(self.group.size, len(batches) - number)
         seconds = time.monotonic() - started
-        return after_micro_batches(state, found.tally, count=count, seconds=seconds)
+        return after_micro_batches(state, result.tally, count=count, seconds=seconds)
 
-    def _stop_if_asked(self, state: State) -> None:
-        if self.group.any_stop(self.stop.asked):
+    def _stop_if_requested(self, state: State) -> None:
+        if self.group.any_stop(self.stop.requested):
             raise Stopped(state)
 
-    def validated(self, state: State) -> State:
-        """The state with its validation, where one is due and not there yet."""
+    def validate(self, state: State) -> State:
+        """The state with its validation loss, if one is due and not measured yet."""
         rows = self.job.val_rows
         if state.step not in self.job.validations or state.is_validated():
             return state
-        batches = division(rows, self.job.settings)(range(len(rows)))
-        with self.meter.pace.validating():
+        batches = batcher_for(rows, self.job.settings)(range(len(rows)))
+        with self.meter.timer.time_validation():
             return self.oom_handler.run(
-                lambda state: self._validated(state, batches), state, batches
+                lambda state: self._validate(state, batches), state, batches
             )
 
-    def _validated(self, state: State, batches: Sequence[Sequence[int]]) -> State:
-        """The state with the loss over all trained tokens of the validation split."""
+    def _validate(self, state: State, batches: Sequence[Sequence[int]]) -> State:
+        """The state with the mean loss of a trained token over the validation split."""
         tally = Tally()
         parts = split(batches, state.fit)
-        agree(self.group, self.engine.parameters())
+        broadcast_adapter(self.group, self.engine.parameters())
         for number in range(0, len(parts), self.group.size):
-            self._stop_if_asked(state)
-            mine = parts[number + self.group.rank :][:1]
-            found = summed(self.group, partial(self._loss_of, mine))
-            tally = total((tally, found.tally))
+            self._stop_if_requested(state)
+            own = parts[number + self.group.rank :][:1]
+            result = sum_tallies(self.group, partial(self._loss_of, own))
+            tally = total((tally, result.tally))
             self.meter.validating(state, tally)
         when = f"after step {state.step}" if state.step else "of the base"
         self.meter.end_validation()
@@ -187,5 +184,5 @@ class Trainer:
         return after_validation(state, tally)
 
     def _loss_of(self, batches: Batches) -> Tally:
-        """The loss of one batch of the validation split, or of none."""
+        """The loss of one micro-batch of the validation split, or of none."""
         return total(self.engine.loss([self.job.val_rows[at] for at in one]) for one in batches)

@@ -1,14 +1,12 @@
-"""Out of memory: answered by the numbers and, where the user allowed it, by going on smaller.
+"""Out of memory (OOM): report it with its numbers, and go on smaller if the user gave `--fit`.
 
-Not covered: a process that the kernel kills says nothing; the next start finds out (`outages`).
+Smaller means, in turn: micro-batches in halves while one has two rows, then gradient checkpointing.
+Each step keeps its rows, so losses stay comparable; only rounding and the draws of dropout change,
+and the run's lineage says since which step.
 
-The same rows a step in smaller micro-batches: losses stay comparable, memory goes down.
-
-Only rounding and the draws of dropout change, and a run's lineage says since when.
-
-How the process before this one ended, from what it left: its status, and the kernel's count.
-
-Not covered: which process the kernel killed; that one was is known, and what this one used.
+Memory runs out in two ways. If an allocation fails, this process goes on itself. If the kernel
+kills the process, the next start finds out from what it left: its status and the kernel's count of
+OOM kills. Not covered: which process the kernel killed; only that it killed one is known.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,21 +24,28 @@ from journeyman.machine.oom_kills import boot_id, oom_kills
 from journeyman.machine.process_memory import peak_rss_bytes
 from journeyman.machine.process_status import PROC
 from journeyman.train.batching.batches import MemoryReduction, split
-from journeyman.train.engine.devices import CUDA, gpu_peak_bytes, room_on
+from journeyman.train.engine.devices import CUDA, device_memory, gpu_peak_bytes
 from journeyman.train.engine.interface import CheckpointingEngine
 from journeyman.train.identity import Change
 from journeyman.train.monitor.status import Status, read_status
 from journeyman.train.state import State, with_change
 
-FIELD = "fit"
+START = "start.json"
+
+# The name of a reduction in a run's lineage.
+_FIELD = "fit"
+# States of a process that has not said how it ended.
+_UNFINISHED = ("starting", "training", "validating", "saving")
+# Without the kernel's count: a process that held more of the memory was killed for it.
+_OOM_SHARE = 0.6
 
 
 class OutOfMemory(Interrupted):
-    """Memory did not suffice; what was saved is intact, and smaller micro-batches may go on."""
+    """Memory ran out; what was saved is intact, and smaller micro-batches may fit."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; torch has no class of its own for that on processors."""
+    """Whether an allocation failed; on processors torch has no exception class for that."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
         and any(words in str(error) for words in ("can't allocate memory", "CUDA out of memory"))
@@ -48,53 +53,51 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(state: State, smaller: MemoryReduction | None) -> OutOfMemory:
-    """The error with its numbers; the hint says how to go on with `smaller`, None: nothing is."""
+    """The error with its numbers. smaller: what `--fit` would go on with; None: nothing is left."""
     on_gpu = gpu_peak_bytes()
-    room = memory_room() if on_gpu is None else room_on(CUDA)
+    room = memory_room() if on_gpu is None else device_memory(CUDA)
     used = (peak_rss_bytes() if on_gpu is None else on_gpu) / 2**30
-    limit = room.limit_bytes / 2**30
-    return OutOfMemory(
-        f"not enough memory after step {state.step}, micro-batch {state.micro_batch}: "
-        f"{used:.1f} of {limit:.1f} GiB were in use at most, with {state.fit}",
-        hint=advice(smaller),
-    )
-
-
-def advice(smaller: MemoryReduction | None) -> str:
-    """The next step for a user whose run needs `smaller`, or has nothing smaller left."""
+    reduced = f", with {state.fit}" if state.fit != MemoryReduction() else ""
     if smaller is None:
-        return "micro-batches are single rows already: lower --max-tokens, or take a smaller base"
-    return (
-        f"give the same command with --fit: it goes on with {smaller}, and each step keeps its "
-        "rows; or lower --max-tokens, or take a smaller base"
+        hint = "every micro-batch is one row already: lower --max-tokens, or use a smaller base"
+    else:
+        hint = (
+            f"add --fit to the same command to go on with {smaller}, while each step keeps its "
+            "rows; or lower --max-tokens, or use a smaller base"
+        )
+    return OutOfMemory(
+        f"out of memory after step {state.step}, micro-batch {state.micro_batch}: at most "
+        f"{used:.1f} of {room.limit_bytes / 2**30:.1f} GiB were in use{reduced}",
+        hint=hint,
     )
 
 
 class OutOfMemoryHandler:
-    """Does work in smaller parts until it fits, where the user allowed that (`--fit`).
+    """Runs work, and runs it again in smaller micro-batches when memory runs out.
 
-    adopted: called with each fit that was found necessary.
+    may_reduce: whether the user allowed it (`--fit`). on_reduce: called with every new reduction.
     """
 
     def __init__(
         self,
         engine: object,
         *,
-        allowed: bool,
-        adopted: Callable[[MemoryReduction], None],
+        may_reduce: bool,
+        on_reduce: Callable[[MemoryReduction], None],
         report: Reporter,
     ) -> None:
         self._engine = engine
-        self._allowed = allowed
-        self._adopted = adopted
+        self._may_reduce = may_reduce
+        self._on_reduce = on_reduce
         self._report = report
 
     def run(
         self, work: Callable[[State], State], state: State, batches: Sequence[Sequence[int]]
     ) -> State:
-        """What `work` makes of the state, smaller where it had to be. Raises OutOfMemory.
+        """The state that `work` gives, with a memory reduction if it needed one.
 
-        `work` is called again from the beginning of its step and must forget what it had done.
+        `work` is called again with a state in which its step starts over, so it must not rely on
+        what it did before. Raises OutOfMemory if nothing smaller is left or allowed.
         """
         while True:
             try:
@@ -103,129 +106,135 @@ class OutOfMemoryHandler:
                 if not is_out_of_memory(error):
                     raise
                 smaller = next_smaller(batches, state.fit, self._engine)
-                if smaller is None or not self._allowed:
+                if smaller is None or not self._may_reduce:
                     raise out_of_memory(state, smaller) from error
-            # Here and not above: while the error lives, so does every tensor of its frames.
-            state = self.adopt(state, smaller)
+            # After the `except` block, because the error keeps every tensor of its frames alive.
+            state = self._reduce(state, smaller)
 
     def after_kill(self, state: State, batches: Sequence[Sequence[int]]) -> State:
-        """The state to begin with after the kernel has killed a process that had this one."""
-        smaller = next_smaller(batches, state.fit, self._engine)
-        if not self._allowed:
+        """The state to start with after the kernel killed a process that had this one."""
+        if not self._may_reduce:
             return state
+        smaller = next_smaller(batches, state.fit, self._engine)
         if smaller is None:
             raise out_of_memory(state, None)
-        return self.adopt(state, smaller)
+        return self._reduce(state, smaller)
 
-    def adopt(self, state: State, fit: MemoryReduction) -> State:
-        """The state with a fit that is in effect from now on; said, and kept in the lineage."""
+    def apply(self, reduction: MemoryReduction) -> None:
+        """Make the engine use gradient checkpointing if the reduction says so."""
+        if reduction.recompute and isinstance(self._engine, CheckpointingEngine):
+            self._engine.enable_gradient_checkpointing()
+
+    def _reduce(self, state: State, reduction: MemoryReduction) -> State:
+        """The state with a new reduction in effect, reported and kept in its lineage."""
         self._report(
             Caution(
-                f"memory did not suffice: from step {state.step + 1} on with {fit}; "
+                f"out of memory: from step {state.step + 1} on with {reduction}; "
                 "each step keeps its rows"
             )
         )
-        self.apply(fit)
-        self._adopted(fit)
-        change = Change(state.step, FIELD, str(state.fit), str(fit))
-        return replace(with_change(state, change), fit=fit)
+        self.apply(reduction)
+        self._on_reduce(reduction)
+        return with_reduction(state, reduction)
 
-    def apply(self, fit: MemoryReduction) -> None:
-        """Put a fit into effect where that is the engine's affair."""
-        if fit.recompute and isinstance(self._engine, CheckpointingEngine):
-            self._engine.enable_gradient_checkpointing()
+
+def with_reduction(state: State, reduction: MemoryReduction) -> State:
+    """The state with another memory reduction, which its lineage names."""
+    change = Change(state.step, _FIELD, str(state.fit), str(reduction))
+    return replace(with_change(state, change), fit=reduction)
 
 
 def next_smaller(
-    batches: Sequence[Sequence[int]], fit: MemoryReduction, engine: object
+    batches: Sequence[Sequence[int]], reduction: MemoryReduction, engine: object
 ) -> MemoryReduction | None:
-    """Halved once more while a micro-batch has two rows, then recomputation, then None."""
-    if any(len(batch) > 1 for batch in split(batches, fit)):
-        return MemoryReduction(fit.halvings + 1, fit.recompute)
-    if isinstance(engine, CheckpointingEngine) and not fit.recompute:
-        return MemoryReduction(fit.halvings, recompute=True)
+    """The next reduction: half the rows a micro-batch, then gradient checkpointing, then None."""
+    if any(len(batch) > 1 for batch in split(batches, reduction)):
+        return MemoryReduction(reduction.halvings + 1, reduction.recompute)
+    if isinstance(engine, CheckpointingEngine) and not reduction.recompute:
+        return MemoryReduction(reduction.halvings, recompute=True)
     return None
 
 
-START = "start.json"
-
-_ALIVE = ("starting", "training", "validating", "saving")
-
-_MUCH = 0.6
-
-
 class Start(Struct, frozen=True):
-    """What a process leaves at its start for the next one. `boot` tells one boot from another."""
+    """What a process writes when it starts, for the next one. boot: the kernel's id of the boot."""
 
     boot: str
     kills_for_memory: int | None
     fit: MemoryReduction = MemoryReduction()
 
 
-class UnexpectedEnd(Struct, frozen=True):
-    """A process that ended without a word. `for_memory`: most likely killed for want of it."""
-
-    status: Status
-    for_memory: bool
-    limit_bytes: int
-
-    @property
-    def is_of_the_base(self) -> bool:
-        """Whether the base itself does not fit, so that smaller micro-batches do not help."""
-        return self.for_memory and self.status.state == "starting"
-
-    def caution(self) -> Caution:
-        """What the user is told, with the numbers."""
-        status = self.status
-        where = f"step {(status.step or 0) + 1}, micro-batch {(status.micro_batch or 0) + 1}"
-        used = (
-            ""
-            if status.rss_bytes is None
-            else f" at {status.rss_bytes / 2**30:.1f} of {self.limit_bytes / 2**30:.1f} GiB"
-        )
-        ended = f"the process before this one ({status.pid}) was killed in {where}{used}"
-        if not self.for_memory:
-            return Caution(f"{ended}; nothing that was saved is lost")
-        if self.is_of_the_base:
-            return Caution(
-                f"the process before this one ({status.pid}) was killed while the base was loaded"
-                f"{used}: most likely by the kernel, for want of memory",
-                hint="take a smaller base, or a machine with more memory",
-            )
-        return Caution(
-            f"{ended}: most likely by the kernel, for want of memory",
-            hint="--fit goes on with smaller micro-batches by itself, each step keeps its rows; "
-            "or lower --max-tokens, or take a smaller base",
-        )
-
-
 def read_start(folder: Path) -> Start:
-    """What the process before left; a fresh one where there is nothing that can be read."""
+    """What the process before wrote; an empty one if there is nothing that can be read."""
     try:
         return msgspec.json.decode((folder / START).read_bytes(), type=Start)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return Start("", None)
 
 
-def write_start(folder: Path, fit: MemoryReduction, *, proc: Path = PROC) -> None:
-    """Leave word for the next process; again whenever the fit changes."""
-    write_json(folder / START, Start(boot_id(proc=proc), oom_kills(proc=proc), fit))
+def write_start(folder: Path, reduction: MemoryReduction, *, proc: Path = PROC) -> None:
+    """Write it for the next process: at the start, and when the reduction changes."""
+    write_json(folder / START, Start(boot_id(proc=proc), oom_kills(proc=proc), reduction))
 
 
-def outage(folder: Path, *, proc: Path = PROC) -> UnexpectedEnd | None:
-    """How the process before ended; None where it said so itself, or there was none.
+class UnexpectedEnd(Struct, frozen=True):
+    """A process that ended without saying so.
 
-    The caller owns the folder, so that no other process can be alive in it.
+    ran_out_of_memory: whether the kernel most likely killed it for that. limit_bytes: the memory
+    that it could have.
+    """
+
+    status: Status
+    ran_out_of_memory: bool
+    limit_bytes: int
+
+    @property
+    def was_loading(self) -> bool:
+        """Whether it ended while it loaded the base model."""
+        return self.status.state == "starting"
+
+    @property
+    def can_reduce(self) -> bool:
+        """Whether smaller micro-batches may help: not if the base model alone does not fit."""
+        return self.ran_out_of_memory and not self.was_loading
+
+    def caution(self) -> Caution:
+        """The warning for the user, with the numbers."""
+        status = self.status
+        place = f"in step {(status.step or 0) + 1}, micro-batch {(status.micro_batch or 0) + 1}"
+        if self.ran_out_of_memory and self.was_loading:
+            place = "while it loaded the base model"
+        used = ""
+        if status.rss_bytes is not None:
+            limit = self.limit_bytes / 2**30
+            used = f", with {status.rss_bytes / 2**30:.1f} of {limit:.1f} GiB in use"
+        text = f"the process before this one ({status.pid}) was killed {place}{used}"
+        if not self.ran_out_of_memory:
+            return Caution(f"{text}; everything that was saved is intact")
+        hint = "use a smaller base, or a machine with more memory"
+        if self.can_reduce:
+            hint = (
+                "use --fit to go on with smaller micro-batches, while each step keeps its rows; "
+                "or lower --max-tokens, or use a smaller base"
+            )
+        return Caution(
+            f"{text}: most likely by the kernel, because memory ran out (OOM)", hint=hint
+        )
+
+
+def unexpected_end(folder: Path, *, proc: Path = PROC) -> UnexpectedEnd | None:
+    """How the process before ended, if it did not say so itself; None if it did, or there was none.
+
+    The caller must own the folder, so that no other process is alive in it.
     """
     status = read_status(folder)
-    if status is None or status.state not in _ALIVE:
+    if status is None or status.state not in _UNFINISHED:
         return None
     limit = memory_room(proc=proc).limit_bytes
     start = read_start(folder)
-    counted = oom_kills(proc=proc)
-    if start.boot == boot_id(proc=proc) and None not in (counted, start.kills_for_memory):
-        # The kernel counts: if it killed nobody since then, then not this one either.
-        killed = counted != start.kills_for_memory
+    kills = oom_kills(proc=proc)
+    if start.boot == boot_id(proc=proc) and None not in (kills, start.kills_for_memory):
+        # If the kernel's count is the same as then, it did not kill this process either.
+        ran_out = kills != start.kills_for_memory
     else:
-        killed = (status.rss_bytes or 0) > _MUCH * limit
-    return UnexpectedEnd(status, killed, limit)
+        ran_out = (status.rss_bytes or 0) > _OOM_SHARE * limit
+    return UnexpectedEnd(status, ran_out, limit)

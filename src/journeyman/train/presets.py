@@ -1,6 +1,6 @@
-"""`training/configs/lora_config.json`, and the preset that the evidence recommends.
+"""Defaults from `training/configs/lora_config.json`, and the recommended preset.
 
-Both give values for fields of `TrainSettings`, by the fields' names; a flag goes before either.
+Both give values for fields of `TrainSettings` by the fields' names; a flag overrides either.
 """
 
 from collections.abc import Mapping
@@ -99,17 +99,17 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
 def load_lora_config(path: Path) -> dict[str, object]:
     """The file's values by the names of `TrainSettings`. Raises UsageError with the JSON path.
 
-    An accumulation that makes 16 rows with the file's batch size is left to be derived, so that
-    `--batch-size 1` still makes 16; any other is explicit and stays.
+    An accumulation that gives 16 rows a step with the file's batch size is left out and derived
+    later, so that `--batch-size 1` still gives 16; any other is kept.
     """
     if not path.is_file():
-        raise UsageError(f"`{path}` is not a file", hint="check the path given to --config")
+        raise UsageError(f"`{path}` is not a file", hint="check the path after --config")
     try:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"`{path}` cannot be used: {error}",
-            hint="its sections and their fields are in docs/training.md",
+            hint="docs/training.md lists its sections and fields",
         ) from error
     values: dict[str, object] = {}
     for section in (file.model, file.lora, file.training):

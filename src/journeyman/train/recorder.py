@@ -1,7 +1,7 @@
 """Records how far a run has come: curves, loss warnings, and a checkpoint when one is due.
 
-A checkpoint that cannot be saved (a full disk) is reported and tried again after the next step. It
-does not end the run: the last good one stays.
+If a checkpoint cannot be saved (a full disk), that is reported and tried again after the next step;
+the run goes on, and the last good checkpoint stays.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from journeyman.errors import MachineError
 from journeyman.events import Caution, Note, Reporter
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoint.read import name_of
+from journeyman.train.checkpoint.read import checkpoint_name
 from journeyman.train.checkpoint.save import Tensors, save_checkpoint
 from journeyman.train.engine.optimizer import Optimizer
 from journeyman.train.monitor.loss_warnings import LossWarnings
@@ -23,11 +23,11 @@ from journeyman.train.state import State
 if TYPE_CHECKING:
     from torch import Tensor
 
-NONE: Mapping[str, "Tensor"] = MappingProxyType({})
+_NO_TENSORS: Mapping[str, "Tensor"] = MappingProxyType({})
 
 
 class Recorder:
-    """Gets every new state of one run, in order; `state` is the last one it got."""
+    """Gets every new state of a run, in order; `state` is the last one."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class Recorder:
         self._loss_warnings = loss_warnings
         self._meter = meter
         self._report = report
-        self._saved = state.place
+        self._saved = state.position
         self._is_overdue = False
         self._saves = 0
         self._saving_s = 0.0
 
     def record(self, state: State) -> None:
-        """Write the state's curves, and a checkpoint after each `save_steps` and the last step."""
+        """Write the curves, and a checkpoint after every `save_steps` steps and the last one."""
         is_step = state.step > self.state.step
         self.state = state
         if is_step:
@@ -68,14 +68,13 @@ class Recorder:
         self._tensorboard.add_validations(state)
         self._loss_warnings.check(state)
 
-    def save(self, state: State, gradients: Mapping[str, "Tensor"] = NONE) -> None:
-        """Save a state where it is not on the disk yet; a failure is said, and the run goes on.
+    def save(self, state: State, gradients: Mapping[str, "Tensor"] = _NO_TENSORS) -> None:
+        """Save a state that is not saved yet; reports a failure, after which the run goes on.
 
-        Right only while parameters and moments are those of the state. gradients: of the
-        micro-batches of the step in hand.
-        Raises IntegrityError where the disk fails.
+        Parameters and moments must be those of the state. gradients: of the current step. Raises
+        IntegrityError if the disk fails.
         """
-        if state.place <= self._saved:
+        if state.position <= self._saved:
             return
         self._meter.saving(state)
         started = time.monotonic()
@@ -85,7 +84,7 @@ class Recorder:
             self._is_overdue = True
             self._report(
                 Caution(
-                    f"{error.message}; training goes on and tries again after the next step, "
+                    f"{error.message}; training goes on and tries again after the next step; "
                     f"{self.saved}",
                     hint=error.hint,
                 )
@@ -93,7 +92,7 @@ class Recorder:
             return
         self._saving_s += time.monotonic() - started
         self._saves += 1
-        self._saved, self._is_overdue = state.place, False
+        self._saved, self._is_overdue = state.position, False
 
     def _tensors(self, gradients: Mapping[str, "Tensor"]) -> Tensors:
         return Tensors(
@@ -104,13 +103,17 @@ class Recorder:
 
     @property
     def saved(self) -> str:
-        """What a run can go on from, in words."""
-        return f"{name_of(self._saved)} is saved" if any(self._saved) else "nothing is saved yet"
+        """The checkpoint that the run can go on from, in words."""
+        return (
+            f"{checkpoint_name(self._saved)} is saved"
+            if any(self._saved)
+            else "nothing is saved yet"
+        )
 
     def report_cost(self) -> None:
-        """Say what saving took beside the steps of the whole run."""
+        """Report how long saving took, compared with a step."""
         if self._saves and self.state.seconds:
-            # Both means: an earlier process took steps of this state too.
+            # Means, because an earlier process took some steps of this state.
             share = self._saving_s / self._saves / (self.state.seconds / self.state.step)
             self._report(
                 Note(
@@ -123,7 +126,7 @@ class Recorder:
 class SilentRecorder:
     """The recorder of every process but rank 0, which records for all of them."""
 
-    saved = "rank 0 saves the run"
+    saved = "rank 0 saves the checkpoint"
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -132,7 +135,7 @@ class SilentRecorder:
         """Keep the state in memory only."""
         self.state = state
 
-    def save(self, state: State, gradients: Mapping[str, "Tensor"] = NONE) -> None:
+    def save(self, state: State, gradients: Mapping[str, "Tensor"] = _NO_TENSORS) -> None:
         """Save nothing."""
 
     def report_cost(self) -> None:

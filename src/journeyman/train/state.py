@@ -1,4 +1,4 @@
-"""How far a run is, in plain data: what a checkpoint holds beside its tensors."""
+"""How far a run has come, as plain data: what a checkpoint holds besides its tensors."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,11 +12,18 @@ from journeyman.train.engine.devices import CUDA, gpu_name
 from journeyman.train.engine.interface import Tally, total
 from journeyman.train.identity import Change, Identity
 
+# A loss spike: OLMo-core's rule for skipping a step (its `SkipStepOptimizer`), used here to warn.
+# With fewer steps than the least number, the deviation says too little.
+SPIKE_DEVIATIONS = 6.0
+_SPIKE_WINDOW_STEPS = 128
+_SPIKE_LEAST_STEPS = 8
+
 
 class FinishedStep(Struct, frozen=True):
-    """One optimiser step that was taken. Loss in nats a trained token, over the whole step.
+    """One optimiser step that was taken.
 
-    `spike`: the loss was far above those before it; see `spikes`.
+    loss: in nats a trained token, over the whole step. spike: whether it was a loss spike, see
+    `is_spike`.
     """
 
     step: int
@@ -31,16 +38,16 @@ class FinishedStep(Struct, frozen=True):
 
 
 class Validation(Struct, frozen=True):
-    """Mean loss of a trained token of the validation split after a step; step 0 is the base."""
+    """Mean validation loss of a trained token after a step; step 0 is the base model."""
 
     step: int
     loss: float
 
 
 class InStep(Struct, frozen=True):
-    """The step in hand: micro-batches that are done, what they gave, the time they took.
+    """The current step: the micro-batches that are done, their tally, the time they took.
 
-    Their gradients are in the parameters' `.grad`, in a checkpoint in `gradients.safetensors`.
+    Their gradients are in the parameters' `.grad`; in a checkpoint, in `gradients.safetensors`.
     """
 
     micro_batches: int = 0
@@ -48,20 +55,12 @@ class InStep(Struct, frozen=True):
     seconds: float = 0.0
 
 
-def arithmetic(processes: int = 1, device: Device = "cpu") -> str:
-    """What the bits of a result depend on beside its identity."""
-    import torch
-
-    if device == CUDA:
-        return f"torch {torch.__version__}, {gpu_name()}"
-    together = f", {processes} processes" if processes > 1 else ""
-    return f"torch {torch.__version__}, {torch.get_num_threads()} threads{together}"
-
-
 class State(Struct, frozen=True):
-    """A run so far. `arithmetic` names what exactness depends on beside the identity.
+    """A run so far.
 
-    `in_step` is None between steps. `lineage` lists what was changed on the way.
+    arithmetic: what the bits of the result depend on besides the identity, see `numerics`. in_step:
+    None between steps. fit: what was reduced so that the run fits into memory. lineage: what was
+    changed on the way.
     """
 
     identity: Identity
@@ -79,12 +78,12 @@ class State(Struct, frozen=True):
 
     @property
     def micro_batch(self) -> int:
-        """Micro-batches done of the step in hand."""
+        """Finished micro-batches of the current step."""
         return self.in_step.micro_batches if self.in_step else 0
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Steps taken and micro-batches done: states of one run in their order."""
+    def position(self) -> tuple[int, int]:
+        """Steps taken, and finished micro-batches of the next; orders the states of a run."""
         return self.step, self.micro_batch
 
     @property
@@ -94,38 +93,48 @@ class State(Struct, frozen=True):
 
     @property
     def real_token_share(self) -> float | None:
-        """Share of the computed tokens that were no padding, 0..1; None before the first step."""
+        """Real tokens as a share of the computed ones; None before the first step."""
         computed = sum(one.computed_tokens for one in self.taken)
         return self.real_tokens / computed if computed else None
 
     @property
     def seconds(self) -> float:
-        """Time spent in steps, without validation and checkpoints."""
+        """Time spent in steps, without validations and checkpoints."""
         return sum(one.seconds for one in self.taken)
 
     @property
     def is_exact(self) -> bool:
-        """Whether the result is that of an uninterrupted run with these settings, bit for bit."""
+        """Whether the result equals an uninterrupted run with these settings, bit for bit."""
         return not self.lineage
 
     def is_validated(self) -> bool:
-        """Whether the validation after the last step is known."""
+        """Whether the validation loss after the last step was measured."""
         return any(one.step == self.step for one in self.validations)
 
 
+def numerics(processes: int = 1, device: Device = "cpu") -> str:
+    """What the bits of a result depend on besides its identity: torch, and the threads or GPU."""
+    import torch
+
+    if device == CUDA:
+        return f"torch {torch.__version__}, {gpu_name()}"
+    together = f", {processes} processes" if processes > 1 else ""
+    return f"torch {torch.__version__}, {torch.get_num_threads()} threads{together}"
+
+
 def after_micro_batches(state: State, tally: Tally, *, count: int, seconds: float) -> State:
-    """The state with so many more micro-batches of the step in hand."""
+    """The state after `count` more micro-batches of the current step."""
     before = state.in_step or InStep()
-    done = InStep(
+    in_step = InStep(
         before.micro_batches + count, total((before.tally, tally)), before.seconds + seconds
     )
-    return replace(state, in_step=done)
+    return replace(state, in_step=in_step)
 
 
 def after_step(
     state: State, step: OptimiserStep, *, lr: float, gradient_norm: float, seconds: float
 ) -> State:
-    """The state after the step in hand was taken. seconds: of the update alone."""
+    """The state after the update of the current step. seconds: of the update alone."""
     assert state.in_step is not None
     tally = state.in_step.tally
     taken = FinishedStep(
@@ -143,35 +152,25 @@ def after_step(
 
 
 def after_validation(state: State, tally: Tally) -> State:
-    """The state with the validation after its last step."""
+    """The state with the validation loss after its last step."""
     validation = Validation(state.step, tally.loss)
     return replace(state, validations=(*state.validations, validation))
 
 
 def with_change(state: State, *changes: Change) -> State:
-    """The state with changes recorded; the step in hand begins again, because it is another now."""
+    """The state with changes in its lineage; the current step starts over, since it changed too."""
     now = tuple(replace(change, step=state.step) for change in changes)
     return replace(state, lineage=(*state.lineage, *now), in_step=None)
 
 
 def loss_at(validations: Sequence[Validation], step: int) -> float | None:
-    """The validation loss after a step, or None where it was not measured."""
+    """The validation loss after a step, or None if it was not measured."""
     return next((one.loss for one in validations if one.step == step), None)
 
 
-WINDOW_STEPS = 128
-
-DEVIATIONS = 6.0
-
-LEAST_STEPS = 8
-
-
 def is_spike(loss: float, before: Sequence[float]) -> bool:
-    """Whether a loss is 6 standard deviations above the mean of up to 128 steps before it.
-
-    Never among fewer than 8 steps: their deviation says too little.
-    """
-    window = before[-WINDOW_STEPS:]
-    if len(window) < LEAST_STEPS:
+    """Whether a loss is 6 standard deviations above the mean of up to 128 losses before it."""
+    window = before[-_SPIKE_WINDOW_STEPS:]
+    if len(window) < _SPIKE_LEAST_STEPS:
         return False
-    return loss > statistics.fmean(window) + DEVIATIONS * statistics.stdev(window)
+    return loss > statistics.fmean(window) + SPIKE_DEVIATIONS * statistics.stdev(window)

@@ -1,6 +1,6 @@
-"""Stop on request: the first SIGTERM or SIGINT ends after the micro-batch, the second at once.
+"""Stop on request: the first SIGTERM or SIGINT stops after the micro-batch, the second at once.
 
-Before there is anything to save (the model is being loaded) also the first one ends at once.
+While the model is loaded there is nothing to save yet, so the first one stops at once, too.
 """
 
 import os
@@ -26,20 +26,21 @@ class Stopped(Interrupted):
 
 
 class StopRequest:
-    """Listens for signals while its block runs; outside of the main thread it never hears one.
+    """Listens for signals while its block runs, if that runs in the main thread.
 
-    patient: whether the first signal is only noted in `asked`, for the block to look at.
+    deferred: True if the first signal only sets `requested`, which the block checks; False if it
+    raises Interrupted at once.
     """
 
-    def __init__(self, *, patient: bool = True) -> None:
-        self.asked = False
-        self.patient = patient
+    def __init__(self, *, deferred: bool = True) -> None:
+        self.requested = False
+        self.deferred = deferred
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._hear)
+                self._before[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(
@@ -52,12 +53,12 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        if self.asked:
-            # At once means without clean-up: whatever is half-written is still called `.tmp-…`.
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            # No clean-up is needed: files that are only half written are still called `.tmp-…`.
             os._exit(Interrupted.exit_code)
-        self.asked = True
-        if not self.patient:
+        self.requested = True
+        if not self.deferred:
             raise Interrupted(
                 "stopped before training began", hint="run the same command again to begin"
             )

@@ -18,7 +18,7 @@ LORA_CONFIG = Path(__file__).parents[3] / "training" / "configs" / "lora_config.
 FAMILY = AutoConfig.for_model("llama")
 
 
-def test_the_shipped_file_holds_the_given_defaults() -> None:
+def test_the_shipped_file_has_the_given_defaults() -> None:
     values = load_lora_config(LORA_CONFIG)
     assert TrainSettings(**values) == TrainSettings()  # type: ignore[arg-type]
 
@@ -29,7 +29,7 @@ def test_a_batch_size_flag_keeps_16_rows_with_the_shipped_file() -> None:
     assert decide(settings, FAMILY).settings.accumulation == 16
 
 
-def test_an_accumulation_that_makes_other_than_16_rows_is_explicit(tmp_path: Path) -> None:
+def test_an_accumulation_that_does_not_give_16_rows_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "lora.json"
     path.write_text('{"training": {"gradient_accumulation_steps": 3}}')
     assert load_lora_config(path) == {"accumulation": 3}
@@ -54,7 +54,7 @@ def test_every_field_of_the_file_is_a_setting(tmp_path: Path) -> None:
         ("\xff", "lora.json"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_with_the_place(
+def test_an_invalid_file_is_refused_with_the_json_path(
     tmp_path: Path, text: str, named: str
 ) -> None:
     path = tmp_path / "lora.json"
@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_place(
     assert named in caught.value.message
 
 
-def test_the_preset_names_settings_only() -> None:
+def test_the_preset_names_only_settings() -> None:
     assert set(RECOMMENDED) <= {field.name for field in dataclasses.fields(TrainSettings)}
     assert TrainSettings(**RECOMMENDED).lora_dropout == 0  # type: ignore[arg-type]
 
@@ -77,17 +77,17 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         assert name in caught.value.message
 
 
-def test_not_a_number_is_no_learning_rate(tmp_path: Path) -> None:
+def test_nan_is_not_a_learning_rate(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--lr"):
         require_usable(TrainSettings(data_dir=tmp_path, lr=float("nan")))
 
 
 def test_fresh_and_resume_contradict_each_other(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="give one of them"):
+    with pytest.raises(UsageError, match="give only one of them"):
         require_usable(TrainSettings(data_dir=tmp_path, fresh=True, resume=tmp_path))
 
 
-def test_a_batch_size_that_does_not_divide_16_is_said() -> None:
+def test_a_batch_size_that_does_not_divide_16_is_reported() -> None:
     events: list[Event] = []
     settings = decide(TrainSettings(batch_size=3, precision="fp32"), FAMILY, events.append).settings
     assert settings.accumulation == 5

@@ -13,7 +13,7 @@ from journeyman.train.identity import (
     Identity,
     differences,
     identity_of,
-    require_known,
+    require_acceptable,
     require_same,
 )
 
@@ -60,14 +60,14 @@ def test_every_setting_that_decides_the_adapter_counts(
     assert found[0].field == field
 
 
-def test_settings_that_change_no_bit_do_not_count(settings: TrainSettings) -> None:
+def test_settings_that_do_not_change_the_adapter_do_not_count(settings: TrainSettings) -> None:
     other = dataclasses.replace(
         settings, save_steps=7, keep_checkpoints=9, eval_steps=2, threads=1, fresh=True
     )
     assert differences(_identity(settings), _identity(other)) == []
 
 
-def test_order_of_the_targets_does_not_count(settings: TrainSettings) -> None:
+def test_the_order_of_the_targets_does_not_count(settings: TrainSettings) -> None:
     one = dataclasses.replace(settings, lora_targets=("q_proj", "v_proj"))
     two = dataclasses.replace(settings, lora_targets=("v_proj", "q_proj"))
     assert differences(_identity(one), _identity(two)) == []
@@ -81,7 +81,7 @@ def test_an_int8_plan_counts_and_a_run_without_one_is_like_earlier_runs(
     planned = identity_of(settings, BASE, int8_plan_id="f" * 64)
     (change,) = differences(plain, planned)
     assert change.field == "int8_plan"
-    # Its name in checkpoints of earlier versions.
+    # The name of the setting in checkpoints of earlier versions.
     earlier = msgspec.structs.replace(plain, settings={**plain.settings, "narrowing": "f" * 64})
     assert differences(earlier, planned) == []
 
@@ -93,7 +93,7 @@ def test_a_setting_that_no_longer_exists_can_be_accepted_by_its_name(
     there = msgspec.structs.replace(here, settings={**here.settings, "wide_products": ["down"]})
     with pytest.raises(UsageError, match="wide_products"):
         require_same(there, here, where="checkpoint-3")
-    require_known(("wide_products",))
+    require_acceptable(("wide_products",))
     (change,) = require_same(there, here, where="checkpoint-3", accepted=("wide_products",))
     assert change.field == "wide_products"
 

@@ -1,4 +1,4 @@
-"""What a signal does: the first is remembered, the second ends at once."""
+"""Signals: the first requests a stop, the second ends the process at once."""
 
 import os
 import signal
@@ -11,15 +11,15 @@ from journeyman.train.stop_signal import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_is_noted(number: signal.Signals) -> None:
+def test_the_first_signal_requests_a_stop(number: signal.Signals) -> None:
     with StopRequest() as stop:
-        assert not stop.asked
+        assert not stop.requested
         signal.raise_signal(number)
-        assert stop.asked
+        assert stop.requested
 
 
-def test_before_there_is_anything_to_save_the_first_signal_ends_at_once() -> None:
-    with pytest.raises(Interrupted), StopRequest(patient=False):
+def test_before_there_is_anything_to_save_the_first_signal_raises() -> None:
+    with pytest.raises(Interrupted), StopRequest(deferred=False):
         signal.raise_signal(signal.SIGTERM)
 
 
@@ -34,19 +34,19 @@ def test_the_second_signal_ends_the_process_with_75() -> None:
     assert os.waitstatus_to_exitcode(status) == 75
 
 
-def test_handlers_come_back_even_after_an_error() -> None:
+def test_handlers_are_restored_even_after_an_error() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ZeroDivisionError), StopRequest():
         _ = 1 / 0
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_outside_of_the_main_thread_it_only_does_not_listen() -> None:
+def test_outside_of_the_main_thread_it_does_not_listen() -> None:
     heard = []
 
     def work() -> None:
         with StopRequest() as stop:
-            heard.append(stop.asked)
+            heard.append(stop.requested)
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -1,4 +1,4 @@
-"""`train --watch`: what a run is doing is told from its folder, and nothing there is touched."""
+"""`train --watch`: a run is observed from its folder, and nothing there is changed."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from journeyman.cli.watch import curve, headline, one_line, watch
 from journeyman.console import Console
 from journeyman.errors import Interrupted, JourneymanError, MachineError, UsageError
 from journeyman.train.monitor.status import Status, new_status, write_status
-from journeyman.train.watch import Verdict, look
+from journeyman.train.watch import Verdict, observe_run
 
 SPEED = {"tokens_done": 500, "tokens_total": 1000, "tokens_per_s": 312.4, "eta_s": 4.0}
 AT = {"step": 12, "steps": 57, "micro_batch": 3, "micro_batches": 8, "epoch": 0}
@@ -32,7 +32,7 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def written(folder: Path, status: Status, *, ago_s: float = 0.0) -> None:
-    """A status whose last sign of life is so long ago."""
+    """Write a status whose last sign of life was so long ago."""
     write_status(folder, status)
     now = time.monotonic_ns()
     stamp = f'"monotonic_ns":{int(now - ago_s * 1e9)}'
@@ -42,16 +42,16 @@ def written(folder: Path, status: Status, *, ago_s: float = 0.0) -> None:
 
 
 def seen(folder: Path) -> Verdict:
-    return look(folder).verdict
+    return observe_run(folder).verdict
 
 
-def test_a_folder_without_a_run_has_none_yet(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_absent(tmp_path: Path) -> None:
     assert seen(tmp_path) == "absent"
     (tmp_path / "status.json").write_text('{"state":')
     assert seen(tmp_path) == "absent"
 
 
-def test_a_living_process_that_beats_is_running(tmp_path: Path) -> None:
+def test_a_living_process_with_a_heartbeat_is_running(tmp_path: Path) -> None:
     write_status(tmp_path, TRAINING)
     assert seen(tmp_path) == "running"
 
@@ -67,7 +67,7 @@ def old_process(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("tokens_total", "tokens_per_s", "running_s", "stalled_s"),
     [
-        # However fast the micro-batches are, ten minutes are allowed.
+        # Ten minutes are always allowed.
         (1000, 312.4, 590, 610),
         # 1e6 tokens / 57 steps / 8 micro-batches / 20 tokens a second: 110 s each, times ten.
         (1_000_000, 20.0, 1080, 1110),
@@ -79,18 +79,18 @@ def test_silence_is_a_stall_beyond_ten_minutes_and_ten_micro_batches(
     status = replace(TRAINING, pid=1, tokens_total=tokens_total, tokens_per_s=tokens_per_s)
     proc = old_process(tmp_path)
     written(tmp_path, status, ago_s=running_s)
-    assert look(tmp_path, proc=proc).verdict == "running"
+    assert observe_run(tmp_path, proc=proc).verdict == "running"
     written(tmp_path, status, ago_s=stalled_s)
-    assert look(tmp_path, proc=proc).verdict == "stalled"
+    assert observe_run(tmp_path, proc=proc).verdict == "stalled"
 
 
-def test_a_suspended_process_is_named_with_the_way_to_wake_it(
+def test_a_suspended_process_is_named_with_the_command_that_wakes_it(
     tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
 ) -> None:
     write_status(tmp_path, replace(TRAINING, pid=sleeper.pid))
     sleeper.send_signal(signal.SIGSTOP)
     os.waitpid(sleeper.pid, os.WUNTRACED)
-    sight = look(tmp_path)
+    sight = observe_run(tmp_path)
     assert sight.verdict == "suspended"
     assert f"kill -CONT {sleeper.pid}" in sight.why
 
@@ -109,7 +109,7 @@ def test_another_process_with_the_same_number_is_not_the_run(
     assert seen(tmp_path) == "dead"
 
 
-def test_a_sign_of_life_from_before_the_machine_started_is_a_dead_run(tmp_path: Path) -> None:
+def test_a_run_from_before_a_reboot_is_dead(tmp_path: Path) -> None:
     written(tmp_path, TRAINING, ago_s=-1e6)
     assert seen(tmp_path) == "dead"
 
@@ -133,7 +133,7 @@ def test_watching_ends_as_the_run_ended(
 
 
 def lines_of(folder: Path, *changes: Callable[[], None]) -> list[str]:
-    """What a watcher without a terminal prints while the changes happen, one between two looks."""
+    """What is printed without a terminal while the changes happen, one after each observation."""
     out, left = io.StringIO(), list(changes)
     watch(folder, Console(out=out), pause=lambda _: left.pop(0)())
     return out.getvalue().splitlines()
@@ -169,9 +169,9 @@ def test_watching_changes_no_byte_and_no_name(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_a_dead_run_is_told_in_capitals_not_in_colour(tmp_path: Path) -> None:
+def test_a_dead_run_is_shown_in_capitals_not_only_in_colour(tmp_path: Path) -> None:
     write_status(tmp_path, replace(TRAINING, pid=2**22 + 1, limit_share=0.41))
-    sight = look(tmp_path)
+    sight = observe_run(tmp_path)
     assert headline(sight).startswith("DEAD  process 4194305 is gone")
     assert "312 tok/s, 41% of this machine's limit" in one_line(sight)
 

@@ -1,1 +1,1 @@
-"""From rows to steps and micro-batches."""
+"""From the rows of a dataset to optimiser steps and micro-batches."""

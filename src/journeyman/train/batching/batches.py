@@ -1,9 +1,9 @@
-"""Which rows meet in which step and micro-batch: chance decides the step, length only the padding.
+"""The optimiser steps of a run and the micro-batches of each step.
 
-Rows are shuffled once an epoch and cut into steps; only inside a step are they sorted by length,
-so that rows of a micro-batch need little padding and no step has a bias towards a length.
-
-Common beginnings of rows: how long they are, and micro-batches that keep them together.
+Rows are shuffled once an epoch and cut into steps, so that no step prefers short or long rows. Only
+inside a step are rows grouped: by length for the hf engine, which pads them, and by common prefix
+for the fast engine, which packs them without padding and computes a shared prefix once. If memory
+runs out, `split` makes the micro-batches smaller and leaves every step its rows.
 """
 
 import itertools
@@ -17,17 +17,21 @@ from journeyman.settings import EFFECTIVE_BATCH, TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.batching.seeds import derived_seed
 
-Batches = tuple[tuple[int, ...], ...]
+# Each branch costs two more calls of attention; a shorter common prefix is cheaper computed twice.
+LEAST_SHARED_TOKENS = 16
 
-Divide = Callable[[Sequence[int]], Batches]
+Batches = tuple[tuple[int, ...], ...]
+"""Micro-batches as indices of rows."""
+Batcher = Callable[[Sequence[int]], Batches]
+"""Groups the rows of a step, given as indices, into micro-batches."""
 
 
 class OptimiserStep(Struct, frozen=True):
-    """One optimiser step: number from 1, epoch from 0, and the rows of its micro-batches."""
+    """One optimiser step: its number from 1, its epoch from 0, and its micro-batches."""
 
     number: int
     epoch: int
-    micro_batches: tuple[tuple[int, ...], ...]
+    micro_batches: Batches
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -36,7 +40,7 @@ class OptimiserStep(Struct, frozen=True):
 
 
 def accumulation_for(batch_size: int) -> int:
-    """Micro-batches whose rows come nearest to the effective batch of 16."""
+    """The number of micro-batches whose rows come nearest to the effective batch of 16."""
     return max(1, round(EFFECTIVE_BATCH / batch_size))
 
 
@@ -48,13 +52,12 @@ def plan_steps(
     epochs: float,
     max_steps: int | None,
     seed: int,
-    divide: Divide | None = None,
+    batcher: Batcher | None = None,
 ) -> tuple[OptimiserStep, ...]:
-    """All steps of a run. lengths: tokens of each row. The last step of an epoch may be smaller.
+    """All steps of a run. The last step of an epoch may have fewer rows.
 
-    divide: makes micro-batches of a step's rows; by length where it is not given.
-
-    A part of an epoch (`epochs` 2.5) is the first part of its steps, rounded, in the same order.
+    lengths: tokens of each row. batcher: groups by length if not given. Of a fraction of an epoch
+    (`epochs` 2.5) the first steps are taken, rounded, in the order of the whole epoch.
     """
     effective = batch_size * accumulation
     steps_an_epoch = math.ceil(len(lengths) / effective)
@@ -63,16 +66,23 @@ def plan_steps(
         total = min(total, max_steps)
     steps: list[OptimiserStep] = []
     for epoch in range(math.ceil(total / steps_an_epoch)):
-        order = shuffled(len(lengths), seed=seed, epoch=epoch)
+        order = _shuffled(len(lengths), seed=seed, epoch=epoch)
         for start in range(0, len(order), effective):
             rows = order[start : start + effective]
-            batches = divide(rows) if divide else by_length(rows, lengths, batch_size=batch_size)
+            batches = batcher(rows) if batcher else by_length(rows, lengths, batch_size=batch_size)
             steps.append(OptimiserStep(len(steps) + 1, epoch, batches))
     return tuple(steps[:total])
 
 
+def _shuffled(count: int, *, seed: int, epoch: int) -> list[int]:
+    """The order of the rows in one epoch."""
+    order = list(range(count))
+    random.Random(derived_seed(seed, "order", epoch)).shuffle(order)  # noqa: S311
+    return order
+
+
 def tokens_of_run(lengths: Sequence[int], settings: TrainSettings) -> int:
-    """About how many tokens all steps together have; settings are resolved."""
+    """About how many tokens all steps together have; the settings are resolved."""
     assert settings.accumulation is not None
     rows = len(lengths) * settings.epochs
     if settings.max_steps is not None:
@@ -80,64 +90,42 @@ def tokens_of_run(lengths: Sequence[int], settings: TrainSettings) -> int:
     return round(sum(lengths) / max(1, len(lengths)) * rows)
 
 
-def shuffled(count: int, *, seed: int, epoch: int) -> list[int]:
-    """The order of the rows in one epoch."""
-    order = list(range(count))
-    random.Random(derived_seed(seed, "order", epoch)).shuffle(order)  # noqa: S311
-    return order
-
-
-def by_length(
-    rows: Sequence[int], lengths: Sequence[int], *, batch_size: int
-) -> tuple[tuple[int, ...], ...]:
-    """Micro-batches of rows of like length, longest first: what needs most memory shows soon."""
-    ordered = sorted(rows, key=lambda index: (-lengths[index], index))
-    return tuple(
-        tuple(ordered[start : start + batch_size]) for start in range(0, len(ordered), batch_size)
-    )
-
-
 def epoch_ends(steps: Sequence[OptimiserStep]) -> frozenset[int]:
-    """The numbers of the steps after which an epoch is over."""
+    """The number of the last step of each epoch."""
     last = {step.epoch: step.number for step in steps}
     return frozenset(last.values())
 
 
 def validated_steps(settings: TrainSettings, steps: Sequence[OptimiserStep]) -> frozenset[int]:
-    """The numbers of the steps after which the validation split is looked at; 0 is the base."""
+    """The steps after which the validation loss is measured; 0 is the base model."""
     every = settings.eval_steps
     last = steps[-1].number
     ends = epoch_ends(steps) if every is None else range(every, last, every)
     return frozenset({0, *ends, last})
 
 
-# Each branch costs two more calls of attention; a shorter common prefix is cheaper computed twice.
-LEAST_SHARED_TOKENS = 16
-
-
-def shared_tokens(left: Sequence[int], right: Sequence[int]) -> int:
-    """Length of the common prefix."""
-    for at, (one, other) in enumerate(zip(left, right, strict=False)):
-        if one != other:
-            return at
-    return min(len(left), len(right))
-
-
-def division(rows: Sequence[TokenRow], settings: TrainSettings) -> Divide:
-    """How the rows of a step become micro-batches: packs for the fast engine, pairs for the other.
-
-    Settings are resolved: the engine is known.
-    """
+def batcher_for(rows: Sequence[TokenRow], settings: TrainSettings) -> Batcher:
+    """How these rows are grouped into micro-batches by the engine of resolved settings."""
     if settings.engine == "fast":
         return lambda indices: by_prefix(indices, rows, tokens=settings.micro_batch_tokens)
     lengths = [len(row.ids) for row in rows]
     return lambda indices: by_length(indices, lengths, batch_size=settings.batch_size)
 
 
-def by_prefix(indices: Sequence[int], rows: Sequence[TokenRow], *, tokens: int) -> Batches:
-    """Packs of about equal size and at most `tokens`, one row at least; rows that begin alike meet.
+def by_length(rows: Sequence[int], lengths: Sequence[int], *, batch_size: int) -> Batches:
+    """Micro-batches of rows of similar length, the longest first: if memory runs out, it does so
+    early."""
+    ordered = sorted(rows, key=lambda index: (-lengths[index], index))
+    return tuple(
+        tuple(ordered[start : start + batch_size]) for start in range(0, len(ordered), batch_size)
+    )
 
-    In the order of their ids, each row adds what it does not share with the one before.
+
+def by_prefix(indices: Sequence[int], rows: Sequence[TokenRow], *, tokens: int) -> Batches:
+    """Packs of similar size, each of at most `tokens` tokens or of one row.
+
+    Rows are taken in the order of their ids, so that rows with a common prefix share a pack; each
+    row adds only the tokens that it does not share with the row before it.
     """
     ordered = sorted(indices, key=lambda index: (rows[index].ids, index))
     added = [len(rows[ordered[0]].ids)]
@@ -145,7 +133,7 @@ def by_prefix(indices: Sequence[int], rows: Sequence[TokenRow], *, tokens: int) 
         shared = shared_tokens(rows[before].ids, rows[index].ids)
         own = len(rows[index].ids)
         added.append(own - shared if shared >= LEAST_SHARED_TOKENS else own)
-    # As many packs as are needed, and no small one at the end.
+    # As few packs as possible, filled evenly: no small one is left over at the end.
     target = sum(added) / -(-sum(added) // tokens)
     packs: list[list[int]] = []
     size = 0
@@ -161,8 +149,19 @@ def by_prefix(indices: Sequence[int], rows: Sequence[TokenRow], *, tokens: int) 
     return tuple(tuple(pack) for pack in packs)
 
 
+def shared_tokens(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of the common prefix."""
+    for at, (one, other) in enumerate(zip(left, right, strict=False)):
+        if one != other:
+            return at
+    return min(len(left), len(right))
+
+
 class MemoryReduction(Struct, frozen=True):
-    """How far a run was made smaller: how often micro-batches were halved, and what is kept."""
+    """What was changed so that a run fits into memory.
+
+    halvings: how often micro-batches were halved. recompute: whether gradient checkpointing is on.
+    """
 
     halvings: int = 0
     recompute: bool = False
@@ -172,10 +171,10 @@ class MemoryReduction(Struct, frozen=True):
         return f"{parts}, gradient checkpointing" if self.recompute else parts
 
 
-def split(batches: Sequence[Sequence[int]], fit: MemoryReduction) -> Batches:
-    """The micro-batches in parts of like size, order kept; a single row is not divided."""
+def split(batches: Sequence[Sequence[int]], reduction: MemoryReduction) -> Batches:
+    """The micro-batches in halves, quarters and so on, in the same order; single rows stay."""
     parts: Batches = tuple(tuple(batch) for batch in batches)
-    for _ in range(fit.halvings):
+    for _ in range(reduction.halvings):
         parts = tuple(half for batch in parts for half in _halves(batch))
     return parts
 

@@ -1,7 +1,7 @@
-"""Randomness without state: every draw has a seed of its own, made from what it is for.
+"""Seeds instead of a stored generator: each random draw has its own, derived from its purpose.
 
-So a resumed run needs no saved generator: step 7 draws the same whether or not step 6 was run in
-the same process.
+A resumed run needs no saved generator state: step 7 draws the same numbers whether or not the same
+process ran step 6.
 """
 
 import hashlib
@@ -14,5 +14,5 @@ def derived_seed(*parts: int | str) -> int:
 
 
 def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
-    """The seed of one micro-batch's dropout; micro-batches count from 0."""
+    """The dropout seed of one micro-batch; micro-batches count from 0."""
     return derived_seed(seed, "dropout", step, micro_batch)

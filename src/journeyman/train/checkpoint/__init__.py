@@ -1,1 +1,1 @@
-"""Checkpoints: written, read, resumed from, replayed."""
+"""Checkpoints, the final result, and replays of steps whose loss was not finite."""

@@ -1,8 +1,8 @@
-"""Checkpoints to go on from: believed only after their hashes agree.
+"""Reads checkpoints; one is used only if all its hashes agree.
 
-Newest first, the first good one wins, damaged ones move to `quarantine/`, nothing is deleted.
-`checkpoint-N` lies between steps; `checkpoint-N-micro-M` also holds the gradients of M
-micro-batches of the next step. `saving` writes them.
+The newest good one is taken; damaged ones move to `quarantine/`, and nothing is deleted.
+`checkpoint-N` was saved after step N; `checkpoint-N-micro-M` also has the gradients of M
+micro-batches of the next step. `save` writes them.
 """
 
 import re
@@ -29,74 +29,74 @@ _REQUIRED = ("adapter_model.safetensors", "adapter_config.json", OPTIMIZER, STAT
 
 
 class Checkpoint(Struct, frozen=True):
-    """A checkpoint that was verified."""
+    """A checkpoint whose hashes agree."""
 
     folder: Path
     state: State
 
 
-def name_of(place: tuple[int, int]) -> str:
-    """The folder's name for so many steps, and micro-batches of the next one."""
-    step, micro_batch = place
+def checkpoint_name(position: tuple[int, int]) -> str:
+    """The folder's name. position: steps, and micro-batches of the next one."""
+    step, micro_batch = position
     return f"{PREFIX}{step}" + (f"-micro-{micro_batch}" if micro_batch else "")
 
 
-def placed(folder: Path) -> list[tuple[tuple[int, int], Path]]:
-    """The folder's checkpoints by step and micro-batch, newest first, good or not."""
-    found = [
+def checkpoints_in(folder: Path) -> list[tuple[tuple[int, int], Path]]:
+    """Position and path of every checkpoint in a folder, newest first, good or damaged."""
+    checkpoints = [
         ((int(match[1]), int(match[2] or 0)), path)
         for path in folder.glob(f"{PREFIX}*")
         if (match := _NAME.fullmatch(path.name)) and path.is_dir()
     ]
-    return sorted(found, reverse=True)
+    return sorted(checkpoints, reverse=True)
 
 
 def fault_of(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None. IntegrityError where a newer version wrote it."""
+    """What is wrong with a checkpoint, or None. IntegrityError if a newer version wrote it."""
     if not (folder / MANIFEST).is_file():
         return f"`{MANIFEST}` is missing"
-    # First of all: a flipped bit in the manifest must not pass for another version's.
+    # Checked first, so that a flipped bit is not taken for the manifest of another version.
     if not _is_sealed(folder):
         return f"`{MANIFEST}` is damaged"
     manifest = read_manifest(folder)
     assert manifest is not None
     missing = [name for name in _REQUIRED if name not in manifest.outputs]
     if manifest.stage != STAGE or missing:
-        return f"`{MANIFEST}` does not name {', '.join(f'`{name}`' for name in missing) or STAGE}"
+        return f"`{MANIFEST}` does not list {', '.join(f'`{name}`' for name in missing) or STAGE}"
     damaged = damaged_outputs(folder, manifest)
     if damaged:
-        return f"{', '.join(f'`{name}`' for name in damaged)} missing or damaged"
+        return f"missing or damaged: {', '.join(f'`{name}`' for name in damaged)}"
     return None
 
 
-def sealed(folder: Path) -> bytes:
-    """What the seal of the folder's manifest says."""
+def seal_of(folder: Path) -> bytes:
+    """What the folder's seal must contain: the hash of its manifest."""
     return f"{sha256_of(folder / MANIFEST)}\n".encode("ascii")
 
 
 def _is_sealed(folder: Path) -> bool:
     try:
-        promised = (folder / SEAL).read_bytes()
+        seal = (folder / SEAL).read_bytes()
     except FileNotFoundError:
         return False
-    return promised == sealed(folder)
+    return seal == seal_of(folder)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """One named checkpoint. Raises IntegrityError where it is damaged."""
+    """The checkpoint in a folder. Raises IntegrityError if it is damaged."""
     fault = fault_of(folder)
     if fault:
         raise IntegrityError(
-            f"`{folder}` cannot be used: {fault}", hint="name an older checkpoint to go on from"
+            f"cannot use `{folder}`: {fault}", hint="go on from an older checkpoint with --resume"
         )
-    return _decoded(folder)
+    return _read(folder)
 
 
-def _decoded(folder: Path) -> Checkpoint:
+def _read(folder: Path) -> Checkpoint:
     try:
         state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # The hash agreed, so this is not damage but a state of another version of this program.
+        # The hash agrees, so the file is not damaged but of another version of this program.
         raise IntegrityError(
             f"`{folder / STATE}` was written by another version: {error}",
             hint="go on with the version that its manifest.json names, or use --fresh",
@@ -105,31 +105,30 @@ def _decoded(folder: Path) -> Checkpoint:
 
 
 def newest_good(folder: Path, report: Reporter) -> Checkpoint | None:
-    """The newest checkpoint whose hashes agree; damaged ones are named and moved to quarantine.
+    """The newest good checkpoint, or None if there never was one; damaged ones go to quarantine.
 
-    None where there never was one. Raises IntegrityError where all are damaged: a run that was
-    once well on its way must not start over unasked.
+    Raises IntegrityError if all are damaged, because such a run must not start over by itself.
     """
-    for _, path in placed(folder):
+    for _, path in checkpoints_in(folder):
         fault = fault_of(path)
         if fault is None:
-            return _decoded(path)
+            return _read(path)
         moved = quarantine(path)
-        report(Caution(f"`{path}` is not used: {fault}; it was moved to `{moved}`"))
+        report(Caution(f"`{path}` is damaged ({fault}) and was moved to `{moved}`"))
     if any((folder / QUARANTINE).glob("*")):
         raise IntegrityError(
-            f"every checkpoint in `{folder}` is damaged; they lie in `{folder / QUARANTINE}`",
+            f"every checkpoint in `{folder}` is damaged; they are in `{folder / QUARANTINE}`",
             hint="restore one from a backup, or use --fresh to start over",
         )
     return None
 
 
 def quarantine(path: Path) -> Path:
-    """Move a damaged folder out of the way, keeping its name and every byte."""
+    """Move a damaged folder out of the way, unchanged; gives its new path."""
     target_folder = path.parent / QUARANTINE
     target_folder.mkdir(exist_ok=True)
-    taken = len(list(target_folder.glob(f"{path.name}*")))
-    target = target_folder / (f"{path.name}.{taken}" if taken else path.name)
+    existing = len(list(target_folder.glob(f"{path.name}*")))
+    target = target_folder / (f"{path.name}.{existing}" if existing else path.name)
     path.rename(target)
     sync_folder(path.parent)
     return target

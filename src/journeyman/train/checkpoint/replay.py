@@ -1,7 +1,7 @@
-"""A step whose loss or gradient is no number, as a folder from which it can be computed again.
+"""Writes and reads a step whose loss or gradient was not finite, to compute it again.
 
-`replay-step-N/` holds the adapter as it was before the update that was not made, and in
-`replay.json` the rows in tokens, the seeds and the settings. `rerun` computes it again.
+`replay-step-N/` has the adapter as it was before the step's update, which was not made, and in
+`replay.json` the rows in tokens, the seeds and the settings. `rerun` computes the step again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,17 +29,17 @@ NOTE = "replay.json"
 
 
 class ReplayMicroBatch(Struct, frozen=True):
-    """One micro-batch: the seed of its dropout and its rows in tokens."""
+    """One micro-batch: its dropout seed and its rows in tokens."""
 
     seed: int
     rows: tuple[TokenRow, ...]
 
 
 class Replay(Struct, frozen=True):
-    """Everything beside the base and the adapter that the step follows from.
+    """Everything that the step depends on besides the base model and the adapter.
 
-    `micro_batch` counts from 1; None where it was the gradient of all of them. `weight` is one
-    over the step's trained tokens.
+    what: `the loss` or `the gradient`. micro_batch: with that loss, from 1; None for the gradient
+    of all. weight: one over the step's trained tokens. arithmetic: see `State`.
     """
 
     what: str
@@ -60,11 +60,11 @@ def write_replay(
     parameters: Mapping[str, "Tensor"],
     recipe: Recipe,
 ) -> Path:
-    """Write the bundle of the step beside the checkpoints; gives its folder."""
-    settings = recipe.settings
+    """Write the step into a replay folder beside the checkpoints; gives its path."""
     from journeyman.model.adapter_files import write_adapter
     from journeyman.train.engine.fast.int8_plan import FILE, write_int8_plan
 
+    settings = recipe.settings
     path = settings.output_dir / f"{PREFIX}{error.step.number}"
     with atomic_folder(path, replace=True) as folder:
         write_adapter(folder, parameters, settings)
@@ -82,11 +82,11 @@ def _replay(error: NotFinite, rows: Sequence[TokenRow], settings: TrainSettings)
         )
         for at, batch in enumerate(split(step.micro_batches, state.fit))
     )
-    at_loss = state.micro_batch < len(parts)
+    has_bad_loss = state.micro_batch < len(parts)
     return Replay(
         what=error.what,
         step=step.number,
-        micro_batch=state.micro_batch + 1 if at_loss else None,
+        micro_batch=state.micro_batch + 1 if has_bad_loss else None,
         weight=1 / sum(rows[index].trained_tokens for index in step.rows),
         parts=parts,
         base_name=state.identity.base_name,
@@ -98,7 +98,7 @@ def _replay(error: NotFinite, rows: Sequence[TokenRow], settings: TrainSettings)
 
 
 def read_replay(folder: Path) -> Replay:
-    """The note of a bundle. Raises UsageError where the folder is none."""
+    """The step in a replay folder. Raises UsageError if it is not one."""
     try:
         data = (folder / NOTE).read_bytes()
         return msgspec.json.decode(data, type=Replay, dec_hook=lambda kind, text: kind(text))
@@ -109,6 +109,6 @@ def read_replay(folder: Path) -> Replay:
         UnicodeDecodeError,
     ) as error:
         raise UsageError(
-            f"`{folder}` holds no step to replay: {error}",
+            f"`{folder}` has no step to replay: {error}",
             hint=f"name a `{PREFIX}N` folder that `journeyman train` wrote",
         ) from error

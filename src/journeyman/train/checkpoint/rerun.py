@@ -1,6 +1,6 @@
-"""Computes a step again that had no finite loss or gradient, from the folder it was kept in.
+"""Computes a step again whose loss or gradient was not finite, from its replay folder.
 
-Nothing is updated or written. The same base is needed; it is compared by the hash of its weights.
+Nothing is updated or written. The base model must be the same, by the hash of its weights.
 """
 
 import math
@@ -20,16 +20,16 @@ from journeyman.train.engine.factory import open_engine
 from journeyman.train.engine.fast.int8_plan import FILE, read_int8_plan
 from journeyman.train.engine.interface import TrainingEngine
 from journeyman.train.engine.recipe import recipe_of
-from journeyman.train.state import arithmetic
+from journeyman.train.state import numerics
 
 TASK = "replay"
 
 
 class ReplayResult(Struct, frozen=True):
-    """What a step gave when it was computed again.
+    """The step, computed again.
 
-    losses: of each micro-batch, in nats a trained token. not_finite: the parameters whose gradient
-    has a value that is no number.
+    losses: of each micro-batch, in nats a trained token. not_finite: the parameters with a gradient
+    that is not finite.
     """
 
     replay: Replay
@@ -39,11 +39,11 @@ class ReplayResult(Struct, frozen=True):
 
     @property
     def is_finite(self) -> bool:
-        """Whether all is well this time."""
+        """Whether everything is finite this time."""
         return all(math.isfinite(x) for x in (*self.losses, self.gradient_norm))
 
     def table(self) -> Table:
-        """The micro-batches side by side."""
+        """One line for each micro-batch."""
         rows = [
             (str(at), f"{loss:.4f}", str(len(part.rows)), ", ".join(row.id for row in part.rows))
             for at, (loss, part) in enumerate(zip(self.losses, self.replay.parts, strict=True), 1)
@@ -53,12 +53,12 @@ class ReplayResult(Struct, frozen=True):
         )
 
     def verdict(self) -> str:
-        """In a sentence, what was found."""
+        """The result in a sentence."""
         if self.is_finite:
             return f"every loss and the gradient are finite now (norm {self.gradient_norm:.4g})"
         named = ", ".join(f"`{name}`" for name in self.not_finite[:3])
         more = len(self.not_finite) - 3
-        return f"not finite again; gradients that are no numbers: {named or 'none'}" + (
+        return f"not finite again; gradients that are not finite: {named or 'none'}" + (
             f" and {more} more" if more > 0 else ""
         )
 
@@ -69,25 +69,25 @@ def rerun(folder: Path, report: Reporter) -> ReplayResult:
     base = find_base(replay.settings.base, report)
     if base.sha256 != replay.base_sha256:
         raise IntegrityError(
-            f"the step was computed on `{replay.base_name}@{replay.base_sha256[:7]}`, the base "
-            f"found is `{base.name}@{base.sha256[:7]}` (sha256 of the weights)",
-            hint="put the base back that the run was trained on",
+            f"the step was computed with the base `{replay.base_name}@{replay.base_sha256[:7]}`, "
+            f"but the base here is `{base.name}@{base.sha256[:7]}` (sha256 of the weights)",
+            hint="restore the base model that the run was trained on",
         )
     report(Note(f"step {replay.step}: {replay.what} was not finite"))
     with using_threads(replay.settings.threads):
-        now = arithmetic(device=replay.settings.device)
+        now = numerics(device=replay.settings.device)
         if now != replay.arithmetic:
-            report(Caution(f"computed with {replay.arithmetic} then, with {now} now"))
-        kept = folder / FILE
-        int8_plan = read_int8_plan(kept)[0] if kept.is_file() else None
+            report(Caution(f"the run computed with {replay.arithmetic}, this replay with {now}"))
+        path = folder / FILE
+        int8_plan = read_int8_plan(path)[0] if path.is_file() else None
         config = read_config(base.folder)
         recipe = recipe_of(replay.settings, config, report, int8_plan=int8_plan)
         engine = open_engine(base, recipe, report)
         copy_into(engine.parameters(), read_weights(folder))
-        return _computed(replay, engine, report)
+        return _compute(replay, engine, report)
 
 
-def _computed(replay: Replay, engine: TrainingEngine, report: Reporter) -> ReplayResult:
+def _compute(replay: Replay, engine: TrainingEngine, report: Reporter) -> ReplayResult:
     losses = []
     for at, part in enumerate(replay.parts, 1):
         losses.append(engine.backward(part.rows, weight=replay.weight, seed=part.seed).loss)
@@ -99,5 +99,5 @@ def _computed(replay: Replay, engine: TrainingEngine, report: Reporter) -> Repla
         if parameter.grad is not None
     }
     norm = torch.nn.utils.get_total_norm(gradients.values())
-    bad = [name for name, tensor in gradients.items() if not bool(tensor.isfinite().all())]
-    return ReplayResult(replay, tuple(losses), float(norm), tuple(bad))
+    not_finite = [name for name, tensor in gradients.items() if not bool(tensor.isfinite().all())]
+    return ReplayResult(replay, tuple(losses), float(norm), tuple(not_finite))

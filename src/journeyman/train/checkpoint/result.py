@@ -1,4 +1,4 @@
-"""What a run leaves for its user: training_config.json and the adapter in `final_model/`."""
+"""The files of a run for its user: `training_config.json`, and the adapter in `final_model/`."""
 
 import shutil
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from journeyman.records import BaseModel
 from journeyman.runs import read_manifest, versions, write_manifest
 from journeyman.settings import TrainSettings
 from journeyman.train.identity import Change, Identity
-from journeyman.train.monitor.loss_warnings import LossWarning, advice_on
+from journeyman.train.monitor.loss_warnings import LossWarning, loss_warnings_of
 from journeyman.train.state import State, loss_at
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ _TOKENIZER_FILES = (
 
 
 class FinalModel(Struct, frozen=True):
-    """What the manifest of `final_model/` says about the run, beside the base.
+    """What the manifest of `final_model/` says about the run, besides the base model.
 
-    Losses in nats a trained token; None if there were no validation rows. tokens: real tokens of
-    all epochs. seconds: in steps. real_token_share: 0..1. advice: loss warnings, empty if the
-    losses went well. exact: equal, bit for bit, to a run with this identity that nothing
-    interrupted; if not, `lineage` says what changed on the way.
+    Losses in nats a trained token; None without validation rows. tokens: real tokens of all epochs.
+    seconds: in steps. real_token_share: real tokens over computed ones. advice: loss warnings.
+    exact: whether the adapter equals, bit for bit, that of an uninterrupted run with this identity;
+    if not, `lineage` says what changed on the way.
     """
 
     identity: Identity
@@ -59,14 +59,14 @@ class FinalModel(Struct, frozen=True):
 
 
 class TrainingResult(Struct, frozen=True):
-    """A finished run: the folder of its adapter, and what the manifest there says."""
+    """A finished run: the folder of its adapter, and what its manifest says."""
 
     final_model: Path
     final: FinalModel
 
 
 def final_of(state: State) -> FinalModel:
-    """The facts of a run that has taken its last step."""
+    """The result of a run that has taken its last step."""
     return FinalModel(
         identity=state.identity,
         steps=state.step,
@@ -75,7 +75,7 @@ def final_of(state: State) -> FinalModel:
         real_token_share=state.real_token_share,
         val_loss_base=loss_at(state.validations, 0),
         val_loss_final=loss_at(state.validations, state.step),
-        advice=advice_on(state),
+        advice=loss_warnings_of(state),
         exact=state.is_exact,
         lineage=state.lineage,
     )
@@ -84,7 +84,7 @@ def final_of(state: State) -> FinalModel:
 def write_config(
     settings: TrainSettings, identity: Identity, *, facts: Mapping[str, object]
 ) -> None:
-    """training_config.json: every resolved setting, what was read, versions and machine."""
+    """Write training_config.json: resolved settings, inputs, versions, machine, and `facts`."""
     write_json(
         settings.output_dir / CONFIG,
         {
@@ -106,7 +106,7 @@ def write_final(
     state: State,
     parameters: Mapping[str, "Tensor"],
 ) -> TrainingResult:
-    """`final_model/`: adapter, tokenizer, chat template; the manifest ties them to the base."""
+    """Write `final_model/`: adapter, tokenizer, chat template, and the manifest with the base."""
     from journeyman.model.adapter_files import write_adapter
 
     path = settings.output_dir / FINAL
@@ -117,7 +117,6 @@ def write_final(
         "sha256": base.sha256,
         "template_sha256": base.template_sha256,
     }
-    identity = state.identity
     try:
         with atomic_folder(path, replace=True) as folder:
             write_adapter(folder, parameters, settings)
@@ -126,13 +125,7 @@ def write_final(
                 folder,
                 stage=STAGE,
                 settings=vars(settings),
-                inputs={
-                    "train.jsonl": identity.train_sha256,
-                    "val.jsonl": identity.val_sha256,
-                    "base": identity.base_sha256,
-                    "chat template": identity.template_sha256,
-                    "tokenizer": identity.tokenizer_sha256,
-                },
+                inputs=state.identity.inputs(),
                 facts=facts,
             )
     except OSError as error:
@@ -145,7 +138,7 @@ def write_final(
 
 def _copy_tokenizer(base: BaseModel, folder: Path) -> None:
     template = read_template(base.folder)
-    assert template is not None  # a base without one is refused when it is found
+    assert template is not None  # `find_base` refuses a base model without one
     for name in _TOKENIZER_FILES:
         if (base.folder / name).is_file():
             shutil.copyfile(base.folder / name, folder / name)
@@ -153,7 +146,7 @@ def _copy_tokenizer(base: BaseModel, folder: Path) -> None:
 
 
 def read_final(folder: Path) -> FinalModel | None:
-    """What a finished adapter says about its run; None where the folder was not written by one."""
+    """What a finished adapter says about its run; None if no run wrote the folder."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.stage != STAGE:
         return None

@@ -1,4 +1,4 @@
-"""What an earlier run left in the output folder: finished, unfinished, in the way, or debris."""
+"""What an earlier run left in the output folder: a result, checkpoints, or temporary files."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ from journeyman.train.monitor.status import STATUS
 from journeyman.train.out_of_memory import START
 from journeyman.train.state import with_change
 
-_OF_A_RUN = (
+_RUN_FILES = (
     f"{PREFIX}*",
     FINAL,
     QUARANTINE,
@@ -37,12 +37,12 @@ _OF_A_RUN = (
     STATUS,
     START,
 )
-_WAYS_OUT = "name another --output-dir, or use --fresh to move the earlier run aside"
+_HINT = "use another --output-dir, or --fresh to move the earlier run out of the way"
 
 
-def clear_debris(folder: Path) -> None:
-    """Delete what a killed run had not finished writing. The folder must be owned."""
-    for pattern in _OF_A_RUN:
+def remove_temporary_files(folder: Path) -> None:
+    """Delete what a killed run had not finished writing. The caller must own the folder."""
+    for pattern in _RUN_FILES:
         for path in folder.glob(f".tmp-{pattern.rstrip('*')}*"):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -51,32 +51,26 @@ def clear_debris(folder: Path) -> None:
 
 
 def move_aside(folder: Path) -> Path | None:
-    """Move everything that is of a run into `earlier-N/`; None where there is nothing."""
-    found = [path for pattern in _OF_A_RUN for path in folder.glob(pattern)]
-    if not found:
+    """Move all files of a run into `earlier-N/`, which it gives; None if there are none."""
+    paths = [path for pattern in _RUN_FILES for path in folder.glob(pattern)]
+    if not paths:
         return None
-    target = _next_earlier(folder)
-    for path in found:
+    number = 1
+    while (target := folder / f"earlier-{number}").exists():
+        number += 1
+    target.mkdir()
+    for path in paths:
         path.rename(target / path.name)
     return target
 
 
-def _next_earlier(folder: Path) -> Path:
-    number = 1
-    while (folder / f"earlier-{number}").exists():
-        number += 1
-    target = folder / f"earlier-{number}"
-    target.mkdir()
-    return target
-
-
-def finished(
+def finished_result(
     settings: TrainSettings, identity: Identity, report: Reporter
 ) -> TrainingResult | None:
-    """The result of the same run where it is finished and undamaged.
+    """The result of the same run if it is finished and undamaged; a damaged one is quarantined.
 
-    Raises UsageError (other run, foreign folder); a damaged one goes to quarantine. With accepted
-    changes it is not the result any more; it is replaced when the run has gone on to its end.
+    With accepted changes it does not count: it is replaced when the run has gone on to its end.
+    Raises UsageError if the folder belongs to another run or another program.
     """
     folder = settings.output_dir / FINAL
     if not folder.exists():
@@ -84,7 +78,7 @@ def finished(
     manifest = read_manifest(folder)
     final = read_final(folder)
     if manifest is None or final is None:
-        raise UsageError(f"`{folder}` is there and is not of this program", hint=_WAYS_OUT)
+        raise UsageError(f"`{folder}` exists and was not written by this program", hint=_HINT)
     accepted = settings.accept_change
     if require_same(final.identity, identity, where=str(folder), accepted=accepted):
         return None
@@ -92,49 +86,51 @@ def finished(
     if damaged:
         names = ", ".join(f"`{name}`" for name in damaged)
         moved = quarantine(folder)
-        report(Caution(f"`{folder}` is damaged ({names}); it was moved to `{moved}`"))
+        report(Caution(f"`{folder}` is damaged ({names}) and was moved to `{moved}`"))
         return None
     report(
-        Note(f"`{folder}` is finished, with the same settings, data and base; --fresh redoes it")
+        Note(f"`{folder}` is finished, with the same settings, data and base; --fresh trains again")
     )
     return TrainingResult(folder, final)
 
 
-def starting_point(
+def checkpoint_to_resume(
     settings: TrainSettings, identity: Identity, report: Reporter
 ) -> Checkpoint | None:
-    """The checkpoint to go on from, verified and of the same run; None for a new run."""
-    found = newest_good(settings.output_dir, report)
-    if found is not None:
-        found = _same_run(found, settings, identity, report)
+    """The good checkpoint of this run to go on from; None for a new run."""
+    newest = newest_good(settings.output_dir, report)
+    if newest is not None:
+        newest = _of_same_run(newest, settings, identity, report)
     if settings.resume is None:
-        return found
-    named = _same_run(read_checkpoint(settings.resume), settings, identity, report)
-    if found is not None and found.state.place > named.state.place:
-        # Steps are exact, so both lead to the same adapter; and a command that was stopped and is
-        # given again must not fall back to where it started.
-        report(Note(f"`{found.folder}` is of the same run and later than `{settings.resume}`"))
-        return found
+        return newest
+    named = _of_same_run(read_checkpoint(settings.resume), settings, identity, report)
+    if newest is not None and newest.state.position > named.state.position:
+        # Both lead to the same adapter, because steps are exact; and a command that was stopped and
+        # is run again must not go back to where it started.
+        report(Note(f"going on from `{newest.folder}`, which is later than `{settings.resume}`"))
+        return newest
     return named
 
 
-def _same_run(
-    found: Checkpoint, settings: TrainSettings, identity: Identity, report: Reporter
+def _of_same_run(
+    checkpoint: Checkpoint, settings: TrainSettings, identity: Identity, report: Reporter
 ) -> Checkpoint:
-    """The checkpoint as one of this run, accepted changes in its lineage. Raises UsageError."""
-    where, there = str(found.folder), found.state.identity
-    changes = require_same(there, identity, where=where, accepted=settings.accept_change)
+    """The checkpoint, with accepted changes in its lineage. UsageError if it is of another run."""
+    state = checkpoint.state
+    where = str(checkpoint.folder)
+    changes = require_same(state.identity, identity, where=where, accepted=settings.accept_change)
     if not changes:
-        return found
-    named = "; ".join(f"`{x.field}` `{x.before}`, now `{x.after}`" for x in changes)
-    report(Caution(f"accepted since step {found.state.step}, and kept in the lineage: {named}"))
-    return Checkpoint(found.folder, replace(with_change(found.state, *changes), identity=identity))
+        return checkpoint
+    listed = "; ".join(f"`{x.field}` `{x.before}`, now `{x.after}`" for x in changes)
+    report(Caution(f"changes accepted from step {state.step} on, kept in the lineage: {listed}"))
+    return Checkpoint(checkpoint.folder, replace(with_change(state, *changes), identity=identity))
 
 
-def require_steps_left(found: Checkpoint | None, steps: int) -> None:
-    """Refuse a changed run that is shorter than what was trained already. Raises UsageError."""
-    if found is not None and found.state.step > steps:
+def require_steps_left(checkpoint: Checkpoint | None, steps: int) -> None:
+    """Refuse a changed run that is shorter than what was already trained. Raises UsageError."""
+    if checkpoint is not None and checkpoint.state.step > steps:
         raise UsageError(
-            f"`{found.folder}` is at step {found.state.step}, and the run has {steps} steps now",
+            f"`{checkpoint.folder}` is at step {checkpoint.state.step}, but the run has only "
+            f"{steps} steps now",
             hint="raise --epochs or --max-steps, or use --fresh to start over",
         )

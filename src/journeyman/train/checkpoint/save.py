@@ -1,8 +1,8 @@
-"""Saves checkpoints that are whole or absent.
+"""Saves checkpoints, so that one is either complete or not there.
 
-Space is looked at first; then a temporary folder, fsync of each file, the manifest last, rename,
-fsync of the parent, everything read back, and only then older ones go. Not covered: a disk that
-lies about fsync.
+The free space is checked first; then files are written to a temporary folder and synced, the
+manifest last; the folder is renamed and its parent synced; everything is read back, and only then
+older checkpoints are deleted. Not covered: a disk that lies about fsync.
 """
 
 import errno
@@ -23,10 +23,10 @@ from journeyman.train.checkpoint.read import (
     SEAL,
     STAGE,
     STATE,
+    checkpoint_name,
+    checkpoints_in,
     fault_of,
-    name_of,
-    placed,
-    sealed,
+    seal_of,
 )
 from journeyman.train.monitor.loss_warnings import best_validation
 from journeyman.train.state import State
@@ -34,12 +34,13 @@ from journeyman.train.state import State
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SPARE_FACTOR = 2
+# How many times a checkpoint's size must be free.
+_SPACE_FACTOR = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tensors:
-    """What a checkpoint holds beside its state, by name. gradients: empty between steps."""
+    """The tensors of a checkpoint, by name. gradients: empty between steps."""
 
     parameters: Mapping[str, "Tensor"]
     moments: Mapping[str, "Tensor"]
@@ -47,14 +48,14 @@ class Tensors:
 
 
 def save_checkpoint(state: State, tensors: Tensors, settings: TrainSettings) -> Path:
-    """Write, verify, and only then delete older ones.
+    """Write a checkpoint, read it back, and then delete older ones; gives its folder.
 
-    Raises MachineError where another try may go well (no space); IntegrityError where the disk
-    fails, after which nothing that it says about these bytes can be believed.
+    Raises MachineError if another try may succeed (no space), IntegrityError if the disk fails,
+    because then it cannot be trusted with these bytes.
     """
     output_dir = settings.output_dir
     _require_space(output_dir, tensors.parameters, tensors.moments, tensors.gradients)
-    path = output_dir / name_of(state.place)
+    path = output_dir / checkpoint_name(state.position)
     try:
         with atomic_folder(path, replace=True) as folder:
             _write(folder, state, tensors, settings)
@@ -63,14 +64,14 @@ def save_checkpoint(state: State, tensors: Tensors, settings: TrainSettings) -> 
     fault = fault_of(path)
     if fault:
         raise IntegrityError(
-            f"`{path}` was written and does not read back: {fault}",
-            hint="check the disk; the checkpoint before it is intact",
+            f"`{path}` was written and cannot be read back: {fault}",
+            hint="check the disk; the checkpoint before this one is intact",
         )
     best = best_validation(state.validations)
     rotate(
         output_dir,
         keep=settings.keep_checkpoints,
-        saved=state.place,
+        saved=state.position,
         best=best.step if best else None,
     )
     return path
@@ -85,43 +86,34 @@ def _write(folder: Path, state: State, tensors: Tensors, settings: TrainSettings
         write_tensors(folder / GRADIENTS, tensors.gradients)
     write_json(folder / STATE, state)
     facts = {"exact": state.is_exact, "lineage": state.lineage}
-    write_manifest(folder, stage=STAGE, settings=vars(settings), inputs=_inputs(state), facts=facts)
-    write_text(folder / SEAL, sealed(folder).decode("ascii"))
+    write_manifest(
+        folder, stage=STAGE, settings=vars(settings), inputs=state.identity.inputs(), facts=facts
+    )
+    write_text(folder / SEAL, seal_of(folder).decode("ascii"))
 
 
 def _failure(path: Path, error: OSError | MachineError) -> IntegrityError | MachineError:
-    found = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(found, OSError) and found.errno == errno.EIO:
-        # The kernel has dropped what it could not write; a later fsync would say that all is well.
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno == errno.EIO:
+        # The kernel has dropped what it could not write, and a later fsync would succeed.
         return IntegrityError(
             f"the disk failed while `{path}` was saved: {os.strerror(errno.EIO)}",
-            hint="check the disk; the checkpoint before it is intact",
+            hint="check the disk; the checkpoint before this one is intact",
         )
-    reason = found.strerror if isinstance(found, OSError) else error
+    reason = cause.strerror if isinstance(cause, OSError) else error
     return MachineError(
         f"cannot save `{path}`: {reason or error}",
         hint="free some space; earlier checkpoints are intact",
     )
 
 
-def _inputs(state: State) -> dict[str, str]:
-    identity = state.identity
-    return {
-        "train.jsonl": identity.train_sha256,
-        "val.jsonl": identity.val_sha256,
-        "base": identity.base_sha256,
-        "chat template": identity.template_sha256,
-        "tokenizer": identity.tokenizer_sha256,
-    }
-
-
 def _require_space(folder: Path, *tensors: Mapping[str, "Tensor"]) -> None:
     size_bytes = sum(one.nbytes for group in tensors for one in group.values())
     free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < _SPARE_FACTOR * size_bytes:
+    if free_bytes < _SPACE_FACTOR * size_bytes:
         raise MachineError(
-            f"`{folder}` has {free_bytes / 2**20:.0f} MiB left, a checkpoint needs "
-            f"{_SPARE_FACTOR * size_bytes / 2**20:.0f} MiB to be safe",
+            f"`{folder}` has {free_bytes / 2**20:.0f} MiB left, but a checkpoint needs "
+            f"{_SPACE_FACTOR * size_bytes / 2**20:.0f} MiB to be safe",
             hint="free some space; earlier checkpoints are intact",
         )
 
@@ -129,12 +121,13 @@ def _require_space(folder: Path, *tensors: Mapping[str, "Tensor"]) -> None:
 def rotate(folder: Path, *, keep: int, saved: tuple[int, int], best: int | None = None) -> None:
     """Delete all checkpoints but the one just saved, the `keep` newest between steps, and the best.
 
-    best: the step with the lowest validation loss. One inside of a step goes with the next save.
+    saved: its position. best: the step with the lowest validation loss. A checkpoint inside of a
+    step goes with the next save.
     """
-    found = placed(folder)
-    newest = [place for place, _ in found if place[1] == 0][:keep]
-    for place, path in found:
-        if place not in {saved, (best, 0), *newest}:
-            # Renamed first: a half-deleted folder must not look like a damaged checkpoint.
+    checkpoints = checkpoints_in(folder)
+    newest = [position for position, _ in checkpoints if position[1] == 0][:keep]
+    for position, path in checkpoints:
+        if position not in {saved, (best, 0), *newest}:
+            # Renamed first, so that a half-deleted folder does not look like a damaged checkpoint.
             doomed = path.rename(path.parent / f".tmp-{path.name}-old")
-            shutil.rmtree(doomed, ignore_errors=True)  # the next start clears it away
+            shutil.rmtree(doomed, ignore_errors=True)  # the next start removes it

@@ -1,1 +1,1 @@
-"""Who computes a step: the interface, the choice, the hf engine and the fast one."""
+"""What computes a step: the engines, their interface, and the choice between them."""

@@ -1,4 +1,4 @@
-"""The values of an adapter's parameters: drawn at the start, or copied in from a checkpoint."""
+"""Sets an adapter's parameters: to random start values, or to those of a checkpoint."""
 
 import math
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from journeyman.train.batching.seeds import derived_seed
 
 
 def initialise(parameters: Mapping[str, Tensor], *, seed: int) -> None:
-    """Start values by name and seed, the same for every engine: B is zero, A uniform.
+    """Set the start values, which depend on name and seed only: B is zero, A is uniform.
 
-    A has the bounds of a linear layer, 1 / sqrt(in). (Hu et al. 2021, arXiv 2106.09685; PEFT.)
+    A has the bounds of a linear layer, 1 / sqrt(inputs). (Hu et al. 2021, arXiv 2106.09685; PEFT.)
     """
     with torch.no_grad():
         for name, tensor in parameters.items():
@@ -26,7 +26,7 @@ def initialise(parameters: Mapping[str, Tensor], *, seed: int) -> None:
 
 
 def copy_into(parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Overwrite the parameters. Raises KeyError (missing name), ValueError (shape)."""
+    """Overwrite the parameters. Raises KeyError (missing name), ValueError (wrong shape)."""
     with torch.no_grad():
         for name, parameter in parameters.items():
             if tensors[name].shape != parameter.shape:

@@ -1,4 +1,4 @@
-"""The fast engine's arithmetic on this machine: which kernels multiply, and in which dtype."""
+"""The fast engine's arithmetic on this machine: kernels and data types of a precision."""
 
 from typing import TYPE_CHECKING
 
@@ -52,13 +52,13 @@ def _products(precision: Precision, report: Reporter, device: Device) -> "Arithm
         return Arithmetic("int8 kernel", "int8 kernel", activations, kernel)
     if processor_has(INT8_FLAGS):
         return Arithmetic("int8", "int8", activations)
-    report(Note("INT8 weights are multiplied in FP32: this processor has no faster way"))
+    report(Note("INT8 weights are multiplied in FP32, because this processor has no faster way"))
     return Arithmetic("int8 upcast", "int8 upcast", torch.float32)
 
 
 def _integer_kernel(report: Reporter) -> "IntegerProduct | None":
-    """The project's INT8 kernel, if it can be built and torch is not faster."""
+    """The project's INT8 kernel; None if it cannot be built, or torch is faster."""
     from journeyman.kernels.integer_product import find_integer_product
 
-    by_torch = processor_has(INT8_FLAGS) and not measured_rates(LARGE, report).has_quick_kernel
+    by_torch = processor_has(INT8_FLAGS) and not measured_rates(LARGE, report).has_fast_kernel
     return None if by_torch else find_integer_product(report)

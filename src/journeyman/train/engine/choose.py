@@ -1,6 +1,7 @@
-"""Chooses engine, device, precision and compilation from the model, the machine's rates and memory.
+"""Chooses engine, device, precision and compilation for a model on this machine.
 
-`auto` takes the fastest precision by the rates of this model's own products, if memory can hold it.
+`auto` takes the fastest precision by the measured rates of this model's own products, if the
+weights fit into memory.
 """
 
 import os
@@ -15,21 +16,20 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.machine.processor import choose_precision
 from journeyman.settings import Device, Engine, Precision, TrainSettings
 from journeyman.train.engine.arithmetic import arithmetic_of
-from journeyman.train.engine.devices import found_device, gpu_compiles, gpu_precision
+from journeyman.train.engine.devices import choose_device, gpu_compiles, gpu_precision
 from journeyman.train.engine.fast.shape import HEAD, DecoderShape, ProductGroup, shape_of
 from journeyman.train.engine.product_rates import Rates, measured_rates
 
 if TYPE_CHECKING:
     from journeyman.machine.memory_limits import MemoryRoom
 
-WORTH_COMPILING = 5e13
-"""Operations of a run: compiling takes a minute of two cores and saves a fifth of the rest."""
-
-# Fewer bits must pay: a precision that is faster by less than this ratio is not taken.
+# Operations of a run: compiling takes a minute on two cores and saves a fifth of the rest.
+_WORTH_COMPILING = 5e13
+# A precision with fewer bits must be faster by this ratio to be taken.
 _WORTH = 1.15
 _NO_BF16 = "this processor has neither amx_bf16 nor avx512_bf16"
 
-# Tried in turn if memory is short: each holds fewer bytes a weight.
+# Tried in turn if a precision does not fit into memory: each has fewer bytes a weight.
 _SMALLER: dict[Precision, tuple[Precision, ...]] = {
     "fp32": ("bf16", "int8"),
     "bf16": ("int8",),
@@ -38,7 +38,7 @@ _SMALLER: dict[Precision, tuple[Precision, ...]] = {
 
 
 class EngineChoice(Struct, frozen=True):
-    """An engine, a precision and a device, and the reasons."""
+    """An engine, a precision and a device, with the reasons."""
 
     engine: Engine
     precision: Precision
@@ -60,8 +60,8 @@ def choose(
 ) -> EngineChoice:
     """Engine, precision and device of a run.
 
-    room: this machine's memory, read here if it is not given. Raises UsageError, MachineError if
-    something was asked for that this model or machine cannot have.
+    room: by default this machine's memory. Raises UsageError or MachineError if the user requested
+    something that this model or machine does not support.
     """
     from journeyman.train.engine.fast.shape import reason_against
 
@@ -69,9 +69,9 @@ def choose(
     if settings.engine == "fast" and against:
         raise UsageError(f"`--engine fast` cannot train this model: {against}", hint="use `hf`")
     if settings.engine == "hf" or against:
-        return _hf(settings, f"engine hf: {against or 'it was asked for'}")
+        return _hf(settings, against or "it was requested")
     engine_reason = "engine fast: the model is of the Llama family"
-    device, device_reason = found_device(settings.device, settings.precision)
+    device, device_reason = choose_device(settings.device, settings.precision)
     if device == "cuda":
         precision, reason = gpu_precision(settings.precision)
         return EngineChoice("fast", precision, (engine_reason, device_reason, reason), device)
@@ -79,7 +79,7 @@ def choose(
     if settings.precision == "auto":
         precision, reason = _fastest_that_fits(settings, config, rates, room)
     else:
-        precision, reason = settings.precision, _reason_if_asked(settings.precision, rates)
+        precision, reason = settings.precision, _reason_if_requested(settings.precision, rates)
     reasons = [engine_reason, reason]
     if settings.device != "cpu":
         reasons.insert(1, device_reason)
@@ -87,27 +87,27 @@ def choose(
 
 
 def _hf(settings: TrainSettings, reason: str) -> EngineChoice:
-    """The hf engine; it has neither INT8 nor a GPU. Raises UsageError, MachineError."""
-    why = reason.removeprefix("engine hf: ")
+    """The hf engine, which has neither INT8 nor a GPU. Raises UsageError, MachineError."""
     if settings.device == "cuda":
         raise UsageError(
-            f"`--device cuda` needs the fast engine, and this run has the hf engine: {why}",
-            hint="leave `--device` out",
+            f"`--device cuda` needs the fast engine, but this run uses the hf engine: {reason}",
+            hint="leave out `--device`",
         )
     if settings.precision == "int8" or settings.precision == "mixed":  # noqa: PLR1714 (narrows)
         raise UsageError(
-            f"`--precision {settings.precision}` needs the fast engine, and this run has the hf "
-            f"engine: {why}",
+            f"`--precision {settings.precision}` needs the fast engine, but this run uses the hf "
+            f"engine: {reason}",
             hint="use `--precision auto`",
         )
-    found = choose_precision(settings.precision)
-    return EngineChoice("hf", found.name, (reason, f"precision: {found.reason}"))
+    precision = choose_precision(settings.precision)
+    reasons = (f"engine hf: {reason}", f"precision: {precision.reason}")
+    return EngineChoice("hf", precision.name, reasons)
 
 
 class ModelRates(Struct, frozen=True):
-    """By group of products (`fast.shape`): the rates of one product, and the weights of all.
+    """By product group (`fast.shape`): the rates of one product, and the parameters of all.
 
-    head_stays_full: the output layer is never INT8, however fast that would be.
+    head_stays_full: whether the output layer is never INT8.
     """
 
     rates: Mapping[ProductGroup, Rates]
@@ -120,17 +120,17 @@ class ModelRates(Struct, frozen=True):
         return all(rates.bf16 is not None for rates in self.rates.values())
 
     def fastest(self) -> tuple[Precision, str]:
-        """The fastest precision that gains enough over the next wider one, and the reason."""
+        """The fastest precision that is enough faster than one with more bits, and the reason."""
         fp32, bf16 = self._mean(lambda x: x.fp32), self._mean(lambda x: x.bf16)
         best, name = max((fp32, "fp32"), (bf16, "bf16"))
         if self._mean(lambda x: x.best_int8, full_head=self.head_stays_full) > _WORTH * best:
-            return "int8", f"precision: int8, the fastest here ({self.summary()})"
+            return "int8", f"precision: int8, the fastest on this machine ({self.summary()})"
         if name == "bf16" and best > _WORTH * fp32:
-            return "bf16", f"precision: bf16, the fastest here ({self.summary()})"
-        return "fp32", f"precision: fp32; fewer bits are not much faster here ({self.summary()})"
+            return "bf16", f"precision: bf16, the fastest on this machine ({self.summary()})"
+        return "fp32", f"precision: fp32; fewer bits are hardly faster here ({self.summary()})"
 
     def summary(self) -> str:
-        """The rates of all products together, for people."""
+        """The mean rates over all products, in words."""
         means = {
             "fp32": self._mean(lambda x: x.fp32),
             "bf16": self._mean(lambda x: x.bf16),
@@ -141,7 +141,7 @@ class ModelRates(Struct, frozen=True):
         return ", ".join(parts) + " GOP/s a core"
 
     def _mean(self, rate_of: Callable[[Rates], float | None], *, full_head: bool = False) -> float:
-        """Operations a second of all products; 0 if one of them cannot be computed so."""
+        """Operations a second over all products; 0 if one of them has no such rate."""
         seconds = 0.0
         for group, parameters in self.parameters.items():
             rates = self.rates[group]
@@ -153,33 +153,33 @@ class ModelRates(Struct, frozen=True):
 
 
 def model_rates(config: Any, report: Reporter, rates_of: RatesOf = measured_rates) -> ModelRates:
-    """The rates of a model of the family."""
+    """The rates of a model of the Llama family."""
     shape = shape_of(config)
-    found = {group: rates_of(size, report) for group, size in shape.product_sizes.items()}
+    rates = {group: rates_of(size, report) for group, size in shape.product_sizes.items()}
     # INT8 with 8-bit activations would round the output layer's gradient away.
-    return ModelRates(found, shape.group_parameters, found[HEAD].int8 is not None)
+    return ModelRates(rates, shape.group_parameters, rates[HEAD].int8 is not None)
 
 
-def _reason_if_asked(precision: Precision, rates: ModelRates) -> str:
-    """Why this precision, which the user named. Raises MachineError if it cannot be had."""
+def _reason_if_requested(precision: Precision, rates: ModelRates) -> str:
+    """The reason for a precision that the user named. MachineError if the processor lacks it."""
     if precision == "mixed" and not rates.has_bf16:
         raise MachineError(
-            f"mixed was asked for, and {_NO_BF16}",
-            hint="use `--precision fp32` or `--precision int8`: here they are many times faster",
+            f"`--precision mixed` was requested, but {_NO_BF16}",
+            hint="use `--precision fp32` or `--precision int8`, which are many times faster here",
         )
-    return f"precision: {precision} was asked for{_upcast(precision, rates)} ({rates.summary()})"
+    return f"precision: {precision} was requested{_upcast(precision, rates)} ({rates.summary()})"
 
 
 def _upcast(precision: Precision, rates: ModelRates) -> str:
     if precision != "bf16" or rates.has_bf16:
         return ""
-    return f"; weights are held in bf16 and upcast to fp32 for each product, because {_NO_BF16}"
+    return f"; weights are stored in bf16 and upcast to fp32 for each product, because {_NO_BF16}"
 
 
 def _fastest_that_fits(
     settings: TrainSettings, config: Any, rates: ModelRates, room: "MemoryRoom | None"
 ) -> tuple[Precision, str]:
-    """The fastest precision, or the first with fewer bytes whose weights the memory can hold."""
+    """The fastest precision, or the first one with fewer bytes that fits into memory."""
     from journeyman.machine.memory_limits import memory_room
     from journeyman.train.engine.fast.memory import shortage
 
@@ -193,7 +193,7 @@ def _fastest_that_fits(
     smaller = _SMALLER[fastest]
     if short is None or not smaller:
         return fastest, reason
-    # The last one if none fits: opening the engine says how much memory is missing.
+    # The last one if none fits; opening the engine then reports how much memory is missing.
     precision = next((one for one in smaller if shortage_in(one) is None), smaller[-1])
     return precision, f"precision: {precision}, because {short}{_upcast(precision, rates)}"
 
@@ -201,23 +201,23 @@ def _fastest_that_fits(
 def compiles(
     settings: TrainSettings, shape: DecoderShape | None, *, tokens: int, report: Reporter
 ) -> bool:
-    """Whether the loops between the products are compiled.
+    """Whether the elementwise loops between the products are compiled.
 
     shape: None for the hf engine, which compiles nothing. tokens: of the whole run. Raises
-    MachineError if that was asked for and there is no compiler.
+    MachineError if the user requested it and there is no compiler.
     """
     if shape is None or settings.compiled is False:
         return False
     if settings.device == "cuda":
         return gpu_compiles(settings.compiled)
     operations = 4.0 * shape.layer_parameters * shape.layers * tokens
-    if settings.compiled is None and operations < WORTH_COMPILING:
+    if settings.compiled is None and operations < _WORTH_COMPILING:
         return False
     if shutil.which(os.environ.get("CXX", "g++")):
         return True
     if settings.compiled:
         raise MachineError(
-            "`--compiled` was asked for, and there is no C++ compiler", hint="install `g++`"
+            "`--compiled` was requested, but there is no C++ compiler", hint="install `g++`"
         )
-    report(Note("no C++ compiler (`g++`) found: norms and gates are not compiled and run slower"))
+    report(Note("no C++ compiler (`g++`): norms and gates are not compiled and run slower"))
     return False

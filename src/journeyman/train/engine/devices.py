@@ -1,6 +1,6 @@
-"""Where the fast engine computes: the processor, or a GPU through torch's CUDA build.
+"""The device of the fast engine: the processor, or one GPU with torch's CUDA build.
 
-One GPU and one process. Not covered: several GPUs, other accelerators.
+Not covered: several GPUs, several processes with a GPU, other accelerators.
 """
 
 import importlib.util
@@ -9,70 +9,71 @@ from typing import Final, Literal
 from journeyman.errors import MachineError
 from journeyman.machine.memory_limits import MemoryRoom, memory_room
 from journeyman.settings import Device, Precision
-from journeyman.train.parallel.group import size_here
+from journeyman.train.parallel.group import environment_size
 
 CPU: Final[Literal["cpu"]] = "cpu"
 CUDA: Final[Literal["cuda"]] = "cuda"
 PROCESSOR_ONLY = ("int8", "mixed")
-"""Precisions whose products only processors have here."""
+"""Precisions that only processors support here."""
 
 
-def found_device(asked: Device, precision: Precision) -> tuple[Device, str]:
-    """Where a run computes, `cpu` or `cuda`, and why. MachineError where no GPU can be had."""
-    if asked == CPU:
+def choose_device(requested: Device, precision: Precision) -> tuple[Device, str]:
+    """`cpu` or `cuda`, and the reason. MachineError if a GPU was requested and cannot be used."""
+    if requested == CPU:
         return CPU, "device: the processor"
-    if asked == "auto" and precision in PROCESSOR_ONLY:
-        return CPU, f"device: the processor, for `--precision {precision}` is made for it alone"
-    if asked == "auto" and size_here() > 1:
-        return CPU, "device: the processor, for the run has several processes"
-    lack, step = _lack()
-    if not lack:
+    if requested == "auto" and precision in PROCESSOR_ONLY:
+        return CPU, f"device: the processor, because `--precision {precision}` runs only there"
+    if requested == "auto" and environment_size() > 1:
+        return CPU, "device: the processor, because the run has several processes"
+    missing, hint = _missing_for_gpu()
+    if not missing:
         return CUDA, f"device: {gpu_name()}"
-    if asked == "auto":
-        return CPU, f"device: the processor, for {lack}"
+    if requested == "auto":
+        return CPU, f"device: the processor, because {missing}"
     raise MachineError(
-        f"`--device cuda` was asked for, and {lack}", hint=f"{step}, or leave `--device` out"
+        f"`--device cuda` was requested, but {missing}", hint=f"{hint}, or leave out `--device`"
     )
 
 
-def _lack() -> tuple[str, str]:
-    """What is missing for a GPU to be used, and the next step; both empty where nothing is."""
+def _missing_for_gpu() -> tuple[str, str]:
+    """Why no GPU can be used, and what to do; both empty if one can."""
     import torch
 
     if torch.version.cuda is None and torch.version.hip is None:
-        found = f"torch {torch.__version__} is built without CUDA"
-        return found, 'install the CUDA build of torch (docs/training.md, "On a GPU")'
+        missing = f"torch {torch.__version__} is built without CUDA"
+        return missing, 'install the CUDA build of torch (docs/training.md, "On a GPU")'
     if not torch.cuda.is_available():
-        found = f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU"
-        return found, "make `nvidia-smi` show one to this user, with a driver for that CUDA"
+        missing = f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU"
+        return missing, "check with `nvidia-smi` that this user sees one, with a driver for CUDA"
     return "", ""
 
 
-def gpu_precision(asked: Precision) -> tuple[Precision, str]:
-    """The precision on the GPU that was found, and why. MachineError where it has no BF16."""
+def gpu_precision(requested: Precision) -> tuple[Precision, str]:
+    """The precision on the GPU, and the reason. MachineError if BF16 is requested and missing."""
     import torch
 
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    if asked == "bf16" and not has_bf16:
+    if requested == "bf16" and not has_bf16:
         raise MachineError(
-            f"bf16 was asked for, and {gpu_name()} does not multiply it", hint="use `fp32`"
+            f"`--precision bf16` was requested, but {gpu_name()} does not support it",
+            hint="use `--precision fp32`",
         )
-    if asked != "auto":
-        return asked, f"precision: {asked} was asked for"
+    if requested != "auto":
+        return requested, f"precision: {requested} was requested"
     if has_bf16:
-        return "bf16", "precision: bf16, which the GPU multiplies"
-    return "fp32", "precision: fp32, for the GPU does not multiply bf16"
+        return "bf16", "precision: bf16, which the GPU supports"
+    return "fp32", "precision: fp32, because the GPU does not support bf16"
 
 
 def gpu_name() -> str:
-    """The GPU in use."""
+    """The name of the GPU in use."""
     import torch
 
     return torch.cuda.get_device_name()
 
 
-def room_on(device: Device) -> MemoryRoom:
-    """The memory where weights and activations stand."""
+def device_memory(device: Device) -> MemoryRoom:
+    """The memory in which weights and activations are kept."""
     if device != CUDA:
         return memory_room()
     import torch
@@ -82,7 +83,7 @@ def room_on(device: Device) -> MemoryRoom:
 
 
 def gpu_peak_bytes() -> int | None:
-    """The most GPU memory that tensors of this process have taken; None where none is used."""
+    """The most GPU memory that tensors of this process have taken; None if no GPU is used."""
     import torch
 
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -90,11 +91,11 @@ def gpu_peak_bytes() -> int | None:
     return torch.cuda.max_memory_allocated()
 
 
-def gpu_compiles(asked: bool | None) -> bool:
-    """Whether loops are compiled: where it was asked for, by the triton that torch brings along."""
-    if asked and importlib.util.find_spec("triton") is None:
+def gpu_compiles(requested: bool | None) -> bool:
+    """Whether loops are compiled: only on request, by triton. Raises MachineError without it."""
+    if requested and importlib.util.find_spec("triton") is None:
         raise MachineError(
-            "`--compiled` was asked for with `--device cuda`, and there is no triton",
-            hint="install the one that your torch names, or leave `--compiled` out",
+            "`--compiled` was requested with `--device cuda`, but there is no triton",
+            hint="install the version that your torch requires, or leave out `--compiled`",
         )
-    return bool(asked)
+    return bool(requested)

@@ -1,4 +1,4 @@
-"""Opens the engine of a recipe, with the base's weights in memory."""
+"""Opens the engine of a recipe and loads the base model's weights."""
 
 import torch
 
@@ -9,11 +9,11 @@ from journeyman.train.engine.interface import TrainingEngine
 from journeyman.train.engine.recipe import FastRecipe, Recipe
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-"""What the hf engine holds and multiplies weights in."""
+"""In what the hf engine stores and multiplies weights."""
 
 
 def open_engine(base: BaseModel, recipe: Recipe, report: Reporter = ignore) -> TrainingEngine:
-    """The engine of a recipe. Raises MachineError if the run needs more memory than there is."""
+    """The engine of a recipe. Raises MachineError if the run does not fit into memory."""
     settings = recipe.settings
     if recipe.fast is None:
         from journeyman.train.engine.hf import HfEngine
@@ -45,7 +45,7 @@ def _fast_engine(
     attention = "torch" if fast.arithmetic.attention is None else "the project's kernel"
     report(
         Note(
-            f"frozen weights: {engine.stored_bytes() / 2**30:.1f} GiB, multiplied as "
+            f"frozen weights: {engine.stored_bytes() / 2**30:.1f} GiB, multiplied in "
             f"{fast.arithmetic.forward}; attention by {attention}"
         )
     )

@@ -1,7 +1,8 @@
-"""The engine for every architecture: AutoModelForCausalLM with PEFT's LoRA. Also the yardstick.
+"""The engine for every architecture: AutoModelForCausalLM with PEFT's LoRA.
 
-Rows of a micro-batch are padded on the right to the longest. Causal attention never looks to the
-right, so no mask is needed and the quick path of SDPA is taken; padding is never trained.
+Tests compare the fast engine with this one. Rows of a micro-batch are padded on the right to the
+longest. Causal attention never sees what is to the right, so it needs no mask and takes SDPA's fast
+path; padding is never trained.
 Not covered: models whose attention is not causal; adapters on the embedding or the output layer.
 """
 
@@ -23,12 +24,12 @@ from journeyman.train.engine.interface import Tally
 from journeyman.train.engine.loss import PlainHead, completion_loss
 
 _PROBE_TOKENS = 8
-# Tight: a soft cap of 30 changes a small logit by one part in ten thousand only.
+# A soft cap of 30 changes a small logit by only one part in ten thousand.
 _TOLERANCE = 1e-5
 
 
 class HfEngine:
-    """A Hugging Face model with a LoRA adapter. It implements `TrainingEngine`."""
+    """A Hugging Face model with a LoRA adapter; implements `TrainingEngine`."""
 
     name = "hf"
 
@@ -41,9 +42,9 @@ class HfEngine:
         kernel: ElementwiseKernel | None = None,
         report: Reporter = ignore,
     ) -> None:
-        """base: a model on the disk, or one in memory (a forecast measures random weights).
+        """base: a model on the disk, or one in memory (a forecast uses random weights).
 
-        kernel: for the loss, in place of torch.
+        kernel: computes the loss instead of torch.
         """
         from peft import get_peft_model_state_dict
 
@@ -60,13 +61,13 @@ class HfEngine:
         if not self._plain_head:
             report(
                 Note(
-                    f"whole logits are computed: `{type(causal).__name__}` does more after its "
-                    "output layer than a product; this takes more time and memory"
+                    f"whole logits are computed, which takes more time and memory: "
+                    f"`{type(causal).__name__}` changes what its output layer gives"
                 )
             )
 
     def enable_gradient_checkpointing(self) -> None:
-        """Keep no activations inside a layer: less memory, about a third slower."""
+        """From now on recompute each layer's activations: less memory, about a third slower."""
         self._causal.activation_checkpointing_enable({"use_reentrant": False})
 
     def parameters(self) -> Mapping[str, Tensor]:
@@ -74,7 +75,7 @@ class HfEngine:
         return self._parameters
 
     def backward(self, rows: Sequence[TokenRow], *, weight: float, seed: int) -> Tally:
-        """Add the gradient of `weight` times the summed loss; dropout is drawn from `seed`."""
+        """Add the gradient of `weight` times the summed loss; `seed` decides the dropout."""
         batch = _Batch(rows)
         self._model.train()
         with torch.random.fork_rng(devices=[]):
@@ -108,7 +109,7 @@ class HfEngine:
         return batch.tally(loss_sum)
 
     def _selected(self, batch: "_Batch") -> Tensor:
-        """(N, H) hidden states before each trained token; (N, V) logits without a plain head."""
+        """(N, H) hidden states that predict each trained token; logits without a plain head."""
         if self._plain_head:
             states = self._decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
         else:
@@ -129,9 +130,9 @@ class HfEngine:
         )
 
     def _head_is_plain(self) -> bool:
-        """Whether logits are the output layer over the last hidden state, and no more.
+        """Whether logits are just the output layer applied to the last hidden state.
 
-        Some families scale or cap them (Gemma 2, Cohere, Granite), so it is tried and not assumed.
+        Some families scale or cap them (Gemma 2, Cohere, Granite), so this is tried out.
         """
         if self._head is None or self._decoder is self._causal:
             return False
@@ -139,15 +140,18 @@ class HfEngine:
         with torch.inference_mode():
             logits = self._causal(input_ids=ids, use_cache=False).logits
             hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
-            again = self._head(hidden)
-        same: bool = torch.allclose(
-            logits.float(), again.float(), rtol=_TOLERANCE, atol=_TOLERANCE / 10, equal_nan=True
+            plain = self._head(hidden)
+        is_plain: bool = torch.allclose(
+            logits.float(), plain.float(), rtol=_TOLERANCE, atol=_TOLERANCE / 10, equal_nan=True
         )
-        return same
+        return is_plain
 
 
 class _Batch:
-    """Rows as tensors. ids: (B, T) int64, padded on the right with 0. positions: (N,) into B*T."""
+    """Rows as tensors. ids: (B, T) int64, padded on the right with 0.
+
+    positions: (N,), the tokens before each trained one, as indices into B*T. targets: (N,).
+    """
 
     def __init__(self, rows: Sequence[TokenRow]) -> None:
         longest = max(len(row.ids) for row in rows)
@@ -156,15 +160,15 @@ class _Batch:
         targets: list[int] = []
         for number, row in enumerate(rows):
             self.ids[number, : len(row.ids)] = torch.tensor(row.ids)
-            learned = [at for at in range(1, len(row.ids)) if row.trained[at]]
-            positions += [number * longest + at - 1 for at in learned]
-            targets += [row.ids[at] for at in learned]
+            trained = [at for at in range(1, len(row.ids)) if row.trained[at]]
+            positions += [number * longest + at - 1 for at in trained]
+            targets += [row.ids[at] for at in trained]
         self.positions = torch.tensor(positions)
         self.targets = torch.tensor(targets)
         self._real_tokens = sum(len(row.ids) for row in rows)
 
     def tally(self, loss_sum: float) -> Tally:
-        """The account of this batch."""
+        """The tally of this micro-batch."""
         return Tally(loss_sum, len(self.targets), self._real_tokens, self.ids.numel())
 
 
@@ -178,15 +182,15 @@ def _with_adapter(causal: Any, settings: TrainSettings) -> Any:
         target_modules=list(settings.lora_targets),
         task_type=TaskType.CAUSAL_LM,
     )
-    # PEFT draws its start values from the global generator; the loop sets its own over them.
+    # PEFT draws start values from the global generator; `initialise` overwrites them.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # About an attribute of transformers that PEFT reads; nothing that a user could act on.
+        # About an attribute of transformers that PEFT reads; a user can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(causal, config)
 
 
 def _named(model: Any, state_dict_of: Any) -> dict[str, Tensor]:
-    """The trainable leaves by the names that PEFT gives them in its files."""
+    """The trainable parameters by the names that PEFT gives them in its files."""
     by_address = {
         parameter.data_ptr(): parameter
         for parameter in model.parameters()
@@ -197,7 +201,7 @@ def _named(model: Any, state_dict_of: Any) -> dict[str, Tensor]:
 
 
 def require_targets(causal: torch.nn.Module, targets: Sequence[str]) -> None:
-    """Refuse targets that the model does not have, or that no GGUF adapter can hold. UsageError."""
+    """Refuse targets that the model or a GGUF adapter does not have. Raises UsageError."""
     head = causal.get_output_embeddings()  # type: ignore[operator]
     linear = {
         name.rsplit(".", 1)[-1]
@@ -207,8 +211,8 @@ def require_targets(causal: torch.nn.Module, targets: Sequence[str]) -> None:
     unknown = [name for name in targets if name not in linear]
     if unknown or not targets:
         raise UsageError(
-            f"no adapter can be put on {', '.join(f'`{name}`' for name in unknown) or 'nothing'} "
-            f"of `{type(causal).__name__}`",
+            f"cannot adapt {', '.join(f'`{name}`' for name in unknown) or 'nothing'} of "
+            f"`{type(causal).__name__}`",
             hint=f"its linear layers are {', '.join(sorted(linear))}; the output layer and the "
             "embedding are not adapted, because llama.cpp cannot read such an adapter",
         )

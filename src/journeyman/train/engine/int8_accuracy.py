@@ -1,10 +1,9 @@
-"""Whether INT8 is accurate enough for this model, and what is done if it is not.
+"""Makes INT8 accurate enough for a model, by a calibration on some rows of the training set.
 
-Some rows of the training set go through the model once in full precision and once in INT8
-(`fast.calibration`). Inputs that INT8 rounds coarsely are smoothed by their largest magnitudes; if
-the answers still diverge by more than the bound, the products that are furthest off stay in full
-precision until the bound holds. The plan is kept in the cache, so that a resumed run goes on as it
-began.
+The rows go through the model once in full precision and once in INT8 (`fast.calibration`). Inputs
+that INT8 rounds coarsely are smoothed by their largest magnitudes. If the answers still diverge by
+more than the limit, the linear layers with the largest errors stay in full precision until they do
+not. The resulting INT8 plan is kept in the cache, so that a resumed run computes as before.
 """
 
 import math
@@ -28,23 +27,23 @@ if TYPE_CHECKING:
     from journeyman.train.engine.fast.calibration import Calibration, Int8Cost, ProductDivergences
     from journeyman.train.engine.fast.int8_plan import Int8Plan
 
-BOUND = 0.005
+LIMIT = 0.005
 """The most that the answers may diverge, as a share of the full-precision model's loss."""
-# Goes up with what decides, so that an earlier decision is not taken for a new one.
+# Part of the cache's key; raise it when the rules of the calibration change.
 _VERSION = "2"
 # Minutes on two cores for the largest models, seconds for small ones.
 _MOST_TOKENS, _LEAST_TOKENS, _OPERATIONS = 2048, 512, 2e13
-# Of all products, the shares that are kept in full precision in turn until the bound holds.
+# The shares of all linear layers to keep in full precision, tried in turn.
 _FULL_PRECISION_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 _TASK = "calibrating int8"
-# Of the full-precision products, how many a message names.
+# How many of the full-precision layers a message names.
 _NAMED = 6
 
 
 class Int8Accuracy(Struct, frozen=True):
-    """What a calibration found. Divergences are shares of the loss.
+    """The accuracy of an INT8 plan. Divergences are shares of the loss.
 
-    plain: with every product in INT8.
+    plain: with every linear layer in INT8.
     """
 
     divergence: float
@@ -52,12 +51,12 @@ class Int8Accuracy(Struct, frozen=True):
     trained_tokens: int
 
 
-def calibrated(
+def calibrate(
     recipe: Recipe, base: BaseModel, rows: Sequence[TokenRow], report: Reporter
 ) -> Recipe:
-    """The recipe with its INT8 plan: calibrated now, or before and kept in the cache.
+    """The recipe with its INT8 plan, from the cache or calibrated now.
 
-    rows: of the training split. A recipe without INT8 products comes back as it is. Raises
+    rows: of the training split. A recipe that needs no calibration is returned unchanged. Raises
     IntegrityError for damaged weights, MachineError if the run does not fit into memory.
     """
     from journeyman.train.engine.fast.int8_plan import write_int8_plan
@@ -65,24 +64,25 @@ def calibrated(
     settings, fast = recipe.settings, recipe.fast
     if fast is None or settings.precision != "int8" or not settings.calibrate:
         return recipe
-    sample = spread(rows, _sample_tokens(fast))
+    sample = sample_rows(rows, _sample_tokens(fast))
     path = cache_folder() / "calibrations" / f"{_key(settings, base, sample, fast)}.safetensors"
-    found = _from_cache(path, report)
-    if found is None:
-        found = _calibrate(recipe, fast, base, sample, report)
-        if not math.isfinite(found[1].divergence):
-            # The base itself gives no finite numbers: the run's first loss reports that.
+    result = _read_cache(path, report)
+    if result is None:
+        result = _calibrate(recipe, fast, base, sample, report)
+        int8_plan, accuracy = result
+        if not math.isfinite(accuracy.divergence):
+            # The base model itself is not finite, which the run's first loss will report.
             return recipe
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_int8_plan(path, found[0], note=msgspec.json.encode(found[1]).decode())
-    _report(*found, report)
-    return with_int8_plan(recipe, found[0])
+        write_int8_plan(path, int8_plan, note=msgspec.json.encode(accuracy).decode())
+    _report(*result, report)
+    return with_int8_plan(recipe, result[0])
 
 
 def _sample_tokens(fast: FastRecipe) -> int:
     """How many tokens to calibrate on; each goes through the model twice.
 
-    Largest magnitudes want many. Without smoothing, the fewest show the divergence.
+    Smoothing needs many, to see the largest magnitudes. The divergence needs only a few.
     """
     if not fast.arithmetic.has_8_bit_inputs:
         return _LEAST_TOKENS
@@ -91,8 +91,8 @@ def _sample_tokens(fast: FastRecipe) -> int:
     return int(min(_MOST_TOKENS, max(_LEAST_TOKENS, _OPERATIONS / (4 * parameters))))
 
 
-def spread(rows: Sequence[TokenRow], tokens: int) -> list[TokenRow]:
-    """Rows from all over the split, about `tokens` tokens in all; at least one row."""
+def sample_rows(rows: Sequence[TokenRow], tokens: int) -> list[TokenRow]:
+    """Rows spread evenly over the split, with about `tokens` tokens in all; at least one row."""
     count = round(len(rows) * tokens / sum(len(row.ids) for row in rows))
     count = min(len(rows), max(1, count))
     return [rows[(2 * number + 1) * len(rows) // (2 * count)] for number in range(count)]
@@ -127,7 +127,7 @@ def _calibrate(
     from journeyman.train.engine.fast.weights import FolderWeights
 
     settings = recipe.settings
-    # A run that does not fit is refused before minutes are spent on it.
+    # Refused before minutes are spent on the calibration.
     require_memory(fast.memory, settings)
     with torch.inference_mode(), using_threads(settings.threads):
         calibration = Calibration(
@@ -139,7 +139,7 @@ def _calibrate(
         )
         divergences = calibration.divergences()
         spare = fast.memory.spare_bytes(settings)
-        int8_plan, cost = _within_bound(calibration, divergences, spare)
+        int8_plan, cost = _plan_within_limit(calibration, divergences, spare)
     report(ProgressEnded(_TASK))
     return int8_plan, Int8Accuracy(
         divergence=cost.share,
@@ -148,20 +148,20 @@ def _calibrate(
     )
 
 
-def _within_bound(
+def _plan_within_limit(
     calibration: "Calibration", divergences: "ProductDivergences", spare_bytes: float
 ) -> "tuple[Int8Plan, Int8Cost]":
-    """The plan with the fewest full-precision products that keeps the bound, if memory allows."""
+    """The plan with the fewest full-precision layers within the limit, or as many as fit."""
     from journeyman.train.engine.fast.int8_plan import Int8Plan
 
     int8_plan, cost = Int8Plan(largest_inputs=divergences.largest_inputs), divergences.cost
-    # A product that is in full precision anyway has no error.
+    # A layer that is in full precision anyway has no error.
     errors = {name: error for name, error in divergences.errors.items() if error}
-    furthest = sorted(errors, key=lambda name: (-errors[name], name))
+    worst_first = sorted(errors, key=lambda name: (-errors[name], name))
     for share in _FULL_PRECISION_SHARES:
-        if cost.share <= BOUND or not math.isfinite(cost.share):
+        if cost.share <= LIMIT or not math.isfinite(cost.share):
             break
-        kept = frozenset(furthest[: max(1, round(share * len(furthest)))])
+        kept = frozenset(worst_first[: max(1, round(share * len(worst_first)))])
         extra = sum(divergences.full_precision_bytes[name] for name in kept)
         if extra > spare_bytes:
             break
@@ -171,33 +171,33 @@ def _within_bound(
 
 
 def _report(int8_plan: "Int8Plan", accuracy: Int8Accuracy, report: Reporter) -> None:
-    how = ", smoothed" if int8_plan.largest_inputs else ""
+    smoothed = " with smoothed inputs" if int8_plan.largest_inputs else ""
     report(
         Note(
-            f"INT8 products{how}: the base's answers diverge by {accuracy.divergence:.2%} of its "
-            f"loss (bound {BOUND:.1%}, {accuracy.trained_tokens} tokens)"
+            f"INT8 calibration{smoothed}: the base's answers diverge by {accuracy.divergence:.2%} "
+            f"of its loss (limit {LIMIT:.1%}, measured on {accuracy.trained_tokens} tokens)"
         )
     )
     kept = sorted(int8_plan.full_precision)
     if kept:
         report(
             Note(
-                f"kept {len(kept)} products in full precision: with all of them in INT8 the "
-                f"answers diverge by {accuracy.plain:.2%}: {', '.join(kept[:_NAMED])}"
+                f"kept {len(kept)} linear layers in full precision, because with all layers in "
+                f"INT8 the answers diverge by {accuracy.plain:.2%}: {', '.join(kept[:_NAMED])}"
                 + (f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else "")
             )
         )
-    if accuracy.divergence > BOUND:
+    if accuracy.divergence > LIMIT:
         report(
             Caution(
-                "INT8 is less accurate on this model than it should be, and memory has no room "
-                "for more full-precision products",
+                "INT8 is less accurate on this model than it should be, and more layers in full "
+                "precision do not fit into memory",
                 hint="use `--precision bf16`, or give the run more memory",
             )
         )
 
 
-def _from_cache(path: Path, report: Reporter) -> "tuple[Int8Plan, Int8Accuracy] | None":
+def _read_cache(path: Path, report: Reporter) -> "tuple[Int8Plan, Int8Accuracy] | None":
     from journeyman.train.engine.fast.int8_plan import read_int8_plan
 
     if not path.is_file():
@@ -206,5 +206,5 @@ def _from_cache(path: Path, report: Reporter) -> "tuple[Int8Plan, Int8Accuracy] 
         int8_plan, note = read_int8_plan(path)
         return int8_plan, msgspec.json.decode(note, type=Int8Accuracy)
     except (IntegrityError, msgspec.DecodeError):
-        report(Note(f"`{path}` cannot be read, so INT8 is calibrated again"))
+        report(Note(f"cannot read `{path}`, so INT8 is calibrated again"))
         return None

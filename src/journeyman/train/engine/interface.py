@@ -1,7 +1,7 @@
-"""What the training loop asks of an engine, and what an engine answers.
+"""The interface between the training loop and an engine.
 
-An engine holds the frozen base and the adapter; the loop holds everything else (order, schedule,
-optimiser, checkpoints). Padding or packing is the engine's own affair: it gets rows, not tensors.
+An engine has the frozen base model and the adapter; the loop has everything else (order, schedule,
+optimiser, checkpoints). An engine gets rows and pads or packs them itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Tally(Struct, frozen=True):
-    """What some rows cost and gave. Loss in nats, summed over the trained tokens.
+    """The loss of some rows in nats, summed over the trained tokens, and their tokens.
 
-    `real_tokens` are the rows' own tokens; `computed_tokens` also counts padding.
+    real_tokens: the rows' own. computed_tokens: with padding, and shared prefixes counted once.
     """
 
     loss_sum: float = 0.0
@@ -28,7 +28,7 @@ class Tally(Struct, frozen=True):
 
     @property
     def loss(self) -> float:
-        """Mean loss of a trained token, in nats; there must be one."""
+        """Mean loss of a trained token in nats; there must be at least one."""
         return self.loss_sum / self.trained_tokens
 
 
@@ -44,20 +44,20 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 class TrainingEngine(Protocol):
-    """A frozen base with an adapter that can be trained."""
+    """A frozen base model with an adapter that can be trained."""
 
     name: str
 
     def parameters(self) -> Mapping[str, "Tensor"]:
-        """The adapter's leaves by PEFT's file names, float32, in a fixed order; `.grad` adds up.
+        """The adapter's parameters by PEFT's file names, float32, in a fixed order.
 
-        lora_A: (r, in). lora_B: (out, r).
+        lora_A: (r, inputs). lora_B: (outputs, r). Gradients add up in `.grad`.
         """
 
     def backward(self, rows: Sequence[TokenRow], *, weight: float, seed: int) -> Tally:
         """Add the gradient of `weight` times the summed loss of the rows to the parameters' grad.
 
-        Equal rows, weight, seed, parameters and thread count give equal bits.
+        seed: decides the dropout. Equal arguments, parameters and threads give equal bits.
         """
 
     def loss(self, rows: Sequence[TokenRow]) -> Tally:
@@ -66,7 +66,7 @@ class TrainingEngine(Protocol):
 
 @runtime_checkable
 class CheckpointingEngine(Protocol):
-    """An engine with gradient checkpointing: it recomputes activations instead of keeping them."""
+    """An engine with gradient checkpointing: the backward pass recomputes activations."""
 
     def enable_gradient_checkpointing(self) -> None:
-        """From now on keep no activations inside a layer: less memory, about a third slower."""
+        """From now on recompute each layer's activations: less memory, about a third slower."""

@@ -1,7 +1,7 @@
-"""Cross-entropy through the frozen output layer, in chunks, with its gradient by hand.
+"""Cross-entropy through the frozen output layer in chunks, with the gradient written by hand.
 
-Logits are made only for the positions that are trained, a chunk at a time, and never kept: with a
-vocabulary of 152,000 a whole row of 2,048 positions would be 1.2 GB.
+Logits are computed only for trained tokens, a chunk at a time, and not kept: with a vocabulary of
+152,000, those of a row of 2,048 tokens would take 1.2 GB.
 """
 
 from typing import Protocol
@@ -12,25 +12,25 @@ from torch.nn import functional
 
 from journeyman.kernels.elementwise import ElementwiseKernel
 
-# Some hundred rows of the largest vocabularies: with fewer, laying the weights out for the product
-# costs as much as a quarter of multiplying by them (docs/experiments.md).
+# Some hundred rows of the largest vocabularies: with fewer, packing the weights for the product
+# takes as long as a quarter of the product itself (docs/experiments.md).
 CHUNK_BYTES = 160 * 1024 * 1024
 
 
 class Head(Protocol):
-    """The output layer: V logits of H values."""
+    """The output layer, from H values to V logits."""
 
     out_size: int
 
     def forward(self, states: Tensor) -> Tensor:
-        """(N, H) to a new (N, V), of the dtype of the states."""
+        """(N, H) to a new (N, V), in the dtype of the states."""
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """(N, V) to (N, H), of the dtype of the gradient."""
+        """(N, V) to (N, H), in the dtype of the gradient."""
 
 
 class PlainHead:
-    """An output layer of its weights. weight: (V, H). bias: (V,)."""
+    """An output layer with its own weights. weight: (V, H). bias: (V,)."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self._weight = weight
@@ -57,12 +57,12 @@ def completion_loss(
 ) -> tuple[float, Tensor]:
     """Summed loss in nats, and its gradient by `hidden` (empty without `with_gradient`).
 
-    hidden: (N, H) of the head's dtype. targets: (N,) int64. kernel: used where it takes the logits.
-    Softmax and sums are float32 whatever that dtype.
+    hidden: (N, H) in the head's dtype. targets: (N,) int64. kernel: used if it supports that dtype.
+    Softmax and sums are always float32.
     """
     if kernel is not None and not kernel.takes(hidden):
         kernel = None
-    # Without the kernel, logits are widened to float32.
+    # Without the kernel, logits are upcast to float32.
     element_bytes = 4 if kernel is None else hidden.element_size()
     rows = max(1, chunk_bytes // (element_bytes * head.out_size))
     loss_sum = 0.0
@@ -82,11 +82,11 @@ def completion_loss(
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, *, with_gradient: bool) -> float:
-    """The summed loss of float32 logits; with the gradient, it takes their place."""
+    """The summed loss of float32 logits; with_gradient: the logits are replaced by it."""
     chunk = targets.unsqueeze(1)
     largest = logits.amax(dim=1, keepdim=True)
     right = logits.gather(1, chunk) - largest
-    # In place, and one exponential for both loss and gradient: this is the widest array.
+    # In place, with one exponential for loss and gradient, because this is the largest array.
     shares = logits.sub_(largest).exp_()
     sums = shares.sum(dim=1, keepdim=True)
     if with_gradient:

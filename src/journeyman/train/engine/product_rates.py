@@ -1,8 +1,8 @@
-"""The rates of frozen products on this machine, in each arithmetic that it can multiply in.
+"""How fast this machine multiplies by frozen weights, in each arithmetic that it supports.
 
-A product of each size that a model has is timed for itself: a short one may lose by being rounded
-what a long one gains. They are kept in the cache, so that one machine always decides alike and a
-run that is resumed goes on in the arithmetic it began in.
+Each size of product in a model is timed, because rounding may cost a short product more than it
+gains. The rates are kept in the cache, so that a machine always decides the same and a resumed run
+keeps its arithmetic.
 """
 
 import time
@@ -24,27 +24,24 @@ if TYPE_CHECKING:
 INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni")
 
 LARGE = (2048, 4096)
-"""(inputs, outputs) of a product of a large model's kind, timed in a moment. More of either changes
-no rate, so larger ones count as this one."""
+"""(inputs, outputs) of a product as in large models. Larger ones have the same rates, so they are
+not timed."""
 
 _PROBE_TOKENS = 512
-
 _PROBE_ROUNDS = 5
-
-# Goes up with what is measured, so that rates of another kernel are not taken for this one's.
+# Part of the cache's key; raise it when the measurement or the kernel changes.
 _VERSION = "3"
-
-# torch's rate is without what it needs around a product: rounding the activations to int8, and
-# scaling the sums. The kernel does both inside, and its scales for parts of a row keep more of it.
-_KERNEL_WORTH = 0.85
+# torch's rate leaves out rounding the activations to INT8 and scaling the sums, which the kernel's
+# includes; and the kernel's scales for parts of a row are more accurate.
+_TORCH_INT8_SHARE = 0.85
 
 _Pass = Callable[[], object]
 
 
 class Rates(Struct, frozen=True):
-    """Operations a second of frozen products, forward and backward; None where there is no way.
+    """Operations a second of a product, forward and backward; None if it is not supported.
 
-    int8 is by torch's product of integers alone, kernel by the project's kernel with all it does.
+    int8: torch's integer product alone. kernel: the project's INT8 kernel, rounding included.
     """
 
     fp32: float
@@ -54,25 +51,25 @@ class Rates(Struct, frozen=True):
 
     @property
     def full_precision(self) -> float:
-        """Of products that are not INT8: BF16 if the processor multiplies it, else FP32."""
+        """The rate without INT8: BF16 if the processor supports it, else FP32."""
         return self.bf16 or self.fp32
 
     @property
     def best_int8(self) -> float:
-        """Of INT8 products, rounding and scaling included; 0 if there is no fast way."""
-        by_torch = _KERNEL_WORTH * (self.int8 or 0.0)
+        """The rate of INT8, rounding and scaling included; 0 if there is no fast way."""
+        by_torch = _TORCH_INT8_SHARE * (self.int8 or 0.0)
         return max(by_torch, self.kernel or 0.0)
 
     @property
-    def has_quick_kernel(self) -> bool:
-        """Whether the project's own kernel multiplies INT8, and not torch."""
+    def has_fast_kernel(self) -> bool:
+        """Whether the project's kernel multiplies INT8 at least as fast as torch."""
         return self.kernel is not None and self.kernel >= self.best_int8
 
 
 def measured_rates(size: tuple[int, int], report: Reporter = ignore, *, threads: int = 1) -> Rates:
     """The rates of a product of (inputs, outputs), measured once for each version of torch.
 
-    One thread decides: a run with more of them, or of more processes, must come to the same.
+    With one thread, so that runs with other numbers of threads or processes decide the same.
     """
     inputs, outputs = (min(one, most) for one, most in zip(size, LARGE, strict=True))
     units = (*sorted(processor_flags()), versions().get("torch", ""))
@@ -82,7 +79,7 @@ def measured_rates(size: tuple[int, int], report: Reporter = ignore, *, threads:
         try:
             return msgspec.json.decode(path.read_bytes(), type=Rates)
         except msgspec.DecodeError:
-            report(Note(f"`{path}` cannot be read; the machine is measured again"))
+            report(Note(f"cannot read `{path}`, so the machine is measured again"))
     rates = measured_now((inputs, outputs), report, threads=threads)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
@@ -93,7 +90,7 @@ def measured_rates(size: tuple[int, int], report: Reporter = ignore, *, threads:
 def measured_now(
     size: tuple[int, int] = LARGE, report: Reporter = ignore, *, threads: int = 1
 ) -> Rates:
-    """The rates at this moment, for what is measured beside them; no run is decided by them."""
+    """The rates at this moment, without the cache."""
     import torch
 
     inputs, outputs = size
@@ -102,51 +99,51 @@ def measured_now(
     gradient = torch.randn(_PROBE_TOKENS, outputs, generator=generator)
     weight = torch.randn(outputs, inputs, generator=generator)
     with torch.inference_mode(), using_threads(threads):
-        seconds = _best_s(_ways(states, gradient, weight, report))
+        seconds = _best_s(_passes(states, gradient, weight, report))
     work = 4.0 * _PROBE_TOKENS * inputs * outputs
     return Rates(**{name: work / taken for name, taken in seconds.items()})
 
 
-def _ways(
+def _passes(
     states: "Tensor", gradient: "Tensor", weight: "Tensor", report: Reporter
 ) -> dict[str, tuple[_Pass, _Pass]]:
-    """Forward and backward of one product in each arithmetic that this processor has."""
+    """Forward and backward of one product, in each arithmetic that this processor supports."""
     import torch
     from torch.nn import functional
 
     from journeyman.kernels.integer_product import find_integer_product
-    from journeyman.train.engine.fast.int8_weights import quantised
+    from journeyman.train.engine.fast.int8_weights import quantise
 
-    def wide(x: "Tensor", dy: "Tensor", w: "Tensor") -> tuple[_Pass, _Pass]:
+    def full_precision(x: "Tensor", dy: "Tensor", w: "Tensor") -> tuple[_Pass, _Pass]:
         return (lambda: functional.linear(x, w)), (lambda: dy @ w)
 
-    ways = {"fp32": wide(states, gradient, weight)}
-    given, back = states, gradient
+    passes = {"fp32": full_precision(states, gradient, weight)}
+    activations, gradients = states, gradient
     if processor_has(BF16_FLAGS):
-        given, back = states.bfloat16(), gradient.bfloat16()
-        ways["bf16"] = wide(given, back, weight.bfloat16())
-    narrow = quantised([weight])
+        activations, gradients = states.bfloat16(), gradient.bfloat16()
+        passes["bf16"] = full_precision(activations, gradients, weight.bfloat16())
+    int8 = quantise([weight])
     if processor_has(INT8_FLAGS):
-        rows, columns = (x.mul(30).clamp(-127, 127).to(torch.int8) for x in (states, gradient))
-        ways["int8"] = (
-            lambda: torch._int_mm(rows, narrow.values.t()),
-            lambda: torch._int_mm(columns, narrow.values),
+        x8, dy8 = (x.mul(30).clamp(-127, 127).to(torch.int8) for x in (states, gradient))
+        passes["int8"] = (
+            lambda: torch._int_mm(x8, int8.values.t()),
+            lambda: torch._int_mm(dy8, int8.values),
         )
     if (kernel := find_integer_product(report)) is not None:
-        ways["kernel"] = (
-            lambda: kernel.forward(given, narrow.values, narrow.scale),
-            lambda: kernel.backward(back, narrow.values, narrow.scale),
+        passes["kernel"] = (
+            lambda: kernel.forward(activations, int8.values, int8.scale),
+            lambda: kernel.backward(gradients, int8.values, int8.scale),
         )
-    return ways
+    return passes
 
 
-def _best_s(ways: Mapping[str, tuple[_Pass, _Pass]]) -> dict[str, float]:
-    """Seconds of both passes in each way; they take turns, so a moment's noise ends nowhere."""
-    seconds = {name: [float("inf")] * 2 for name in ways}
+def _best_s(passes: Mapping[str, tuple[_Pass, _Pass]]) -> dict[str, float]:
+    """The best seconds of forward and backward; all take turns, so a moment's noise drops out."""
+    seconds = {name: [float("inf")] * 2 for name in passes}
     for _ in range(_PROBE_ROUNDS):
-        for name, passes in ways.items():
-            for at, one in enumerate(passes):
+        for name, both in passes.items():
+            for at, run_pass in enumerate(both):
                 start = time.perf_counter()
-                one()
+                run_pass()
                 seconds[name][at] = min(seconds[name][at], time.perf_counter() - start)
     return {name: sum(both) for name, both in seconds.items()}

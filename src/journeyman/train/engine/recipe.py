@@ -67,7 +67,7 @@ def decide(settings: TrainSettings, config: Any, report: Reporter = ignore) -> R
     """The recipe of a run, with every choice and its reason reported.
 
     `compiled` stays open until the rows are known: see `for_rows`. Raises UsageError, MachineError
-    if an engine or a precision was asked for that this model or machine cannot have.
+    if the user requested an engine or a precision that this model or machine does not support.
     """
     choice = choose(settings, config, report)
     for reason in choice.reasons:
@@ -93,7 +93,7 @@ def recipe_of(
     if settings.engine != "fast":
         return Recipe(settings=settings, config=config, fast=None)
     from journeyman.train.engine.arithmetic import arithmetic_of
-    from journeyman.train.engine.devices import room_on
+    from journeyman.train.engine.devices import device_memory
     from journeyman.train.engine.fast.int8_plan import PLAIN_INT8
     from journeyman.train.engine.fast.memory import memory_plan_of
     from journeyman.train.engine.fast.shape import shape_of
@@ -105,7 +105,7 @@ def recipe_of(
         shape,
         arithmetic,
         settings,
-        room_on(settings.device),
+        device_memory(settings.device),
         full_precision_bytes=int8_plan.full_precision_bytes,
     )
     fast = FastRecipe(shape=shape, arithmetic=arithmetic, memory=memory, int8_plan=int8_plan)
@@ -115,7 +115,7 @@ def recipe_of(
 def for_rows(recipe: Recipe, lengths: Sequence[int], report: Reporter) -> Recipe:
     """The recipe with `compiled` decided by how much there is to compute.
 
-    lengths: tokens of each training row. Raises MachineError if `--compiled` was asked for and
+    lengths: tokens of each training row. Raises MachineError if `--compiled` was requested and
     there is no compiler.
     """
     tokens = tokens_of_run(lengths, recipe.settings)
@@ -125,7 +125,7 @@ def for_rows(recipe: Recipe, lengths: Sequence[int], report: Reporter) -> Recipe
 
 
 def with_int8_plan(recipe: Recipe, int8_plan: "Int8Plan") -> Recipe:
-    """The recipe with what a calibration found; its full-precision layers take memory, too."""
+    """The recipe with a calibration's plan, whose full-precision layers take memory, too."""
     if recipe.fast is None:
         return recipe
     memory = recipe.fast.memory.with_full_precision(int8_plan.full_precision_bytes)
@@ -141,7 +141,7 @@ def _accumulation(settings: TrainSettings, report: Reporter) -> int:
         report(
             Note(
                 f"{rows} rows a step: batch size {settings.batch_size} does not divide "
-                f"{EFFECTIVE_BATCH}, so {accumulation} micro-batches come closest"
+                f"{EFFECTIVE_BATCH}, and {accumulation} micro-batches come closest"
             )
         )
     return accumulation

@@ -1,1 +1,1 @@
-"""What a run will take, told before it starts. `stage.plan` is the command."""
+"""What a run will take, before it starts. The command is `stage.plan`."""

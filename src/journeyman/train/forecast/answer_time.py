@@ -1,7 +1,7 @@
-"""Whether the goal for one answer can be met on this machine at all, before anything is trained.
+"""The least time of one answer on this machine, known before anything is trained.
 
-To write a token, every weight is read once: no program is faster than the memory allows. A bound,
-not a forecast: what is really reached is for `evaluate` to measure.
+Every weight is read once for each token, so no program can be faster than the memory. A bound and
+not a forecast: `evaluate` measures what is reached.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from journeyman.train.forecast.records import AnswerTimeForecast
 from journeyman.train.forecast.shape import ModelShape
 
 GOAL_S = 12.0
-QUANTIZATION = "Q4_K_M"
+_QUANTISATION = "Q4_K_M"
 
 
-def serving_of(
+def answer_time_of(
     rows: Sequence[TokenRow],
     shape: ModelShape,
     *,
@@ -24,16 +24,15 @@ def serving_of(
     product_rate: float,
     goal_s: float = GOAL_S,
 ) -> AnswerTimeForecast:
-    """The bound for answers as long as the dataset's. Rates: bytes/s read, operations/s."""
-    # Of an embedding that is not the output layer too, one row a token is read and not the table.
+    """The bound for answers as long as those of the rows. Rates: bytes/s read, operations/s."""
+    # Of an embedding that is not the output layer as well, only one row is read for a token.
     parameters = shape.parameters - (0 if shape.tied else shape.head_parameters)
-    model_bytes = quantised_bytes(parameters)
-    tokens_per_s = memory_rate / model_bytes
+    tokens_per_s = memory_rate / quantised_bytes(parameters)
     answer_tokens = fmean(row.trained_tokens for row in rows)
     prompt_tokens = fmean(len(row.ids) - row.trained_tokens for row in rows)
     prompt_s = 2.0 * parameters * prompt_tokens / product_rate
     return AnswerTimeForecast(
-        quantization=QUANTIZATION,
+        quantization=_QUANTISATION,
         model_bytes=quantised_bytes(shape.parameters),
         tokens_per_s=tokens_per_s,
         prompt_s=prompt_s,

@@ -1,7 +1,7 @@
-"""Is the base that is trained the model that is served? The forerunner lost 1 h 42 min to a no.
+"""Whether the base model that is trained is the model that is served or was prepared for.
 
-Compared: names, and where the served one is a GGUF file or a folder here, its shape. Quantised
-weights cannot be compared by hash, so equal shapes with another name are a question, not a fault.
+Compared: names, and the shape of a served GGUF file. Not covered: the weights, because quantised
+ones have other hashes. (The forerunner lost 1 h 42 min to a base model that was not served.)
 """
 
 import re
@@ -16,8 +16,8 @@ from journeyman.train.forecast.shape import ModelShape
 _QUANTISATION = r"[-.](i?q\d|[bf]*f16|f32|fp16|fp32)(-[a-z0-9]{1,3})*$"
 
 
-def of_served(base: str, shape: ModelShape, served: str | None) -> Iterator[Finding]:
-    """What the base and the served model differ in; nothing where none was named."""
+def served_model_findings(base: str, shape: ModelShape, served: str | None) -> Iterator[Finding]:
+    """How the served model differs from the base model. served: None if it is not known."""
     if served is None or same_name(base, served):
         return
     path = Path(served).expanduser()
@@ -30,7 +30,7 @@ def of_served(base: str, shape: ModelShape, served: str | None) -> Iterator[Find
     yield Finding(
         "other-base",
         "warning",
-        f"the adapter is trained on `{base}`, and {reason}: an adapter fits its own base alone",
+        f"the adapter is trained on `{base}`, but {reason}: an adapter fits only its own base",
         "give --base the model that you serve, or serve the GGUF that `convert` makes",
     )
 
@@ -39,17 +39,17 @@ def _difference(path: Path, shape: ModelShape) -> str | None:
     header = read_gguf_header(path, architectures=None)
     hidden = header.integer(f"{header.architecture}.embedding_length")
     layers = header.integer(f"{header.architecture}.block_count")
-    found = {"layers": (layers, shape.layers), "values a token": (hidden, shape.hidden)}
-    different = [
-        f"{there} {name} where the base has {here}"
-        for name, (there, here) in found.items()
+    sizes = {"layers": (layers, shape.layers), "hidden values": (hidden, shape.hidden)}
+    differences = [
+        f"{there} {name} and the base model {here}"
+        for name, (there, here) in sizes.items()
         if there != here
     ]
-    return ", ".join(different) or None
+    return ", ".join(differences) or None
 
 
 def same_name(left: str, right: str) -> bool:
-    """Whether two names are of one model: owner, folder, ending and quantisation do not count."""
+    """Whether two names mean the same model, without owner, folder, ending and quantisation."""
     return _plain(left) == _plain(right)
 
 
@@ -59,14 +59,14 @@ def _plain(name: str) -> str:
     return re.sub(r"-(instruct|it)\b", "", words)
 
 
-def of_dataset(base: str, data_dir: Path) -> Iterator[Finding]:
-    """Whether the dataset was prepared for another base."""
+def dataset_findings(base: str, data_dir: Path) -> Iterator[Finding]:
+    """Whether the dataset was prepared for another base model."""
     prepared = read_metadata(data_dir).base
     if prepared and not same_name(prepared, base):
         yield Finding(
             "dataset-base",
             "warning",
             f"the dataset was prepared for `{prepared}` and is trained on `{base}`: its messages "
-            "are rendered anew, its limit on tokens was counted by another tokenizer",
+            "are rendered again, but its limit on tokens was counted with another tokenizer",
             f"run `journeyman prepare --base {base}`, or train with --base {prepared}",
         )

@@ -1,4 +1,4 @@
-"""Memory and disk that a run needs, from its shape and from what the probe saw."""
+"""The memory and disk that a run needs, from its shape and from what the probe measured."""
 
 from typing import TYPE_CHECKING
 
@@ -15,28 +15,27 @@ if TYPE_CHECKING:
     from journeyman.train.engine.fast.memory import MemoryPlan
 
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "int8": 1, "mixed": 3}
-_CHUNKS_AT_ONCE = 3
-"""Logits, their float32 copy or shares, and the product's own buffer."""
-
-_WIDE_AT_ONCE = 3
-"""Gradients of the two wide inputs of an MLP and of its product, at the last layer."""
-
+"""Bytes of a frozen weight."""
+CHECKPOINT_COPIES = 3
+"""A checkpoint has the adapter and AdamW's two moments."""
+# Value, gradient and two moments, all float32.
 _ADAPTER_COPIES = 4
-"""Value, gradient, and AdamW's two moments, all float32."""
-
-_CHECKPOINT_COPIES = 3
+# Logits, their float32 copy or softmax, and the product's own buffer.
+_LOGIT_COPIES = 3
+# Gradients of the two inputs of an MLP's gate and of their product, in the last layer.
+_WIDEST_COPIES = 3
+# Bytes a parameter of Qwen2.5-7B in Q4_K_M (llama.cpp, tools/llama-bench/README.md).
 _Q4_K_M_BYTES = 4_677_120_000 / 7_615_616_512
-"""Bytes a parameter of Qwen2.5-7B in Q4_K_M (llama.cpp, tools/llama-bench/README.md)."""
 
 
 def quantised_bytes(parameters: int) -> int:
-    """Size of a GGUF file in Q4_K_M."""
+    """The size of a GGUF file in Q4_K_M."""
     return round(parameters * _Q4_K_M_BYTES)
 
 
-def saved_bytes_guess(shape: ModelShape, element_bytes: int) -> float:
-    """What a layer keeps of a token where nothing was probed: the inputs of its products, the
-    products themselves, and as many values of the hidden width for norms and sums."""
+def guess_saved_bytes(shape: ModelShape, element_bytes: int) -> float:
+    """What a layer keeps of a token, without a probe: inputs and outputs of its linear layers, and
+    4 times the hidden values for norms and sums."""
     per_layer = len(shape.linears) // shape.layers
     widths = sum(width + out for _, width, out in shape.linears[:per_layer])
     return element_bytes * (widths + 4.0 * shape.hidden)
@@ -49,27 +48,25 @@ def memory_of(
     saved_bytes: float,
     room: MemoryRoom | None = None,
 ) -> MemoryForecast:
-    """Peak memory of the run. saved_bytes: what one layer keeps of one token.
+    """Peak memory of the run. With the hf engine, every layer keeps its activations.
 
-    With the hf engine, every layer keeps everything in the run's precision. room: of this machine,
-    read here if it is not given.
+    saved_bytes: what one layer keeps of one token. room: by default that of this machine.
     """
     settings = run.settings
     plan = run.recipe.fast.memory if run.recipe.fast else None
     element_bytes = ELEMENT_BYTES[settings.precision]
     largest = max((work for step in run.work() for work in step), key=lambda work: work.computed)
-    adapter = shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
+    weights: float = element_bytes * shape.parameters
+    activations = saved_bytes * shape.layers * largest.computed
+    if plan is not None:
+        budget = plan.activation_budget
+        weights = plan.weight_bytes
+        activations = budget.activation_bytes(largest.computed, kept_bytes=saved_bytes)
     parts = {
         "program_bytes": 0 if settings.device == CUDA else rss_bytes() or 0,
-        "weights_bytes": element_bytes * shape.parameters
-        if plan is None
-        else round(plan.weight_bytes),
-        "adapter_bytes": 4 * _ADAPTER_COPIES * adapter,
-        "activation_bytes": round(
-            saved_bytes * shape.layers * largest.computed
-            if plan is None
-            else plan.activation_budget.activation_bytes(largest.computed, kept_bytes=saved_bytes)
-        ),
+        "weights_bytes": round(weights),
+        "adapter_bytes": 4 * _ADAPTER_COPIES * shape.adapter_parameters(settings),
+        "activation_bytes": round(activations),
         "workspace_bytes": _workspace_bytes(shape, largest, element_bytes, plan),
     }
     if room is None:
@@ -86,29 +83,29 @@ def memory_of(
 def _workspace_bytes(
     shape: ModelShape, largest: MicroBatchWork, element_bytes: int, plan: "MemoryPlan | None"
 ) -> int:
-    """What is alive for a moment only: chunks of logits, or the widest gradients of one layer."""
+    """What is needed only for a moment: chunks of logits, or the widest gradients of one layer."""
     logits = min(CHUNK_BYTES, 4 * shape.vocabulary * largest.trained)
-    head = _CHUNKS_AT_ONCE * logits + 2 * element_bytes * shape.hidden * largest.trained
-    wide = _WIDE_AT_ONCE * element_bytes * shape.widest * largest.computed
+    head = _LOGIT_COPIES * logits + 2 * element_bytes * shape.hidden * largest.trained
+    layer = _WIDEST_COPIES * element_bytes * shape.widest * largest.computed
     if plan is not None:
-        wide = round(plan.activation_budget.working_bytes * largest.computed)
-    return max(head, wide)
+        layer = round(plan.activation_budget.working_bytes * largest.computed)
+    return max(head, layer)
 
 
-def disk_of(run: IntendedRun, shape: ModelShape, *, is_here: bool) -> DiskForecast:
-    """What training writes, and what converting its result writes after it.
+def disk_of(run: IntendedRun, shape: ModelShape, *, has_weights: bool) -> DiskForecast:
+    """What training writes, and what converting its result writes afterwards.
 
-    is_here: whether the base's weights are on this disk.
+    has_weights: whether the base model's weights are on this disk.
     """
     settings = run.settings
-    adapter = 4 * shape.adapter_parameters(rank=settings.lora_r, targets=settings.lora_targets)
-    # The newest is whole before the oldest goes.
+    adapter = 4 * shape.adapter_parameters(settings)
+    # The newest checkpoint is complete before the oldest is deleted.
     kept = min(settings.keep_checkpoints, run.checkpoints) + 1
     return DiskForecast(
-        checkpoints_bytes=kept * _CHECKPOINT_COPIES * adapter,
+        checkpoints_bytes=kept * CHECKPOINT_COPIES * adapter,
         final_bytes=adapter,
         merged_bytes=4 * shape.parameters,
         gguf_bytes=2 * shape.parameters + quantised_bytes(shape.parameters),
-        download_bytes=0 if is_here else 2 * shape.parameters,
+        download_bytes=0 if has_weights else 2 * shape.parameters,
         free_bytes=free_bytes(settings.output_dir),
     )

@@ -1,10 +1,10 @@
-"""A few seconds of the run itself, on a model of the same shape with few layers.
+"""Times a few seconds of the run itself, on a model of the same shape with few layers.
 
-The engine trains real micro-batches of the run with random weights, at two depths; the difference
-is what a layer costs, and the rest is what every depth costs. The output layer is timed by itself.
-Rounds are taken in turn and the best of each counts, so that a moment's noise ends nowhere; what
-the median was above the best is the machine's own unrest (`slowdown`).
-Covered: engines behind `TrainingEngine`. Not covered: layers that differ from one another.
+The engine trains micro-batches of the run with random weights, at two depths. The difference is the
+cost of a layer, the rest is the same at every depth; the output layer is timed on its own. All
+measurements take turns and the best of each counts, so that a moment's noise does not; the median
+over the best is how unsteady the machine is (`slowdown`).
+Covered: engines that implement `TrainingEngine`. Not covered: layers that differ from one another.
 """
 
 import statistics
@@ -35,15 +35,19 @@ from journeyman.train.forecast.shape import ModelShape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_WEIGHTS_LIMIT_BYTES = 1_300_000_000
+_MOST_WEIGHT_BYTES = 1_300_000_000
 _MOST_LAYERS = 10
+# The most that one pass should take, and all rounds together.
 _PASS_S = 2.5
 _ROUNDS_S = 14.0
 _MOST_ROUNDS = 5
 
+_Measurement = tuple[int, int, bool]
+"""Number of layers, index of the micro-batch, and whether with gradients."""
+
 
 class DepthTimes(Struct, frozen=True):
-    """The best time of one micro-batch at each depth, seconds: with gradients and without."""
+    """The best time of one micro-batch at each depth in seconds, with gradients and without."""
 
     work: MicroBatchWork
     shallow_s: float
@@ -53,11 +57,12 @@ class DepthTimes(Struct, frozen=True):
 
 
 class ProbeResult(Struct, frozen=True):
-    """What was found. `shallow` and `deep` are numbers of layers, equal where one alone fits.
+    """What the probe measured.
 
-    head seconds are for one trained token; `optimizer_s` for one update of `deep` layers;
-    `saved_bytes` what one layer keeps of one token for the backward pass; `full_precision_s`
-    what a token costs more forward because a calibration keeps products in full precision.
+    shallow, deep: numbers of layers, equal if only one depth was probed. head_s: of one trained
+    token. optimizer_s: of one update of `deep` layers. saved_bytes: what one layer keeps of one
+    token for its backward pass. slowdown: median over best time. full_precision_s: how much longer
+    a token takes forward because a calibration keeps layers in full precision.
     """
 
     shallow: int
@@ -73,7 +78,7 @@ class ProbeResult(Struct, frozen=True):
 
 
 class Depths(Struct, frozen=True):
-    """How many layers are probed, and how many tokens a micro-batch may have."""
+    """How many layers are probed, and how many tokens a micro-batch may have there."""
 
     shallow: int
     deep: int
@@ -81,13 +86,13 @@ class Depths(Struct, frozen=True):
 
 
 def depths_for(shape: ModelShape, *, element_bytes: int, rate: float, tokens: int) -> Depths:
-    """As deep as memory and a pass of a few seconds allow: deeper is nearer to the run.
+    """As many layers as memory and a pass of a few seconds allow: more are nearer to the run.
 
     rate: operations a second. tokens: of the longest micro-batch.
     """
     layer_bytes = max(1, shape.layer_parameters * element_bytes)
     layer_s = 4.0 * shape.layer_parameters * tokens / rate
-    deep = min(shape.layers, _MOST_LAYERS, _WEIGHTS_LIMIT_BYTES // layer_bytes)
+    deep = min(shape.layers, _MOST_LAYERS, _MOST_WEIGHT_BYTES // layer_bytes)
     deep = max(1, min(deep, int(_PASS_S / layer_s)))
     most_tokens = int(max(64, tokens * min(1.0, _PASS_S / (deep * layer_s))))
     return Depths(min(2, deep - 1) if deep > 1 else 1, deep, most_tokens)
@@ -102,13 +107,11 @@ def measure(
     build: Build = random_engine,
     clock: Clock = time.perf_counter,
 ) -> ProbeResult:
-    """Probe some micro-batches of the run. Peak memory is about 2 GB, whatever the model."""
+    """Probe some micro-batches of the run. Peak memory is about 2 GB for every model."""
     started = time.perf_counter()
-    cut = different([fitting(batch, depths.most_tokens) for batch in batches])
-    numbers = sorted({depths.shallow, depths.deep})
-    engines = {number: build(recipe, number) for number in numbers}
-    rounds = _rounds(engines, cut, clock)
-    deep = engines[depths.deep]
+    probed = _one_of_each_size([_fit(batch, depths.most_tokens) for batch in batches])
+    engines = {layers: build(recipe, layers) for layers in sorted({depths.shallow, depths.deep})}
+    times = _time_rounds(engines, probed, clock)
     head_s, head_forward_s = output_layer_s(shape, recipe, clock=clock)
     return ProbeResult(
         shallow=depths.shallow,
@@ -117,31 +120,25 @@ def measure(
             DepthTimes(
                 work_of(rows, padded=recipe.pads_rows),
                 *(
-                    min(rounds[number, place, kind])
-                    for kind in (True, False)
-                    for number in _pair(depths)
+                    min(times[layers, at, with_gradients])
+                    for with_gradients in (True, False)
+                    for layers in (depths.shallow, depths.deep)
                 ),
             )
-            for place, rows in enumerate(cut)
+            for at, rows in enumerate(probed)
         ),
         head_s=head_s,
         head_forward_s=head_forward_s,
-        optimizer_s=_optimizer_s(deep, recipe.settings, clock),
-        saved_bytes=saved_bytes(engines, cut[-1]),
-        slowdown=statistics.fmean(
-            statistics.median(times) / min(times) for times in rounds.values()
-        ),
+        optimizer_s=_optimizer_s(engines[depths.deep], recipe.settings, clock),
+        saved_bytes=saved_bytes(engines, probed[-1]),
+        slowdown=statistics.fmean(statistics.median(one) / min(one) for one in times.values()),
         full_precision_s=full_precision_extra_s(recipe.fast, clock=clock),
         seconds=time.perf_counter() - started,
     )
 
 
-def _pair(depths: Depths) -> tuple[int, int]:
-    return depths.shallow, depths.deep
-
-
-def fitting(rows: Sequence[TokenRow], most_tokens: int) -> list[TokenRow]:
-    """The rows with ids of the small vocabulary, cut where together they have too many tokens."""
+def _fit(rows: Sequence[TokenRow], most_tokens: int) -> list[TokenRow]:
+    """The rows with ids of the small vocabulary, cut if together they have too many tokens."""
     each = max(2, most_tokens // len(rows))
     total = sum(len(row.ids) for row in rows)
     longest = each if total > most_tokens else total
@@ -155,36 +152,33 @@ def fitting(rows: Sequence[TokenRow], most_tokens: int) -> list[TokenRow]:
     ]
 
 
-def different(batches: Sequence[list[TokenRow]]) -> list[list[TokenRow]]:
-    """One of each size: cut ones are often alike, and seconds are dear on a large model."""
+def _one_of_each_size(batches: Sequence[list[TokenRow]]) -> list[list[TokenRow]]:
+    """One micro-batch of each size: cut ones often have the same, and a large model takes long."""
     by_size = {sum(len(row.ids) for row in batch): batch for batch in batches}
     return [by_size[size] for size in sorted(by_size)]
 
 
-_Key = tuple[int, int, bool]
-
-
-def _rounds(
+def _time_rounds(
     engines: dict[int, TrainingEngine], batches: Sequence[Sequence[TokenRow]], clock: Clock
-) -> dict[_Key, list[float]]:
-    """Seconds of every depth and micro-batch, with gradients (True) and without, in turn."""
-    acts: dict[_Key, Callable[[], object]] = {}
-    for number, engine in engines.items():
-        for place, rows in enumerate(batches):
-            acts[number, place, True] = _backward(engine, rows)
-            acts[number, place, False] = _forward(engine, rows)
-    times: dict[_Key, list[float]] = {key: [] for key in acts}
+) -> dict[_Measurement, list[float]]:
+    """Seconds of every depth and micro-batch, with gradients and without, in turns."""
+    passes: dict[_Measurement, Callable[[], object]] = {}
+    for layers, engine in engines.items():
+        for at, rows in enumerate(batches):
+            passes[layers, at, True] = _backward(engine, rows)
+            passes[layers, at, False] = _forward(engine, rows)
+    times: dict[_Measurement, list[float]] = {key: [] for key in passes}
     for engine in engines.values():
-        # The first pass of all finds its ways (kernels, memory): it is no measurement.
+        # The first pass sets up kernels and memory, so it is not measured.
         _backward(engine, batches[-1])()
     end = clock() + _ROUNDS_S
-    for taken in range(_MOST_ROUNDS):
-        if taken and clock() > end:
+    for number in range(_MOST_ROUNDS):
+        if number and clock() > end:
             break
-        for key, act in acts.items():
-            began = clock()
-            act()
-            times[key].append(clock() - began)
+        for key, run_pass in passes.items():
+            started = clock()
+            run_pass()
+            times[key].append(clock() - started)
     return times
 
 
@@ -197,7 +191,7 @@ def _forward(engine: TrainingEngine, rows: Sequence[TokenRow]) -> "Callable[[], 
 
 
 def _optimizer_s(engine: TrainingEngine, settings: TrainSettings, clock: Clock) -> float:
-    """One clipping and update of the engine's adapter."""
+    """Seconds to clip the gradients and update the engine's adapter."""
     optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
 
     def update() -> None:
@@ -208,36 +202,38 @@ def _optimizer_s(engine: TrainingEngine, settings: TrainSettings, clock: Clock) 
 
 
 def saved_bytes(engines: dict[int, TrainingEngine], rows: Sequence[TokenRow]) -> float:
-    """What one layer keeps of one token between forward and backward.
+    """What one layer keeps of one token for its backward pass.
 
-    By autograd's own account; of an engine that does without autograd, by the growth of this
-    process's memory (an upper bound where one depth alone fits: a layer's buffers count too).
+    By what autograd saves; for an engine without autograd, by how this process's memory grows (an
+    upper bound with only one depth, because a layer's buffers count, too).
     """
     longest = max(len(row.ids) for row in rows)
-    # Weights are kept too; they do not grow with the tokens, so the shorter row takes them out.
+    # Weights are saved, too; a shorter row saves as many, so the difference is without them.
     long, short = _row_of(longest), _row_of(longest // 2)
-    grown = {
-        number: _kept(engine, long) - _kept(engine, short) for number, engine in engines.items()
+    saved = {
+        layers: _autograd_bytes(engine, long) - _autograd_bytes(engine, short)
+        for layers, engine in engines.items()
     }
     tokens = len(long.ids) - len(short.ids)
-    if not any(grown.values()):
-        grown = {number: _growth(engine, long) for number, engine in engines.items()}
+    if not any(saved.values()):
+        saved = {layers: _growth_bytes(engine, long) for layers, engine in engines.items()}
         tokens = len(long.ids)
-    shallow, deep = min(grown), max(grown)
+    shallow, deep = min(saved), max(saved)
     if shallow == deep:
-        return grown[deep] / tokens / deep
-    return max(0.0, (grown[deep] - grown[shallow]) / tokens / (deep - shallow))
-
-
-def _growth(engine: TrainingEngine, row: TokenRow) -> int:
-    return peak_growth_bytes(lambda: engine.backward([row], weight=1.0, seed=0)) or 0
+        return saved[deep] / tokens / deep
+    return max(0.0, (saved[deep] - saved[shallow]) / tokens / (deep - shallow))
 
 
 def _row_of(length: int) -> TokenRow:
     return TokenRow("probe", (1,) * length, (False,) * (length - 1) + (True,))
 
 
-def _kept(engine: TrainingEngine, row: TokenRow) -> int:
+def _growth_bytes(engine: TrainingEngine, row: TokenRow) -> int:
+    return peak_growth_bytes(lambda: engine.backward([row], weight=1.0, seed=0)) or 0
+
+
+def _autograd_bytes(engine: TrainingEngine, row: TokenRow) -> int:
+    """What autograd saves in one pass, every storage counted once."""
     storages: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
-"""Engines with random weights on few layers of a model's shape, and products that are timed apart.
+"""Parts of the probe: engines with few layers and random weights, and layers timed on their own.
 
-Timed apart: the output layer, and what a calibration keeps in full precision. A large product is
+Timed on their own: the output layer, and what a calibration keeps in full precision. A large one is
 cut, so that it takes no more memory than the rest of the probe.
 """
 
@@ -29,18 +29,18 @@ from journeyman.train.engine.recipe import FastRecipe, Recipe
 from journeyman.train.forecast.shape import ModelShape, cut_down
 
 VOCABULARY = 1024
-"""Tokens of the model that is probed: the output layer is timed apart, in its own size."""
+"""Of the probed model: the output layer is timed on its own, in its real size."""
 _ROWS = 400
-_LIMIT_BYTES = 300_000_000
+_MOST_BYTES = 300_000_000
 
 Build = Callable[[Recipe, int], TrainingEngine]
-"""(recipe, layers) to an engine whose base has that shape, few tokens, random weights."""
+"""Makes an engine from a recipe and a number of layers, with random weights."""
 
 
 def product_dtype(recipe: Recipe) -> torch.dtype:
-    """What the full-precision products of a run are multiplied in.
+    """What the full-precision layers of a run are multiplied in.
 
-    Not what weights are held in: a processor without BF16 units is 80 times slower in BF16.
+    Not what their weights are stored in: without BF16 units, BF16 is 80 times slower.
     """
     if recipe.fast is None:
         return DTYPES[recipe.settings.precision]
@@ -48,7 +48,7 @@ def product_dtype(recipe: Recipe) -> torch.dtype:
 
 
 def random_engine(recipe: Recipe, layers: int) -> TrainingEngine:
-    """The engine of a recipe, with few layers, few tokens and random weights."""
+    """The engine of a recipe with few layers, a small vocabulary and random weights."""
     if recipe.fast is None:
         return _random_hf_engine(recipe, layers)
     return _random_fast_engine(recipe, recipe.fast, layers)
@@ -75,12 +75,12 @@ def _random_fast_engine(recipe: Recipe, fast: FastRecipe, layers: int) -> Traini
 def output_layer_s(
     shape: ModelShape, recipe: Recipe, *, clock: Clock = time.perf_counter
 ) -> tuple[float, float]:
-    """Seconds of the output layer and loss for one trained token: with gradient, and without.
+    """Seconds of the output layer and loss for one trained token, with gradient and without.
 
-    The chunks are cut with the vocabulary, so that they hold as many rows.
+    The chunks are cut like the vocabulary, so that each has the same number of rows.
     """
     dtype = product_dtype(recipe)
-    vocabulary = min(shape.vocabulary, _LIMIT_BYTES // (shape.hidden * dtype.itemsize))
+    vocabulary = min(shape.vocabulary, _MOST_BYTES // (shape.hidden * dtype.itemsize))
     scale = shape.vocabulary / vocabulary
     weight = torch.randn(vocabulary, shape.hidden).mul_(0.02).to(dtype)
     hidden = torch.randn(_ROWS, shape.hidden).to(dtype)
@@ -107,16 +107,16 @@ def output_layer_s(
 
 
 def _random_head(fast: FastRecipe | None, weight: Tensor) -> Head:
-    """The output layer as the engine has it."""
+    """The output layer as the engine computes it."""
     if fast is None:
         return PlainHead(weight)
     return frozen_linear([weight], None, fast.int8_plan.of(HEAD, fast.arithmetic), Elementwise())
 
 
 def full_precision_extra_s(fast: FastRecipe | None, *, clock: Clock = time.perf_counter) -> float:
-    """Seconds more that a token takes forward because layers stay in full precision.
+    """How much longer a token takes forward because layers stay in full precision, in seconds.
 
-    0 if none does. Backward they are INT8 like the others.
+    Their backward pass is in INT8 like that of the others.
     """
     if fast is None:
         return 0.0
@@ -124,18 +124,18 @@ def full_precision_extra_s(fast: FastRecipe | None, *, clock: Clock = time.perf_
     total = 0.0
     for group, count in Counter(group_of(name) for name in names if name != HEAD).items():
         inputs, outputs = fast.shape.product_sizes[group]
-        cut = min(outputs, _LIMIT_BYTES // (torch.float32.itemsize * inputs))
+        cut = min(outputs, _MOST_BYTES // (torch.float32.itemsize * inputs))
         weight = torch.randn(cut, inputs).mul_(0.02)
         states = torch.randn(_ROWS, inputs).to(fast.arithmetic.activations)
         int8 = fast.arithmetic.of(group)
         full_s, int8_s = (
-            _forward_s(weight, states, how, clock) for how in (int8.full_precision, int8)
+            _forward_s(weight, states, one, clock) for one in (int8.full_precision, int8)
         )
         total += count * max(0.0, full_s - int8_s) * outputs / cut / _ROWS
     return total
 
 
-def _forward_s(weight: Tensor, states: Tensor, how: Arithmetic, clock: Clock) -> float:
-    product = frozen_linear([weight], None, how, Elementwise())
+def _forward_s(weight: Tensor, states: Tensor, arithmetic: Arithmetic, clock: Clock) -> float:
+    linear = frozen_linear([weight], None, arithmetic, Elementwise())
     with torch.inference_mode():
-        return best_s(lambda: product.forward(states), 3, clock=clock)
+        return best_s(lambda: linear.forward(states), 3, clock=clock)

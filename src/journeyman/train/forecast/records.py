@@ -1,4 +1,4 @@
-"""A plan in plain data, as `journeyman plan --json` writes it. Units stand in the names."""
+"""A forecast as plain data, as `journeyman plan --json` writes it. Units are in the names."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Level = Literal["stop", "warning", "advice"]
 
 
 class Finding(Struct, frozen=True):
-    """A mistake that can be seen before the run, or advice. `stop`: the run cannot be done here."""
+    """A mistake that shows before the run, or advice. `stop`: this machine cannot do the run."""
 
     id: str
     level: Level
@@ -17,10 +17,11 @@ class Finding(Struct, frozen=True):
 
 
 class Tokens(Struct, frozen=True):
-    """What the run computes, in all epochs. `exact` is False where tokens were estimated.
+    """What the run computes in all epochs.
 
-    `real` are the rows' own tokens, `computed` counts padding too, `trained` give the loss.
-    `operation_share` is 0..1 of what the seed recipe would take for the same rows and epochs.
+    exact: False if tokens are estimated. real: the rows' own tokens. computed: with padding.
+    trained: those that give a loss. operation_share: operations over those of the seed recipe for
+    the same rows and epochs.
     """
 
     rows: int
@@ -39,7 +40,7 @@ class Tokens(Struct, frozen=True):
 
 
 class Steps(Struct, frozen=True):
-    """The optimiser's steps and what is due among them."""
+    """How many optimiser steps there are, and how many warm up, checkpoints and validations."""
 
     steps: int
     rows_a_step: int
@@ -49,9 +50,9 @@ class Steps(Struct, frozen=True):
 
 
 class TimeForecast(Struct, frozen=True):
-    """The time of a run, in seconds: all of it with a range, and its parts.
+    """The time of a run in seconds: the total with its range, and its parts.
 
-    `start_s` is loading the base, `end_s` writing the result.
+    start_s: to load the base model. end_s: to write the result.
     """
 
     total_s: float
@@ -67,9 +68,9 @@ class TimeForecast(Struct, frozen=True):
 
 
 class Machine(Struct, frozen=True):
-    """What the probe found: products in operations/s, memory read in bytes/s, disk in bytes/s.
+    """What the probe measured: products in operations/s, memory read in bytes/s, disk in bytes/s.
 
-    limit_tokens_per_s: real tokens a second at the measured rate of products; None: not known.
+    limit_tokens_per_s: the throughput in real tokens if only products took time; None: not known.
     """
 
     threads: int
@@ -82,7 +83,7 @@ class Machine(Struct, frozen=True):
 
 
 class MemoryForecast(Struct, frozen=True):
-    """Peak memory of the run by what needs it, and what this process can have."""
+    """Peak memory of the run and its parts, and the memory that this process can have."""
 
     program_bytes: int
     weights_bytes: int
@@ -96,7 +97,7 @@ class MemoryForecast(Struct, frozen=True):
 
 
 class DiskForecast(Struct, frozen=True):
-    """What is written beside the data, and the space where it goes."""
+    """What the run and `convert` write, and the free space there."""
 
     checkpoints_bytes: int
     final_bytes: int
@@ -107,15 +108,15 @@ class DiskForecast(Struct, frozen=True):
 
     @property
     def training_bytes(self) -> int:
-        """What `train` alone needs."""
+        """What `train` writes."""
         return self.checkpoints_bytes + self.final_bytes + self.download_bytes
 
 
 class AnswerTimeForecast(Struct, frozen=True):
-    """The best that one answer can take here: no program can read the weights faster.
+    """The least time of one answer on this machine, because every weight must be read.
 
-    `answer_tokens` and `prompt_tokens` are means of the dataset. `fitting_tokens` is the mean
-    length of answers that would meet the goal.
+    answer_tokens, prompt_tokens: means of the dataset. fitting_tokens: the mean length of answers
+    that would meet the goal.
     """
 
     quantization: str
@@ -130,12 +131,12 @@ class AnswerTimeForecast(Struct, frozen=True):
 
     @property
     def can_be_met(self) -> bool:
-        """Whether the goal is not out of reach; to meet it is for `evaluate` to measure."""
+        """Whether the goal is within reach; `evaluate` measures whether it is met."""
         return self.answer_s < self.goal_s
 
 
 class Alternative(Struct, frozen=True):
-    """A cheaper run: what to change, what it costs in quality, and its time in seconds."""
+    """A cheaper run: the flags to change, what they mean, and its time in seconds."""
 
     flags: str
     what: str
@@ -143,7 +144,7 @@ class Alternative(Struct, frozen=True):
 
 
 class Forecast(Struct, frozen=True):
-    """All of it. What was not measured is None."""
+    """The whole forecast. What was not measured is None."""
 
     base: str
     parameters: int
@@ -162,5 +163,5 @@ class Forecast(Struct, frozen=True):
 
     @property
     def can_run(self) -> bool:
-        """Whether nothing was found that stops the run."""
+        """Whether no finding stops the run."""
         return all(finding.level != "stop" for finding in self.findings)

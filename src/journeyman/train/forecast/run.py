@@ -1,6 +1,6 @@
-"""The run that is planned: its settings, its rows in tokens, and the order of its steps.
+"""The run to forecast: its recipe, its rows and steps, and the work of each micro-batch.
 
-What micro-batches cost, in tokens and operations, before anybody computes them.
+Work is counted in tokens and in operations; nothing is computed.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from journeyman.settings import TrainSettings
 from journeyman.train.batching.batches import (
     LEAST_SHARED_TOKENS,
     OptimiserStep,
-    division,
+    batcher_for,
     plan_steps,
     shared_tokens,
     validated_steps,
@@ -24,15 +24,20 @@ from journeyman.train.batching.rows import Rows, SkippedRow, TokenRow
 from journeyman.train.engine.recipe import Recipe
 from journeyman.train.forecast.shape import ModelShape
 
-CHARACTERS_A_TOKEN = 4.45
-"""Mean of the answers of a real log (238 rows, prose and code) by SmolLM2's tokenizer."""
-
+SEED_TOKENS = 2048
+"""The length to which the seed recipe pads every row."""
+# Mean over the answers of a real log (238 rows, prose and code) with SmolLM2's tokenizer.
+_CHARACTERS_A_TOKEN = 4.45
+# What a chat template adds to a message.
 _TURN_TOKENS = 2
 
 
 class MicroBatchWork(Struct, frozen=True):
-    """One micro-batch: tokens computed (with padding), the sum of their squared lengths by row,
-    tokens of the rows themselves, and tokens that give a loss."""
+    """The work of one or more micro-batches, in tokens.
+
+    computed: with padding. squares: the sum of the squared lengths of all rows. real: the rows' own
+    tokens. trained: those that give a loss.
+    """
 
     computed: int
     squares: int
@@ -60,18 +65,24 @@ class IntendedRun:
 
     @property
     def validations(self) -> int:
-        """How many validations there are; a resumed run has validated its base already."""
+        """How many validations there are; a resumed run has already validated the base model."""
         due = validated_steps(self.settings, self.steps) if self.val.used else ()
         done = self.steps[0].number - 1
         return sum(number >= done for number in due)
 
     @property
     def checkpoints(self) -> int:
-        """How many are written: each `save_steps`, and the last step's."""
+        """How many checkpoints are written: every `save_steps` steps, and after the last one."""
         return -(-len(self.steps) // self.settings.save_steps)
 
+    @property
+    def rows_a_step(self) -> int:
+        """How many rows a whole step has."""
+        assert self.settings.accumulation is not None  # resolved
+        return self.settings.batch_size * self.settings.accumulation
+
     def work(self, *, padded: bool | None = None) -> list[list[MicroBatchWork]]:
-        """The micro-batches of each step. padded: by default as the engine has them."""
+        """The micro-batches of each step. padded: by default as the engine computes them."""
         rows = self.train.used
         padded = self.recipe.pads_rows if padded is None else padded
         return [
@@ -82,10 +93,20 @@ class IntendedRun:
             for step in self.steps
         ]
 
+    def total_work(self, *, padded: bool | None = None) -> MicroBatchWork:
+        """The sum of all micro-batches."""
+        parts = list(itertools.chain.from_iterable(self.work(padded=padded)))
+        return MicroBatchWork(
+            sum(one.computed for one in parts),
+            sum(one.squares for one in parts),
+            sum(one.real for one in parts),
+            sum(one.trained for one in parts),
+        )
+
     def validation_work(self) -> list[MicroBatchWork]:
         """The micro-batches of one validation."""
         rows, padded = self.val.used, self.recipe.pads_rows
-        batches = division(rows, self.settings)(range(len(rows)))
+        batches = batcher_for(rows, self.settings)(range(len(rows)))
         return [work_of([rows[index] for index in batch], padded=padded) for batch in batches]
 
 
@@ -100,37 +121,39 @@ def run_of(recipe: Recipe, train: Rows, val: Rows, *, exact: bool = True) -> Int
         epochs=settings.epochs,
         max_steps=settings.max_steps,
         seed=settings.seed,
-        divide=division(train.used, settings),
+        batcher=batcher_for(train.used, settings),
     )
     return IntendedRun(recipe=recipe, train=train, val=val, steps=steps, exact=exact)
 
 
-def changed(run: IntendedRun, **changes: object) -> IntendedRun | None:
+def with_settings(run: IntendedRun, **changes: object) -> IntendedRun | None:
     """The run with some settings changed; None if no row would be left."""
     settings = replace(run.settings, **changes)  # type: ignore[arg-type]
-    train, val = (_shorter(rows, settings.max_tokens) for rows in (run.train, run.val))
+    train, val = (_within(rows, settings.max_tokens) for rows in (run.train, run.val))
     recipe = replace(run.recipe, settings=settings)
     return run_of(recipe, train, val, exact=run.exact) if train.used else None
 
 
-def _shorter(rows: Rows, most: int) -> Rows:
-    used = tuple(row for row in rows.used if len(row.ids) <= most)
-    long = tuple(SkippedRow(row.id, "too long") for row in rows.used if len(row.ids) > most)
+def _within(rows: Rows, max_tokens: int) -> Rows:
+    used = tuple(row for row in rows.used if len(row.ids) <= max_tokens)
+    long = tuple(SkippedRow(row.id, "too long") for row in rows.used if len(row.ids) > max_tokens)
     return Rows(used, (*rows.left_out, *long))
 
 
-def estimated_rows(path: Path, *, max_tokens: int) -> Rows:
-    """Rows whose tokens are estimated from their characters, where there is no tokenizer."""
+def estimate_rows(path: Path, *, max_tokens: int) -> Rows:
+    """The rows of a split with lengths estimated from characters, for a base without tokenizer."""
     used: list[TokenRow] = []
     left_out: list[SkippedRow] = []
     for number, example in enumerate(read_examples(path)):
-        *asked, answer = (_estimated(message.content) for message in example.messages)
-        asked += [_estimated(f"{tool.description}{tool.parameters}") for tool in example.tools]
-        # An id of its own for each row: alike, they would seem to begin alike and be computed once.
+        *prompt, answer = (_estimate_tokens(message.content) for message in example.messages)
+        prompt += [
+            _estimate_tokens(f"{tool.description}{tool.parameters}") for tool in example.tools
+        ]
+        # Each row gets another token id, because equal prefixes would count as computed once.
         row = TokenRow(
             example.id,
-            (number,) * (sum(asked) + answer),
-            (False,) * sum(asked) + (True,) * answer,
+            (number,) * (sum(prompt) + answer),
+            (False,) * sum(prompt) + (True,) * answer,
         )
         if len(row.ids) > max_tokens:
             left_out.append(SkippedRow(row.id, f"about {len(row.ids)} tokens"))
@@ -139,21 +162,17 @@ def estimated_rows(path: Path, *, max_tokens: int) -> Rows:
     return Rows(tuple(used), tuple(left_out))
 
 
-def _estimated(text: str) -> int:
-    return round(len(text) / CHARACTERS_A_TOKEN) + _TURN_TOKENS
-
-
-SEED_TOKENS = 2048
-"""To this length the seed recipe pads every row."""
+def _estimate_tokens(text: str) -> int:
+    return round(len(text) / _CHARACTERS_A_TOKEN) + _TURN_TOKENS
 
 
 def work_of(rows: Sequence[TokenRow], *, padded: bool) -> MicroBatchWork:
-    """The work of one micro-batch; a padded one computes every row to the longest.
+    """The work of one micro-batch; padded: every row is computed to the length of the longest.
 
-    Without padding, what a row shares with its neighbour by ids is computed once.
+    Without padding, the prefix that a row shares with the row before it is computed once.
     """
     lengths = [len(row.ids) for row in rows]
-    shared = [0] * len(rows) if padded else _shared(rows)
+    shared = [0] * len(rows) if padded else _shared_lengths(rows)
     widths = [max(lengths)] * len(rows) if padded else lengths
     return MicroBatchWork(
         computed=sum(widths) - sum(shared),
@@ -163,46 +182,34 @@ def work_of(rows: Sequence[TokenRow], *, padded: bool) -> MicroBatchWork:
     )
 
 
-def _shared(rows: Sequence[TokenRow]) -> list[int]:
-    """What each row but the first has in common with the one before, in the order of their ids."""
+def _shared_lengths(rows: Sequence[TokenRow]) -> list[int]:
+    """How many tokens each row shares with the one before it, in the order of their ids."""
     ordered = sorted(row.ids for row in rows)
-    found = [shared_tokens(one, other) for one, other in itertools.pairwise(ordered)]
-    return [0, *(one if one >= LEAST_SHARED_TOKENS else 0 for one in found)]
+    shared = [shared_tokens(one, other) for one, other in itertools.pairwise(ordered)]
+    return [0, *(one if one >= LEAST_SHARED_TOKENS else 0 for one in shared)]
 
 
 def seed_work(rows: Iterable[TokenRow]) -> MicroBatchWork:
-    """The same rows by the seed recipe: padded to 2,048 tokens, a loss on every position."""
+    """The same rows by the seed recipe: padded to 2,048 tokens, with a loss on every position."""
     lengths = [min(SEED_TOKENS, len(row.ids)) for row in rows]
     computed = SEED_TOKENS * len(lengths)
     return MicroBatchWork(computed, computed * SEED_TOKENS, sum(lengths), computed)
 
 
-def total_work(parts: Iterable[MicroBatchWork]) -> MicroBatchWork:
-    """The sum of some micro-batches."""
-    found = list(parts)
-    return MicroBatchWork(
-        sum(one.computed for one in found),
-        sum(one.squares for one in found),
-        sum(one.real for one in found),
-        sum(one.trained for one in found),
-    )
-
-
 def layer_operations(shape: ModelShape, work: MicroBatchWork) -> float:
-    """Forward and backward of one layer whose weights are frozen.
+    """Operations of one layer with frozen weights, forward and backward.
 
-    Products: 2 for the output and 2 for its gradient a weight and token. Attention: 2 products of
-    length squared over the half that a causal mask leaves, and 2.5 times that backward (Dao 2023,
-    arXiv 2307.08691).
+    Matrix products: 2 for the output and 2 for its gradient, a weight and token. Attention: 2
+    products of length squared over the half that a causal mask leaves, and 2.5 times that backward
+    (Dao 2023, arXiv 2307.08691).
     """
     return 4.0 * shape.layer_parameters * work.computed + 7.0 * shape.attention_width * work.squares
 
 
-def head_operations(shape: ModelShape, work: MicroBatchWork) -> float:
-    """Forward and backward of the output layer, for the tokens that give a loss."""
-    return 4.0 * shape.head_parameters * work.trained
-
-
 def operations(shape: ModelShape, work: MicroBatchWork) -> float:
-    """All layers and the output layer."""
-    return shape.layers * layer_operations(shape, work) + head_operations(shape, work)
+    """Operations of all layers and of the output layer, forward and backward.
+
+    The output layer counts for the tokens that give a loss.
+    """
+    head = 4.0 * shape.head_parameters * work.trained
+    return shape.layers * layer_operations(shape, work) + head

@@ -1,7 +1,7 @@
-"""A model's shape from its config alone: the module is made without memory and its sizes counted.
+"""A model's sizes from its config alone, counted on a module that takes no memory.
 
-Covered: every causal architecture of transformers whose layers are alike. Where layers differ, one
-stands for all by their mean.
+Covered: every causal architecture of transformers. If its layers differ, they are counted by their
+mean.
 """
 
 import copy
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from journeyman.settings import TrainSettings
+
 if TYPE_CHECKING:
     import torch
 
-_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 class ModelShape(Struct, frozen=True):
-    """Sizes of a model. `linears`: (name, in, out) of each adapted kind of layer, whole model."""
+    """Sizes of a model. linears: (name, inputs, outputs) of every linear layer but the head."""
 
     parameters: int
     layers: int
@@ -31,16 +33,21 @@ class ModelShape(Struct, frozen=True):
 
     @property
     def head_parameters(self) -> int:
-        """Of the output layer, which also is the embedding where they are tied."""
+        """Parameters of the output layer, which is also the embedding if the two are tied."""
         return self.vocabulary * self.hidden
 
-    def adapter_parameters(self, *, rank: int, targets: Sequence[str]) -> int:
-        """Of a LoRA adapter: rank * (in + out) for each layer that has one."""
-        return sum(rank * (width + out) for name, width, out in self.linears if name in targets)
+    def adapter_parameters(self, settings: TrainSettings) -> int:
+        """Parameters of a LoRA adapter: rank * (inputs + outputs) for each layer that has one."""
+        targets = settings.lora_targets
+        return sum(
+            settings.lora_r * (inputs + outputs)
+            for name, inputs, outputs in self.linears
+            if name in targets
+        )
 
 
 def shape_of(config: Any, targets: Sequence[str] = ()) -> ModelShape:
-    """The shape of a config. Raises UsageError where a target is no layer of the model."""
+    """The shape of a config. Raises UsageError if a target is not a linear layer of the model."""
     model = empty_model(config)
     if targets:
         from journeyman.train.engine.hf import require_targets
@@ -76,7 +83,7 @@ def _linears(model: "torch.nn.Module", head: object) -> list[tuple[str, int, int
 
 
 def empty_model(config: Any) -> "torch.nn.Module":
-    """The module of a config on torch's `meta` device: shapes and no memory."""
+    """The module of a config on torch's `meta` device, which has shapes and no memory."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -87,13 +94,13 @@ def empty_model(config: Any) -> "torch.nn.Module":
 
 
 def cut_down(config: Any, *, layers: int, vocabulary: int) -> Any:
-    """The same shape with fewer layers and tokens."""
+    """The config with fewer layers and a smaller vocabulary."""
     small = copy.deepcopy(config)
     small.num_hidden_layers = layers
     small.vocab_size = vocabulary
     if getattr(small, "layer_types", None):
         small.layer_types = small.layer_types[:layers]
-    for name in _IDS:
+    for name in _TOKEN_IDS:
         # An embedding refuses a padding id beyond its rows.
         setattr(small, name, None)
     return small

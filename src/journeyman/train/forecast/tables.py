@@ -1,4 +1,4 @@
-"""A plan as a person reads it: a few tables, then what is wrong and what would be cheaper."""
+"""A forecast for people: a table, what is wrong with the run, and cheaper runs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,8 +7,8 @@ from journeyman.formatting import byte_size, count, duration
 from journeyman.train.forecast.records import AnswerTimeForecast, Finding, Forecast, TimeForecast
 
 
-def told(plan: Forecast, *, without: Sequence[str] = ()) -> Iterator[Event]:
-    """All of it: the table, warnings and advice, cheaper runs. without: findings told before."""
+def forecast_events(plan: Forecast, *, without: Sequence[str] = ()) -> Iterator[Event]:
+    """The whole forecast. without: ids of findings that were reported before."""
     yield summary(plan)
     yield from remarks(plan, without=without)
     if plan.alternatives:
@@ -16,25 +16,25 @@ def told(plan: Forecast, *, without: Sequence[str] = ()) -> Iterator[Event]:
 
 
 def summary(plan: Forecast) -> Table:
-    """Time, memory, disk, tokens, steps and serving, one line each."""
+    """Precision, tokens, steps, time, memory, disk and the time of an answer, a line each."""
     rows = [
         ("base", f"{plan.base}, {count(plan.parameters)} parameters"),
         ("adapter", f"{count(plan.adapter_parameters)} parameters"),
-        ("arithmetic", f"{plan.precision}, engine {plan.engine}{_machine(plan)}"),
+        ("precision", f"{plan.precision}, engine {plan.engine}{_machine(plan)}"),
         ("tokens", _tokens(plan)),
         ("seed recipe", _seed(plan)),
         ("steps", _steps(plan)),
     ]
     if plan.hours is not None:
-        rows += [("time", _time(plan.hours)), ("of it", _parts(plan.hours))]
+        rows += [("time", _time(plan.hours)), ("", _time_parts(plan.hours))]
     rows += [("memory", _memory(plan)), ("", _memory_parts(plan)), ("disk", _disk(plan))]
     if plan.serving is not None:
-        rows.append(("an answer", _serving(plan.serving)))
+        rows.append(("answer time", _answer_time(plan.serving)))
     return Table("the plan", ("what", "how much"), tuple(rows))
 
 
 def remarks(plan: Forecast, *, without: Sequence[str] = ()) -> Iterator[Event]:
-    """Findings as warnings, advice as notes."""
+    """The findings as warnings, and advice as notes."""
     for one in plan.findings:
         if one.id not in without:
             yield _remark(one)
@@ -47,18 +47,18 @@ def _remark(one: Finding) -> Event:
 
 
 def cheaper_runs(plan: Forecast) -> Table:
-    """What would take less time."""
+    """The runs that would take less time."""
     rows = [(one.flags, duration(one.total_s), one.what) for one in plan.alternatives]
-    return Table("cheaper", ("change", "time", "for"), tuple(rows))
+    return Table("cheaper runs", ("change", "time", "what it means"), tuple(rows))
 
 
 def _machine(plan: Forecast) -> str:
-    found = plan.machine
-    if found is None:
+    machine = plan.machine
+    if machine is None:
         return ""
     return (
-        f"; {found.threads} threads, products {found.product_rate / 1e9:.0f} GFLOP/s, "
-        f"memory {found.memory_rate / 1e9:.0f} GB/s"
+        f"; {machine.threads} threads, matrix products {machine.product_rate / 1e9:.0f} GFLOP/s, "
+        f"memory {machine.memory_rate / 1e9:.0f} GB/s"
     )
 
 
@@ -67,8 +67,8 @@ def _tokens(plan: Forecast) -> str:
     about = "" if one.exact else "about "
     return (
         f"{about}{one.real:,} real of {one.computed:,} computed ({one.real_share:.1%}), "
-        f"{one.trained:,} trained; {one.rows} rows, the longest {one.longest}; {one.val_rows} to "
-        "validate"
+        f"{one.trained:,} trained; {one.rows} rows, the longest {one.longest}; {one.val_rows} "
+        "validation rows"
     )
 
 
@@ -83,7 +83,7 @@ def _seed(plan: Forecast) -> str:
 def _steps(plan: Forecast) -> str:
     one = plan.steps
     return (
-        f"{one.steps} of {one.rows_a_step} rows; {one.warmup} warm up, {one.checkpoints} "
+        f"{one.steps} of {one.rows_a_step} rows; {one.warmup} of warm-up, {one.checkpoints} "
         f"checkpoints, {one.validations} validations"
     )
 
@@ -91,23 +91,22 @@ def _steps(plan: Forecast) -> str:
 def _time(hours: TimeForecast) -> str:
     return (
         f"{duration(hours.total_s)} ({duration(hours.low_s)} to {duration(hours.high_s)}); "
-        f"{hours.real_tokens_per_s:.0f} real tokens/s, "
-        f"the first step {duration(hours.first_step_s)}"
+        f"{hours.real_tokens_per_s:.0f} real tokens/s, first step {duration(hours.first_step_s)}"
     )
 
 
-def _parts(hours: TimeForecast) -> str:
-    around = hours.start_s + hours.end_s
+def _time_parts(hours: TimeForecast) -> str:
+    start_and_end_s = hours.start_s + hours.end_s
     return (
         f"steps {duration(hours.steps_s)}, validation {duration(hours.validation_s)}, checkpoints "
-        f"{duration(hours.checkpoints_s)}, start and end {duration(around)}"
+        f"{duration(hours.checkpoints_s)}, start and end {duration(start_and_end_s)}"
     )
 
 
 def _memory(plan: Forecast) -> str:
     one = plan.memory
     return (
-        f"{byte_size(one.peak_bytes)} at its peak; {byte_size(one.available_bytes)} free of "
+        f"{byte_size(one.peak_bytes)} at the peak; {byte_size(one.available_bytes)} free of "
         f"{byte_size(one.limit_bytes)} ({one.limited_by})"
     )
 
@@ -123,19 +122,19 @@ def _memory_parts(plan: Forecast) -> str:
 
 def _disk(plan: Forecast) -> str:
     one = plan.disk
-    fetched = f"download {byte_size(one.download_bytes)}, " if one.download_bytes else ""
+    download = f"download {byte_size(one.download_bytes)}, " if one.download_bytes else ""
     return (
-        f"{fetched}checkpoints {byte_size(one.checkpoints_bytes)}, "
-        f"final model {byte_size(one.final_bytes)}; "
-        f"then merged {byte_size(one.merged_bytes)} for a while and "
-        f"GGUF {byte_size(one.gguf_bytes)}; {byte_size(one.free_bytes)} free"
+        f"{download}checkpoints {byte_size(one.checkpoints_bytes)}, "
+        f"final model {byte_size(one.final_bytes)}; then `convert` needs "
+        f"{byte_size(one.merged_bytes)} for a while and {byte_size(one.gguf_bytes)} for GGUF; "
+        f"{byte_size(one.free_bytes)} free"
     )
 
 
-def _serving(one: AnswerTimeForecast) -> str:
+def _answer_time(one: AnswerTimeForecast) -> str:
     verdict = "within" if one.can_be_met else "beyond"
     return (
         f"{one.answer_s:.1f} s at best in {one.quantization} ({one.answer_tokens:.0f} tokens at "
-        f"{one.tokens_per_s:.0f}/s, the prompt {one.prompt_s:.1f} s): {verdict} the goal of "
-        f"{one.goal_s:g} s"
+        f"{one.tokens_per_s:.0f} tokens/s, and {one.prompt_s:.1f} s for the prompt): {verdict} the "
+        f"goal of {one.goal_s:g} s"
     )

@@ -1,7 +1,7 @@
-"""From what was measured on some micro-batches to the time of all of them.
+"""The time of a run, from the measured times of a few of its micro-batches.
 
-A layer's time is a line over its operations (so that short micro-batches keep their fixed cost),
-fitted to the measured ones; the run's own micro-batches are put in one by one.
+A layer's time is a line over its operations, so that short micro-batches keep their fixed cost. The
+line is fitted to the probe and gives the time of every micro-batch of the run.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,31 +15,30 @@ from journeyman.train.forecast.records import TimeForecast
 from journeyman.train.forecast.run import IntendedRun, MicroBatchWork, layer_operations
 from journeyman.train.forecast.shape import ModelShape
 
+# Half-width of the range on a steady machine: how far the model itself may be off.
 _LEAST_RANGE = 0.1
-"""Half-width of the range on a machine without any unrest: what the model itself may be off."""
-
+# A checkpoint's small files with their sync and rename, and the curves (measured; see docs).
 _FILES_S = 0.05
-"""A checkpoint's small files, their sync and rename; a run's curves. Measured, see docs."""
-
+# To build the engine and open the curves; to draw the losses and write the manifest.
 _START_S, _END_S = 3.0, 1.0
-"""Building the engine and opening the curves; drawing the losses and writing the manifest."""
 
 
 class LinearFit(Struct, frozen=True):
-    """seconds = at_zero + slope * operations, both 0 or more."""
+    """seconds = at_zero + slope * operations; neither is negative."""
 
     at_zero: float
     slope: float
 
     def at(self, operations: float) -> float:
-        """Seconds of so many operations."""
+        """Seconds for so many operations."""
         return self.at_zero + self.slope * operations
 
 
 class MicroBatchCost(Struct, frozen=True):
-    """Seconds of one micro-batch: all layers, the fixed part, and the output layer by token.
+    """What a micro-batch costs, in seconds.
 
-    full_precision_s: of a computed token, by products that a calibration keeps in full precision.
+    fixed_s: of every micro-batch. head_s: output layer, of a trained token. full_precision_s: how
+    much longer a computed token takes because layers are kept in full precision.
     """
 
     layer: LinearFit
@@ -48,14 +47,14 @@ class MicroBatchCost(Struct, frozen=True):
     full_precision_s: float = 0.0
 
     def seconds(self, shape: ModelShape, work: MicroBatchWork) -> float:
-        """Of one micro-batch on the whole model."""
+        """The time of one micro-batch on the whole model."""
         layers_s = shape.layers * self.layer.at(layer_operations(shape, work))
         by_token_s = self.head_s * work.trained + self.full_precision_s * work.computed
         return self.fixed_s + layers_s + by_token_s
 
 
 class MicroBatchCosts(Struct, frozen=True):
-    """What a training and a validating micro-batch cost, and one update. Seconds, best case."""
+    """What a micro-batch costs in training and in validation, and an update, in seconds at best."""
 
     backward: MicroBatchCost
     forward: MicroBatchCost
@@ -64,16 +63,16 @@ class MicroBatchCosts(Struct, frozen=True):
     def training_s(
         self, shape: ModelShape, work: MicroBatchWork, budget: ActivationBudget | None
     ) -> float:
-        """One micro-batch with gradients; checkpointed layers run forward once more."""
-        again = 0 if budget is None else budget.checkpointed_layers(work.computed)
-        again_s = again * self.forward.layer.at(layer_operations(shape, work))
-        return self.backward.seconds(shape, work) + again_s
+        """One micro-batch with gradients; gradient checkpointing runs layers forward once more."""
+        checkpointed = 0 if budget is None else budget.checkpointed_layers(work.computed)
+        recompute_s = checkpointed * self.forward.layer.at(layer_operations(shape, work))
+        return self.backward.seconds(shape, work) + recompute_s
 
 
-def fitted(points: Sequence[tuple[float, float]]) -> LinearFit:
-    """The line through (operations, seconds) with the least relative squares and no part below 0.
+def fit_line(points: Sequence[tuple[float, float]]) -> LinearFit:
+    """The line with the least relative squares through points of (operations, seconds).
 
-    With one point, or where the fixed part would be negative, seconds are proportional.
+    Proportional with one point, or if the fixed part would be negative.
     """
     weights = [1 / (seconds * seconds) for _, seconds in points]
     total = sum(weights)
@@ -89,7 +88,7 @@ def fitted(points: Sequence[tuple[float, float]]) -> LinearFit:
 
 
 def costs_of(measured: ProbeResult, shape: ModelShape) -> MicroBatchCosts:
-    """What a micro-batch of any lengths costs on the whole model."""
+    """The costs on the whole model, from the probe."""
     share = VOCABULARY / shape.vocabulary
     forward = [(one, one.shallow_forward_s, one.deep_forward_s) for one in measured.batches]
     backward = [(one, one.shallow_s, one.deep_s) for one in measured.batches]
@@ -107,8 +106,8 @@ def _cost(
     head_s: float,
     share: float,
 ) -> MicroBatchCost:
-    """head_s: of the whole vocabulary; share: of it, what the probed model has."""
-    points, rests = [], []
+    """head_s: of the whole vocabulary. share: how much of it the probed model has."""
+    points, fixed = [], []
     between = measured.deep - measured.shallow
     for one, shallow_s, deep_s in times:
         probed_head_s = share * head_s * one.work.trained
@@ -117,14 +116,14 @@ def _cost(
         else:
             layer_s = max(0.1 * deep_s, deep_s - probed_head_s) / measured.deep
         points.append((layer_operations(shape, one.work), layer_s))
-        rests.append(max(0.0, deep_s - measured.deep * layer_s - probed_head_s))
+        fixed.append(max(0.0, deep_s - measured.deep * layer_s - probed_head_s))
     return MicroBatchCost(
-        fitted(points), sum(rests) / len(rests), head_s, measured.full_precision_s
+        fit_line(points), sum(fixed) / len(fixed), head_s, measured.full_precision_s
     )
 
 
 class DiskTraffic(Struct, frozen=True):
-    """What is written and read around the steps, in bytes and bytes a second."""
+    """What is written and read besides the steps, in bytes and bytes a second."""
 
     checkpoint_bytes: int
     weight_bytes: int
@@ -132,15 +131,15 @@ class DiskTraffic(Struct, frozen=True):
     memory_rate: float
 
 
-def hours_of(
+def time_of(
     run: IntendedRun,
     shape: ModelShape,
     costs: MicroBatchCosts,
     *,
-    writing: DiskTraffic,
+    traffic: DiskTraffic,
     slowdown: float,
 ) -> TimeForecast:
-    """The time of a run. slowdown: how much slower than its best this machine mostly is."""
+    """The time of a run. slowdown: the machine's usual time over its best."""
     fast = run.recipe.fast
     budget = None if fast is None else fast.memory.activation_budget
     steps = [
@@ -148,11 +147,11 @@ def hours_of(
         for step in run.work()
     ]
     steps_s = slowdown * sum(steps)
-    once_s = sum(costs.forward.seconds(shape, work) for work in run.validation_work())
-    validation_s = slowdown * once_s * run.validations
-    each_s = _FILES_S + writing.checkpoint_bytes / writing.disk_rate
-    checkpoints_s = each_s * run.checkpoints
-    start_s = _START_S + 2 * writing.weight_bytes / writing.memory_rate
+    one_validation_s = sum(costs.forward.seconds(shape, work) for work in run.validation_work())
+    validation_s = slowdown * one_validation_s * run.validations
+    one_checkpoint_s = _FILES_S + traffic.checkpoint_bytes / traffic.disk_rate
+    checkpoints_s = one_checkpoint_s * run.checkpoints
+    start_s = _START_S + 2 * traffic.weight_bytes / traffic.memory_rate
     total_s = start_s + steps_s + validation_s + checkpoints_s + _END_S
     width = _LEAST_RANGE + (slowdown - 1)
     rows = run.train.used

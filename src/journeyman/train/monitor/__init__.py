@@ -1,1 +1,1 @@
-"""What a run shows while it goes on: status, progress, log, curves, warnings."""
+"""What a run shows while it trains: status, progress, log, curves, loss warnings."""

@@ -1,6 +1,6 @@
-"""`train.log`: what a run says, in its own folder, whoever started it and wherever it prints.
+"""`train.log`: everything a run reports, with the time in UTC, kept in its output folder.
 
-Lines carry the time in UTC. Not covered: output that other libraries print.
+Not covered: what other libraries print.
 """
 
 import datetime
@@ -17,31 +17,31 @@ _TAIL_BYTES = 16 * 1024
 
 
 class LogFile:
-    """A reporter that writes each event down before it hands it on.
+    """A reporter that writes each event to the log before it passes it on.
 
-    A log that cannot be written is said once and then left alone: it must not end a run.
+    If the log cannot be written, it warns once and the run goes on without a log.
     """
 
     def __init__(self, folder: Path, report: Reporter) -> None:
         self._path = folder / LOG
-        self._hand_on = report
-        self._broken = False
+        self._pass_on = report
+        self._has_failed = False
         self._last_progress: dict[str, float] = {}
 
     def report(self, event: Event) -> None:
-        """Write and hand on one event; of progress only a line now and then is written."""
+        """Write and pass on one event; progress is written only now and then."""
         if not isinstance(event, Progress) or self._is_due(event):
             self._write(plain_lines(event))
         if isinstance(event, ProgressEnded):
             self._last_progress.pop(event.task, None)
-        self._hand_on(event)
+        self._pass_on(event)
 
     def failed(self, error: JourneymanError) -> None:
-        """Why the run ends here; the console says it itself."""
+        """Write the error that ends the run; the console shows it on its own."""
         self._write([f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else [])])
 
     def _is_due(self, event: Progress) -> bool:
-        """Whether so much time has passed since the task's last line, or since it began."""
+        """Whether enough time has passed since the task's last line, or since it began."""
         now = time.monotonic()
         since = self._last_progress.setdefault(event.task, now)
         if now - since < SECONDS_BETWEEN_LINES:
@@ -50,21 +50,21 @@ class LogFile:
         return True
 
     def _write(self, lines: list[str]) -> None:
-        if self._broken:
+        if self._has_failed:
             return
         moment = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
         text = "".join(f"{moment}  {line.strip()}\n" for line in lines)
         try:
-            # Opened anew each time: `--fresh` moves the earlier run's log away under our feet.
+            # Opened each time, because `--fresh` moves the earlier run's log away meanwhile.
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(text)
         except OSError as error:
-            self._broken = True
-            self._hand_on(Caution(f"`{self._path}` cannot be written: {error.strerror or error}"))
+            self._has_failed = True
+            self._pass_on(Caution(f"cannot write `{self._path}`: {error.strerror or error}"))
 
 
 def last_lines(folder: Path, count: int) -> tuple[str, ...]:
-    """The last lines of a run's log, oldest first; none where there is no log."""
+    """The last lines of a run's log, oldest first; none if there is no log."""
     try:
         with (folder / LOG).open("rb") as stream:
             size = stream.seek(0, 2)

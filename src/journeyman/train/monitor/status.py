@@ -1,16 +1,12 @@
-"""`status.json`: the heartbeat of a run, for other terminals and for the next start.
+"""`status.json`: what a run is doing, kept up to date by a heartbeat and watched for stalls.
 
-One file in the output folder, replaced after every micro-batch. Not covered: a power cut, after
-which it may be old or empty; nothing that a run needs to go on stands in it.
+The file lies in the output folder and is replaced after every micro-batch, for other terminals and
+for the next start. If it cannot be written (a full disk), the run warns once and goes on. The
+watchdog reports a run that hangs, with the stack of every thread, and stops nothing.
 
-Keeps `status.json` true while a run lasts, and watches over it: stalls, and clocks that jump.
-
-A disk that is full must not end a run, so a status that cannot be written is said once and skipped.
-
-Notices a run that hangs: writes down where every thread stands, says so, kills nothing.
-
-Not covered: a function in C that hangs and holds the interpreter's lock, because then no thread of
-Python runs; a stopped process (SIGSTOP) is noticed as soon as it runs again.
+Not covered: a power cut, after which the file may be old or empty; a run needs nothing from it to
+go on. A C function that hangs and holds the interpreter's lock, because then no Python thread runs.
+A suspended process (SIGSTOP) is noticed only when it runs again.
 """
 
 import contextlib
@@ -35,16 +31,26 @@ from journeyman.events import Caution, Reporter
 from journeyman.machine.process_memory import peak_rss_bytes
 
 STATUS = "status.json"
-
 Phase = Literal["starting", "training", "validating", "saving", "stopped", "finished", "failed"]
+
+# A larger step of the time of day against the clock since boot is reported.
+_CLOCK_STEP_S = 60.0
+
+# A micro-batch may take this many times the median of the last ones, and always this long.
+STALL_FACTOR = 10.0
+STALL_LEAST_S = 600.0
+_REMEMBERED_INTERVALS = 128
+# The watchdog wakes up this often within the shortest stall.
+_CHECKS_A_STALL = 20
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """What a run is doing. Counts begin at 0; losses in nats a trained token; None: not known.
+    """What a run is doing. Counts begin at 0; losses are nats a trained token; None: not known.
 
-    `step` and `micro_batch` are what is done, `steps` and `micro_batches` how many there are (the
-    latter in the step in hand). `limit_share` is the share of what the machine can compute, 0..1.
-    `monotonic_ns` is the clock since boot: differences hold also where somebody sets the clock.
+    `step` and `micro_batch` are finished, `steps` and `micro_batches` are how many there are (the
+    latter in the current step). `limit_share` is the throughput as a share (0..1) of what the
+    machine can compute. `monotonic_ns` is the clock since boot, which setting the time of day does
+    not change.
     """
 
     state: Phase
@@ -69,31 +75,30 @@ class Status(Struct, frozen=True, kw_only=True):
     message: str | None = None
 
 
-def new_status(state: Phase, *, process_count: int = 1, message: str | None = None) -> Status:
-    """A status of this process at this moment, with nothing else known."""
+def new_status(state: Phase, *, process_count: int = 1) -> Status:
+    """A status of this process, now, with nothing else known."""
     return Status(
         state=state,
         pid=os.getpid(),
         process_count=process_count,
         updated_at=_now(),
         monotonic_ns=time.monotonic_ns(),
-        message=message,
     )
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Replace the folder's `status.json`, stamped with this moment; a reader never sees half.
+    """Replace the folder's `status.json`, stamped with the time; a reader never sees half of it.
 
     Not synced to the disk: it is written often, and only a power cut could show the difference.
     """
-    stamped = msgspec.structs.replace(status, updated_at=_now(), monotonic_ns=time.monotonic_ns())
+    stamped = replace(status, updated_at=_now(), monotonic_ns=time.monotonic_ns())
     temporary = folder / f".tmp-{STATUS}-{os.getpid()}"
     temporary.write_bytes(msgspec.json.encode(stamped))
     temporary.replace(folder / STATUS)
 
 
 def read_status(folder: Path) -> Status | None:
-    """The folder's status; None where there is none, or none that can be read."""
+    """The folder's status; None if there is none, or none that can be read."""
     try:
         return msgspec.json.decode((folder / STATUS).read_bytes(), type=Status)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
@@ -104,68 +109,80 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-_JUMP_S = 60.0
+@contextlib.contextmanager
+def heartbeat(folder: Path, report: Reporter, *, process_count: int = 1) -> Iterator["Heartbeat"]:
+    """The heartbeat of a run while the block runs; the last status says how the block ended."""
+    beat = Heartbeat(folder, report, process_count=process_count)
+    beat.beat(beat.status)
+    try:
+        with beat.watchdog:
+            yield beat
+    except BaseException as error:
+        is_stop = isinstance(error, Interrupted | KeyboardInterrupt)
+        text = error.message if isinstance(error, JourneymanError) else str(error)
+        state = "stopped" if is_stop else "failed"
+        beat.end(replace(beat.status, state=state, message=text, eta_s=None))
+        raise
+    beat.end(replace(beat.status, state="finished", eta_s=0.0))
 
 
 class Heartbeat:
-    """The status of one run. `status` is the last one; `beat` takes the next."""
+    """Writes the status of one run. `status` is the last one written."""
 
     def __init__(self, folder: Path, report: Reporter, *, process_count: int = 1) -> None:
         self.status = new_status("starting", process_count=process_count)
+        self.watchdog = Watchdog(folder / "logs", self._report_stall)
         self._folder = folder
         self._report = report
-        self._told = False
-        self._clocks_apart_s = _clocks_apart_s()
-        self._watchdog = Watchdog(folder / "logs", self._stalled)
+        self._has_warned = False
+        self._clock_difference_s = _clock_difference_s()
 
     def beat(self, status: Status) -> None:
-        """Write a status; the run is alive."""
+        """Write the status of a run that is alive."""
         self.status = replace(status, rss_bytes=peak_rss_bytes(), message=None)
         self._write()
-        self._watchdog.tick()
-        self._look_at_clocks()
+        self.watchdog.tick()
+        self._check_clocks()
 
     def end(self, status: Status) -> None:
         """Write the last status."""
         self.status = replace(status, rss_bytes=peak_rss_bytes())
         self._write()
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Look for stalls while the block runs."""
-        with self._watchdog:
-            yield
-
     def _write(self) -> None:
         try:
             write_status(self._folder, self.status)
         except OSError as error:
-            if not self._told:
+            if not self._has_warned:
                 reason = error.strerror or error
-                self._report(Caution(f"`status.json` cannot be written ({reason}); it is old now"))
-            self._told = True
+                self._report(
+                    Caution(f"cannot write `{STATUS}`: {reason}; what it says is out of date")
+                )
+            self._has_warned = True
 
-    def _stalled(self, silent_s: float, stacks: Path) -> None:
-        text = f"no micro-batch ended for {silent_s:.0f} s; where each thread stands: `{stacks}`"
+    def _report_stall(self, silent_s: float, stacks: Path) -> None:
+        text = (
+            f"no micro-batch has finished for {silent_s:.0f} s; stacks of all threads: `{stacks}`"
+        )
         self.status = replace(self.status, message=text)
         self._write()
-        self._report(Caution(text, hint="the run was not stopped; see what it waits for"))
+        self._report(Caution(text, hint="the run goes on; the stacks show what it is waiting for"))
 
-    def _look_at_clocks(self) -> None:
-        """Durations come from the clock since boot; a jump only spoils the time of day."""
-        jump_s = _clocks_apart_s() - self._clocks_apart_s
-        if abs(jump_s) > _JUMP_S:
-            self._clocks_apart_s += jump_s
+    def _check_clocks(self) -> None:
+        """Report if the time of day was set. Durations come from the clock since boot."""
+        step_s = _clock_difference_s() - self._clock_difference_s
+        if abs(step_s) > _CLOCK_STEP_S:
+            self._clock_difference_s += step_s
             self._report(
                 Caution(
-                    f"the time of day was set by {jump_s:+.0f} s; rates and the time left are not "
-                    "touched, time stamps from before and after do not compare"
+                    f"the time of day was set by {step_s:+.0f} s; throughput and time left stay "
+                    "right, but time stamps from before and after cannot be compared"
                 )
             )
 
 
 class SilentHeartbeat(Heartbeat):
-    """The heartbeat of every process but rank 0, which speaks for all of them."""
+    """The heartbeat of every process but rank 0, which writes the status for all of them."""
 
     def __init__(self) -> None:
         self.status = new_status("starting")
@@ -174,58 +191,32 @@ class SilentHeartbeat(Heartbeat):
         """Write nothing."""
 
 
-def _clocks_apart_s() -> float:
+def _clock_difference_s() -> float:
     return time.time() - time.monotonic()
 
 
-@contextlib.contextmanager
-def heartbeat(folder: Path, report: Reporter, *, process_count: int = 1) -> Iterator[Heartbeat]:
-    """A heartbeat for the length of a run, whose last status says how it ended."""
-    beating = Heartbeat(folder, report, process_count=process_count)
-    beating.beat(beating.status)
-    try:
-        with beating.watched():
-            yield beating
-    except BaseException as error:
-        is_stop = isinstance(error, Interrupted | KeyboardInterrupt)
-        text = error.message if isinstance(error, JourneymanError) else str(error)
-        state = "stopped" if is_stop else "failed"
-        beating.end(replace(beating.status, state=state, message=text, eta_s=None))
-        raise
-    beating.end(replace(beating.status, state="finished", eta_s=0.0))
-
-
-FACTOR = 10.0
-
-LEAST_S = 600.0
-
-_REMEMBERED = 128
-
-_LOOKS = 20
-
-
 class Watchdog:
-    """Between two calls of `tick` may lie 10 times the median, 10 minutes in any case.
+    """Reports a stall: no `tick` for 10 times the median interval, and for at least 10 minutes.
 
-    stalled: called with the seconds of silence and the file of the stacks, from another thread,
-    once for each silence. least_s and factor are arguments for tests.
+    on_stall: called once a stall, from another thread, with the seconds since the last tick and the
+    file with the stacks. least_s and factor: to make tests short.
     """
 
     def __init__(
         self,
         folder: Path,
-        stalled: Callable[[float, Path], None],
+        on_stall: Callable[[float, Path], None],
         *,
-        least_s: float = LEAST_S,
-        factor: float = FACTOR,
+        least_s: float = STALL_LEAST_S,
+        factor: float = STALL_FACTOR,
     ) -> None:
         self._folder = folder
-        self._stalled = stalled
+        self._on_stall = on_stall
         self._least_s = least_s
         self._factor = factor
-        self._intervals_s: deque[float] = deque(maxlen=_REMEMBERED)
+        self._intervals_s: deque[float] = deque(maxlen=_REMEMBERED_INTERVALS)
         self._last = time.monotonic()
-        self._told = False
+        self._is_reported = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -248,23 +239,24 @@ class Watchdog:
         now = time.monotonic()
         self._intervals_s.append(now - self._last)
         self._last = now
-        self._told = False
+        self._is_reported = False
 
     @property
     def limit_s(self) -> float:
-        """How long a silence may be now."""
-        seen = list(self._intervals_s)
-        return max(self._least_s, self._factor * statistics.median(seen) if seen else 0.0)
+        """The longest interval that does not count as a stall now."""
+        intervals_s = list(self._intervals_s)
+        usual_s = statistics.median(intervals_s) if intervals_s else 0.0
+        return max(self._least_s, self._factor * usual_s)
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._least_s / _LOOKS):
+        while not self._ended.wait(self._least_s / _CHECKS_A_STALL):
             silent_s = time.monotonic() - self._last
-            if silent_s > self.limit_s and not self._told:
-                self._told = True
-                self._stalled(silent_s, self._dump())
+            if silent_s > self.limit_s and not self._is_reported:
+                self._is_reported = True
+                self._on_stall(silent_s, self._write_stacks())
 
-    def _dump(self) -> Path:
-        """The stacks of all threads, appended to `stalls.txt` with the time since boot."""
+    def _write_stacks(self) -> Path:
+        """Append the stacks of all threads to `stalls.txt`, with the time since boot."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "stalls.txt"
         with path.open("a", encoding="utf-8") as stream:

@@ -1,6 +1,6 @@
-"""Curves of a run: TensorBoard event files while it goes on.
+"""Curves of a run as TensorBoard event files.
 
-A curve that cannot be written (a full disk) is said once and does not end the run.
+If they cannot be written (a full disk), the run warns once and goes on.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from journeyman.train.state import State
 
 
 class TensorBoardWriter:
-    """Writes event files into `logs/`; a resumed run goes on after the step it resumed from."""
+    """Writes event files into `logs/`; a resumed run continues the curves where it resumed."""
 
     def __init__(self, folder: Path, state: State, report: Reporter = ignore) -> None:
         self._report = report
         self._has_failed = False
-        # purge_step: what a killed run wrote after its last checkpoint is hidden, not shown twice.
+        # purge_step hides what a killed run wrote after its last checkpoint; else it shows twice.
         self._writer = SummaryWriter(folder, purge_step=state.step + 1 if state.step else 0)
         self._validated = len(state.validations)
 
@@ -36,40 +36,38 @@ class TensorBoardWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._said_once():
+        with self._warning_once():
             self._writer.close()
 
+    def add_step(self, state: State) -> None:
+        """Write the last step of the state."""
+        taken = state.taken[-1]
+        with self._warning_once():
+            self._writer.add_scalar("train/loss", taken.loss, taken.step)
+            self._writer.add_scalar("train/lr", taken.lr, taken.step)
+            self._writer.add_scalar("train/gradient_norm", taken.gradient_norm, taken.step)
+            tokens_per_s = taken.real_tokens / taken.seconds if taken.seconds else 0.0
+            self._writer.add_scalar("train/tokens_per_s", tokens_per_s, taken.step)
+            if (resident := rss_bytes()) is not None:
+                self._writer.add_scalar("train/rss_gib", resident / 2**30, taken.step)
+            if (on_gpu := gpu_peak_bytes()) is not None:
+                self._writer.add_scalar("train/gpu_peak_gib", on_gpu / 2**30, taken.step)
+            self._writer.flush()
+
+    def add_validations(self, state: State) -> None:
+        """Write the validations that are new in the state."""
+        with self._warning_once():
+            for one in state.validations[self._validated :]:
+                self._writer.add_scalar("val/loss", one.loss, one.step)
+            self._writer.flush()
+        self._validated = len(state.validations)
+
     @contextlib.contextmanager
-    def _said_once(self) -> Iterator[None]:
+    def _warning_once(self) -> Iterator[None]:
         try:
             yield
         except OSError as failure:
             if not self._has_failed:
                 reason = failure.strerror or failure
-                self._report(Caution(f"the curves in `logs/` cannot be written: {reason}"))
+                self._report(Caution(f"cannot write the curves in `logs/`: {reason}"))
             self._has_failed = True
-
-    def add_step(self, state: State) -> None:
-        """The last step of the state."""
-        taken = state.taken[-1]
-        with self._said_once():
-            self._writer.add_scalar("train/loss", taken.loss, taken.step)
-            self._writer.add_scalar("train/lr", taken.lr, taken.step)
-            self._writer.add_scalar("train/gradient_norm", taken.gradient_norm, taken.step)
-            rate = taken.real_tokens / taken.seconds if taken.seconds else 0.0
-            self._writer.add_scalar("train/tokens_per_s", rate, taken.step)
-            resident = rss_bytes()
-            if resident is not None:
-                self._writer.add_scalar("train/rss_gib", resident / 2**30, taken.step)
-            on_gpu = gpu_peak_bytes()
-            if on_gpu is not None:
-                self._writer.add_scalar("train/gpu_peak_gib", on_gpu / 2**30, taken.step)
-            self._writer.flush()
-
-    def add_validations(self, state: State) -> None:
-        """Validations that were not written yet."""
-        with self._said_once():
-            for one in state.validations[self._validated :]:
-                self._writer.add_scalar("val/loss", one.loss, one.step)
-            self._writer.flush()
-        self._validated = len(state.validations)

@@ -1,7 +1,7 @@
-"""The processes of one run as a group: what they add up together, and how they stop together.
+"""The processes of a data parallel run as a group: they sum, broadcast and stop together, by gloo.
 
-Each process holds the whole base and the same adapter; each micro-batch of a step is done by one of
-them. `SingleProcess` is the group of a run of one process and does nothing. Sums run over gloo.
+Each process holds the whole base model and the same adapter, and computes some micro-batches of
+each step. `SingleProcess` is the group of a run of one process, in which nothing is exchanged.
 """
 
 import contextlib
@@ -18,51 +18,52 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RENDEZVOUS = "JOURNEYMAN_RENDEZVOUS"
-"""File through which the processes that journeyman itself started on one machine meet."""
-_SILENCE = datetime.timedelta(hours=1)
+"""Environment variable with the file through which the processes of one machine find each other."""
+# A process that waits longer for the others gives up.
+_TIMEOUT = datetime.timedelta(hours=1)
 
 
 class PeerLost(Interrupted):
-    """Another process of the run has ended, so this one cannot go on."""
+    """This process cannot go on, because another one of the run has ended."""
 
     def __init__(self, rank: int, reason: object) -> None:
         first = str(reason).strip().splitlines()[:1]
         super().__init__(
             f"process {rank} cannot go on: another process of this run has ended, or its "
             f"machine cannot be reached ({''.join(first)[:160]})",
-            hint="run the same command again to go on from the last checkpoint; "
-            "the number of processes may be another",
+            hint="run the same command again to go on from the last checkpoint, also with another "
+            "number of processes",
         )
 
 
 class ProcessGroup(Protocol):
-    """The processes of a run. What every process must call, all call in the same order."""
+    """The processes of a run. All of them must make the same calls in the same order."""
 
     rank: int
     size: int
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is rank 0, which writes for all."""
+        """Whether this process is rank 0, which writes for all of them."""
 
     def sum_(self, tensors: Sequence["Tensor"]) -> None:
-        """Replace each tensor by its sum over the processes, the same bits in each of them."""
+        """Replace each tensor by its sum over all processes, with the same bits in each of them."""
 
     def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
-        """Each number's sum over the processes, in double precision."""
+        """The sum of each number over all processes, in double precision."""
 
-    def any_stop(self, asked: bool) -> bool:
-        """Whether any process was asked to stop."""
+    def any_stop(self, requested: bool) -> bool:
+        """Whether a stop was requested of any process."""
 
-    def from_first_(self, tensors: Sequence["Tensor"]) -> None:
-        """Replace each tensor by that of process 0."""
+    def broadcast_(self, tensors: Sequence["Tensor"]) -> None:
+        """Replace each tensor by that of rank 0."""
 
-    def text_from_first(self, text: str) -> str:
-        """The text of process 0."""
+    def broadcast_text(self, text: str) -> str:
+        """The text of rank 0."""
 
 
 class SingleProcess:
-    """A run of one process."""
+    """The group of a run of one process."""
 
     rank = 0
     size = 1
@@ -72,18 +73,18 @@ class SingleProcess:
         """Nothing to add."""
 
     def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
-        """The numbers themselves."""
+        """The same numbers."""
         return list(numbers)
 
-    def any_stop(self, asked: bool) -> bool:
-        """What was asked of the only process."""
-        return asked
+    def any_stop(self, requested: bool) -> bool:
+        """Whether a stop was requested of the only process."""
+        return requested
 
-    def from_first_(self, tensors: Sequence["Tensor"]) -> None:
+    def broadcast_(self, tensors: Sequence["Tensor"]) -> None:
         """Nothing to receive."""
 
-    def text_from_first(self, text: str) -> str:
-        """The text itself."""
+    def broadcast_text(self, text: str) -> str:
+        """The same text."""
         return text
 
 
@@ -91,7 +92,7 @@ ALONE = SingleProcess()
 
 
 class GlooProcessGroup:
-    """Several processes, on one machine or on many. Raises PeerLost where one is gone."""
+    """Several processes on one or more machines. Raises PeerLost if one of them is gone."""
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank = rank
@@ -99,10 +100,10 @@ class GlooProcessGroup:
         self.is_first = rank == 0
 
     def sum_(self, tensors: Sequence["Tensor"]) -> None:
-        """One sum over all tensors end to end: one message a step is as quick as it gets.
+        """Replace each tensor by its sum, in one message over all of them, which is fastest.
 
-        Gloo adds each part in the same order on one process and sends it to all, so every process
-        has equal bits; another number of processes adds in another order.
+        Gloo adds each part on one process and sends it to all, so that every process gets equal
+        bits; with another number of processes the order of the sum differs.
         """
         import torch
         from torch import distributed
@@ -126,29 +127,29 @@ class GlooProcessGroup:
         summed: list[float] = values.tolist()
         return summed
 
-    def any_stop(self, asked: bool) -> bool:
-        """Whether any process was asked to stop."""
-        return self.sum_numbers([float(asked)])[0] > 0
+    def any_stop(self, requested: bool) -> bool:
+        """Whether a stop was requested of any process."""
+        return self.sum_numbers([float(requested)])[0] > 0
 
-    def from_first_(self, tensors: Sequence["Tensor"]) -> None:
-        """Replace each tensor by that of process 0."""
+    def broadcast_(self, tensors: Sequence["Tensor"]) -> None:
+        """Replace each tensor by that of rank 0."""
         from torch import distributed
 
         with self._connected():
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
-    def text_from_first(self, text: str) -> str:
-        """The text of process 0."""
+    def broadcast_text(self, text: str) -> str:
+        """The text of rank 0."""
         import torch
 
         encoded = text.encode()
         length = torch.tensor([len(encoded)])
-        self.from_first_([length])
+        self.broadcast_([length])
         data = torch.zeros(int(length), dtype=torch.uint8)
         if self.rank == 0:
             data = torch.tensor(list(encoded), dtype=torch.uint8)
-        self.from_first_([data])
+        self.broadcast_([data])
         return bytes(data.tolist()).decode()
 
     @contextlib.contextmanager
@@ -159,47 +160,47 @@ class GlooProcessGroup:
             raise PeerLost(self.rank, error) from error
 
 
-def require_one(settings: TrainSettings) -> None:
-    """Refuse to start processes from inside of one. Raises UsageError."""
+def require_single_process(settings: TrainSettings) -> None:
+    """Refuse `processes` in a call: only the command line starts processes. Raises UsageError."""
     if settings.processes != 1:
         raise UsageError(
-            f"`processes` is {settings.processes}: the command line starts them, a call does not",
-            hint="start `journeyman train --processes N`, or this program with torchrun",
+            f"`processes` is {settings.processes}, but a call cannot start processes",
+            hint="use `journeyman train --processes N`, or start this program with torchrun",
         )
 
 
-def rank_here() -> int:
-    """This process's number in its run, from 0, as torchrun and journeyman's own start give it."""
+def environment_rank() -> int:
+    """This process's rank in its run, set by torchrun or by `launch`."""
     return int(os.environ.get("RANK", "0"))
 
 
-def size_here() -> int:
-    """How many processes its run has."""
+def environment_size() -> int:
+    """The number of processes of its run, set by torchrun or by `launch`."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[ProcessGroup]:
-    """The group of this process's run, as its environment names it, for the length of the run."""
-    rank, size = rank_here(), size_here()
+def process_group() -> Iterator[ProcessGroup]:
+    """The group that this process's environment names, connected while the block runs."""
+    rank, size = environment_rank(), environment_size()
     if size == 1:
         yield ALONE
         return
     from torch import distributed
 
-    # This module keeps the group of its first import in its functions' defaults. Imported later, as
-    # transformers does, it would keep the group's threads beyond the run, and one that lets go of
-    # a tensor while the interpreter ends aborts the process.
+    # The module below keeps the group of its first import in its functions' defaults. Imported
+    # later, as transformers does, it would keep the group's threads after the run, and one of them
+    # that frees a tensor while the interpreter exits aborts the process.
     importlib.import_module("torch.distributed.nn.functional")
 
-    met_in = os.environ.get(RENDEZVOUS)
+    rendezvous = os.environ.get(RENDEZVOUS)
     try:
         distributed.init_process_group(
             "gloo",
-            init_method=f"file://{met_in}" if met_in else "env://",
+            init_method=f"file://{rendezvous}" if rendezvous else "env://",
             rank=rank,
             world_size=size,
-            timeout=_SILENCE,
+            timeout=_TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
         raise PeerLost(rank, error) from error

@@ -1,4 +1,4 @@
-"""Order, micro-batches and the learning rate of each step."""
+"""The order of the rows, the micro-batches and the learning rate of each step."""
 
 import pytest
 from hypothesis import given
@@ -34,13 +34,13 @@ def test_last_partial_step_of_an_epoch_is_kept() -> None:
     assert [len(step.rows) for step in _plan()] == [8, 8, 5, 8, 8, 5]
 
 
-def test_rows_meet_by_chance_and_not_by_length() -> None:
+def test_rows_share_a_step_by_chance_and_not_by_length() -> None:
     means = [sum(LENGTHS[i] for i in step.rows) / len(step.rows) for step in _plan()]
     assert means != sorted(means)
     assert means != sorted(means, reverse=True)
 
 
-def test_micro_batches_hold_rows_of_like_length() -> None:
+def test_micro_batches_have_rows_of_similar_length() -> None:
     for step in _plan():
         lengths = [LENGTHS[index] for index in step.rows]
         assert lengths == sorted(lengths, reverse=True)
@@ -111,5 +111,5 @@ def test_seeds_differ_by_purpose_step_and_place() -> None:
         for micro in range(20)
     }
     assert len(seeds) == 2 * 20 * 20
-    # A number and its text are two things.
+    # A number and its text give different seeds.
     assert derived_seed(1) != derived_seed("1")

@@ -1,4 +1,4 @@
-"""From the log to the mask of each token: what a cut-off answer teaches, and a whole one."""
+"""From the log to the trained tokens of a cut-off answer, and of a whole one."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, list[TokenRow]]
     return found
 
 
-def test_the_end_of_turn_is_trained_for_whole_answers_alone(
+def test_the_end_of_turn_is_trained_only_for_whole_answers(
     rows: dict[bool, list[TokenRow]],
 ) -> None:
     assert rows[True]
@@ -51,7 +51,7 @@ def test_the_end_of_turn_is_trained_for_whole_answers_alone(
     for is_cut, found in rows.items():
         for row in found:
             assert row.ids[-1] == END_OF_TURN
-            # Where it is False the label is -100: the loss does not count the token.
+            # If it is False, the label is -100: the token does not count in the loss.
             assert row.trained[-1] is not is_cut
 
 

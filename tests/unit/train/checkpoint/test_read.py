@@ -1,4 +1,4 @@
-"""Checkpoints under every kind of damage: never believed, never lost, never deleted too soon."""
+"""Checkpoints with every kind of damage: never used, never lost, never deleted too soon."""
 
 import dataclasses
 import os
@@ -16,13 +16,13 @@ import pytest
 from journeyman.errors import IntegrityError, MachineError
 from journeyman.events import Caution, Event
 from journeyman.settings import TrainSettings
-from journeyman.train.checkpoint.read import fault_of, newest_good, read_checkpoint, sealed
+from journeyman.train.checkpoint.read import fault_of, newest_good, read_checkpoint, seal_of
 from journeyman.train.checkpoint.save import save_checkpoint
 from journeyman.train.state import Validation
 from tests.checkpoint_files import FILES, a_state, mutations, places, saved, tensors_of
 
 
-def test_a_checkpoint_holds_exactly_these_files(tmp_path: Path) -> None:
+def test_a_checkpoint_has_exactly_these_files(tmp_path: Path) -> None:
     path = saved(tmp_path, 1)
     assert {file.name for file in path.iterdir()} == set(FILES) - {"gradients.safetensors"}
     assert {file.name for file in tmp_path.iterdir()} == {"checkpoint-1"}
@@ -34,7 +34,7 @@ def test_a_saved_state_is_read_back_equal(tmp_path: Path, micro_batch: int) -> N
     assert read_checkpoint(path).state == a_state(3, micro_batch)
 
 
-def test_one_inside_of_a_step_lies_between_its_neighbours_and_goes_with_the_next(
+def test_a_checkpoint_inside_of_a_step_is_deleted_with_the_next_save(
     tmp_path: Path,
 ) -> None:
     for place in ((9, 0), (10, 0), (10, 2), (10, 11)):
@@ -44,7 +44,7 @@ def test_one_inside_of_a_step_lies_between_its_neighbours_and_goes_with_the_next
     assert places(tmp_path) == [(11, 0), (10, 0)]
 
 
-def test_the_best_validated_step_stays(tmp_path: Path) -> None:
+def test_the_step_with_the_best_validation_stays(tmp_path: Path) -> None:
     settings = TrainSettings(base="base", output_dir=tmp_path)
     for step in range(1, 6):
         losses = [Validation(n, 2.0 if n != 2 else 1.0) for n in range(step)]
@@ -65,7 +65,7 @@ def test_only_the_newest_stay_and_foreign_folders_are_left_alone(tmp_path: Path)
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
-def test_a_damaged_newest_gives_way_to_the_one_before(
+def test_if_the_newest_is_damaged_the_one_before_is_used(
     tmp_path: Path, name: str, damage: str
 ) -> None:
     saved(tmp_path, 1)
@@ -99,7 +99,7 @@ def test_of_a_thousand_mutations_none_is_accepted(tmp_path: Path) -> None:
     assert fault_of(good) is None
 
 
-def test_all_damaged_is_an_error_until_told_otherwise(tmp_path: Path) -> None:
+def test_if_all_are_damaged_that_stays_an_error(tmp_path: Path) -> None:
     for step in (1, 2):
         (saved(tmp_path, step) / "state.json").unlink()
     for _ in range(2):
@@ -112,7 +112,7 @@ def test_a_checkpoint_of_a_newer_version_is_not_moved(tmp_path: Path) -> None:
     path = saved(tmp_path, 1)
     manifest = msgspec.json.decode((path / "manifest.json").read_bytes())
     (path / "manifest.json").write_bytes(msgspec.json.encode(manifest | {"schema": 99}))
-    (path / "manifest.sha256").write_bytes(sealed(path))
+    (path / "manifest.sha256").write_bytes(seal_of(path))
     with pytest.raises(IntegrityError, match="newer version"):
         newest_good(tmp_path, lambda _: None)
     assert path.is_dir()
@@ -133,7 +133,7 @@ def test_a_full_disk_is_refused_before_writing(
     assert places(tmp_path) == [(1, 0)]
 
 
-def _save_for_ever(folder: Path, step: int) -> NoReturn:
+def _save_forever(folder: Path, step: int) -> NoReturn:
     try:
         while True:
             step += 1
@@ -149,21 +149,21 @@ def test_killed_at_any_moment_of_a_save_the_newest_is_good(tmp_path: Path) -> No
     for _ in range(25):
         child = os.fork()
         if child == 0:
-            _save_for_ever(tmp_path, last)
+            _save_forever(tmp_path, last)
         time.sleep(chance.uniform(0.0, 0.12))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         events: list[Event] = []
         found = newest_good(tmp_path, events.append)
         assert found is not None
-        # Nothing under a final name was ever half-written, so nothing went to quarantine.
+        # Nothing under a final name is ever half written, so nothing was quarantined.
         assert events == []
         assert found.state == a_state(found.state.step)
         assert found.state.step >= last
         last = found.state.step
 
 
-def test_settings_of_the_run_stand_in_the_manifest(tmp_path: Path) -> None:
+def test_the_manifest_has_the_settings_of_the_run(tmp_path: Path) -> None:
     manifest = msgspec.json.decode((saved(tmp_path, 1) / "manifest.json").read_bytes())
     assert set(manifest["settings"]) == {x.name for x in dataclasses.fields(TrainSettings)}
     assert manifest["inputs"]["base"] == "a" * 64

@@ -1,4 +1,4 @@
-"""A save under every fault of the disk: killed, full, failing. Nothing good is ever lost."""
+"""Saving with every fault: killed, a full disk, a failing disk. Nothing good is ever lost."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from tests.fail_points import killed_at
 def test_killed_at_every_fail_point_of_a_save_the_newest_is_good(
     tmp_path: Path, micro_batch: int
 ) -> None:
-    """Faults 2 and 3: every file operation of a save, the rotation of older ones included."""
+    """Faults 2 and 3: at every file operation of a save, and of the rotation after it."""
     before = tmp_path / "before"
     for step in (1, 2):
         saved(before, step)
@@ -33,7 +33,7 @@ def test_killed_at_every_fail_point_of_a_save_the_newest_is_good(
         assert found is not None
         assert events == []
         assert found.state in (a_state(2), a_state(3, micro_batch))
-        newest.add(found.state.place)
+        newest.add(found.state.position)
         saved(folder, 4)
         assert places(folder)[0] == (4, 0)
     assert newest == {(2, 0), (3, micro_batch)}
@@ -48,10 +48,10 @@ def _failing(number: int) -> object:
     return fsync
 
 
-def test_a_disk_that_fails_is_not_believed_again(
+def test_a_disk_that_fails_is_not_trusted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 12: EIO on fsync; nothing is published, and it is not tried again."""
+    """Fault 12: EIO on fsync; no checkpoint appears, and saving is not tried again."""
     saved(tmp_path, 1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _failing(errno.EIO))
@@ -64,7 +64,7 @@ def test_a_disk_that_fails_is_not_believed_again(
 def test_a_disk_that_is_full_in_the_middle_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 10: it raced past the look at the free space."""
+    """Fault 10: the disk was filled after the check of its free space."""
     saved(tmp_path, 1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _failing(errno.ENOSPC))

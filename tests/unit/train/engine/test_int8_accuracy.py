@@ -1,4 +1,4 @@
-"""What INT8 may cost: kept within a bound by wide products, decided once, said."""
+"""INT8 within its limit: by smoothing and full-precision layers, decided once and reported."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ from journeyman.train.engine import arithmetic, int8_accuracy
 from journeyman.train.engine.fast import calibration
 from journeyman.train.engine.fast.int8_plan import Int8Plan
 from journeyman.train.engine.fast.linear import Arithmetic
-from journeyman.train.engine.int8_accuracy import BOUND, calibrated, spread
+from journeyman.train.engine.int8_accuracy import LIMIT, calibrate, sample_rows
 from journeyman.train.engine.recipe import recipe_of
 from tests.small_models import VARIANT_VOCABULARY, small_variant
 
@@ -46,17 +46,18 @@ def plan_of(
     settings: TrainSettings, base: BaseModel, rows: list[TokenRow], report: Reporter
 ) -> Int8Plan:
     """The INT8 plan of a run over these rows."""
-    fast = calibrated(recipe_of(settings, read_config(base.folder)), base, rows, report).fast
+    fast = calibrate(recipe_of(settings, read_config(base.folder)), base, rows, report).fast
     assert fast is not None
     return fast.int8_plan
 
 
-def told(settings: TrainSettings, base: BaseModel, events: list[Event]) -> str:
+def reported(settings: TrainSettings, base: BaseModel, events: list[Event]) -> str:
+    """The texts that a calibration reports."""
     plan_of(settings, base, rows(), events.append)
     return " ".join(x.text for x in events if isinstance(x, Note | Caution))
 
 
-def test_inputs_are_smoothed_and_nothing_is_wide_within_the_bound(base: BaseModel) -> None:
+def test_within_the_limit_inputs_are_smoothed_and_every_layer_is_int8(base: BaseModel) -> None:
     events: list[Event] = []
     found = plan_of(SETTINGS, base, rows(), events.append)
     assert not found.full_precision
@@ -65,19 +66,19 @@ def test_inputs_are_smoothed_and_nothing_is_wide_within_the_bound(base: BaseMode
         f"{n}.{part}" for n in (0, 1) for part in ("query_key_value", "output", "gate_up", "down")
     }
     (note,) = (x.text for x in events if isinstance(x, Note))
-    assert f"bound {BOUND:.1%}" in note
+    assert f"limit {LIMIT:.1%}" in note
 
 
-def test_products_stay_wide_until_the_bound_holds(
+def test_layers_stay_in_full_precision_until_the_limit_holds(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loose: list[Event] = []
     plain = plan_of(SETTINGS, base, rows(), loose.append)
-    monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
+    monkeypatch.setattr(int8_accuracy, "LIMIT", 1e-12)
     monkeypatch.setattr(int8_accuracy, "_VERSION", "another")
     events: list[Event] = []
     found = plan_of(SETTINGS, base, rows(), events.append)
-    # The output layer is never INT8 here: it is not off, and takes no more.
+    # The output layer is never INT8 here: it has no error and takes no more memory.
     assert found.full_precision == set(found.largest_inputs)
     # FP32 beside INT8 for the gradient: 4 bytes a weight of two layers.
     assert found.full_precision_bytes == 4 * 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 112)
@@ -87,40 +88,40 @@ def test_products_stay_wide_until_the_bound_holds(
     assert found.id != plain.id
 
 
-def test_without_room_for_wide_products_it_says_so(
+def test_if_full_precision_layers_do_not_fit_that_is_reported(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(int8_accuracy, "BOUND", 1e-12)
+    monkeypatch.setattr(int8_accuracy, "LIMIT", 1e-12)
     monkeypatch.setattr(
         "journeyman.train.engine.fast.memory.MemoryPlan.spare_bytes", lambda *_: 1000
     )
     events: list[Event] = []
-    assert "less accurate" in told(SETTINGS, base, events)
+    assert "less accurate" in reported(SETTINGS, base, events)
     assert any(isinstance(x, Caution) for x in events)
 
 
-def test_what_was_found_is_kept_until_it_is_damaged(
+def test_a_plan_stays_in_the_cache_until_it_is_damaged(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = plan_of(SETTINGS, base, rows(), lambda _: None)
-    made = []
+    calibrations = []
     original = calibration.Calibration.divergences
 
     def counted(self: calibration.Calibration) -> calibration.ProductDivergences:
-        made.append(1)
+        calibrations.append(1)
         return original(self)
 
     monkeypatch.setattr(calibration.Calibration, "divergences", counted)
     assert plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
-    assert not made
+    assert not calibrations
     (path,) = (tmp_path / "cache" / "calibrations").iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    assert "calibrated again" in told(SETTINGS, base, [])
+    assert "calibrated again" in reported(SETTINGS, base, [])
     assert plan_of(SETTINGS, base, rows(), lambda _: None).id == first.id
-    assert len(made) == 1
+    assert len(calibrations) == 1
     # Other rows are another calibration.
     plan_of(SETTINGS, base, rows(7), lambda _: None)
-    assert len(made) == 2
+    assert len(calibrations) == 2
 
 
 def test_a_run_that_does_not_fit_is_refused_before_it_is_calibrated(
@@ -134,27 +135,25 @@ def test_a_run_that_does_not_fit_is_refused_before_it_is_calibrated(
 @pytest.mark.parametrize(
     "changes", [{"precision": "bf16"}, {"calibrate": False}, {"engine": "hf", "precision": "fp32"}]
 )
-def test_other_runs_are_left_as_they_are(base: BaseModel, changes: dict[str, str]) -> None:
+def test_other_runs_are_not_calibrated(base: BaseModel, changes: dict[str, str]) -> None:
     settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
     recipe = recipe_of(settings, read_config(base.folder))
-    found = calibrated(recipe, base, rows(), lambda _: pytest.fail("said something"))
+    found = calibrate(recipe, base, rows(), lambda _: pytest.fail("reported something"))
     assert found is recipe
     assert found.int8_plan_id == ""
 
 
-def test_damaged_weights_are_an_error_of_the_users_own_kind(
-    base: BaseModel, tmp_path: Path
-) -> None:
+def test_damaged_weights_are_an_error_with_a_message(base: BaseModel, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "config.json").write_bytes((base.folder / "config.json").read_bytes())
-    lacking = BaseModel("x", empty, "c" * 64, "d" * 64, "folder")
+    without_weights = BaseModel("x", empty, "c" * 64, "d" * 64, "folder")
     with pytest.raises(JourneymanError, match="has no weight"):
-        plan_of(SETTINGS, lacking, rows(), lambda _: None)
+        plan_of(SETTINGS, without_weights, rows(), lambda _: None)
 
 
-def test_rows_are_spread_over_the_split() -> None:
+def test_sample_rows_are_spread_over_the_split() -> None:
     every = rows(count=100, length=10)
-    assert [row.id for row in spread(every, 40)] == ["12", "37", "62", "87"]
-    assert [row.id for row in spread(every, 1)] == ["50"]
-    assert spread(every, 10**6) == every
+    assert [row.id for row in sample_rows(every, 40)] == ["12", "37", "62", "87"]
+    assert [row.id for row in sample_rows(every, 1)] == ["50"]
+    assert sample_rows(every, 10**6) == every

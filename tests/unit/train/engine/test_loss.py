@@ -62,7 +62,7 @@ def test_large_logits_do_not_overflow(kernel: ElementwiseKernel | None) -> None:
     assert 0 <= loss < float("inf")
 
 
-def test_not_a_number_stays_one(kernel: ElementwiseKernel | None) -> None:
+def test_nan_stays_nan(kernel: ElementwiseKernel | None) -> None:
     hidden, targets, weight, _ = _inputs()
     hidden[2, 3] = float("nan")
     loss, _ = completion_loss(
@@ -78,7 +78,7 @@ def test_inputs_are_not_changed(kernel: ElementwiseKernel | None) -> None:
         assert torch.equal(now, before)
 
 
-def test_in_bf16_logits_and_gradient_are_rounded_and_nothing_between(
+def test_in_bf16_only_logits_and_gradient_are_rounded(
     kernel: ElementwiseKernel | None,
 ) -> None:
     hidden, targets, weight, _ = (x.bfloat16() if x.is_floating_point() else x for x in _inputs())
@@ -106,11 +106,9 @@ class _Counted(PlainHead):
         return super().forward(states)
 
 
-def test_a_chunk_is_measured_as_its_logits_stand_in_memory(
-    kernel: ElementwiseKernel | None,
-) -> None:
+def test_a_chunk_is_measured_by_its_logits_in_memory(kernel: ElementwiseKernel | None) -> None:
     hidden, targets, weight, _ = _inputs()
-    for dtype, wide_rows in ((torch.float32, 3), (torch.bfloat16, 3 if kernel is None else 6)):
+    for dtype, rows in ((torch.float32, 3), (torch.bfloat16, 3 if kernel is None else 6)):
         head = _Counted(weight.to(dtype))
         completion_loss(
             hidden.to(dtype),
@@ -120,4 +118,4 @@ def test_a_chunk_is_measured_as_its_logits_stand_in_memory(
             chunk_bytes=4 * V * 3,
             kernel=kernel,
         )
-        assert head.rows[0] == wide_rows
+        assert head.rows[0] == rows

@@ -1,4 +1,4 @@
-"""Rates of products: each size for itself, measured once; and the precision that they speak for."""
+"""Rates of products: each size is measured once, and they decide the precision."""
 
 from pathlib import Path
 
@@ -43,13 +43,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def chosen(
     rates: dict[tuple[int, int], Rates], *, gib: float = 64, **changes: object
 ) -> EngineChoice:
-    """What is chosen where a size has these rates, and all others are good."""
+    """What is chosen if some sizes have these rates and all others are good."""
     room = MemoryRoom(int(gib * GIB), int(gib * GIB), "the machine's memory")
     settings = TrainSettings(**changes)  # type: ignore[arg-type]
     return choose(settings, CONFIG, rates_of=lambda size, _: rates.get(size, GOOD), room=room)
 
 
-def test_every_arithmetic_of_this_processor_is_timed_both_ways(cache: Path) -> None:
+def test_every_arithmetic_of_this_processor_is_timed(cache: Path) -> None:
     found = measured_rates((48, 80))
     for name in Rates.__struct_fields__:
         rate = getattr(found, name)
@@ -60,31 +60,31 @@ def test_every_arithmetic_of_this_processor_is_timed_both_ways(cache: Path) -> N
 def test_a_size_is_measured_once_and_those_above_the_largest_count_as_it(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
 
     def measured(size: tuple[int, int], *_: object, **__: object) -> Rates:
-        asked.append(size)
+        sizes.append(size)
         return GOOD
 
     monkeypatch.setattr(product_rates, "measured_now", measured)
     for size in ((64, 80), (64, 80), (80, 64), (9000, 80_000), LARGE, (64, 80)):
         assert measured_rates(size) == GOOD
-    assert asked == [(64, 80), (80, 64), LARGE]
+    assert sizes == [(64, 80), (80, 64), LARGE]
     (newest, *_) = cache.iterdir()
     newest.write_bytes(b"{")
     events: list[Event] = []
-    for size in asked[:]:
+    for size in sizes[:]:
         measured_rates(size, events.append)
-    assert len(asked) == 4
+    assert len(sizes) == 4
     assert ["measured again" in x.text for x in events if isinstance(x, Note)] == [True]
 
 
-def test_the_kernel_is_quick_where_torch_gains_little_over_it() -> None:
-    assert Rates(fp32=1, kernel=2).has_quick_kernel
-    assert Rates(fp32=1, int8=2, kernel=1.8).has_quick_kernel
-    assert not Rates(fp32=1, int8=4, kernel=1.8).has_quick_kernel
+def test_the_kernel_is_fast_if_torch_is_hardly_faster() -> None:
+    assert Rates(fp32=1, kernel=2).has_fast_kernel
+    assert Rates(fp32=1, int8=2, kernel=1.8).has_fast_kernel
+    assert not Rates(fp32=1, int8=4, kernel=1.8).has_fast_kernel
     assert Rates(fp32=1, int8=4, kernel=1.8).best_int8 == pytest.approx(3.4)
-    assert not Rates(fp32=1, int8=4).has_quick_kernel
+    assert not Rates(fp32=1, int8=4).has_fast_kernel
 
 
 def test_the_summary_is_of_all_products_together() -> None:
@@ -101,17 +101,17 @@ def test_the_summary_is_of_all_products_together() -> None:
     )
 
 
-def test_where_most_products_gain_too_little_none_is_int8() -> None:
+def test_if_most_products_gain_too_little_none_is_int8() -> None:
     found = chosen({size: POOR for group, size in SIZES.items() if group != "output"})
     assert found.precision == "fp32"
     assert chosen({SIZES["output"]: POOR}).precision == "int8"
 
 
-def test_bf16_is_what_int8_must_beat_where_there_is_bf16() -> None:
+def test_int8_must_beat_bf16_if_there_is_bf16() -> None:
     units = Rates(fp32=50e9, bf16=120e9, int8=130e9, kernel=125e9)
     assert chosen(dict.fromkeys(SIZES.values(), units)).precision == "bf16"
-    quick = Rates(fp32=50e9, bf16=120e9, int8=300e9, kernel=280e9)
-    rates = ModelRates(dict.fromkeys(SIZES, quick), dict.fromkeys(SIZES, 1000), True)
+    faster = Rates(fp32=50e9, bf16=120e9, int8=300e9, kernel=280e9)
+    rates = ModelRates(dict.fromkeys(SIZES, faster), dict.fromkeys(SIZES, 1000), True)
     assert rates.fastest()[0] == "int8"
     # A large output layer, which is never INT8 there, takes the gain away.
     large = ModelRates(rates.rates, {**rates.parameters, HEAD: 100_000}, True)
@@ -119,16 +119,16 @@ def test_bf16_is_what_int8_must_beat_where_there_is_bf16() -> None:
 
 
 @pytest.mark.parametrize("rates", [POOR, GOOD])
-def test_what_was_asked_for_is_taken_whatever_the_rates(rates: Rates) -> None:
+def test_a_requested_precision_is_taken_at_any_rates(rates: Rates) -> None:
     everything = dict.fromkeys(SIZES.values(), rates)
     for precision in ("fp32", "int8"):
         found = chosen(everything, precision=precision)
         assert found.precision == precision
-        assert "was asked for" in found.reasons[-1]
+        assert "was requested" in found.reasons[-1]
 
 
 @pytest.mark.parametrize(("gib", "expected"), [(64, "fp32"), (24, "bf16"), (13, "int8")])
-def test_memory_decides_where_the_fastest_does_not_fit(gib: float, expected: str) -> None:
+def test_memory_decides_if_the_fastest_does_not_fit(gib: float, expected: str) -> None:
     config = known_shape("Qwen/Qwen2.5-Coder-7B-Instruct").config
     found = choose(
         TrainSettings(),

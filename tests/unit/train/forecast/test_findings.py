@@ -1,4 +1,4 @@
-"""`findings` and `same_base`: mistakes that cost the forerunner a night."""
+"""Findings before a run: the mistakes that cost the forerunner a night, and others."""
 
 import dataclasses
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
-from journeyman.train.forecast.answer_time import serving_of
-from journeyman.train.forecast.base_mismatch import of_dataset, same_name
+from journeyman.train.forecast.answer_time import answer_time_of
+from journeyman.train.forecast.base_mismatch import dataset_findings, same_name
 from journeyman.train.forecast.findings import findings_of
 from journeyman.train.forecast.records import DiskForecast, Forecast, MemoryForecast, Steps, Tokens
 from journeyman.train.forecast.shape import ModelShape
@@ -101,7 +101,7 @@ def test_each_mistake_in_the_data_is_named(changes: dict[str, object], expected:
     ("peak_gib", "expected"),
     [(19, {}), (22, {"memory-in-use": "warning"}), (25, {"memory": "stop"})],
 )
-def test_memory_stops_a_run_only_where_it_can_never_fit(
+def test_memory_stops_a_run_only_if_it_can_never_fit(
     peak_gib: int, expected: dict[str, str]
 ) -> None:
     plan = sound_plan()
@@ -113,7 +113,7 @@ def test_memory_stops_a_run_only_where_it_can_never_fit(
     ("written_gib", "expected"),
     [(40, {}), (49, {"disk-convert": "warning"}), (51, {"disk": "stop"})],
 )
-def test_a_full_disk_is_seen_before_the_run(written_gib: int, expected: dict[str, str]) -> None:
+def test_a_full_disk_is_found_before_the_run(written_gib: int, expected: dict[str, str]) -> None:
     plan = sound_plan()
     disk = msgspec.structs.replace(plan.disk, checkpoints_bytes=written_gib * GIB)
     assert ids(msgspec.structs.replace(plan, disk=disk)) == expected
@@ -125,7 +125,7 @@ def seven_billion() -> ModelShape:
 
 def test_seven_billion_weights_cannot_answer_in_12_s_on_a_desktop() -> None:
     rows = [TokenRow("a", (1,) * 600, (False,) * 100 + (True,) * 500)]
-    found = serving_of(rows, seven_billion(), memory_rate=60e9, product_rate=1e12)
+    found = answer_time_of(rows, seven_billion(), memory_rate=60e9, product_rate=1e12)
     # 7.616 G less an embedding of 0.545 G, at 0.614 bytes each: 4.34 GB, so 13.8 tokens/s.
     assert found.tokens_per_s == pytest.approx(13.8, abs=0.05)
     assert not found.can_be_met
@@ -133,12 +133,12 @@ def test_seven_billion_weights_cannot_answer_in_12_s_on_a_desktop() -> None:
     assert ids(plan) == {"serving-goal": "warning"}
 
 
-def test_the_length_that_would_fit_does_fit() -> None:
+def test_answers_of_the_fitting_length_meet_the_goal() -> None:
     rows = [TokenRow("a", (1,) * 600, (False,) * 100 + (True,) * 500)]
-    found = serving_of(rows, seven_billion(), memory_rate=60e9, product_rate=1e12)
+    found = answer_time_of(rows, seven_billion(), memory_rate=60e9, product_rate=1e12)
     short = found.fitting_tokens
     shorter = [TokenRow("a", (1,) * (100 + short), (False,) * 100 + (True,) * short)]
-    assert serving_of(shorter, seven_billion(), memory_rate=60e9, product_rate=1e12).can_be_met
+    assert answer_time_of(shorter, seven_billion(), memory_rate=60e9, product_rate=1e12).can_be_met
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_names_of_one_model_are_the_same(left: str, right: str, same: bool) -> N
 
 def test_a_dataset_of_another_base_is_named(tmp_path: Path) -> None:
     (tmp_path / "metadata.json").write_text('{"base": "Qwen/Qwen3-8B"}', encoding="utf-8")
-    found = list(of_dataset("smollm2-135m", tmp_path))
+    found = list(dataset_findings("smollm2-135m", tmp_path))
     assert [one.id for one in found] == ["dataset-base"]
     assert "Qwen/Qwen3-8B" in found[0].text
-    assert list(of_dataset("Qwen/Qwen3-8B", tmp_path)) == []
+    assert list(dataset_findings("Qwen/Qwen3-8B", tmp_path)) == []

@@ -1,4 +1,4 @@
-"""`journeyman.train.forecast.time`, `work` and `pace`: from a few micro-batches to a whole run."""
+"""From the measured times of a few micro-batches to the time of a whole run."""
 
 import msgspec
 import pytest
@@ -12,15 +12,14 @@ from journeyman.train.forecast.records import TimeForecast
 from journeyman.train.forecast.run import (
     IntendedRun,
     MicroBatchWork,
-    changed,
     layer_operations,
     run_of,
     seed_work,
+    with_settings,
     work_of,
 )
 from journeyman.train.forecast.shape import ModelShape
-from journeyman.train.forecast.time import DiskTraffic, costs_of, fitted, hours_of
-from journeyman.train.monitor.progress import Pace
+from journeyman.train.forecast.time import DiskTraffic, costs_of, fit_line, time_of
 
 SHAPE = ModelShape(1000, 30, 100, 8, 49152, 8, 32, True, (("q_proj", 8, 8),))
 
@@ -50,16 +49,16 @@ def test_the_seed_recipe_pads_every_row_to_2048() -> None:
     assert seed_work([row(512), row(512)]) == MicroBatchWork(4096, 2 * 2048**2, 1024, 4096)
 
 
-def test_a_line_is_found_again_and_never_falls_below_zero() -> None:
-    line = fitted([(x, 0.5 + 2.0 * x) for x in (1.0, 2.0, 4.0)])
+def test_a_line_is_fitted_exactly_and_never_falls_below_zero() -> None:
+    line = fit_line([(x, 0.5 + 2.0 * x) for x in (1.0, 2.0, 4.0)])
     assert line.at(10.0) == pytest.approx(20.5)
-    steep = fitted([(1.0, 1.0), (2.0, 3.0)])
+    steep = fit_line([(1.0, 1.0), (2.0, 3.0)])
     assert steep.at_zero == 0.0
-    assert fitted([(4.0, 2.0)]).at(8.0) == 4.0
+    assert fit_line([(4.0, 2.0)]).at(8.0) == 4.0
 
 
 def measured_from(layer_s_per_operation: float, head_s: float, fixed_s: float) -> ProbeResult:
-    """What a machine would show on which every cost is exactly linear."""
+    """What the probe would measure if every cost were exactly linear."""
     batches = []
     for work in (MicroBatchWork(100, 6000, 100, 50), MicroBatchWork(200, 30000, 190, 90)):
         layer_s = 1e-3 + layer_s_per_operation * layer_operations(SHAPE, work)
@@ -78,7 +77,7 @@ def test_a_linear_machine_is_forecast_exactly() -> None:
     assert costs.update_s == pytest.approx(0.008 * 30 / 8)
 
 
-def test_products_in_full_precision_cost_every_token_more() -> None:
+def test_layers_in_full_precision_cost_every_token_more() -> None:
     plain = measured_from(2e-6, 1e-4, 0.02)
     some = msgspec.structs.replace(plain, full_precision_s=5e-5)
     work = MicroBatchWork(150, 15000, 140, 70)
@@ -91,8 +90,8 @@ def test_products_in_full_precision_cost_every_token_more() -> None:
 
 def hours(run: IntendedRun, slowdown: float = 1.0) -> TimeForecast:
     costs = costs_of(measured_from(2e-6, 1e-4, 0.02), SHAPE)
-    writing = DiskTraffic(1_000_000, 4000, 1e8, 1e10)
-    return hours_of(run, SHAPE, costs, writing=writing, slowdown=slowdown)
+    traffic = DiskTraffic(1_000_000, 4000, 1e8, 1e10)
+    return time_of(run, SHAPE, costs, traffic=traffic, slowdown=slowdown)
 
 
 def test_the_parts_of_the_time_add_up_and_lie_in_the_range() -> None:
@@ -102,15 +101,15 @@ def test_the_parts_of_the_time_add_up_and_lie_in_the_range() -> None:
     assert found.low_s < found.total_s < found.high_s
 
 
-def test_a_restless_machine_takes_longer_and_widens_the_range() -> None:
-    calm, restless = hours(some_run()), hours(some_run(), slowdown=1.2)
-    assert restless.steps_s == pytest.approx(1.2 * calm.steps_s)
-    assert restless.high_s / restless.total_s > calm.high_s / calm.total_s
+def test_an_unsteady_machine_takes_longer_and_widens_the_range() -> None:
+    steady, unsteady = hours(some_run()), hours(some_run(), slowdown=1.2)
+    assert unsteady.steps_s == pytest.approx(1.2 * steady.steps_s)
+    assert unsteady.high_s / unsteady.total_s > steady.high_s / steady.total_s
 
 
 def test_half_the_epochs_take_half_the_steps_time() -> None:
     whole = some_run()
-    half = changed(whole, epochs=1.0)
+    half = with_settings(whole, epochs=1.0)
     assert half is not None
     # Order differs from epoch to epoch, so padding may too.
     assert hours(half).steps_s == pytest.approx(hours(whole).steps_s / 2, rel=0.1)
@@ -119,10 +118,10 @@ def test_half_the_epochs_take_half_the_steps_time() -> None:
 
 
 def test_a_shorter_limit_leaves_longer_rows_out() -> None:
-    shorter = changed(some_run(), max_tokens=45)
+    shorter = with_settings(some_run(), max_tokens=45)
     assert shorter is not None
     assert [len(one.ids) for one in shorter.train.used] == [10, 20, 30, 40]
-    assert changed(some_run(), max_tokens=5) is None
+    assert with_settings(some_run(), max_tokens=5) is None
 
 
 def test_a_seven_billion_layer_is_probed_alone_and_small_layers_together() -> None:
@@ -133,32 +132,3 @@ def test_a_seven_billion_layer_is_probed_alone_and_small_layers_together() -> No
     small = ModelShape(134_515_008, 30, 3_538_944, 576, 49152, 576, 1536, True, ())
     found = depths_for(small, element_bytes=4, rate=1e11, tokens=1000)
     assert (found.shallow, found.deep, found.most_tokens) == (2, 10, 1000)
-
-
-def test_the_time_left_is_the_forecast_until_it_is_measured() -> None:
-    forecast = hours(some_run())
-    pace = Pace(steps=4, validations={0, 2, 4}, forecast=forecast)
-    tokens = 720
-    before = pace.remaining_s(1, tokens)
-    assert before == pytest.approx(
-        tokens / forecast.real_tokens_per_s + 2 * forecast.validation_s / 3 + forecast.checkpoints_s
-    )
-    pace.trained(100, 50.0)
-    # 2 tokens a second now, whatever was said.
-    after = pace.remaining_s(1, 620)
-    assert after is not None
-    assert after > 310
-
-
-def test_a_validation_to_come_is_in_the_time_left() -> None:
-    now = iter((0.0, 30.0, 100.0, 101.0))
-    pace = Pace(steps=4, validations={0, 2, 4}, clock=lambda: next(now))
-    pace.trained(100, 50.0)
-    with pace.validating():
-        pass
-    # 100 tokens are 50 s, a validation 30 s: one comes after step 4, and from step 1 two.
-    assert pace.remaining_s(3, 100) == pytest.approx(80.0)
-    assert pace.remaining_s(1, 100) == pytest.approx(110.0)
-    with pace.saving():
-        pass
-    assert pace.remaining_s(3, 100) == pytest.approx(82.0)

@@ -1,4 +1,4 @@
-"""`train.log`: what a run said, line by line, and never the reason why a run ends."""
+"""`train.log`: every event as a line, and a log that fails does not end the run."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def written(folder: Path) -> list[str]:
     return [line[21:] for line in lines]
 
 
-def test_every_event_is_written_and_handed_on(tmp_path: Path) -> None:
+def test_every_event_is_written_and_passed_on(tmp_path: Path) -> None:
     events: list[Event] = []
     log = LogFile(tmp_path, events.append)
     log.report(Note("threads: 2"))
@@ -37,7 +37,7 @@ def test_every_event_is_written_and_handed_on(tmp_path: Path) -> None:
     ("seconds", "lines"),
     [(30.0, ["9 steps"]), (0.0, [f"train {n}/3 tokens" for n in (1, 2, 3)] + ["9 steps"])],
 )
-def test_of_progress_a_line_is_written_every_so_many_seconds(
+def test_progress_is_written_every_so_many_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, lines: list[str]
 ) -> None:
     monkeypatch.setattr("journeyman.train.monitor.log_file.SECONDS_BETWEEN_LINES", seconds)
@@ -50,7 +50,7 @@ def test_of_progress_a_line_is_written_every_so_many_seconds(
     assert len(events) == 4
 
 
-def test_a_log_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported_once_and_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / LOG).mkdir()
     events: list[Event] = []
     log = LogFile(tmp_path, events.append)
@@ -60,7 +60,7 @@ def test_a_log_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: Pa
     assert "train.log" in str(events[0])
 
 
-def test_the_last_lines_are_whole_ones_of_a_long_log(tmp_path: Path) -> None:
+def test_the_last_lines_of_a_long_log_are_whole(tmp_path: Path) -> None:
     assert last_lines(tmp_path, 3) == ()
     lines = [f"line {number} {'x' * 90}" for number in range(400)]
     (tmp_path / LOG).write_text("\n".join(lines) + "\nhalf")

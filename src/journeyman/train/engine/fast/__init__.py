@@ -1,6 +1,6 @@
-"""The engine for the Llama family on a processor: packed rows, shared prefixes, chosen products.
+"""The engine for the Llama family: sequence packing, shared prefixes computed once, fast products.
 
-Read in this order: `packing` (rows to a tree of tokens), `decoder` (the whole model), `layer` (one
-decoder layer, forward and backward by hand), then its parts: `products`, `adapters`, `attention`,
+Read in this order: `packing` (rows to one sequence), `decoder` (the whole model), `layer` (one
+decoder layer, forward and backward written by hand), then its parts: `linear`, `lora`, `attention`,
 `elementwise`.
 """

@@ -1,9 +1,10 @@
-"""Causal attention over a tree of tokens, forward and backward, without a mask.
+"""Causal attention over packed rows with shared prefixes, forward and backward, without a mask.
 
-Each node's tokens attend to the node itself causally, and all that follows it attends to it
-wholly; the parts of a token are joined by their logarithms of sums. Given the joined output and
-sum, the backward of each part is exact by itself, and the gradients add up (the identity behind
-FlashAttention, Dao 2023, arXiv 2307.08691, and Ring Attention, Liu 2023, arXiv 2310.01889).
+The tokens of a node attend causally within the node, and all later tokens of its descendants attend
+to all of it. A token's parts are joined by the logarithms of their softmax sums. Given the joined
+output and sum, the backward of each part is exact on its own, and the gradients add up (the
+identity behind FlashAttention, Dao 2023, arXiv 2307.08691, and Ring Attention, Liu 2023, arXiv
+2310.01889).
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ class Heads(Struct, frozen=True):
 
 
 class AttentionOutput(Struct, frozen=True):
-    """output: (T, heads, D), of the queries' dtype. log_sum: (heads, T) float32."""
+    """output: (T, heads, D) in the queries' dtype. log_sum: (heads, T) float32."""
 
     output: Tensor
     log_sum: Tensor
@@ -34,7 +35,7 @@ class AttentionOutput(Struct, frozen=True):
 def attend(
     heads: Heads, spans: Sequence[TokenSpan], kernel: AttentionKernel | None = None
 ) -> AttentionOutput:
-    """Softmax attention scaled by 1/sqrt(D), by the kernel where one is given that takes it."""
+    """Softmax attention scaled by 1/sqrt(D); kernel: used if it supports the queries."""
     query = heads.query
     if kernel is not None and kernel.takes(query):
         return AttentionOutput(*kernel.forward(query, heads.key, heads.value, _nodes(spans)))
@@ -43,7 +44,7 @@ def attend(
     for span in spans:
         own = slice(span.start, span.end)
         output[own], log_sum[:, own] = _forward(heads, own, own, causal=True)
-    # Parents stand before their children, so a node's own part is there when theirs are joined.
+    # Parents come before their children, so a node's own part is ready when theirs are joined.
     for span in spans:
         if span.reach > span.end:
             own, later = slice(span.start, span.end), slice(span.end, span.reach)
@@ -53,11 +54,11 @@ def attend(
 
 
 def _join(output: Tensor, log_sum: Tensor, part: Tensor, part_log_sum: Tensor) -> None:
-    """Add a part to what is there, in place."""
+    """Add a part to the output and its sums, in place."""
     joined = torch.logaddexp(log_sum, part_log_sum)
-    there = (log_sum - joined).exp_().t().unsqueeze(2)
-    added = (part_log_sum - joined).exp_().t().unsqueeze(2)
-    output.copy_(output * there + part * added)
+    old_share = (log_sum - joined).exp_().t().unsqueeze(2)
+    new_share = (part_log_sum - joined).exp_().t().unsqueeze(2)
+    output.copy_(output * old_share + part * new_share)
     log_sum.copy_(joined)
 
 
@@ -70,23 +71,23 @@ def attend_backward(
 ) -> Heads:
     """Gradients of `attend` by query, key and value. gradient: (T, heads, D), by its output."""
     if kernel is not None and kernel.takes(heads.query):
-        given = (heads.query, heads.key, heads.value, attended.output, attended.log_sum)
-        return Heads(*kernel.backward(gradient, *given, _nodes(spans)))
+        tensors = (heads.query, heads.key, heads.value, attended.output, attended.log_sum)
+        return Heads(*kernel.backward(gradient, *tensors, _nodes(spans)))
     query, key, value = (
         torch.empty_like(x, memory_format=torch.contiguous_format)
         for x in (heads.query, heads.key, heads.value)
     )
     for span in spans:
         own = slice(span.start, span.end)
-        found = _backward(gradient, heads, attended, own, own)
-        query[own], key[own], value[own] = found.query, found.key, found.value
+        part = _backward(gradient, heads, attended, own, own)
+        query[own], key[own], value[own] = part.query, part.key, part.value
     for span in spans:
         if span.reach > span.end:
             own, later = slice(span.start, span.end), slice(span.end, span.reach)
-            found = _backward(gradient, heads, attended, later, own)
-            query[later] += found.query
-            key[own] += found.key
-            value[own] += found.value
+            part = _backward(gradient, heads, attended, later, own)
+            query[later] += part.query
+            key[own] += part.key
+            value[own] += part.value
     return Heads(query, key, value)
 
 
@@ -94,9 +95,9 @@ def _nodes(spans: Sequence[TokenSpan]) -> list[tuple[int, int, int]]:
     return [(span.start, span.end, span.reach) for span in spans]
 
 
-def _forward(heads: Heads, asking: slice, asked: slice, *, causal: bool) -> tuple[Tensor, Tensor]:
-    query = _heads_first(heads.query[asking])
-    key, value = _heads_first(heads.key[asked]), _heads_first(heads.value[asked])
+def _forward(heads: Heads, queries: slice, keys: slice, *, causal: bool) -> tuple[Tensor, Tensor]:
+    query = _heads_first(heads.query[queries])
+    key, value = _heads_first(heads.key[keys]), _heads_first(heads.value[keys])
     if query.device.type == "cpu":
         output, log_sum = _flash_forward(query, key, value, causal)
     else:
@@ -105,39 +106,39 @@ def _forward(heads: Heads, asking: slice, asked: slice, *, causal: bool) -> tupl
 
 
 def _backward(
-    gradient: Tensor, heads: Heads, attended: AttentionOutput, asking: slice, asked: slice
+    gradient: Tensor, heads: Heads, attended: AttentionOutput, queries: slice, keys: slice
 ) -> Heads:
-    causal = asking == asked
-    given = (
-        _heads_first(gradient[asking]),
-        _heads_first(heads.query[asking]),
-        _heads_first(heads.key[asked]),
-        _heads_first(heads.value[asked]),
-        _heads_first(attended.output[asking]),
-        attended.log_sum[:, asking].unsqueeze(0).contiguous(),
+    causal = queries == keys
+    tensors = (
+        _heads_first(gradient[queries]),
+        _heads_first(heads.query[queries]),
+        _heads_first(heads.key[keys]),
+        _heads_first(heads.value[keys]),
+        _heads_first(attended.output[queries]),
+        attended.log_sum[:, queries].unsqueeze(0).contiguous(),
     )
     if gradient.device.type == "cpu":
-        parts = _flash_backward(*given, causal)
+        parts = _flash_backward(*tensors, causal)
     else:
-        parts = plain_backward(*given, causal=causal)
+        parts = plain_backward(*tensors, causal=causal)
     return Heads(*(part[0].transpose(0, 1) for part in parts))
 
 
 def _flash_forward(
     query: Tensor, key: Tensor, value: Tensor, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    found: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+    result: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, causal
     )
-    return found
+    return result
 
 
-def _flash_backward(*given: Tensor | bool) -> tuple[Tensor, Tensor, Tensor]:
-    *tensors, causal = given
-    found: tuple[Tensor, Tensor, Tensor] = (
+def _flash_backward(*arguments: Tensor | bool) -> tuple[Tensor, Tensor, Tensor]:
+    *tensors, causal = arguments
+    gradients: tuple[Tensor, Tensor, Tensor] = (
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(*tensors, 0.0, causal)
     )
-    return found
+    return gradients
 
 
 def _heads_first(states: Tensor) -> Tensor:
@@ -147,10 +148,10 @@ def _heads_first(states: Tensor) -> Tensor:
 def plain_forward(
     query: Tensor, key: Tensor, value: Tensor, *, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """The same by plain products, for devices other than the processor.
+    """Attention by plain matrix products, for devices other than the processor.
 
     query: (1, heads, T, D). key, value: (1, groups, S, D). Gives the output in the queries' shape
-    and the logarithms of the sums, (1, heads, T) float32.
+    and the logarithms of the softmax sums, (1, heads, T) float32.
     """
     scores = _scores(query, key, causal=causal)
     log_sum = scores.logsumexp(-1)
@@ -169,15 +170,15 @@ def plain_backward(  # noqa: PLR0917 (the order of torch's own operator)
     *,
     causal: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `plain_forward` by query, key and value, given the whole output and its sums."""
+    """Gradients of `plain_forward` by query, key and value, given the joined output and sums."""
     groups, size = key.shape[1], query.shape[-1]
     shares = (_scores(query, key, causal=causal) - _grouped(log_sum, groups).unsqueeze(-1)).exp()
-    given, answer = _grouped(gradient, groups).float(), _grouped(output, groups).float()
-    by_share = given @ value.float().unsqueeze(2).transpose(-1, -2)
-    by_score = shares * (by_share - (given * answer).sum(-1, keepdim=True)) / size**0.5
+    by_output, outputs = _grouped(gradient, groups).float(), _grouped(output, groups).float()
+    by_share = by_output @ value.float().unsqueeze(2).transpose(-1, -2)
+    by_score = shares * (by_share - (by_output * outputs).sum(-1, keepdim=True)) / size**0.5
     by_query = (by_score @ key.float().unsqueeze(2)).flatten(1, 2)
     by_key = (by_score.transpose(-1, -2) @ _grouped(query, groups).float()).sum(2)
-    by_value = (shares.transpose(-1, -2) @ given).sum(2)
+    by_value = (shares.transpose(-1, -2) @ by_output).sum(2)
     return by_query.to(query.dtype), by_key.to(key.dtype), by_value.to(value.dtype)
 
 
@@ -188,10 +189,10 @@ def _grouped(states: Tensor, groups: int) -> Tensor:
 
 
 def _scores(query: Tensor, key: Tensor, *, causal: bool) -> Tensor:
-    """(1, groups, heads of a group, T, S) float32, -inf where nothing is to be seen."""
+    """(1, groups, heads of a group, T, S) float32; -inf for keys that a token must not see."""
     grouped = _grouped(query, key.shape[1])
     scores: Tensor = (grouped @ key.unsqueeze(2).transpose(-1, -2)).float() / query.shape[-1] ** 0.5
     if not causal:
         return scores
-    seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    return scores.masked_fill(~seen, float("-inf"))
+    visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    return scores.masked_fill(~visible, float("-inf"))

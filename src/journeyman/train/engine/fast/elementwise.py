@@ -1,7 +1,7 @@
-"""What lies between the products: norms, positions, gates, dropout; forward and backward by hand.
+"""The operations between the linear layers: norms, positions, gates, dropout, quantisation.
 
-Each is a plain function of tensors that `torch.compile` fuses into one loop; without a C++ compiler
-the same function runs as it is. Dropout and positions have a kernel. T tokens stand in rows.
+Forward and backward are written by hand, as plain functions of tensors that `torch.compile` can
+fuse into one loop. Dropout and positions also have a kernel. Tensors have T tokens as rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ _BLOCK_ROWS = 128
 
 
 def rms_norm(states: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
-    """Root mean square norm over the last axis, in `dtype`. (Zhang & Sennrich 2019, 1910.07467.)
+    """RMS norm over the last axis, in `dtype`. (Zhang & Sennrich 2019, arXiv 1910.07467.)
 
     states: (..., H) float32. weight: (H,) float32.
     """
@@ -28,7 +28,7 @@ def rms_norm(states: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype)
 def rms_norm_backward(
     gradient: Tensor, states: Tensor, weight: Tensor, epsilon: float, onto: Tensor
 ) -> Tensor:
-    """Gradient by the states, added to `onto` (float32): the residual path goes past the norm."""
+    """Gradient by the states, added to `onto` (float32), the gradient of the residual path."""
     scale = torch.rsqrt(states.square().mean(-1, keepdim=True) + epsilon)
     normed = states * scale
     weighted = gradient.float() * weight
@@ -37,9 +37,9 @@ def rms_norm_backward(
 
 
 def rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary position encoding, the two halves of a head as pairs. (Su et al. 2021, 2104.09864.)
+    """Rotary position encoding, pairing the halves of a head. (Su et al. 2021, arXiv 2104.09864.)
 
-    states: (T, heads, D). cosine, sine: (T, D) float32, both halves alike.
+    states: (T, heads, D). cosine, sine: (T, D) float32, with two equal halves.
     """
     left, right = states.float().chunk(2, dim=-1)
     turned = torch.cat((-right, left), dim=-1)
@@ -47,12 +47,12 @@ def rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def rotate_backward(gradient: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """A rotation's gradient is the rotation back."""
+    """Gradient of `rotate`: the rotation back."""
     return rotate(gradient, cosine, -sine)
 
 
 def gated(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up. gate_up: (T, 2F), gate first. (Shazeer 2020, 2002.05202.)"""
+    """silu(gate) * up. gate_up: (T, 2F), gate first. (Shazeer 2020, arXiv 2002.05202.)"""
     gate, up = gate_up.float().chunk(2, dim=-1)
     return (torch.nn.functional.silu(gate) * up).to(gate_up.dtype)
 
@@ -60,35 +60,35 @@ def gated(gate_up: Tensor) -> Tensor:
 def gated_backward(gradient: Tensor, gate_up: Tensor) -> Tensor:
     """Gradient by gate and up, (T, 2F)."""
     gate, up = gate_up.float().chunk(2, dim=-1)
-    wanted = gradient.float()
+    by_output = gradient.float()
     share = torch.sigmoid(gate)
-    by_gate = wanted * up * share * (1 + gate * (1 - share))
-    by_up = wanted * gate * share
+    by_gate = by_output * up * share * (1 + gate * (1 - share))
+    by_up = by_output * gate * share
     return torch.cat((by_gate, by_up), dim=-1).to(gate_up.dtype)
 
 
 def dropped(states: Tensor, seed: int, share: float) -> Tensor:
-    """Dropout: a share of the states is zero, the others grow by 1 / (1 - share)."""
-    found = torch.empty(states.shape, dtype=states.dtype, device=states.device)
-    for grown, part in _grown_parts(states, seed, share):
-        found.view(-1)[part] = grown
-    return found
+    """Dropout: a share of the states becomes zero, the others are multiplied by 1 / (1 - share)."""
+    result = torch.empty(states.shape, dtype=states.dtype, device=states.device)
+    for scaled, part in _scaled_parts(states, seed, share):
+        result.view(-1)[part] = scaled
+    return result
 
 
 def dropped_onto(onto: Tensor, gradient: Tensor, seed: int, share: float) -> Tensor:
     """The gradient of `dropped`, added to a contiguous `onto` in place and rounded once."""
     flat = onto.view(-1)
-    for grown, part in _grown_parts(gradient, seed, share):
-        flat[part] = grown.add_(flat[part])
+    for scaled, part in _scaled_parts(gradient, seed, share):
+        flat[part] = scaled.add_(flat[part])
     return onto
 
 
-def _grown_parts(values: Tensor, seed: int, share: float) -> Iterator[tuple[Tensor, slice]]:
-    """What dropout leaves of each part of the values, float32, and where that part stands."""
+def _scaled_parts(values: Tensor, seed: int, share: float) -> Iterator[tuple[Tensor, slice]]:
+    """Each part of the flattened values after dropout, in float32, and its position."""
     for number, part in enumerate(torch.split(values.reshape(-1), PART_VALUES)):
         mask = keep_mask(len(part), seed=seed, part=number, share=share, device=values.device)
-        grown = torch.where(mask, part.float() * (1 / (1 - share)), 0)
-        yield grown, slice(number * PART_VALUES, number * PART_VALUES + len(part))
+        scaled = torch.where(mask, part.float() * (1 / (1 - share)), 0)
+        yield scaled, slice(number * PART_VALUES, number * PART_VALUES + len(part))
 
 
 def added(states: Tensor, update: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def quantised_rows(states: Tensor) -> tuple[Tensor, Tensor]:
     """int8 (T, K) and the float32 scale of each row, (T, 1): states ~ int8 * scale."""
     values = states.float()
     scale = values.abs().amax(dim=-1, keepdim=True) * (1 / 127)
-    # A row with NaN or infinity keeps it in its scale, so that it comes out as NaN.
+    # NaN and infinity stay in the row's scale, so that its product becomes NaN.
     safe = torch.where(scale == 0, torch.ones_like(scale), scale)
     rounded = (values / safe).round()
     return torch.where(rounded.isfinite(), rounded, 0).to(torch.int8), scale
@@ -112,22 +112,22 @@ def quantised_scaled_rows(states: Tensor, column_scale: Tensor) -> tuple[Tensor,
 
 
 def row_rescaled(product: Tensor, row_scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """An int32 product in real units. row_scale: (T, 1)."""
+    """An int32 product as real values. row_scale: (T, 1)."""
     return (product.float() * row_scale).to(dtype)
 
 
 def rescaled(
     product: Tensor, row_scale: Tensor, column_scale: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """An int32 product in real units. row_scale: (T, 1). column_scale: (N,)."""
+    """An int32 product as real values. row_scale: (T, 1). column_scale: (N,)."""
     return (product.float() * row_scale * column_scale).to(dtype)
 
 
 def in_blocks(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The same over some rows at a time: uncompiled, each operator makes an array of its own."""
+    """The function over some rows at a time, because uncompiled operators make large arrays."""
 
     def run(*tensors: Tensor) -> Tensor:
-        # Even no rows are one block, of none.
+        # No rows at all still are one block, which is empty.
         blocks = list(zip(*(torch.split(x, _BLOCK_ROWS) for x in tensors), strict=True))
         first = function(*blocks[0])
         whole = first.new_empty((len(tensors[0]), *first.shape[1:]))
@@ -140,10 +140,9 @@ def in_blocks(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class Elementwise:
-    """The functions above, each as it is or compiled. Calling one is the same either way.
+    """The functions above, plain or compiled.
 
-    rows: the kernel for losses, dropout and positions, in place of the plain functions where it
-    takes them.
+    rows: a kernel for losses, dropout and positions; used instead if it supports the tensors.
     """
 
     def __init__(self, *, compiled: bool = False, rows: ElementwiseKernel | None = None) -> None:
@@ -164,29 +163,29 @@ class Elementwise:
         self.rows = rows
 
     def rotated(self, states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """See `rotate`; the states are used up."""
+        """See `rotate`; may overwrite the states."""
         if self.rows is None or not self.rows.rotates(states):
-            found: Tensor = self._rotate(states, cosine, sine)
-            return found
+            result: Tensor = self._rotate(states, cosine, sine)
+            return result
         self.rows.rotate(states, cosine, sine, back=False)
         return states
 
     def rotated_back(self, gradient: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """See `rotate_backward`; the gradient is used up."""
+        """See `rotate_backward`; may overwrite the gradient."""
         if self.rows is None or not self.rows.rotates(gradient):
-            found: Tensor = self._rotate_backward(gradient, cosine, sine)
-            return found
+            result: Tensor = self._rotate_backward(gradient, cosine, sine)
+            return result
         self.rows.rotate(gradient, cosine, sine, back=True)
         return gradient
 
     def dropped(self, states: Tensor, seed: int, share: float) -> Tensor:
-        """See the function: by the kernel or without, the bits are equal."""
+        """See the function; the kernel gives equal bits."""
         if self.rows is not None and self.rows.takes(states):
             return self.rows.dropped(states, seed, share)
         return dropped(states, seed, share)
 
     def dropped_onto(self, onto: Tensor, gradient: Tensor, seed: int, share: float) -> Tensor:
-        """See the function: by the kernel or without, the bits are equal."""
+        """See the function; the kernel gives equal bits."""
         if self.rows is not None and self.rows.takes(onto, gradient):
             return self.rows.dropped_onto(onto, gradient, seed, share)
         return dropped_onto(onto, gradient, seed, share)

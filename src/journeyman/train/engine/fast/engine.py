@@ -1,4 +1,4 @@
-"""The fast engine: rows in, a summed loss and the adapter's gradients out."""
+"""The fast engine: from rows to a summed loss and the adapter's gradients."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ from journeyman.train.engine.interface import Tally
 
 
 class FastEngine:
-    """A model of the Llama family with a LoRA adapter. It implements `TrainingEngine`."""
+    """A model of the Llama family with a LoRA adapter; implements `TrainingEngine`."""
 
     name = "fast"
 
@@ -48,7 +48,7 @@ class FastEngine:
         return self._parameters
 
     def backward(self, rows: Sequence[TokenRow], *, weight: float, seed: int) -> Tally:
-        """Add the gradient of `weight` times the summed loss; dropout is drawn from `seed`."""
+        """Add the gradient of `weight` times the summed loss; `seed` decides the dropout."""
         packed = pack(rows, device=self._device)
         dropout = Dropout(self._dropout, seed) if self._dropout else None
         with torch.no_grad():
@@ -62,7 +62,7 @@ class FastEngine:
             return _tally(packed, self._decoder.loss(packed))
 
     def enable_gradient_checkpointing(self) -> None:
-        """From now on every layer keeps only its input and runs again in the backward pass."""
+        """From now on recompute the activations of every layer in the backward pass."""
         self._decoder.enable_gradient_checkpointing()
 
     def stored_bytes(self) -> int:
@@ -71,7 +71,7 @@ class FastEngine:
 
 
 def open_fast_engine(base: BaseModel, settings: TrainSettings, *, plan: DecoderPlan) -> FastEngine:
-    """The engine on a base model's files."""
+    """The engine with a base model's files."""
     source = FolderWeights(base.folder)
     return FastEngine(read_config(base.folder), source, settings, plan=plan)
 
@@ -79,28 +79,19 @@ def open_fast_engine(base: BaseModel, settings: TrainSettings, *, plan: DecoderP
 def adapter_leaves(
     shape: DecoderShape, settings: TrainSettings, device: torch.device
 ) -> dict[str, Tensor]:
-    """Zeroed leaves for every target of every layer, by PEFT's names and in their order."""
-    keys = shape.key_size
-    sizes = {
-        "q_proj": (shape.query_size, shape.hidden),
-        "k_proj": (keys, shape.hidden),
-        "v_proj": (keys, shape.hidden),
-        "o_proj": (shape.hidden, shape.query_size),
-        "gate_proj": (shape.intermediate, shape.hidden),
-        "up_proj": (shape.intermediate, shape.hidden),
-        "down_proj": (shape.hidden, shape.intermediate),
-    }
+    """Zeroed parameters for every target of every layer, by PEFT's names and in their order."""
+    sizes = shape.target_sizes
     leaves = {}
     for number in range(shape.layers):
         for target in settings.lora_targets:
             part = "self_attn" if target in ATTENTION_TARGETS else "mlp"
             module = f"model.layers.{number}.{part}"
             outputs, inputs = sizes[target]
-            for part_name, size in (
+            for letter, size in (
                 ("A", (settings.lora_r, inputs)),
                 ("B", (outputs, settings.lora_r)),
             ):
-                leaves[leaf_name(module, target, part_name)] = torch.zeros(size, device=device)
+                leaves[leaf_name(module, target, letter)] = torch.zeros(size, device=device)
     return {name: leaves[name].requires_grad_() for name in sorted(leaves)}
 
 
@@ -110,7 +101,7 @@ def require_targets(targets: Sequence[str]) -> None:
     unknown = [name for name in targets if name not in known]
     if unknown or not targets:
         raise UsageError(
-            f"no adapter can be put on {', '.join(f'`{name}`' for name in unknown) or 'nothing'}",
+            f"cannot adapt {', '.join(f'`{name}`' for name in unknown) or 'nothing'}",
             hint=f"the linear layers are {', '.join(known)}; the output layer and the embedding "
             "are not adapted, because llama.cpp cannot read such an adapter",
         )

@@ -1,6 +1,6 @@
-"""Products whose weights are multiplied in FP32 or BF16, stored so or widened block by block.
+"""Linear layers multiplied in FP32 or BF16; weights stored with fewer bits are upcast by blocks.
 
-Each implements `products.FrozenLinear`.
+Each implements `linear.FrozenLinear`.
 """
 
 import torch
@@ -9,12 +9,12 @@ from torch.nn import functional
 
 from journeyman.train.engine.fast.int8_weights import Int8Weights
 
-# A widened block stays in the cache of the last level while it is multiplied.
+# An upcast block stays in the last-level cache while it is multiplied.
 _BLOCK_VALUES = 2 * 1024 * 1024
 
 
 class FullPrecisionLinear:
-    """Weights in the arithmetic they are multiplied in."""
+    """Weights that are stored as they are multiplied."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._weight = weight
@@ -23,11 +23,11 @@ class FullPrecisionLinear:
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See FrozenLinear."""
-        given = states.to(self._weight.dtype)
+        inputs = states.to(self._weight.dtype)
         if onto is None:
-            return functional.linear(given, self._weight, self._bias)
-        onto.addmm_(given, self._weight.t())
-        # After and not before: beside a bias the rest would be rounded away.
+            return functional.linear(inputs, self._weight, self._bias)
+        onto.addmm_(inputs, self._weight.t())
+        # The bias comes last, because next to it small changes would be rounded away.
         return onto if self._bias is None else onto.add_(self._bias)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
@@ -40,9 +40,9 @@ class FullPrecisionLinear:
 
 
 class UpcastLinear:
-    """Weights stored as BF16 or INT8 and multiplied in FP32, a block of output channels at a time.
+    """Weights stored in BF16 or INT8 and multiplied in FP32, a block of output channels at a time.
 
-    BF16 is how most models are published, so their weights lose nothing.
+    Most models are published in BF16, so that storing it loses nothing.
     """
 
     def __init__(self, weights: Tensor | Int8Weights, bias: Tensor | None) -> None:
@@ -61,11 +61,11 @@ class UpcastLinear:
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See FrozenLinear."""
-        wide = states.float() if self._inverse is None else states.float() * self._inverse
-        product = wide.new_empty((len(wide), self.out_size))
-        scratch = self._scratch()
+        inputs = states.float() if self._inverse is None else states.float() * self._inverse
+        product = inputs.new_empty((len(inputs), self.out_size))
+        buffer = self._buffer()
         for block in self._blocks():
-            torch.mm(wide, self._widened(block, scratch).t(), out=product[:, block])
+            torch.mm(inputs, self._upcast(block, buffer).t(), out=product[:, block])
         if self._scale is not None:
             product.mul_(self._scale)
         if self._bias is not None:
@@ -74,13 +74,13 @@ class UpcastLinear:
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See FrozenLinear."""
-        wide = gradient.float()
+        inputs = gradient.float()
         if self._scale is not None:
-            wide = wide * self._scale
-        product = wide.new_zeros((len(wide), self._weight.shape[1]))
-        scratch = self._scratch()
+            inputs = inputs * self._scale
+        product = inputs.new_zeros((len(inputs), self._weight.shape[1]))
+        buffer = self._buffer()
         for block in self._blocks():
-            product.addmm_(wide[:, block], self._widened(block, scratch))
+            product.addmm_(inputs[:, block], self._upcast(block, buffer))
         if self._inverse is not None:
             product.mul_(self._inverse)
         return product.to(gradient.dtype)
@@ -93,15 +93,15 @@ class UpcastLinear:
         starts = range(0, self.out_size, self._step)
         return [slice(start, min(start + self._step, self.out_size)) for start in starts]
 
-    def _scratch(self) -> Tensor:
-        """One block in FP32, used again for every block of a product."""
+    def _buffer(self) -> Tensor:
+        """Memory for one block in FP32, reused for every block."""
         rows = min(self._step, self.out_size)
         return self._weight.new_empty((rows, self._weight.shape[1]), dtype=torch.float32)
 
-    def _widened(self, block: slice, scratch: Tensor) -> Tensor:
-        return scratch[: block.stop - block.start].copy_(self._weight[block])
+    def _upcast(self, block: slice, buffer: Tensor) -> Tensor:
+        return buffer[: block.stop - block.start].copy_(self._weight[block])
 
 
 def rounded_sum(product: Tensor, onto: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """A product and what it is added to, in the product's own width and rounded once."""
+    """The sum of a product and `onto`, in the product's precision and rounded once."""
     return (product if onto is None else product.add_(onto)).to(dtype)

@@ -1,6 +1,6 @@
-"""Products of INT8 weights and rounded activations: by torch, or by the project's own kernel.
+"""Linear layers with INT8 weights and quantised activations, by torch or by the project's kernel.
 
-Each implements `products.FrozenLinear`.
+Each implements `linear.FrozenLinear`.
 """
 
 import torch
@@ -13,9 +13,9 @@ from journeyman.train.engine.fast.int8_weights import Int8Weights
 
 
 class TorchInt8Linear:
-    """INT8 weights times activations rounded to INT8 row by row, summed in INT32.
+    """INT8 weights times activations that are quantised to INT8 by rows, summed in INT32.
 
-    `torch._int_mm` runs it through oneDNN; quick where the processor has VNNI or AMX.
+    `torch._int_mm` uses oneDNN, which is fast on processors with VNNI or AMX.
     """
 
     def __init__(self, weights: Int8Weights, bias: Tensor | None, elementwise: Elementwise) -> None:
@@ -33,21 +33,23 @@ class TorchInt8Linear:
             rows, row_scale = self._do.quantised_scaled_rows(states, weights.inverse)
         product = torch._int_mm(rows, weights.values.t())
         dtype = states.dtype if onto is None else torch.float32
-        found: Tensor = self._do.rescaled(product, row_scale, weights.scale, dtype)
+        output: Tensor = self._do.rescaled(product, row_scale, weights.scale, dtype)
         if self._bias is not None:
-            found.add_(self._bias.to(dtype))
-        return rounded_sum(found, onto, states.dtype)
+            output.add_(self._bias.to(dtype))
+        return rounded_sum(output, onto, states.dtype)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See FrozenLinear. Channel scales go into the gradient before it is rounded."""
+        """See FrozenLinear. The channels' scales go into the gradient before it is quantised."""
         weights = self._weights
         rows, row_scale = self._do.quantised_scaled_rows(gradient, weights.scale)
         product = torch._int_mm(rows, weights.values)
         if weights.inverse is not None:
-            found: Tensor = self._do.rescaled(product, row_scale, weights.inverse, gradient.dtype)
+            by_input: Tensor = self._do.rescaled(
+                product, row_scale, weights.inverse, gradient.dtype
+            )
         else:
-            found = self._do.row_rescaled(product, row_scale, gradient.dtype)
-        return found
+            by_input = self._do.row_rescaled(product, row_scale, gradient.dtype)
+        return by_input
 
     def stored_bytes(self) -> int:
         """See FrozenLinear."""
@@ -55,7 +57,7 @@ class TorchInt8Linear:
 
 
 class KernelInt8Linear:
-    """INT8 weights by the project's kernel: activations of 15 bits (AVX2) or 7 (AVX-512 VNNI)."""
+    """INT8 weights with the project's kernel; activations have 15 bits (AVX2) or 7 (VNNI)."""
 
     def __init__(self, weights: Int8Weights, bias: Tensor | None, kernel: IntegerProduct) -> None:
         self._weights = weights

@@ -1,6 +1,6 @@
-"""The INT8 plan of a model: what a calibration decided for each of its frozen products.
+"""The INT8 plan of a model: what a calibration decided for each of its frozen linear layers.
 
-Kept as one safetensors file: the magnitudes as tensors, the rest as metadata.
+It is stored as one safetensors file, with the magnitudes as tensors and the rest as metadata.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from journeyman.train.engine.fast.linear import Arithmetic
 from journeyman.train.engine.fast.shape import GROUPS, HEAD, ProductGroup
 
 FILE = "narrowing.safetensors"
-"""File name in a replay folder; it and the metadata's keys are older than the name INT8 plan."""
+"""Its name in a replay folder. This name and the metadata's keys are kept from earlier versions."""
 
 
 class Int8Plan(Struct, frozen=True):
-    """By the names of products; a product that is not named is quantised without smoothing.
+    """Which linear layers stay in full precision, and how the others are smoothed, by their names.
 
-    full_precision: products whose forward pass loses too much in INT8. largest_inputs: magnitudes,
-    (K,) float32, by which inputs are smoothed (`int8_weights`). full_precision_bytes: memory that
-    the full-precision products take more than INT8 ones.
+    full_precision: those that lose too much in INT8 in the forward pass. largest_inputs: (K,)
+    float32 magnitudes by which inputs are smoothed (`int8_weights`); a layer without them is not
+    smoothed. full_precision_bytes: how much more memory the full-precision layers take.
     """
 
     full_precision: frozenset[str] = frozenset()
@@ -35,15 +35,15 @@ class Int8Plan(Struct, frozen=True):
     full_precision_bytes: int = 0
 
     def of(self, product: str, arithmetic: Arithmetic) -> Arithmetic:
-        """The arithmetic of one product. INT8 gradients lose next to nothing, so they stay INT8."""
-        found = arithmetic.of(group_of(product))
+        """The arithmetic of one linear layer. Gradients stay INT8: they lose next to nothing."""
+        planned = arithmetic.of(group_of(product))
         if product not in self.full_precision:
-            return found
-        return replace(found, forward=found.full_precision_method)
+            return planned
+        return replace(planned, forward=planned.full_precision_method)
 
     @property
     def id(self) -> str:
-        """Hash of everything that decides a bit of the products; empty for a plain plan."""
+        """Hash of everything in it that decides bits of the result; empty for `PLAIN_INT8`."""
         if not self.full_precision and not self.largest_inputs:
             return ""
         content = hashlib.sha256("\n".join(sorted(self.full_precision)).encode())
@@ -53,22 +53,22 @@ class Int8Plan(Struct, frozen=True):
 
 
 PLAIN_INT8 = Int8Plan()
-"""Every product quantised without smoothing: no calibration was run, or none was needed."""
+"""Every linear layer in INT8 without smoothing: there was no calibration, or no need for one."""
 
 
 def product_name(layer: int, group: str) -> str:
-    """The name of one frozen product of a layer, e.g. `3.down`; the output layer is `HEAD`."""
+    """The name of a frozen linear layer, e.g. `3.down`; the output layer is called `HEAD`."""
     return f"{layer}.{group}"
 
 
 def group_of(product: str) -> ProductGroup:
-    """The group of a product by its name."""
+    """The product group in a name."""
     name = product.rpartition(".")[2]
     return next(group for group in (*GROUPS, HEAD) if group == name)
 
 
 def write_int8_plan(path: Path, int8_plan: Int8Plan, *, note: str = "") -> None:
-    """Write it, whole or not at all. note: kept beside it."""
+    """Write the plan, completely or not at all. note: stored with it."""
     from safetensors.torch import save
 
     metadata = {
@@ -91,4 +91,4 @@ def read_int8_plan(path: Path) -> tuple[Int8Plan, str]:
         full_precision = msgspec.json.decode(metadata["wide"], type=frozenset[str])
         return Int8Plan(full_precision, largest, int(metadata["wide_bytes"])), metadata["note"]
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise IntegrityError(f"`{path}` cannot be read: {error}", hint="delete it") from error
+        raise IntegrityError(f"cannot read `{path}`: {error}", hint="delete it") from error

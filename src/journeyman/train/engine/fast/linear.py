@@ -1,9 +1,8 @@
-"""Products with frozen weights: y = x W^T + b forward, dx = dy W backward, in a chosen arithmetic.
+"""Frozen linear layers in a chosen arithmetic: y = x W^T + b forward, dx = dy W backward.
 
-A weight is only ever read, so it may be stored and multiplied in the way that suits the machine:
-FP32, BF16 where the processor multiplies it, INT8 with a scale for each output channel, or stored
-narrow and widened to FP32 block by block where the processor multiplies nothing else quickly.
-W is (N, K), x (T, K), y (T, N). No gradient by W is ever made.
+Frozen weights may be stored and multiplied in the way that is fastest on the machine: in FP32, in
+BF16 if the processor supports it, in INT8 with a scale for each output channel, or stored with
+fewer bits and upcast to FP32 by blocks. W is (N, K), x (T, K), y (T, N). There is no gradient by W.
 """
 
 from collections.abc import Sequence
@@ -21,12 +20,12 @@ from journeyman.kernels.integer_product import IntegerProduct
 from journeyman.train.engine.fast.elementwise import Elementwise
 from journeyman.train.engine.fast.full_precision_linear import FullPrecisionLinear, UpcastLinear
 from journeyman.train.engine.fast.int8_linear import KernelInt8Linear, TorchInt8Linear
-from journeyman.train.engine.fast.int8_weights import Int8Weights, quantised
+from journeyman.train.engine.fast.int8_weights import Int8Weights, quantise
 from journeyman.train.engine.fast.shape import HEAD
 
 Method = Literal["fp32", "bf16", "int8", "int8 kernel", "bf16 upcast", "int8 upcast"]
-_OF_INT8: set[Method] = {"int8", "int8 kernel", "int8 upcast"}
-_LARGEST_BYTE = 127
+_INT8_METHODS: set[Method] = {"int8", "int8 kernel", "int8 upcast"}
+_LARGEST_INT8 = 127
 
 
 class FrozenLinear(Protocol):
@@ -35,21 +34,21 @@ class FrozenLinear(Protocol):
     out_size: int
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
-        """(T, K) to (T, N), of the dtype of the states.
+        """(T, K) to (T, N), in the dtype of the states.
 
-        onto: (T, N) of that dtype, added before the only rounding and used up. A change smaller
-        than half a step of BF16 would be lost if it were added to a product that is rounded.
+        onto: (T, N) in that dtype, added before the result is rounded, and overwritten. Added after
+        rounding, a change smaller than half a step of BF16 would be lost.
         """
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """(T, N) to (T, K), of the dtype of the gradient."""
+        """(T, N) to (T, K), in the dtype of the gradient."""
 
     def stored_bytes(self) -> int:
         """Memory of the weights."""
 
 
 class MixedPrecisionLinear:
-    """One arithmetic forward and another backward: both keep their weights."""
+    """One arithmetic forward and another backward; each has its own weights."""
 
     def __init__(self, forward: FrozenLinear, backward: FrozenLinear) -> None:
         self._forward = forward
@@ -70,52 +69,51 @@ class MixedPrecisionLinear:
 
 
 class Arithmetic(Struct, frozen=True):
-    """How the frozen products are stored and multiplied, and in what the activations are kept."""
+    """How frozen linear layers are stored and multiplied, and the dtype of activations.
+
+    kernel: for the method `int8 kernel`. adapters, attention, rows: kernels to use instead of torch
+    for adapters, for attention, and for losses, dropout and positions.
+    """
 
     forward: Method
     backward: Method
     activations: torch.dtype
     kernel: IntegerProduct | None = None
-    """Needed by the method `int8 kernel`."""
     adapters: AdapterKernel | None = None
-    """For the adapters' own products, in place of torch's."""
     attention: AttentionKernel | None = None
-    """In place of torch's own attention, where it takes the heads."""
     rows: ElementwiseKernel | None = None
-    """In place of torch for losses and dropout, where it takes the rows."""
 
     def of(self, group: str) -> "Arithmetic":
-        """The arithmetic of the products of one group.
+        """The arithmetic of one product group.
 
-        The output layer never reads 7 bits: they would round the long tail of its gradient away.
+        The output layer never has 8-bit inputs, which would round away the long tail of its
+        gradient.
         """
-        return self.full_precision if group == HEAD and self._any_reads_bytes else self
+        methods = (self.forward, self.backward)
+        is_full = group == HEAD and any(self._quantises_to_8_bits(method) for method in methods)
+        return self.full_precision if is_full else self
 
     @property
     def full_precision(self) -> "Arithmetic":
-        """The same with full-precision products, forward and backward."""
+        """The same in full precision, forward and backward."""
         return replace(
             self, forward=self.full_precision_method, backward=self.full_precision_method
         )
 
     @property
     def full_precision_method(self) -> Method:
-        """How products that are not INT8 are multiplied."""
+        """How full-precision layers are multiplied."""
         return "bf16" if self.activations is torch.bfloat16 else "fp32"
 
     @property
     def has_8_bit_inputs(self) -> bool:
-        """Whether INT8 products round what they read as coarsely as their weights."""
-        return self._reads_bytes(self.forward)
+        """Whether INT8 layers quantise their inputs as coarsely as their weights."""
+        return self._quantises_to_8_bits(self.forward)
 
-    def _reads_bytes(self, method: Method) -> bool:
+    def _quantises_to_8_bits(self, method: Method) -> bool:
         if method == "int8 kernel":
-            return self.kernel is not None and self.kernel.largest <= _LARGEST_BYTE
+            return self.kernel is not None and self.kernel.largest <= _LARGEST_INT8
         return method == "int8"
-
-    @property
-    def _any_reads_bytes(self) -> bool:
-        return any(self._reads_bytes(method) for method in (self.forward, self.backward))
 
 
 def frozen_linear(
@@ -126,21 +124,21 @@ def frozen_linear(
     *,
     largest_inputs: Tensor | None = None,
 ) -> FrozenLinear:
-    """One product of some weights stacked along their outputs, e.g. query, key and value.
+    """The linear layer of weights stacked along their outputs, e.g. of query, key and value.
 
-    largest_inputs: (K,) magnitudes by which an INT8 product is smoothed.
+    largest_inputs: (K,) magnitudes by which INT8 is smoothed.
     """
 
-    def made(method: Method, added: Tensor | None) -> FrozenLinear:
-        if method not in _OF_INT8:
-            return _full_precision_linear(parts, added, method)
-        weights = quantised(parts, largest_inputs)
-        return _int8_linear(weights, added, method, arithmetic.kernel, elementwise)
+    def build(method: Method, bias: Tensor | None) -> FrozenLinear:
+        if method not in _INT8_METHODS:
+            return _full_precision_linear(parts, bias, method)
+        weights = quantise(parts, largest_inputs)
+        return _int8_linear(weights, bias, method, arithmetic.kernel, elementwise)
 
-    forward = made(arithmetic.forward, bias)
+    forward = build(arithmetic.forward, bias)
     if arithmetic.backward == arithmetic.forward:
         return forward
-    return MixedPrecisionLinear(forward, made(arithmetic.backward, None))
+    return MixedPrecisionLinear(forward, build(arithmetic.backward, None))
 
 
 def _full_precision_linear(

@@ -1,9 +1,8 @@
-"""What the fast engine needs of memory, and how many layers use gradient checkpointing to fit."""
+"""The memory that the fast engine needs, and how many layers use gradient checkpointing to fit."""
 
 import math
 from typing import Any
 
-import torch
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,22 +23,23 @@ WEIGHT_BYTES: dict[Method, float] = {
     "int8 kernel": 1,
     "int8 upcast": 1,
 }
-# The loss's chunks, one layer's gradients, and what the allocator holds back.
+# The loss's chunks, one layer's gradients, and what the allocator does not return.
 _HEADROOM_BYTES = 600 * 2**20
 _GRADIENT_COPIES = 3
 _SCORE_COPIES = 5
-# Of the memory that a process can ever have: the rest is for the file cache and for others.
+# How much of the limit on a process's memory a run may take; the rest is for the file cache and for
+# other programs.
 _USABLE_SHARE = 5 / 6
-# This program with its libraries, before a weight is loaded.
+# The program with its libraries, before a weight is loaded.
 _PROGRAM_BYTES = 600 * 2**20
 
 
 class ActivationBudget(Struct, frozen=True):
-    """What the micro-batches of a run can keep for their backward pass. Bytes of one token.
+    """How much micro-batches can keep for their backward pass, in bytes a token.
 
-    kept: all that one layer's backward reads. bare: that layer's input alone, which is what
-    gradient checkpointing keeps. working: alive while one layer is computed. room: bytes of the
-    machine beside the weights.
+    kept_bytes: what one layer's backward pass reads. bare_bytes: the layer's input only, which is
+    what gradient checkpointing keeps. working_bytes: needed while one layer is computed.
+    room_bytes: the memory besides the weights, in all.
     """
 
     layers: int
@@ -49,35 +49,35 @@ class ActivationBudget(Struct, frozen=True):
     room_bytes: float
 
     def checkpointed_layers(self, tokens: int) -> int:
-        """How many layers of a micro-batch keep only their input and run again."""
+        """How many layers need gradient checkpointing for a micro-batch of so many tokens."""
         room = self.room_bytes - tokens * self.working_bytes
         kept, bare = tokens * self.kept_bytes, tokens * self.bare_bytes
         if room >= self.layers * kept:
             return 0
-        # A layer that runs again keeps everything while it does.
+        # While a layer is recomputed, it keeps everything.
         return min(self.layers, math.ceil((self.layers * kept + kept - room) / (kept - bare)))
 
     def most_tokens_kept(self) -> int:
-        """The most tokens of a micro-batch that needs no gradient checkpointing."""
+        """The largest micro-batch without gradient checkpointing, in tokens."""
         return max(0, int(self.room_bytes / (self.layers * self.kept_bytes + self.working_bytes)))
 
     def activation_bytes(self, tokens: int, *, kept_bytes: float | None = None) -> float:
-        """What all layers keep of a micro-batch. kept_bytes: measured, instead of the estimate."""
+        """What all layers keep of a micro-batch. kept_bytes: measured; by default the estimate."""
         checkpointed = self.checkpointed_layers(tokens)
         whole = self.layers - checkpointed + min(1, checkpointed)
         kept = self.kept_bytes if kept_bytes is None else kept_bytes
         return tokens * (whole * kept + checkpointed * self.bare_bytes)
 
     def least_bytes(self, tokens: int) -> float:
-        """What a micro-batch needs if every layer uses gradient checkpointing."""
+        """What a micro-batch needs with gradient checkpointing in every layer."""
         return tokens * (self.working_bytes + self.layers * self.bare_bytes + self.kept_bytes)
 
 
 class MemoryPlan(Struct, frozen=True):
-    """What a run of the fast engine holds.
+    """The memory of a run of the fast engine.
 
-    weight_bytes: all frozen weights, full-precision layers of a calibration included. room: of the
-    device, before the weights are there.
+    weight_bytes: all frozen weights, with the full-precision layers of a calibration. room: of the
+    device before the weights are loaded.
     """
 
     weight_bytes: float
@@ -86,11 +86,11 @@ class MemoryPlan(Struct, frozen=True):
     full_precision_bytes: int = 0
 
     def fits_twice(self, settings: TrainSettings) -> bool:
-        """Whether micro-batches of twice the size would need no gradient checkpointing."""
+        """Whether micro-batches of twice the size would fit without gradient checkpointing."""
         return self.activation_budget.checkpointed_layers(2 * _most_tokens(settings)) == 0
 
     def with_full_precision(self, full_precision_bytes: int) -> "MemoryPlan":
-        """The plan when layers kept in full precision take so many bytes more."""
+        """The plan if layers in full precision take so many bytes more than in INT8."""
         more = full_precision_bytes - self.full_precision_bytes
         budget = self.activation_budget
         return replace(
@@ -101,14 +101,14 @@ class MemoryPlan(Struct, frozen=True):
         )
 
     def least_bytes(self, settings: TrainSettings) -> float:
-        """What the run needs beside the program, all layers with gradient checkpointing."""
+        """What the run needs besides the program, with gradient checkpointing in every layer."""
         activations = self.activation_budget.least_bytes(_most_tokens(settings))
         return self.weight_bytes + activations + _HEADROOM_BYTES
 
     def spare_bytes(self, settings: TrainSettings) -> float:
-        """What the run leaves of the memory that this process can ever have; negative: too little.
+        """How much of the process's limit the run leaves; negative if it does not fit.
 
-        Not of what is free now, so that a run and its resumption decide alike.
+        It does not depend on what is free now, so that a resumed run decides the same.
         """
         need = self.least_bytes(settings) + _PROGRAM_BYTES
         return _usable_bytes(settings, self.room) - need
@@ -122,14 +122,14 @@ def memory_plan_of(
     *,
     full_precision_bytes: int = 0,
 ) -> MemoryPlan:
-    """The plan for a model of the family. room: as it is before the weights are loaded."""
+    """The plan for a model of the Llama family. room: before the weights are loaded."""
     weights = weight_bytes(shape, arithmetic) + full_precision_bytes
     on_gpu = settings.device == CUDA
-    held = 0 if on_gpu else rss_bytes() or 0
-    usable = min(room.available_bytes, _usable_bytes(settings, room) - held)
+    resident = 0 if on_gpu else rss_bytes() or 0
+    usable = min(room.available_bytes, _usable_bytes(settings, room) - resident)
     working = _GRADIENT_COPIES * 4.0 * (2 * shape.intermediate + shape.hidden)
     if on_gpu:
-        # Attention without the processor's own operator makes each row's scores.
+        # Attention by plain products keeps the scores of each row.
         working += _SCORE_COPIES * 4.0 * shape.heads * settings.max_tokens
     budget = ActivationBudget(
         layers=shape.layers,
@@ -142,7 +142,7 @@ def memory_plan_of(
 
 
 def weight_bytes(shape: DecoderShape, arithmetic: Arithmetic) -> float:
-    """Memory of all frozen weights; the embedding is stored as it was published, here BF16."""
+    """Memory of all frozen weights; the embedding stays as published, which is taken for BF16."""
 
     def bytes_each(one: Arithmetic) -> float:
         forward = WEIGHT_BYTES[one.forward]
@@ -156,10 +156,9 @@ def weight_bytes(shape: DecoderShape, arithmetic: Arithmetic) -> float:
 
 
 def kept_bytes_a_token(shape: DecoderShape, arithmetic: Arithmetic) -> float:
-    """What one layer keeps of one token for its backward pass: see `layer.LayerActivations`."""
-    narrow = 2 if arithmetic.activations is torch.bfloat16 else 4
+    """What one layer keeps of one token for its backward pass, see `layer.LayerActivations`."""
     heads = 2 * shape.query_size + 2 * shape.key_size
-    return 8 * shape.hidden + narrow * (heads + 2 * shape.intermediate)
+    return 8 * shape.hidden + arithmetic.activations.itemsize * (heads + 2 * shape.intermediate)
 
 
 def require_memory(plan: MemoryPlan, settings: TrainSettings) -> None:
@@ -167,29 +166,29 @@ def require_memory(plan: MemoryPlan, settings: TrainSettings) -> None:
     need, available = plan.least_bytes(settings), plan.room.available_bytes
     if need > available:
         raise MachineError(
-            f"training needs about {need / 2**30:.1f} GiB of memory, and "
-            f"{available / 2**30:.1f} GiB are available",
+            f"training needs about {need / 2**30:.1f} GiB of memory even with gradient "
+            f"checkpointing, but only {available / 2**30:.1f} GiB are available",
             hint="lower `--micro-batch-tokens` or `--max-tokens`, or use `--precision bf16` or "
             "`--precision int8`",
         )
     if need + _PROGRAM_BYTES > (settings.memory_gib or math.inf) * 2**30:
         raise MachineError(
-            f"training needs about {(need + _PROGRAM_BYTES) / 2**30:.1f} GiB of memory, and "
-            f"`--memory-gib` is {settings.memory_gib:g}",
+            f"training needs about {(need + _PROGRAM_BYTES) / 2**30:.1f} GiB of memory even with "
+            f"gradient checkpointing, but `--memory-gib` is {settings.memory_gib:g}",
             hint="raise it, lower `--micro-batch-tokens` or `--max-tokens`, or use a smaller "
             "`--precision`",
         )
 
 
 def report_checkpointing(plan: MemoryPlan, settings: TrainSettings, report: Reporter) -> None:
-    """Say how many layers use gradient checkpointing, if any does."""
+    """Report how many layers use gradient checkpointing, if any does."""
     budget, tokens = plan.activation_budget, _most_tokens(settings)
     checkpointed = budget.checkpointed_layers(tokens)
     if checkpointed:
         report(
             Note(
-                f"gradient checkpointing in {checkpointed} of {budget.layers} layers, to fit "
-                f"micro-batches of {tokens:,} tokens into memory; up to "
+                f"gradient checkpointing in {checkpointed} of {budget.layers} layers, so that "
+                f"micro-batches of {tokens:,} tokens fit into memory; up to "
                 f"{budget.most_tokens_kept():,} tokens need none"
             )
         )
@@ -198,7 +197,7 @@ def report_checkpointing(plan: MemoryPlan, settings: TrainSettings, report: Repo
 def shortage(
     config: Any, arithmetic: Arithmetic, settings: TrainSettings, room: MemoryRoom
 ) -> str | None:
-    """Why a run in this arithmetic does not fit into the machine; None if it does."""
+    """Why a run in this arithmetic does not fit into memory; None if it does."""
     plan = memory_plan_of(shape_of(config), arithmetic, settings, room)
     spare = plan.spare_bytes(settings)
     if spare >= 0:
@@ -206,8 +205,8 @@ def shortage(
     need = _usable_bytes(settings, room) - spare
     least = f"{arithmetic.forward} needs at least {need / 2**30:.1f} GiB"
     if settings.memory_gib is not None:
-        return f"{least}, and `--memory-gib` is {settings.memory_gib:g}"
-    return f"{least}, and {room.limited_by} is {room.limit_bytes / 2**30:.1f} GiB"
+        return f"{least}, but `--memory-gib` is {settings.memory_gib:g}"
+    return f"{least}, but {room.limited_by} is {room.limit_bytes / 2**30:.1f} GiB"
 
 
 def _most_tokens(settings: TrainSettings) -> int:
@@ -215,7 +214,7 @@ def _most_tokens(settings: TrainSettings) -> int:
 
 
 def _usable_bytes(settings: TrainSettings, room: MemoryRoom) -> float:
-    """What this process may take in all."""
+    """How much memory this process may take in all."""
     if settings.memory_gib is None:
         return _USABLE_SHARE * room.limit_bytes
     return settings.memory_gib * 2**30

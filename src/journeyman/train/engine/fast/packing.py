@@ -1,9 +1,10 @@
-"""Rows of a micro-batch as one line of tokens in which a common prefix stands once.
+"""Sequence packing: the rows of a micro-batch as one sequence without padding.
 
-An agent sends the same system prompt with every call, and the turns of a conversation repeat each
-other. The rows are made a tree by their token ids and laid out depth first, so that everything
-that follows a node stands right behind it: the node's keys are seen by its own tokens (causally)
-and by one contiguous block of later tokens (wholly). Nothing is padded, and no row sees another.
+A prefix that rows share is computed once: an agent sends the same system prompt with every call,
+and the turns of a conversation repeat each other. The rows become a tree by their token ids, laid
+out depth first, so that all descendants of a node follow it directly: its keys are visible to its
+own tokens (causally) and to one contiguous block of later tokens (all of them). No row sees another
+row.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ _CPU = torch.device("cpu")
 
 
 class TokenSpan(Struct, frozen=True):
-    """One node of the tree: its tokens are [start, end), those of its descendants [end, reach)."""
+    """One node of the tree: it has tokens [start, end), its descendants have [end, reach)."""
 
     start: int
     end: int
@@ -27,10 +28,10 @@ class TokenSpan(Struct, frozen=True):
 
 
 class Pack(Struct, frozen=True):
-    """Rows as one line of T tokens, and where the loss is taken (N places).
+    """Packed rows: T tokens, and N places at which a target is predicted.
 
-    ids, positions: (T,) int64. places: (N,) int64 into T; a shared token may stand there more than
-    once, with different targets. targets: (N,) int64.
+    ids, positions: (T,) int64. places: (N,) int64, indices into T; a shared token may be there
+    several times, with different targets. targets: (N,) int64. real_tokens: of the rows.
     """
 
     ids: Tensor
@@ -42,7 +43,7 @@ class Pack(Struct, frozen=True):
 
     @property
     def computed_tokens(self) -> int:
-        """How many tokens pass through the model."""
+        """How many tokens the model computes."""
         return len(self.ids)
 
 
@@ -52,22 +53,22 @@ def pack(
     least_shared_tokens: int = LEAST_SHARED_TOKENS,
     device: torch.device = _CPU,
 ) -> Pack:
-    """The tree of some rows. What follows a row's last trained token has no effect and is left out.
+    """Pack some rows; their order makes no difference. device: of the tensors.
 
-    Equal rows in another order give an equal pack. device: where its tensors shall be.
+    Tokens after a row's last trained one have no effect and are left out.
     """
     builder = _Builder(sorted(rows, key=lambda row: row.ids), least_shared_tokens)
-    builder.branch(0, len(builder.rows), depth=0)
+    builder.add_branch(0, len(builder.rows), depth=0)
     return builder.pack(device)
 
 
 class _Builder:
-    """Rows in the order of their ids, so that the rows of every subtree are neighbours."""
+    """Lays out rows sorted by their ids, so that the rows of a subtree are next to each other."""
 
     def __init__(self, rows: Sequence[TokenRow], least: int) -> None:
         self.rows = rows
         self._least = least
-        # A token is needed as long as a later one of its row is trained.
+        # A token is needed only if a later one of its row is trained.
         self._inputs = [row.ids[: _last_trained(row)] for row in rows]
         self._common = [
             shared_tokens(one, other)
@@ -78,16 +79,16 @@ class _Builder:
         self._positions: list[int] = []
         self._spans: list[TokenSpan] = []
 
-    def branch(self, first: int, last: int, *, depth: int) -> None:
-        """Lay out rows [first, last), which share their first `depth` tokens, from there on."""
+    def add_branch(self, first: int, last: int, *, depth: int) -> None:
+        """Lay out rows [first, last) from `depth` on; they share all tokens before."""
         start = first
         for row in range(first, last):
-            ends = row + 1 == last or self._common[row] < depth + self._least
-            if ends:
-                self._node(start, row + 1, depth=depth)
+            is_last_of_node = row + 1 == last or self._common[row] < depth + self._least
+            if is_last_of_node:
+                self._add_node(start, row + 1, depth=depth)
                 start = row + 1
 
-    def _node(self, first: int, last: int, *, depth: int) -> None:
+    def _add_node(self, first: int, last: int, *, depth: int) -> None:
         end = min(self._common[first : last - 1], default=len(self._inputs[first]))
         start = len(self._ids)
         places = range(start, start + end - depth)
@@ -97,22 +98,22 @@ class _Builder:
             self._slots[row] += places
         number = len(self._spans)
         self._spans.append(TokenSpan(start, places.stop, places.stop))
-        # Rows that end here come first by their order and need nothing more.
+        # Rows that end here come first in the order.
         rest = first
         while rest < last and len(self._inputs[rest]) == end:
             rest += 1
         if rest < last:
-            self.branch(rest, last, depth=end)
+            self.add_branch(rest, last, depth=end)
         self._spans[number] = TokenSpan(start, places.stop, len(self._ids))
 
     def pack(self, device: torch.device) -> Pack:
-        """The finished line."""
+        """The finished pack."""
         places: list[int] = []
         targets: list[int] = []
         for row, slots in zip(self.rows, self._slots, strict=True):
-            learned = [at for at in range(1, len(slots) + 1) if row.trained[at]]
-            places += [slots[at - 1] for at in learned]
-            targets += [row.ids[at] for at in learned]
+            trained = [at for at in range(1, len(slots) + 1) if row.trained[at]]
+            places += [slots[at - 1] for at in trained]
+            targets += [row.ids[at] for at in trained]
         return Pack(
             ids=torch.tensor(self._ids, device=device),
             positions=torch.tensor(self._positions, device=device),

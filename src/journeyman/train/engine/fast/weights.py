@@ -1,6 +1,7 @@
-"""Where the frozen weights come from: a model folder, tensor by tensor, or chance.
+"""Sources of the frozen weights: a model folder, or random numbers.
 
-A tensor is read when it is asked for, so the whole model never stands in memory in two precisions.
+Each tensor is read only when it is needed, so that the whole model is never in memory in two
+precisions.
 """
 
 import json
@@ -22,7 +23,7 @@ class WeightSource(Protocol):
         """The tensor of that name, in the precision it is stored in. Raises IntegrityError."""
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is one: some models have biases, some have not."""
+        """Whether there is such a tensor: only some models have biases, for example."""
 
 
 class FolderWeights:
@@ -30,64 +31,63 @@ class FolderWeights:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._where = _places(folder)
+        self._files = _file_of_each_tensor(folder)
 
     def tensor(self, name: str) -> Tensor:
-        """Read one tensor into memory of its own."""
+        """Read one tensor; the file does not stay mapped."""
         from safetensors import SafetensorError, safe_open
 
-        if name not in self._where:
+        if name not in self._files:
             raise IntegrityError(
                 f"`{self._folder}` has no weight `{name}`",
                 hint="download or copy the model again",
             )
-        path = self._folder / self._where[name]
+        path = self._folder / self._files[name]
         try:
-            # Opened and copied each time: what was read of a mapped file stays in memory as long
-            # as the map does, and one view would hold a whole file of several GiB.
+            # Opened and copied each time, because pages of a mapped file stay in memory as long as
+            # it is mapped, and a single view would keep several GiB.
             with safe_open(path, framework="pt") as file:
                 tensor: Tensor = file.get_tensor(name).clone()
         except SafetensorError as error:
-            raise IntegrityError(
-                f"the weights in `{path}` are damaged: {error}",
-                hint="download or copy the model again",
-            ) from error
+            raise _damaged(path, error) from error
         return tensor
 
     def __contains__(self, name: object) -> bool:
-        return name in self._where
+        return name in self._files
 
 
-def _places(folder: Path) -> dict[str, str]:
-    """The file of each tensor."""
+def _file_of_each_tensor(folder: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     index = folder / INDEX
     if index.is_file():
-        named: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return named
-    places = {}
+        weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return weight_map
+    files = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
-                places.update(dict.fromkeys(file.keys(), path.name))
+                files.update(dict.fromkeys(file.keys(), path.name))
         except SafetensorError as error:
-            raise IntegrityError(
-                f"the weights in `{path}` are damaged: {error}",
-                hint="download or copy the model again",
-            ) from error
-    return places
+            raise _damaged(path, error) from error
+    return files
+
+
+def _damaged(path: Path, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"the weights in `{path}` are damaged: {error}", hint="download or copy the model again"
+    )
 
 
 class PlacedWeights:
-    """The weights of another source on a device."""
+    """The weights of another source, on a device."""
 
     def __init__(self, source: WeightSource, device: torch.device) -> None:
         self._source = source
         self._device = device
 
     def tensor(self, name: str) -> Tensor:
-        """Read one tensor and bring it there."""
+        """Read one tensor and move it to the device."""
         return self._source.tensor(name).to(self._device)
 
     def __contains__(self, name: object) -> bool:
@@ -95,9 +95,9 @@ class PlacedWeights:
 
 
 class RandomWeights:
-    """Weights of a shape by chance, to measure what a model of it costs. All layers are alike.
+    """Random weights of a shape, to measure what such a model costs. All layers are equal.
 
-    Normal with the deviation of common start values (0.02); norms are one.
+    Normal with the usual deviation of start values (0.02); norms are one.
     """
 
     def __init__(self, shape: DecoderShape, *, biases: bool = False, seed: int = 0) -> None:
@@ -106,7 +106,7 @@ class RandomWeights:
         self._seed = seed
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor of that name's shape, in bfloat16."""
+        """A tensor in the shape of that name, in bfloat16."""
         size = self._size(name)
         if name.endswith("norm.weight"):
             return torch.ones(size, dtype=torch.bfloat16)
@@ -124,18 +124,12 @@ class RandomWeights:
     def _size(self, name: str) -> tuple[int, ...]:
         shape = self._shape
         part = name.rsplit(".", 2)[-2]
-        out_in = {
-            "q_proj": (shape.query_size, shape.hidden),
-            "k_proj": (shape.key_size, shape.hidden),
-            "v_proj": (shape.key_size, shape.hidden),
-            "o_proj": (shape.hidden, shape.query_size),
-            "gate_proj": (shape.intermediate, shape.hidden),
-            "up_proj": (shape.intermediate, shape.hidden),
-            "down_proj": (shape.hidden, shape.intermediate),
+        sizes = {
+            **shape.target_sizes,
             "embed_tokens": (shape.vocabulary, shape.hidden),
             "lm_head": (shape.vocabulary, shape.hidden),
             "q_norm": (shape.head_size,),
             "k_norm": (shape.head_size,),
         }
-        size = out_in.get(part, (shape.hidden,))
+        size = sizes.get(part, (shape.hidden,))
         return size[:1] if name.endswith("bias") else size

@@ -1,4 +1,4 @@
-"""Attention over a tree, against masked attention and autograd."""
+"""Attention over packed rows, against masked attention and autograd."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from journeyman.train.engine.fast import attention
 from journeyman.train.engine.fast.attention import AttentionOutput, Heads, attend, attend_backward
 from journeyman.train.engine.fast.packing import TokenSpan
 
-# A root with two children, the first of which has a child; and a row alone.
+# A root with two children, the first of which has a child; and a separate row.
 SPANS = (
     TokenSpan(0, 5, 16),
     TokenSpan(5, 9, 12),
@@ -26,7 +26,7 @@ def _heads() -> Heads:
 
 
 def _masked(heads: Heads) -> Tensor:
-    """The same by one mask over all tokens."""
+    """The same with one mask over all tokens."""
     mask = torch.zeros(T, T, dtype=torch.bool)
     for span in SPANS:
         size = span.end - span.start
@@ -41,8 +41,8 @@ def _masked(heads: Heads) -> Tensor:
     return found[0].transpose(0, 1)
 
 
-def _on_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the way of devices other than the processor."""
+def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute attention as on devices other than the processor."""
     monkeypatch.setattr(
         attention,
         "_flash_forward",
@@ -54,9 +54,9 @@ def _on_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_tree_is_masked_attention(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_attention_is_masked_attention(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if plain:
-        _on_other_devices(monkeypatch)
+        _as_on_a_gpu(monkeypatch)
     heads = _heads()
     torch.testing.assert_close(attend(heads, SPANS).output, _masked(heads), rtol=1e-5, atol=1e-6)
 
@@ -64,7 +64,7 @@ def test_a_tree_is_masked_attention(plain: bool, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("plain", [False, True])
 def test_gradients_are_those_of_autograd(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if plain:
-        _on_other_devices(monkeypatch)
+        _as_on_a_gpu(monkeypatch)
     heads = _heads()
     leaves = Heads(*(x.clone().requires_grad_() for x in (heads.query, heads.key, heads.value)))
     gradient = torch.randn(T, HEADS, SIZE, generator=torch.Generator().manual_seed(1))

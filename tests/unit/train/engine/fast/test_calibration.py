@@ -1,4 +1,4 @@
-"""What a calibration finds: against transformers' model with the weights that INT8 leaves."""
+"""A calibration, against transformers' model with the weights that INT8 leaves."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from journeyman.records import BaseModel
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.fast.calibration import Calibration
 from journeyman.train.engine.fast.int8_plan import Int8Plan, read_int8_plan, write_int8_plan
-from journeyman.train.engine.fast.int8_weights import quantised
+from journeyman.train.engine.fast.int8_weights import quantise
 from journeyman.train.engine.fast.linear import Arithmetic
 from journeyman.train.engine.fast.packing import pack
 from journeyman.train.engine.fast.shape import HEAD
@@ -25,7 +25,7 @@ BOTH_SIDES = Arithmetic("int8", "int8", torch.float32)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
-    """Its second layer reads outliers, as those of real models do."""
+    """Its second layer has outliers in its input, as real models do."""
     found = small_variant(tmp_path_factory.mktemp("bases"), "qwen2")
     (path,) = found.folder.glob("*.safetensors")
     tensors = load_file(path)
@@ -54,8 +54,8 @@ def _logits(base: BaseModel, *, is_rounded: bool) -> torch.Tensor:
     model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
     for name, weight in model.named_parameters():
         if is_rounded and name.endswith("proj.weight"):
-            narrow = quantised([weight.data])
-            weight.data = narrow.values.float() * narrow.scale[:, None]
+            int8 = quantise([weight.data])
+            weight.data = int8.values.float() * int8.scale[:, None]
     with torch.no_grad():
         found = [model(torch.tensor([row.ids])).logits[0, :-1] for row in pack_order()]
     return torch.cat(found).double()
@@ -67,29 +67,29 @@ def pack_order() -> list[TokenRow]:
 
 def test_loss_and_divergence_are_those_of_transformers(base: BaseModel) -> None:
     head = Int8Plan(full_precision=frozenset({HEAD}))
-    asked = calibration(base, WEIGHTS_ALONE)
+    calibrating = calibration(base, WEIGHTS_ALONE)
     with torch.inference_mode():
-        asked.divergences()
-        cost = asked.cost(head)
-    wide, narrow = (_logits(base, is_rounded=x).log_softmax(1) for x in (False, True))
+        calibrating.divergences()
+        cost = calibrating.cost(head)
+    full, int8 = (_logits(base, is_rounded=x).log_softmax(1) for x in (False, True))
     targets = torch.tensor([token for row in pack_order() for token in row.ids[1:]])
-    loss = torch.nn.functional.nll_loss(wide, targets)
-    divergence = (wide.exp() * (wide - narrow)).sum(1).mean()
+    loss = torch.nn.functional.nll_loss(full, targets)
+    divergence = (full.exp() * (full - int8)).sum(1).mean()
     assert cost.trained_tokens == len(targets)
     assert cost.loss == pytest.approx(float(loss), rel=1e-5)
     assert cost.divergence == pytest.approx(float(divergence), rel=2e-3)
     assert cost.share == cost.divergence / cost.loss
 
 
-def test_full_precision_products_cost_nothing_and_each_costs_its_part(base: BaseModel) -> None:
-    asked = calibration(base, BOTH_SIDES)
+def test_full_precision_costs_nothing_and_each_int8_layer_its_part(base: BaseModel) -> None:
+    calibrating = calibration(base, BOTH_SIDES)
     with torch.inference_mode():
-        found = asked.divergences()
-        everything = asked.cost(Int8Plan(full_precision=frozenset(found.errors)))
-        but_one = asked.cost(
+        found = calibrating.divergences()
+        everything = calibrating.cost(Int8Plan(full_precision=frozenset(found.errors)))
+        but_one = calibrating.cost(
             Int8Plan(full_precision=frozenset(found.errors) - {"1.query_key_value"})
         )
-        plain = asked.cost(Int8Plan())
+        plain = calibrating.cost(Int8Plan())
     assert set(found.errors) == {
         HEAD,
         *(
@@ -103,19 +103,19 @@ def test_full_precision_products_cost_nothing_and_each_costs_its_part(base: Base
     assert found.cost.loss == plain.loss == everything.loss
 
 
-def test_an_outlier_is_seen_and_smoothed(base: BaseModel) -> None:
-    asked = calibration(base, BOTH_SIDES)
+def test_an_outlier_is_found_and_smoothed(base: BaseModel) -> None:
+    calibrating = calibration(base, BOTH_SIDES)
     with torch.inference_mode():
-        found = asked.divergences()
-        plain = asked.cost(Int8Plan())
-        smoothed = asked.cost(Int8Plan(largest_inputs=found.largest_inputs))
+        found = calibrating.divergences()
+        plain = calibrating.cost(Int8Plan())
+        smoothed = calibrating.cost(Int8Plan(largest_inputs=found.largest_inputs))
     assert found.largest_inputs["1.query_key_value"].argmax() == 5
     assert smoothed.divergence == pytest.approx(found.cost.divergence, rel=1e-4)
     assert smoothed.divergence < 0.7 * plain.divergence
 
 
 def test_only_coarse_inputs_are_smoothed(base: BaseModel) -> None:
-    """15 bits of an activation lose less than smoothing takes from the weights."""
+    """With 15 bits an activation loses less than smoothing costs the weights."""
     fine = Arithmetic(
         "int8 kernel",
         "int8 kernel",
@@ -128,18 +128,18 @@ def test_only_coarse_inputs_are_smoothed(base: BaseModel) -> None:
         assert not calibration(base, WEIGHTS_ALONE).divergences().largest_inputs
 
 
-def test_an_int8_plan_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
+def test_an_int8_plan_is_read_back_equal(tmp_path: Path) -> None:
     written = Int8Plan(
         frozenset({"3.down", HEAD}),
         {"0.output": torch.tensor([1.5, 0.25])},
         full_precision_bytes=77,
     )
-    write_int8_plan(tmp_path / "one.safetensors", written, note="said")
+    write_int8_plan(tmp_path / "one.safetensors", written, note="a note")
     found, note = read_int8_plan(tmp_path / "one.safetensors")
     assert (found.full_precision, found.full_precision_bytes, note) == (
         written.full_precision,
         77,
-        "said",
+        "a note",
     )
     assert torch.equal(found.largest_inputs["0.output"], written.largest_inputs["0.output"])
     assert found.id == written.id != Int8Plan().id == ""

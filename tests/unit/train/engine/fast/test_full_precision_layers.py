@@ -1,4 +1,4 @@
-"""Layers that an INT8 plan keeps in full precision: what they give, hold and cost."""
+"""Layers that an INT8 plan keeps in full precision: loss, memory and time."""
 
 from collections.abc import Callable
 
@@ -70,18 +70,20 @@ def test_each_group_alone_changes_the_loss(base: BaseModel, group: str) -> None:
 
 
 @pytest.mark.parametrize("groups", [(), ("down",), ("query_key_value", "output"), GROUPS])
-def test_what_is_held_is_what_was_forecast(base: BaseModel, groups: tuple[str, ...]) -> None:
+def test_weights_take_the_memory_that_was_forecast(
+    base: BaseModel, groups: tuple[str, ...]
+) -> None:
     shape = shape_of(read_config(base.folder))
     stored = passed(base, INT8, kept(*groups))[1]
-    # The forecast takes the embedding for BF16, and this one is FP32; scales are a little more.
+    # The forecast takes the embedding for BF16, but here it is FP32; scales come on top.
     embedding = 2 * shape.vocabulary * shape.hidden
     scales = 4 * shape.layers * sum(shape.product_sizes[x][1] for x in GROUPS)
-    # FP32 forward beside INT8 backward.
+    # FP32 forward, and INT8 backward.
     extra = 4 * sum(shape.group_parameters[x] for x in GROUPS if x in groups)
     assert stored == weight_bytes(shape, INT8) + extra + embedding + scales
 
 
-def test_a_calibration_smooths_every_int8_product_and_none_of_the_output_layer(
+def test_a_calibration_smooths_every_int8_layer_but_not_the_output_layer(
     base: BaseModel,
 ) -> None:
     source, config = FolderWeights(base.folder), read_config(base.folder)
@@ -92,17 +94,17 @@ def test_a_calibration_smooths_every_int8_product_and_none_of_the_output_layer(
     assert {group_of(name) for name in found.largest_inputs} == set(GROUPS)
 
 
-def test_layers_in_full_precision_are_forecast_by_what_they_take_more(
+def test_the_extra_time_of_full_precision_layers_is_forecast(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the clock is replaced: a full-precision product takes 3 s of 400 rows, INT8 1 s."""
+    """Only the clock is replaced: 400 rows take 3 s in full precision and 1 s in INT8."""
     shape = shape_of(read_config(base.folder))
     settings = TrainSettings(engine="fast", precision="int8")
 
     def best_s(act: Callable[[], object], *_: object, **__: object) -> float:
-        product = act.__closure__[0].cell_contents  # type: ignore[index]
+        linear = act.__closure__[0].cell_contents  # type: ignore[index]
         act()
-        return 3.0 if type(product).__name__ == "FullPrecisionLinear" else 1.0
+        return 3.0 if type(linear).__name__ == "FullPrecisionLinear" else 1.0
 
     def extra_s(*products: str) -> float:
         memory = memory_plan_of(shape, INT8, settings, memory_room())
@@ -113,9 +115,9 @@ def test_layers_in_full_precision_are_forecast_by_what_they_take_more(
 
     monkeypatch.setattr(probe_parts, "best_s", best_s)
     assert extra_s("0.down", "1.down", "1.gate_up", HEAD) == pytest.approx(3 * 2.0 / 400)
-    # A product that is cut by half takes twice what its half takes.
+    # A layer that is cut in half takes twice the time of its half.
     inputs, outputs = shape.product_sizes["gate_up"]
-    monkeypatch.setattr(probe_parts, "_LIMIT_BYTES", 4 * inputs * outputs // 2)
+    monkeypatch.setattr(probe_parts, "_MOST_BYTES", 4 * inputs * outputs // 2)
     assert extra_s("1.gate_up") == pytest.approx(2 * 2.0 / 400)
     assert extra_s() == 0.0
     assert probe_parts.full_precision_extra_s(None) == 0.0

@@ -21,7 +21,7 @@ def test_a_change_below_a_step_of_bf16_is_not_rounded_away(method: Method, has_b
         [weight], bias, Arithmetic(method, method, torch.bfloat16), Elementwise()
     )
     plain = product.forward(states)
-    # A tenth of half a step of the products, whose size is about 8.
+    # A tenth of half a step of BF16 at the size of the outputs, which is about 8.
     first = torch.randn(RANK, INPUTS, generator=generator)
     second = torch.randn(OUTPUTS, RANK, generator=generator) * 1e-4
     change = states.float() @ first.t() @ second.t()
@@ -29,8 +29,8 @@ def test_a_change_below_a_step_of_bf16_is_not_rounded_away(method: Method, has_b
     found = adapted.forward(states, None)[0]
     assert found.dtype is torch.bfloat16
     difference = found.float() - plain.float()
-    # Rounded away, all but changes of products near zero is lost; rounded once, it is kept on
-    # average, so that its share of itself is about one.
+    # Rounded twice, changes survive only near zero; rounded once, they survive on average, so that
+    # the share of them that is left is about one.
     large = plain.abs() > 4
     kept = (difference * change)[large].sum() / change[large].square().sum()
     assert 0.5 < float(kept) < 1.5

@@ -1,4 +1,4 @@
-"""The fast engine's memory: what fits is chosen, and weights are held in BF16 where FP32 is not."""
+"""The fast engine's memory: a precision that fits, and gradient checkpointing if needed."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from tests.small_models import small_variant
 GIB = 2**30
 CODER_7B = known_shape("Qwen/Qwen2.5-Coder-7B-Instruct").config
 CODER_HALF_B = known_shape("Qwen/Qwen2.5-Coder-0.5B-Instruct").config
-# Neither BF16 units nor a kernel that is worth its rounding.
+# Neither BF16 units nor a kernel that is fast enough.
 PLAIN = Rates(fp32=60e9, kernel=61e9)
 FP32 = Arithmetic("fp32", "fp32", torch.float32)
 UPCAST = Arithmetic("bf16 upcast", "bf16 upcast", torch.float32)
@@ -56,7 +56,9 @@ def room(gib: float) -> MemoryRoom:
         (CODER_HALF_B, 24, "fp32"),
     ],
 )
-def test_auto_takes_the_widest_that_fits(config: object, gib: float, expected: str) -> None:
+def test_auto_takes_the_precision_with_the_most_bits_that_fits(
+    config: object, gib: float, expected: str
+) -> None:
     found = choose(TrainSettings(), config, rates_of=lambda *_: PLAIN, room=room(gib))
     assert (found.engine, found.precision) == ("fast", expected)
     if expected != "fp32":
@@ -64,7 +66,7 @@ def test_auto_takes_the_widest_that_fits(config: object, gib: float, expected: s
         assert f"the machine's memory is {gib:.1f} GiB" in found.reasons[1]
 
 
-def test_a_limit_of_the_users_own_counts_like_the_machines() -> None:
+def test_the_users_limit_counts_like_the_machines() -> None:
     settings = TrainSettings(memory_gib=20)
     found = choose(settings, CODER_7B, rates_of=lambda *_: PLAIN, room=room(110))
     assert found.precision == "bf16"
@@ -74,32 +76,32 @@ def test_a_limit_of_the_users_own_counts_like_the_machines() -> None:
         require_memory(plan_of(CODER_HALF_B, FP32, tight, 64), tight)
 
 
-def test_bf16_without_such_units_is_held_narrow_and_said() -> None:
+def test_bf16_without_bf16_units_is_stored_and_upcast() -> None:
     found = choose(TrainSettings(precision="bf16"), CODER_7B, rates_of=lambda *_: PLAIN)
     assert found.precision == "bf16"
-    assert "held in bf16 and upcast to fp32" in found.reasons[1]
-    with pytest.raises(MachineError, match="mixed was asked for"):
+    assert "stored in bf16 and upcast to fp32" in found.reasons[1]
+    with pytest.raises(MachineError, match="`--precision mixed` was requested"):
         choose(TrainSettings(precision="mixed"), CODER_7B, rates_of=lambda *_: PLAIN)
 
 
 def test_the_probe_multiplies_as_the_run_does() -> None:
     settings = TrainSettings(engine="fast", precision="bf16")
     has_units = bool(set(BF16_FLAGS) & set(processor_flags()))
-    # Else the forecast would take minutes, and be wrong by the factor of BF16 without units.
+    # Otherwise the forecast would take minutes, and be wrong by the cost of BF16 without units.
     recipe = recipe_of(settings, CODER_HALF_B)
     assert (product_dtype(recipe) is torch.bfloat16) == has_units
 
 
 def test_a_7b_in_bf16_needs_half_of_fp32() -> None:
     shape = shape_of(CODER_7B)
-    wide, narrow = weight_bytes(shape, FP32), weight_bytes(shape, UPCAST)
+    fp32, bf16 = weight_bytes(shape, FP32), weight_bytes(shape, UPCAST)
     # 7.6 G weights of 2 bytes; in FP32 the embedding still has 2.
-    assert narrow == pytest.approx(15.2e9, rel=0.01)
-    assert wide == pytest.approx(2 * narrow - 2 * shape.vocabulary * shape.hidden)
+    assert bf16 == pytest.approx(15.2e9, rel=0.01)
+    assert fp32 == pytest.approx(2 * bf16 - 2 * shape.vocabulary * shape.hidden)
 
 
 @pytest.mark.parametrize("tokens", [256, 1024, 4096])
-def test_no_more_is_kept_than_there_is_room_for(tokens: int) -> None:
+def test_activations_fit_into_the_budget(tokens: int) -> None:
     budget = plan_of(CODER_7B, UPCAST, TrainSettings(), 24).activation_budget
     assert budget.checkpointed_layers(budget.most_tokens_kept()) == 0
     assert budget.checkpointed_layers(budget.most_tokens_kept() + 1) > 0
@@ -108,32 +110,28 @@ def test_no_more_is_kept_than_there_is_room_for(tokens: int) -> None:
     assert used >= budget.least_bytes(tokens)
 
 
-def test_layers_run_again_one_by_one_as_micro_batches_grow() -> None:
+def test_more_layers_are_checkpointed_as_micro_batches_grow() -> None:
     budget = ActivationBudget(
         layers=4, kept_bytes=10, bare_bytes=1, working_bytes=0, room_bytes=40 * 100
     )
-    # 110 tokens: 4 layers of 1,100 bytes are 400 too many; one saves 990 but keeps 1,100 for a
-    # while, so two run again: 2 * 1,100 + 2 * 110 + 1,100 = 3,520.
-    assert [budget.checkpointed_layers(tokens) for tokens in (100, 110, 1000)] == [
-        0,
-        2,
-        4,
-    ]
+    # 110 tokens: 4 layers of 1,100 bytes are 400 too many; one saves 990 but keeps 1,100 while it
+    # is recomputed, so two are checkpointed: 2 * 1,100 + 2 * 110 + 1,100 = 3,520.
+    assert [budget.checkpointed_layers(tokens) for tokens in (100, 110, 1000)] == [0, 2, 4]
     assert budget.activation_bytes(110) == 3520
 
 
-def test_widened_blocks_give_what_fp32_gives() -> None:
+def test_upcast_blocks_give_what_fp32_gives() -> None:
     generator = torch.Generator().manual_seed(0)
     # More than one block of 2 Mi values, and the last one shorter.
     weight = torch.randn(1500, 2048, generator=generator).bfloat16()
     bias = torch.randn(1500, generator=generator)
     states = torch.randn(7, 2048, generator=generator)
     gradient = torch.randn(7, 1500, generator=generator)
-    wide, widened = (frozen_linear([weight], bias, x, Elementwise()) for x in (FP32, UPCAST))
-    torch.testing.assert_close(widened.forward(states), wide.forward(states), rtol=1e-6, atol=1e-4)
-    one, other = widened.input_gradient(gradient), wide.input_gradient(gradient)
+    fp32, upcast = (frozen_linear([weight], bias, x, Elementwise()) for x in (FP32, UPCAST))
+    torch.testing.assert_close(upcast.forward(states), fp32.forward(states), rtol=1e-6, atol=1e-4)
+    one, other = upcast.input_gradient(gradient), fp32.input_gradient(gradient)
     assert float((one - other).norm() / other.norm()) < 1e-6
-    assert widened.stored_bytes() * 2 == wide.stored_bytes()
+    assert upcast.stored_bytes() * 2 == fp32.stored_bytes()
 
 
 def test_no_file_stays_mapped_after_a_weight_was_read(tmp_path: Path) -> None:
@@ -143,19 +141,19 @@ def test_no_file_stays_mapped_after_a_weight_was_read(tmp_path: Path) -> None:
     assert str(base.folder) not in Path("/proc/self/maps").read_text(encoding="utf-8")
 
 
-def test_memory_is_spared_if_twice_the_tokens_would_fit() -> None:
+def test_memory_is_plentiful_if_twice_the_tokens_would_fit() -> None:
     settings = TrainSettings(micro_batch_tokens=2048, max_tokens=1024)
     shape, plenty = shape_of(CODER_HALF_B), MemoryRoom(2**50, 2**40, "the machine's memory")
     budget = memory_plan_of(shape, FP32, settings, plenty).activation_budget
     a_token = budget.layers * budget.kept_bytes + budget.working_bytes
 
-    def spared(tokens: int) -> bool:
+    def fits_twice(tokens: int) -> bool:
         beside = plenty.available_bytes - budget.room_bytes
         room = MemoryRoom(2**50, int(beside + tokens * a_token), "the machine's memory")
         return memory_plan_of(shape, FP32, settings, room).fits_twice(settings)
 
-    assert spared(4096 + 64)
-    assert not spared(4096 - 64)
+    assert fits_twice(4096 + 64)
+    assert not fits_twice(4096 - 64)
 
 
 def test_full_precision_layers_count_as_weights() -> None:
@@ -174,7 +172,7 @@ def test_full_precision_layers_count_as_weights() -> None:
     assert later.with_full_precision(0) == plain
 
 
-def test_what_is_spare_is_what_a_tighter_limit_may_take() -> None:
+def test_spare_memory_is_what_a_tighter_limit_may_take() -> None:
     int8 = Arithmetic("int8 upcast", "int8 upcast", torch.float32)
     settings = TrainSettings(memory_gib=20)
     spare = plan_of(CODER_7B, int8, settings, 64).spare_bytes(settings)

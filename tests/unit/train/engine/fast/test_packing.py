@@ -1,4 +1,4 @@
-"""The tree of shared prefixes: every row finds its own tokens on its path, and each stands once."""
+"""Sequence packing: every row sees exactly its own tokens, and a shared prefix is packed once."""
 
 import random
 
@@ -13,13 +13,13 @@ PREFIX = tuple(range(1000, 1040))
 
 
 def _row(name: str, ids: tuple[int, ...], *, trained: int) -> TokenRow:
-    """A row whose last `trained` tokens are learned."""
+    """A row whose last `trained` tokens are trained."""
     untrained = len(ids) - trained
     return TokenRow(name, ids, (False,) * untrained + (True,) * trained)
 
 
 def _paths(packed: Pack) -> list[tuple[tuple[int, ...], ...]]:
-    """For each place of the loss: what it sees, as (position, id) pairs, and its target."""
+    """For each target: the tokens that its place sees, as (position, id) pairs, and the target."""
     seen = []
     for place, target in zip(packed.places.tolist(), packed.targets.tolist(), strict=True):
         visible = [
@@ -41,7 +41,7 @@ def _expected(rows: list[TokenRow]) -> list[tuple[tuple[int, ...], ...]]:
     )
 
 
-def test_a_common_prefix_stands_once() -> None:
+def test_a_common_prefix_is_packed_once() -> None:
     rows = [_row(str(n), (*PREFIX, n, n + 1, n + 2), trained=2) for n in range(4)]
     packed = pack(rows)
     # 40 shared, and of each row's three tokens the last is only ever a target.
@@ -50,7 +50,7 @@ def test_a_common_prefix_stands_once() -> None:
     assert _paths(packed) == _expected(rows)
 
 
-def test_rows_without_a_common_prefix_stand_apart() -> None:
+def test_rows_without_a_common_prefix_share_nothing() -> None:
     rows = [_row("a", (1, 2, 3), trained=1), _row("b", (4, 5, 6), trained=1)]
     packed = pack(rows)
     assert [(span.start, span.end, span.reach) for span in packed.spans] == [(0, 2, 2), (2, 4, 4)]
@@ -63,21 +63,21 @@ def test_a_short_common_prefix_is_computed_twice() -> None:
     assert pack(rows).computed_tokens == 2 * (len(short) + 1)
 
 
-def test_what_follows_the_last_trained_token_is_left_out() -> None:
+def test_tokens_after_the_last_trained_one_are_left_out() -> None:
     row = TokenRow("cut off", (1, 2, 3, 4, 5), (False, False, True, False, False))
     packed = pack([row])
     assert packed.ids.tolist() == [1, 2]
     assert (packed.places.tolist(), packed.targets.tolist()) == ([1], [3])
 
 
-def test_equal_rows_are_computed_once_and_counted_each() -> None:
+def test_equal_rows_are_computed_once_and_each_counts() -> None:
     rows = [_row(str(n), (*PREFIX, 1, 2), trained=2) for n in range(3)]
     packed = pack(rows)
     assert packed.computed_tokens == 41
     assert len(packed.targets) == 6
 
 
-def test_a_row_that_is_the_beginning_of_another_ends_on_its_path() -> None:
+def test_a_row_that_is_a_prefix_of_another_shares_all_its_tokens() -> None:
     rows = [_row("short", PREFIX, trained=5), _row("long", (*PREFIX, *PREFIX), trained=5)]
     packed = pack(rows)
     assert packed.computed_tokens == 79
@@ -125,11 +125,11 @@ def test_packs_hold_every_row_once_within_their_tokens() -> None:
     assert sorted(index for one in packs for index in one) == list(range(40))
     sizes = [sum(lengths[index] for index in one) for one in packs]
     assert max(sizes) <= 200
-    # No leftovers: as few packs as there can be, plus what whole rows cannot fill.
+    # As few packs as possible, and some more because rows are not cut.
     assert len(packs) <= sum(lengths) // 200 + 3
 
 
-def test_rows_that_begin_alike_meet_in_one_pack() -> None:
+def test_rows_with_a_common_prefix_share_a_pack() -> None:
     shared = [_row(f"s{n}", (*PREFIX, n, n), trained=1) for n in range(3)]
     alone = [_row(f"a{n}", tuple(range(n, n + 40)), trained=1) for n in range(3)]
     rows = [row for pair in zip(shared, alone, strict=True) for row in pair]
@@ -137,6 +137,6 @@ def test_rows_that_begin_alike_meet_in_one_pack() -> None:
     assert (0, 2, 4) in packs
 
 
-def test_a_row_longer_than_a_pack_stands_alone() -> None:
+def test_a_row_longer_than_a_pack_gets_its_own() -> None:
     rows = [_row(str(n), tuple(range(n, n + 50)), trained=1) for n in range(3)]
     assert [len(one) for one in by_prefix(range(3), rows, tokens=10)] == [1, 1, 1]
