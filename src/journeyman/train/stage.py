@@ -16,7 +16,7 @@ from journeyman.train.batching.batches import validated_steps
 from journeyman.train.batching.rows import TrainingSplits, read_splits
 from journeyman.train.check_settings import require_usable
 from journeyman.train.checkpoint.read import Checkpoint
-from journeyman.train.checkpoint.result import TrainingResult, write_config
+from journeyman.train.checkpoint.result import FINAL, FinalModel, TrainingResult, write_config
 from journeyman.train.checkpoint.resume import (
     checkpoint_to_resume,
     finished_result,
@@ -69,7 +69,7 @@ def train(settings: TrainSettings, report: Reporter = ignore) -> TrainingResult:
             except JourneymanError as error:
                 log.failed(error)
                 raise
-        group.broadcast_text(msgspec.json.encode(result, enc_hook=str).decode())
+        group.broadcast_text(msgspec.json.encode(result.final).decode())
         return result
 
 
@@ -117,9 +117,8 @@ def _run_other_rank(settings: TrainSettings, group: ProcessGroup) -> TrainingRes
     if not start.is_finished:
         run = run_of(recipe, splits.train, splits.val)
         _run_session(_job(run, None), base, identity, None, group=group, report=ignore)
-    return msgspec.json.decode(
-        group.broadcast_text(""), type=TrainingResult, dec_hook=lambda kind, text: kind(text)
-    )
+    final = msgspec.json.decode(group.broadcast_text(""), type=FinalModel)
+    return TrainingResult(settings.output_dir / FINAL, final)
 
 
 def _decide(
