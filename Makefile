@@ -6,6 +6,7 @@ TORCH_ARGS ?=
 DATA ?= demo/dataset
 # Processes that run tests at the same time, of one thread each.
 WORKERS ?= 2
+SPREAD := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 # The browser that opens the pages, the emulation of AVX-512, and what the kernels and sandbox need.
 DEBIAN := chromium g++ libseccomp2 libsimde-dev util-linux
 VENV := venv
@@ -36,10 +37,10 @@ demo: setup ## Log to verdict on the embedded model, in minutes
 
 test: setup ## Every test: unit, end to end, and slow on SmolLM2 and real llama.cpp
 	$(BIN)/journeyman llama-cpp
-	OMP_NUM_THREADS=1 $(BIN)/python3 -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python3 -m pytest $(SPREAD)
 
 test-fast: setup ## Unit tests without a model, llama.cpp or the sandbox's attacks: within 90 s
-	OMP_NUM_THREADS=1 $(BIN)/python3 -m pytest --numprocesses $(WORKERS) tests/unit -m "not slow"
+	$(BIN)/python3 -m pytest $(SPREAD) tests/unit -m "not slow"
 
 check: setup ## Format, lint, types, order of imports
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """What all tests share: a ledger of test-set uses of their own, a quiet machine, counted skips."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,29 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         return ProcessorUsage(at_s=now, all_s=now, own_s=now)
 
     monkeypatch.setattr("journeyman.evaluate.asking.answers.processor_usage", reading)
+
+
+# What takes longest begins first, so that no worker ends with it alone.
+_FIRST = ("tests/slow/", "tests/unit/sandbox/test_attacks", "tests/end_to_end/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several workers one thread; more would wait for each other."""
+    if hasattr(config, "workerinput"):
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one worker: they share what takes long to make."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.location[0]))
+    order = {prefix: number for number, prefix in enumerate(_FIRST)}
+
+    def place(item: pytest.Item) -> int:
+        return next((order[x] for x in _FIRST if item.nodeid.startswith(x)), len(_FIRST))
+
+    items.sort(key=place)
 
 
 def _skips(config: pytest.Config) -> list[str]:

@@ -46,7 +46,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shell(project: Path, command: str) -> subprocess.CompletedProcess[str]:
     """Run one command line of the README in the user's project."""
     environment = {
-        **os.environ,
+        # A user has none, and it would come before the packages of either Python.
+        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         "JOURNEYMAN_PREPARE_BASE": str(project / "base"),
         "JOURNEYMAN_TRAIN_BASE": str(project / "base"),
         "JOURNEYMAN_TRAIN_THREADS": "1",

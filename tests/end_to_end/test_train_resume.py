@@ -66,8 +66,8 @@ def test_sigterm_ends_with_75_and_the_same_command_goes_on(
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate("go on\n")
     assert process.returncode == 75
-    # A stop saves what is newer than the last checkpoint, of step 5.
-    assert "checkpoint-5-micro-1 is saved" in output
+    # The stop comes inside of step 6; the last checkpoint is of step 5.
+    assert "checkpoint-6 is saved" in output
     _assert_equal(whole, train(settings))
 
 

@@ -25,6 +25,7 @@ WAYS: list[tuple[Profile, Starter]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=" by ".join)
 @pytest.mark.parametrize("attack", ALL, ids=lambda attack: f"{attack.group}: {attack.name}")
 def test_an_attack_is_held_in_time_and_the_host_is_unchanged(
@@ -37,6 +38,7 @@ def test_an_attack_is_held_in_time_and_the_host_is_unchanged(
         assert not result.changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=" by ".join)
 def test_a_right_answer_passes_where_lies_do_not(way: tuple[Profile, Starter]) -> None:
     right = [result for result in outcomes(*way).attacks if result.group == "right answer"]
@@ -44,6 +46,7 @@ def test_a_right_answer_passes_where_lies_do_not(way: tuple[Profile, Starter]) -
     assert all(result.held for result in right), right
 
 
+@pytest.mark.slow
 def test_lies_are_tried_on_every_kind_of_check() -> None:
     names = {result.name for result in outcomes("strict", "this user").attacks}
     assert {f"exits at once ({x})" for x in ("doctest", "assert", "pytest", "command")} <= names
