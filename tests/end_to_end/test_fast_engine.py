@@ -12,16 +12,18 @@ from journeyman.events import ignore
 from journeyman.kernels.adapters import find_adapter_kernel
 from journeyman.kernels.elementwise import find_elementwise_kernel
 from journeyman.kernels.integer_product import find_integer_product
+from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.adapter_parameters import initialise
 from journeyman.train.engine.arithmetic import arithmetic_of
 from journeyman.train.engine.fast.decoder import DecoderPlan
-from journeyman.train.engine.fast.engine import open_fast_engine
+from journeyman.train.engine.fast.engine import FastEngine
 from journeyman.train.engine.fast.linear import Arithmetic
 from journeyman.train.engine.fast.memory import ActivationBudget
 from journeyman.train.engine.fast.shape import ATTENTION_TARGETS, MLP_TARGETS
+from journeyman.train.engine.fast.weights import FolderWeights
 from journeyman.train.engine.hf import HfEngine
 from journeyman.train.engine.interface import TrainingEngine
 from tests.kernels import no_kernel
@@ -72,7 +74,8 @@ def _started(engine: TrainingEngine) -> TrainingEngine:
 
 
 def _fast(base: BaseModel, settings: TrainSettings, plan: DecoderPlan = FP32) -> TrainingEngine:
-    return _started(open_fast_engine(base, settings, plan=plan))
+    config, source = read_config(base.folder), FolderWeights(base.folder)
+    return _started(FastEngine(config, source, settings, plan=plan))
 
 
 def _hf(base: BaseModel, settings: TrainSettings) -> TrainingEngine:

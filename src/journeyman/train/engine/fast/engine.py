@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 
 from journeyman.errors import UsageError
-from journeyman.model.base import read_config
-from journeyman.records import BaseModel
 from journeyman.settings import TrainSettings
 from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.fast.decoder import Decoder, DecoderPlan
@@ -20,7 +18,7 @@ from journeyman.train.engine.fast.shape import (
     DecoderShape,
     shape_of,
 )
-from journeyman.train.engine.fast.weights import FolderWeights, WeightSource
+from journeyman.train.engine.fast.weights import WeightSource
 from journeyman.train.engine.interface import Tally
 
 
@@ -68,12 +66,6 @@ class FastEngine:
     def stored_bytes(self) -> int:
         """Memory of the frozen weights."""
         return self._decoder.stored_bytes()
-
-
-def open_fast_engine(base: BaseModel, settings: TrainSettings, *, plan: DecoderPlan) -> FastEngine:
-    """The engine with a base model's files."""
-    source = FolderWeights(base.folder)
-    return FastEngine(read_config(base.folder), source, settings, plan=plan)
 
 
 def adapter_leaves(
