@@ -12,44 +12,19 @@ from functools import partial
 
 from journeyman.errors import IntegrityError
 from journeyman.events import Note, Reporter
-from journeyman.settings import TrainSettings
 from journeyman.train.batching.batches import Batches, OptimiserStep, batcher_for, split
-from journeyman.train.batching.rows import TokenRow
 from journeyman.train.batching.seeds import dropout_seed
 from journeyman.train.engine.interface import Tally, TrainingEngine, total
 from journeyman.train.engine.learning_rate import learning_rate
 from journeyman.train.engine.optimizer import Optimizer
-from journeyman.train.engine.recipe import Recipe
-from journeyman.train.forecast.records import Forecast
+from journeyman.train.forecast.run import IntendedRun
 from journeyman.train.gradient_sync import broadcast_adapter, sum_gradients, sum_tallies
 from journeyman.train.monitor.loss_warnings import NotFinite, spike_warning
 from journeyman.train.monitor.progress import Meter
 from journeyman.train.out_of_memory import OutOfMemoryHandler
-from journeyman.train.parallel.group import ALONE, ProcessGroup
+from journeyman.train.parallel.group import ProcessGroup
 from journeyman.train.state import State, after_micro_batches, after_step, after_validation
 from journeyman.train.stop_signal import Stopped, StopRequest
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """What stays the same through a run. forecast: None if none was made."""
-
-    recipe: Recipe
-    rows: Sequence[TokenRow]
-    val_rows: Sequence[TokenRow]
-    steps: Sequence[OptimiserStep]
-    validated_steps: frozenset[int]
-    forecast: Forecast | None = None
-
-    @property
-    def settings(self) -> TrainSettings:
-        """The resolved settings."""
-        return self.recipe.settings
-
-    @property
-    def validations(self) -> frozenset[int]:
-        """The steps that a validation follows; none without validation rows."""
-        return self.validated_steps if self.val_rows else frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +34,11 @@ class Trainer:
     engine: TrainingEngine
     optimizer: Optimizer
     oom_handler: OutOfMemoryHandler
-    job: TrainingJob
+    run: IntendedRun
     stop: StopRequest
     meter: Meter
     report: Reporter
-    group: ProcessGroup = ALONE
+    group: ProcessGroup
 
     def train(self, state: State, record: Callable[[State], None]) -> State:
         """Take all steps that `state` has not taken; `record` gets each new state.
@@ -73,7 +48,7 @@ class Trainer:
         timer = self.meter.timer
         state = self.validate(state)
         record(state)
-        for step in self.job.steps[state.step :]:
+        for step in self.run.steps[state.step :]:
             state = self.take_step(state, step)
             with timer.time_saving():
                 record(state)
@@ -88,10 +63,10 @@ class Trainer:
             lambda state: self._accumulate(state, step), state, step.micro_batches
         )
         started = time.monotonic()
-        norm = self.optimizer.clip(self.job.settings.max_grad_norm)
+        norm = self.optimizer.clip(self.run.settings.max_grad_norm)
         if not math.isfinite(norm):
             raise NotFinite(
-                "the gradient", state, step, [self.job.rows[index].id for index in step.rows]
+                "the gradient", state, step, [self.run.rows[index].id for index in step.rows]
             )
         lr = self._learning_rate(step)
         self.optimizer.step(lr)
@@ -102,16 +77,16 @@ class Trainer:
         return state
 
     def _learning_rate(self, step: OptimiserStep) -> float:
-        settings = self.job.settings
+        settings = self.run.settings
         return learning_rate(
-            step.number, len(self.job.steps), peak=settings.lr, warmup_share=settings.warmup_share
+            step.number, len(self.run.steps), peak=settings.lr, warmup_share=settings.warmup_share
         )
 
     def _accumulate(self, state: State, step: OptimiserStep) -> State:
         """Add the gradients of the step's micro-batches that are left; may stop before each."""
         # Weighted by tokens, because means of micro-batches favour short answers
         # (test_accumulation_matches_one_big_batch).
-        weight = 1 / sum(self.job.rows[index].trained_tokens for index in step.rows)
+        weight = 1 / sum(self.run.rows[index].trained_tokens for index in step.rows)
         if state.in_step is None:
             self.optimizer.clear()
         broadcast_adapter(self.group, self.engine.parameters())
@@ -134,13 +109,13 @@ class Trainer:
         def backward() -> Tally:
             if own >= len(batches):
                 return Tally()  # the last round of a step may have fewer than there are processes
-            rows = [self.job.rows[index] for index in batches[own]]
-            seed = dropout_seed(self.job.settings.seed, step.number, own)
+            rows = [self.run.rows[index] for index in batches[own]]
+            seed = dropout_seed(self.run.settings.seed, step.number, own)
             return self.engine.backward(rows, weight=weight, seed=seed)
 
         result = sum_tallies(self.group, backward)
         if result.not_finite is not None:
-            rows = [self.job.rows[index] for index in batches[number + result.not_finite]]
+            rows = [self.run.rows[index] for index in batches[number + result.not_finite]]
             raise NotFinite("the loss", state, step, [row.id for row in rows])
         count = min(self.group.size, len(batches) - number)
         seconds = time.monotonic() - started
@@ -152,10 +127,10 @@ class Trainer:
 
     def validate(self, state: State) -> State:
         """The state with its validation loss, if one is due and not measured yet."""
-        rows = self.job.val_rows
-        if state.step not in self.job.validations or state.is_validated():
+        rows = self.run.val_rows
+        if state.step not in self.run.validations or state.is_validated():
             return state
-        batches = batcher_for(rows, self.job.settings)(range(len(rows)))
+        batches = batcher_for(rows, self.run.settings)(range(len(rows)))
         with self.meter.timer.time_validation():
             return self.oom_handler.run(
                 lambda state: self._validate(state, batches), state, batches
@@ -179,10 +154,10 @@ class Trainer:
                 f"the validation loss {when} is not finite",
                 hint="lower --lr" if state.step else "check the base model's files",
             )
-        count = len(self.job.val_rows)
+        count = len(self.run.val_rows)
         self.report(Note(f"validation loss {when}: {tally.loss:.4f} nats a token ({count} rows)"))
         return after_validation(state, tally)
 
     def _loss_of(self, batches: Batches) -> Tally:
         """The loss of one micro-batch of the validation split, or of none."""
-        return total(self.engine.loss([self.job.val_rows[at] for at in one]) for one in batches)
+        return total(self.engine.loss([self.run.val_rows[at] for at in one]) for one in batches)

@@ -25,7 +25,6 @@ from journeyman.machine.process_memory import peak_rss_bytes
 from journeyman.machine.process_status import PROC
 from journeyman.train.batching.batches import MemoryReduction, split
 from journeyman.train.engine.devices import CUDA, device_memory, gpu_peak_bytes
-from journeyman.train.engine.interface import CheckpointingEngine
 from journeyman.train.identity import RunChange
 from journeyman.train.monitor.status import Status, read_status
 from journeyman.train.state import State, with_change
@@ -75,18 +74,19 @@ def out_of_memory(state: State, smaller: MemoryReduction | None) -> OutOfMemory:
 class OutOfMemoryHandler:
     """Runs work, and runs it again in smaller micro-batches when memory runs out.
 
-    may_reduce: whether the user allowed it (`--fit`). on_reduce: called with every new reduction.
+    enable_checkpointing: turns on the engine's gradient checkpointing. may_reduce: whether the user
+    allowed it (`--fit`). on_reduce: called with every new reduction.
     """
 
     def __init__(
         self,
-        engine: object,
+        enable_checkpointing: Callable[[], None],
         *,
         may_reduce: bool,
         on_reduce: Callable[[MemoryReduction], None],
         report: Reporter,
     ) -> None:
-        self._engine = engine
+        self._enable_checkpointing = enable_checkpointing
         self._may_reduce = may_reduce
         self._on_reduce = on_reduce
         self._report = report
@@ -105,7 +105,7 @@ class OutOfMemoryHandler:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                smaller = next_smaller(batches, state.fit, self._engine)
+                smaller = next_smaller(batches, state.fit)
                 if smaller is None or not self._may_reduce:
                     raise out_of_memory(state, smaller) from error
             # After the `except` block, because the error keeps every tensor of its frames alive.
@@ -115,15 +115,15 @@ class OutOfMemoryHandler:
         """The state to start with after the kernel killed a process that had this one."""
         if not self._may_reduce:
             return state
-        smaller = next_smaller(batches, state.fit, self._engine)
+        smaller = next_smaller(batches, state.fit)
         if smaller is None:
             raise out_of_memory(state, None)
         return self._reduce(state, smaller)
 
     def apply(self, reduction: MemoryReduction) -> None:
         """Make the engine use gradient checkpointing if the reduction says so."""
-        if reduction.recompute and isinstance(self._engine, CheckpointingEngine):
-            self._engine.enable_gradient_checkpointing()
+        if reduction.recompute:
+            self._enable_checkpointing()
 
     def _reduce(self, state: State, reduction: MemoryReduction) -> State:
         """The state with a new reduction in effect, reported and kept in its lineage."""
@@ -145,14 +145,12 @@ def with_reduction(state: State, reduction: MemoryReduction) -> State:
 
 
 def next_smaller(
-    batches: Sequence[Sequence[int]], reduction: MemoryReduction, engine: object
+    batches: Sequence[Sequence[int]], reduction: MemoryReduction
 ) -> MemoryReduction | None:
     """The next reduction: half the rows a micro-batch, then gradient checkpointing, then None."""
     if any(len(batch) > 1 for batch in split(batches, reduction)):
         return MemoryReduction(reduction.halvings + 1, reduction.recompute)
-    if isinstance(engine, CheckpointingEngine) and not reduction.recompute:
-        return MemoryReduction(reduction.halvings, recompute=True)
-    return None
+    return None if reduction.recompute else MemoryReduction(reduction.halvings, recompute=True)
 
 
 class Start(Struct, frozen=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from journeyman.errors import UsageError
 from journeyman.settings import EFFECTIVE_BATCH
@@ -37,63 +37,41 @@ RECOMMENDED: Mapping[str, object] = MappingProxyType(
 """All linear layers, no dropout, 8 rows a step: more steps on few rows; see docs/training.md."""
 
 
-class _Model(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    base_model_name_or_path: str | None = None
-    max_length: int | None = None
+class _Model(Struct, frozen=True, forbid_unknown_fields=True):
+    base: str | None = field(default=None, name="base_model_name_or_path")
+    max_tokens: int | None = field(default=None, name="max_length")
     precision: str | None = None
 
 
-class _Lora(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    r: int | None = None
+class _Lora(Struct, frozen=True, forbid_unknown_fields=True):
+    lora_r: int | None = field(default=None, name="r")
     lora_alpha: int | None = None
     lora_dropout: float | None = None
-    target_modules: tuple[str, ...] | None = None
+    lora_targets: tuple[str, ...] | None = field(default=None, name="target_modules")
 
 
-class _Training(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    num_train_epochs: float | None = None
+class _Training(Struct, frozen=True, forbid_unknown_fields=True):
+    epochs: float | None = field(default=None, name="num_train_epochs")
     max_steps: int | None = None
-    per_device_train_batch_size: int | None = None
-    gradient_accumulation_steps: int | None = None
-    learning_rate: float | None = None
+    batch_size: int | None = field(default=None, name="per_device_train_batch_size")
+    accumulation: int | None = field(default=None, name="gradient_accumulation_steps")
+    lr: float | None = field(default=None, name="learning_rate")
     weight_decay: float | None = None
-    warmup_ratio: float | None = None
+    warmup_share: float | None = field(default=None, name="warmup_ratio")
     max_grad_norm: float | None = None
     save_steps: int | None = None
-    save_total_limit: int | None = None
+    keep_checkpoints: int | None = field(default=None, name="save_total_limit")
     eval_steps: int | None = None
     seed: int | None = None
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    """`lora_config.json`. Fields have the names of `TrainSettings`; the file has those of PEFT and
+    transformers."""
+
     model: _Model = _Model()
     lora: _Lora = _Lora()
     training: _Training = _Training()
-
-
-_FIELDS: Mapping[str, str] = MappingProxyType(
-    {
-        "base_model_name_or_path": "base",
-        "max_length": "max_tokens",
-        "precision": "precision",
-        "r": "lora_r",
-        "lora_alpha": "lora_alpha",
-        "lora_dropout": "lora_dropout",
-        "target_modules": "lora_targets",
-        "num_train_epochs": "epochs",
-        "max_steps": "max_steps",
-        "per_device_train_batch_size": "batch_size",
-        "gradient_accumulation_steps": "accumulation",
-        "learning_rate": "lr",
-        "weight_decay": "weight_decay",
-        "warmup_ratio": "warmup_share",
-        "max_grad_norm": "max_grad_norm",
-        "save_steps": "save_steps",
-        "save_total_limit": "keep_checkpoints",
-        "eval_steps": "eval_steps",
-        "seed": "seed",
-    }
-)
 
 
 def load_lora_config(path: Path) -> dict[str, object]:
@@ -114,10 +92,8 @@ def load_lora_config(path: Path) -> dict[str, object]:
     values: dict[str, object] = {}
     for section in (file.model, file.lora, file.training):
         given = msgspec.structs.asdict(section)
-        values |= {_FIELDS[key]: value for key, value in given.items() if value is not None}
-    rows = (file.training.per_device_train_batch_size or 0) * (
-        file.training.gradient_accumulation_steps or 0
-    )
-    if rows == EFFECTIVE_BATCH:
+        values |= {name: value for name, value in given.items() if value is not None}
+    training = file.training
+    if (training.batch_size or 0) * (training.accumulation or 0) == EFFECTIVE_BATCH:
         del values["accumulation"]
     return values

@@ -24,9 +24,11 @@ from journeyman.train.engine.devices import CPU, gpu_peak_bytes
 from journeyman.train.engine.factory import open_engine
 from journeyman.train.engine.interface import TrainingEngine
 from journeyman.train.engine.optimizer import Optimizer
+from journeyman.train.forecast.records import Forecast
+from journeyman.train.forecast.run import IntendedRun
 from journeyman.train.gradient_sync import broadcast_start, gather_gradients
 from journeyman.train.identity import Identity
-from journeyman.train.loop import Trainer, TrainingJob
+from journeyman.train.loop import Trainer
 from journeyman.train.monitor.loss_plot import draw_losses
 from journeyman.train.monitor.loss_warnings import LossWarnings, NotFinite
 from journeyman.train.monitor.progress import Meter, RunTimer
@@ -51,22 +53,26 @@ from journeyman.train.stop_signal import Stopped, StopRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One process of a run. checkpoint: what rank 0 goes on from; None for a new run and in every
-    other process."""
+    """One process of a run.
 
-    job: TrainingJob
+    checkpoint: what rank 0 goes on from; None for a new run and in every other process. forecast:
+    None if there is none.
+    """
+
+    run: IntendedRun
     base: BaseModel
     identity: Identity
-    checkpoint: Checkpoint | None
     group: ProcessGroup
     report: Reporter
+    checkpoint: Checkpoint | None = None
+    forecast: Forecast | None = None
 
-    def run(self) -> TrainingResult | None:
+    def train(self) -> TrainingResult | None:
         """Take the steps that are left; rank 0 writes `final_model/`, the others give None.
 
         Raises what ends the run early.
         """
-        settings, group = self.job.settings, self.group
+        settings, group = self.run.settings, self.group
         killed = unexpected_end(settings.output_dir) if group.is_first else None
         if killed is not None:
             self.report(killed.caution())
@@ -74,11 +80,11 @@ class Session:
             self._heartbeat() as beat,
             StopRequest(deferred=False) as stop,
             using_threads(settings.threads) as threads,
-            freed_memory_kept(self.job.recipe.spares_memory),
+            freed_memory_kept(self.run.recipe.spares_memory),
         ):
             if settings.device == CPU:
                 self.report(Note(f"threads: {threads}"))
-            engine = open_engine(self.base, self.job.recipe, self.report)
+            engine = open_engine(self.base, self.run.recipe, self.report)
             optimizer = Optimizer(engine.parameters(), weight_decay=settings.weight_decay)
             oom_handler = self._oom_handler(engine)
             state = self._start(engine, optimizer, oom_handler, killed)
@@ -87,7 +93,7 @@ class Session:
                 engine=engine,
                 optimizer=optimizer,
                 oom_handler=oom_handler,
-                job=self.job,
+                run=self.run,
                 stop=stop,
                 meter=self._meter(state, beat),
                 report=self.report,
@@ -105,14 +111,14 @@ class Session:
     def _heartbeat(self) -> contextlib.AbstractContextManager[Heartbeat]:
         if not self.group.is_first:
             return contextlib.nullcontext(SilentHeartbeat())
-        output_dir = self.job.settings.output_dir
+        output_dir = self.run.settings.output_dir
         return heartbeat(output_dir, self.report, process_count=self.group.size)
 
     def _oom_handler(self, engine: TrainingEngine) -> OutOfMemoryHandler:
-        settings = self.job.settings
+        settings = self.run.settings
         write = partial(write_start, settings.output_dir)
         return OutOfMemoryHandler(
-            engine,
+            engine.enable_gradient_checkpointing,
             may_reduce=settings.fit,
             on_reduce=write if self.group.is_first else lambda _: None,
             report=self.report,
@@ -130,23 +136,23 @@ class Session:
         if self.group.is_first:
             state = self._first_state(engine, optimizer)
             if killed is not None and killed.can_reduce:
-                batches = [batch for step in self.job.steps for batch in step.micro_batches]
+                batches = [batch for step in self.run.steps for batch in step.micro_batches]
                 state = oom_handler.after_kill(state, batches)
-            write_start(self.job.settings.output_dir, state.fit)
+            write_start(self.run.settings.output_dir, state.fit)
         state = self._broadcast(state, optimizer)
         oom_handler.apply(state.fit)
         return state
 
     def _first_state(self, engine: TrainingEngine, optimizer: Optimizer) -> State:
         """The state that rank 0 starts with: the checkpoint's, or that of a new run."""
-        settings = self.job.settings
+        settings = self.run.settings
         state = State(self.identity, numerics(self.group.size, settings.device))
         state = replace(state, fit=read_start(settings.output_dir).fit)
         if self.checkpoint is None:
             initialise(engine.parameters(), seed=settings.seed)
             return state
         state = restore(self.checkpoint, state, engine, optimizer)
-        report_restored(self.checkpoint, state, len(self.job.steps), self.report)
+        report_restored(self.checkpoint, state, len(self.run.steps), self.report)
         return state
 
     def _broadcast(self, state: State | None, optimizer: Optimizer) -> State:
@@ -159,16 +165,16 @@ class Session:
             raise misfit(checkpoint, error) from error
 
     def _meter(self, state: State, beat: Heartbeat) -> Meter:
-        job = self.job
-        forecast = job.forecast.hours if job.forecast else None
-        machine = job.forecast.machine if job.forecast else None
-        steps = len(job.steps)
+        run = self.run
+        forecast = self.forecast.hours if self.forecast else None
+        machine = self.forecast.machine if self.forecast else None
+        steps = len(run.steps)
         return Meter(
             state,
-            RunTimer(steps=steps, validations=job.validations, forecast=forecast),
+            RunTimer(steps=steps, validations=run.validations, forecast=forecast),
             steps=steps,
-            tokens=sum(len(job.rows[index].ids) for step in job.steps for index in step.rows),
-            validation_tokens=sum(len(row.ids) for row in job.val_rows),
+            tokens=sum(len(run.rows[index].ids) for step in run.steps for index in step.rows),
+            validation_tokens=sum(len(row.ids) for row in run.val_rows),
             limit_tokens_per_s=machine.limit_tokens_per_s if machine else None,
             heartbeat=beat,
             report=self.report,
@@ -180,12 +186,12 @@ class Session:
         if not self.group.is_first:
             yield SilentRecorder(state)
             return
-        settings, report = self.job.settings, self.report
+        settings, report = self.run.settings, self.report
         with TensorBoardWriter(settings.output_dir / "logs", state, report) as tensorboard:
             recorder = Recorder(
                 settings,
                 state,
-                steps=len(self.job.steps),
+                steps=len(self.run.steps),
                 parameters=trainer.engine.parameters(),
                 optimizer=trainer.optimizer,
                 tensorboard=tensorboard,
@@ -202,9 +208,9 @@ class Session:
     def _draw(self, state: State) -> None:
         if not (state.taken or state.validations):
             return
-        path = self.job.settings.output_dir / "losses.png"
+        path = self.run.settings.output_dir / "losses.png"
         try:
-            draw_losses(path, state, steps=len(self.job.steps))
+            draw_losses(path, state, steps=len(self.run.steps))
         except OSError as error:
             self.report(Caution(f"cannot write `{path}`: {error.strerror or error}"))
 
@@ -228,16 +234,16 @@ def _train(trainer: Trainer, recorder: Recorder | SilentRecorder) -> State:
         if not is_out_of_memory(error):
             raise
         # Raised inside an update: the parameters may be half changed, so nothing is saved.
-        batches = [x for step in trainer.job.steps for x in step.micro_batches]
-        smaller = next_smaller(batches, recorder.state.fit, trainer.engine)
+        batches = [x for step in trainer.run.steps for x in step.micro_batches]
+        smaller = next_smaller(batches, recorder.state.fit)
         raise out_of_memory(recorder.state, smaller) from error
 
 
 def _write_replay(error: NotFinite, trainer: Trainer) -> None:
     """Write the step as a replay folder, and name it in the error's hint."""
-    job = trainer.job
+    run = trainer.run
     try:
-        path = write_replay(error, job.rows, trainer.engine.parameters(), job.recipe)
+        path = write_replay(error, run.rows, trainer.engine.parameters(), run.recipe)
     except (OSError, MachineError) as failure:
         trainer.report(Caution(f"cannot write a replay of the step: {failure}"))
         return

@@ -1,7 +1,6 @@
 """`train`: from a dataset and a base model to a LoRA adapter; safe to stop and to run again."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +11,6 @@ from journeyman.model.base import read_config
 from journeyman.records import BaseModel
 from journeyman.runs import folder_lock
 from journeyman.settings import TrainSettings
-from journeyman.train.batching.batches import validated_steps
 from journeyman.train.batching.rows import TrainingSplits, read_splits
 from journeyman.train.check_settings import require_usable
 from journeyman.train.checkpoint.read import Checkpoint
@@ -34,9 +32,6 @@ from journeyman.train.identity import Identity, identity_of, require_same
 from journeyman.train.monitor.log_file import LogFile
 from journeyman.train.parallel.affinity import bind_torchrun_process
 from journeyman.train.parallel.group import ProcessGroup, process_group, require_single_process
-
-if TYPE_CHECKING:
-    from journeyman.train.loop import TrainingJob
 
 # Findings of a forecast that `read_splits` has already reported.
 _REPORTED = ("left-out", "no-validation")
@@ -96,9 +91,19 @@ def _run_rank_0(settings: TrainSettings, group: ProcessGroup, report: Reporter) 
     # A data parallel run has no forecast; its throughput is measured as it goes on.
     forecast = _forecast(run, checkpoint, base, report) if group.size == 1 else None
     _write_config(run, identity, forecast)
-    result = _run_session(
-        _job(run, forecast), base, identity, checkpoint, group=group, report=report
+    # Imported here, because a run that is refused or finished needs no torch.
+    from journeyman.train.session import Session
+
+    session = Session(
+        run=run,
+        base=base,
+        identity=identity,
+        group=group,
+        report=report,
+        checkpoint=checkpoint,
+        forecast=forecast,
     )
+    result = session.train()
     assert result is not None  # rank 0 has one
     return result
 
@@ -116,7 +121,9 @@ def _run_other_rank(settings: TrainSettings, group: ProcessGroup) -> TrainingRes
     require_same(start.identity, identity, where="rank 0")
     if not start.is_finished:
         run = run_of(recipe, splits.train, splits.val)
-        _run_session(_job(run, None), base, identity, None, group=group, report=ignore)
+        from journeyman.train.session import Session
+
+        Session(run=run, base=base, identity=identity, group=group, report=ignore).train()
     final = msgspec.json.decode(group.broadcast_text(""), type=FinalModel)
     return TrainingResult(settings.output_dir / FINAL, final)
 
@@ -137,15 +144,14 @@ def _identity(recipe: Recipe, base: BaseModel) -> Identity:
 
 def _report_run(run: IntendedRun, group: ProcessGroup, report: Reporter) -> None:
     """Report what the run will compute, and how its processes share it."""
-    settings, rows, steps = run.settings, run.train.used, run.steps
-    assert settings.accumulation is not None  # resolved
+    rows, steps = run.rows, run.steps
     tokens = sum(len(row.ids) for row in rows)
     trained = sum(row.trained_tokens for row in rows)
-    warmup = warmup_steps(len(steps), settings.warmup_share)
+    warmup = warmup_steps(len(steps), run.settings.warmup_share)
     report(
         Note(
             f"{len(rows)} rows, {tokens} tokens, {trained} of them trained; {len(steps)} steps of "
-            f"{settings.batch_size * settings.accumulation} rows, {warmup} of them warm-up"
+            f"{run.rows_a_step} rows, {warmup} of them warm-up"
         )
     )
     if group.size == 1:
@@ -190,46 +196,10 @@ def _write_config(run: IntendedRun, identity: Identity, forecast: Forecast | Non
         identity,
         facts={
             "steps": len(run.steps),
-            "train_rows": len(run.train.used),
-            "val_rows": len(run.val.used),
+            "train_rows": len(run.rows),
+            "val_rows": len(run.val_rows),
             "plan": forecast,
             "calibrated_full_precision": sorted(fast.int8_plan.full_precision) if fast else [],
             "left_out": {"train": run.train.left_out, "val": run.val.left_out},
         },
-    )
-
-
-def _run_session(
-    job: "TrainingJob",
-    base: BaseModel,
-    identity: Identity,
-    checkpoint: Checkpoint | None,
-    *,
-    group: ProcessGroup,
-    report: Reporter,
-) -> TrainingResult | None:
-    # Imported here, because a run that is refused or finished needs no torch.
-    from journeyman.train.session import Session
-
-    session = Session(
-        job=job,
-        base=base,
-        identity=identity,
-        checkpoint=checkpoint,
-        group=group,
-        report=report,
-    )
-    return session.run()
-
-
-def _job(run: IntendedRun, forecast: Forecast | None) -> "TrainingJob":
-    from journeyman.train.loop import TrainingJob
-
-    return TrainingJob(
-        recipe=run.recipe,
-        rows=run.train.used,
-        val_rows=run.val.used,
-        steps=run.steps,
-        validated_steps=validated_steps(run.settings, run.steps),
-        forecast=forecast,
     )

@@ -121,7 +121,10 @@ def test_with_fit_a_step_gets_smaller_until_it_fits(rows: int, fit: MemoryReduct
     """Fault 16: a real allocation that fails; gradient checkpointing comes last."""
     engine, reductions = _Engine(), list[MemoryReduction]()
     handler = OutOfMemoryHandler(
-        engine, may_reduce=True, on_reduce=reductions.append, report=lambda _: None
+        engine.enable_gradient_checkpointing,
+        may_reduce=True,
+        on_reduce=reductions.append,
+        report=lambda _: None,
     )
     work = _hungry(rows) if rows else _needs_checkpointing(engine)
     state = handler.run(work, a_state(3, 1), BATCHES)
@@ -144,7 +147,7 @@ def _needs_checkpointing(engine: _Engine) -> Callable[[State], State]:
 
 def test_without_fit_the_answer_is_75_with_numbers() -> None:
     handler = OutOfMemoryHandler(
-        _Engine(), may_reduce=False, on_reduce=lambda _: None, report=lambda _: None
+        lambda: None, may_reduce=False, on_reduce=lambda _: None, report=lambda _: None
     )
     with pytest.raises(OutOfMemory, match=r"of [0-9.]+ GiB were in use") as caught:
         handler.run(_hungry(2), a_state(3), BATCHES)
@@ -153,12 +156,13 @@ def test_without_fit_the_answer_is_75_with_numbers() -> None:
 
 
 def test_if_nothing_smaller_is_left_the_hint_does_not_name_fit() -> None:
-    assert next_smaller(((1,), (2,)), MemoryReduction(3), object()) is None
+    reduction = MemoryReduction(3, recompute=True)
+    assert next_smaller(((1,), (2,)), reduction) is None
     handler = OutOfMemoryHandler(
-        object(), may_reduce=True, on_reduce=lambda _: None, report=lambda _: None
+        lambda: None, may_reduce=True, on_reduce=lambda _: None, report=lambda _: None
     )
     with pytest.raises(OutOfMemory) as caught:
-        handler.run(_needs_checkpointing(_Engine()), a_state(3), BATCHES)
+        handler.run(_hungry(0), a_state(3), BATCHES)
     assert "--max-tokens" in caught.value.hint
     assert "--fit" not in caught.value.hint
 

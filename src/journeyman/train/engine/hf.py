@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from journeyman.errors import UsageError
 from journeyman.events import Note, Reporter, ignore
@@ -30,8 +31,6 @@ _TOLERANCE = 1e-5
 
 class HfEngine:
     """A Hugging Face model with a LoRA adapter; implements `TrainingEngine`."""
-
-    name = "hf"
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class HfEngine:
             )
 
     def enable_gradient_checkpointing(self) -> None:
-        """From now on recompute each layer's activations: less memory, about a third slower."""
+        """From now on recompute activations in the backward pass."""
         self._causal.activation_checkpointing_enable({"use_reentrant": False})
 
     def parameters(self) -> Mapping[str, Tensor]:
@@ -82,12 +81,10 @@ class HfEngine:
             torch.manual_seed(seed)
             hidden = self._selected(batch)
             if self._plain_head:
-                loss_sum, gradient = self._loss(hidden, batch, with_gradient=True)
+                loss_sum, gradient = self._chunked_loss(hidden, batch, with_gradient=True)
                 torch.autograd.backward(hidden, gradient.mul_(weight))
             else:
-                loss = torch.nn.functional.cross_entropy(
-                    hidden.float(), batch.targets, reduction="sum"
-                )
+                loss = _whole_loss(hidden, batch)
                 torch.autograd.backward(loss * weight)
                 loss_sum = float(loss.detach())
         return batch.tally(loss_sum)
@@ -98,15 +95,9 @@ class HfEngine:
         self._model.eval()
         with torch.inference_mode():
             hidden = self._selected(batch)
-            if self._plain_head:
-                loss_sum, _ = self._loss(hidden, batch, with_gradient=False)
-            else:
-                loss_sum = float(
-                    torch.nn.functional.cross_entropy(
-                        hidden.float(), batch.targets, reduction="sum"
-                    )
-                )
-        return batch.tally(loss_sum)
+            if not self._plain_head:
+                return batch.tally(float(_whole_loss(hidden, batch)))
+            return batch.tally(self._chunked_loss(hidden, batch, with_gradient=False)[0])
 
     def _selected(self, batch: "_Batch") -> Tensor:
         """(N, H) hidden states that predict each trained token; logits without a plain head."""
@@ -117,7 +108,7 @@ class HfEngine:
         flat: Tensor = states.flatten(0, 1)
         return flat.index_select(0, batch.positions)
 
-    def _loss(
+    def _chunked_loss(
         self, hidden: Tensor, batch: "_Batch", *, with_gradient: bool
     ) -> tuple[float, Tensor]:
         head = PlainHead(self._head.weight, self._head.bias)
@@ -170,6 +161,10 @@ class _Batch:
     def tally(self, loss_sum: float) -> Tally:
         """The tally of this micro-batch."""
         return Tally(loss_sum, len(self.targets), self._real_tokens, self.ids.numel())
+
+
+def _whole_loss(logits: Tensor, batch: _Batch) -> Tensor:
+    return functional.cross_entropy(logits.float(), batch.targets, reduction="sum")
 
 
 def _with_adapter(causal: Any, settings: TrainSettings) -> Any:

@@ -5,7 +5,7 @@ optimiser, checkpoints). An engine gets rows and pads or packs them itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -46,8 +46,6 @@ def total(tallies: Iterable[Tally]) -> Tally:
 class TrainingEngine(Protocol):
     """A frozen base model with an adapter that can be trained."""
 
-    name: str
-
     def parameters(self) -> Mapping[str, "Tensor"]:
         """The adapter's parameters by PEFT's file names, float32, in a fixed order.
 
@@ -63,10 +61,5 @@ class TrainingEngine(Protocol):
     def loss(self, rows: Sequence[TokenRow]) -> Tally:
         """The summed loss of the rows without dropout; changes nothing."""
 
-
-@runtime_checkable
-class CheckpointingEngine(Protocol):
-    """An engine with gradient checkpointing: the backward pass recomputes activations."""
-
     def enable_gradient_checkpointing(self) -> None:
-        """From now on recompute each layer's activations: less memory, about a third slower."""
+        """From now on recompute activations in the backward pass: less memory, a third slower."""

@@ -41,8 +41,8 @@ def _changed_runs(run: IntendedRun) -> Iterator[tuple[str, str, IntendedRun]]:
                 break
     max_tokens = _shorter_limit(run)
     shorter = with_settings(run, max_tokens=max_tokens)
-    if shorter is not None and len(shorter.train.used) < len(run.train.used):
-        fewer = len(run.train.used) - len(shorter.train.used)
+    if shorter is not None and len(shorter.rows) < len(run.rows):
+        fewer = len(run.rows) - len(shorter.rows)
         yield f"--max-tokens {max_tokens}", f"{fewer} longer rows are left out", shorter
     for size in (1, 2, 4):
         if size != settings.batch_size:
@@ -53,7 +53,7 @@ def _changed_runs(run: IntendedRun) -> Iterator[tuple[str, str, IntendedRun]]:
 
 
 def _shorter_limit(run: IntendedRun) -> int:
-    lengths = sorted(len(row.ids) for row in run.train.used)
+    lengths = sorted(len(row.ids) for row in run.rows)
     return lengths[int(_KEPT_ROWS_SHARE * (len(lengths) - 1))]
 
 

@@ -11,13 +11,13 @@ from journeyman.train.batching.rows import TokenRow
 from journeyman.train.engine.devices import CUDA
 from journeyman.train.forecast.alternatives import cheaper_runs
 from journeyman.train.forecast.answer_time import answer_time_of
-from journeyman.train.forecast.memory_and_disk import CHECKPOINT_COPIES, ELEMENT_BYTES
+from journeyman.train.forecast.memory_and_disk import ELEMENT_BYTES
 from journeyman.train.forecast.probe import ProbeResult, depths_for, measure
 from journeyman.train.forecast.probe_parts import product_dtype
 from journeyman.train.forecast.records import Alternative, AnswerTimeForecast, Machine, TimeForecast
 from journeyman.train.forecast.run import IntendedRun, operations
 from journeyman.train.forecast.shape import ModelShape
-from journeyman.train.forecast.time import DiskTraffic, MicroBatchCosts, costs_of, time_of
+from journeyman.train.forecast.time import MicroBatchCosts, costs_of, time_of
 
 TASK = "probe"
 """The task under which the probe reports its progress."""
@@ -35,19 +35,16 @@ class ProbeEstimate:
     shape: ModelShape
     measured: ProbeResult
     costs: MicroBatchCosts
-    traffic: DiskTraffic
     machine: Machine
 
     def hours(self, run: IntendedRun) -> TimeForecast:
         """The time of a run of the same shape, precision and adapter."""
-        return time_of(
-            run, self.shape, self.costs, traffic=self.traffic, slowdown=self.machine.slowdown
-        )
+        return time_of(run, self.shape, self.costs, self.machine)
 
     def answer_time(self, run: IntendedRun, goal_s: float) -> AnswerTimeForecast:
         """The least time of one answer."""
         return answer_time_of(
-            run.train.used,
+            run.rows,
             self.shape,
             memory_rate=self.machine.memory_rate,
             product_rate=self.machine.product_rate,
@@ -93,12 +90,6 @@ def probe(
         shape=shape,
         measured=measured,
         costs=costs_of(measured, shape),
-        traffic=DiskTraffic(
-            checkpoint_bytes=4 * CHECKPOINT_COPIES * shape.adapter_parameters(settings),
-            weight_bytes=ELEMENT_BYTES[settings.precision] * shape.parameters,
-            disk_rate=writing,
-            memory_rate=reading,
-        ),
         machine=Machine(
             threads=torch.get_num_threads(),
             product_rate=rate,
@@ -122,7 +113,7 @@ def _probe_engine(run: IntendedRun, shape: ModelShape, rate: float, clock: Clock
 
 def typical_batches(run: IntendedRun) -> list[Sequence[TokenRow]]:
     """Two micro-batches of the run, from the middle of the smaller and of the larger half."""
-    rows = run.train.used
+    rows = run.rows
     batches = [
         [rows[index] for index in batch] for step in run.steps for batch in step.micro_batches
     ]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "int8": 1, "mixed": 3}
 """Bytes of a frozen weight."""
-CHECKPOINT_COPIES = 3
-"""A checkpoint has the adapter and AdamW's two moments."""
+# A checkpoint has the adapter and AdamW's two moments.
+_CHECKPOINT_COPIES = 3
 # Value, gradient and two moments, all float32.
 _ADAPTER_COPIES = 4
 # Logits, their float32 copy or softmax, and the product's own buffer.
@@ -92,18 +92,22 @@ def _workspace_bytes(
     return max(head, layer)
 
 
+def checkpoint_bytes(run: IntendedRun, shape: ModelShape) -> int:
+    """The size of a checkpoint."""
+    return 4 * _CHECKPOINT_COPIES * shape.adapter_parameters(run.settings)
+
+
 def disk_of(run: IntendedRun, shape: ModelShape, *, has_weights: bool) -> DiskForecast:
     """What training writes, and what converting its result writes afterwards.
 
     has_weights: whether the base model's weights are on this disk.
     """
     settings = run.settings
-    adapter = 4 * shape.adapter_parameters(settings)
     # The newest checkpoint is complete before the oldest is deleted.
     kept = min(settings.keep_checkpoints, run.checkpoints) + 1
     return DiskForecast(
-        checkpoints_bytes=kept * CHECKPOINT_COPIES * adapter,
-        final_bytes=adapter,
+        checkpoints_bytes=kept * checkpoint_bytes(run, shape),
+        final_bytes=4 * shape.adapter_parameters(settings),
         merged_bytes=4 * shape.parameters,
         gguf_bytes=2 * shape.parameters + quantised_bytes(shape.parameters),
         download_bytes=0 if has_weights else 2 * shape.parameters,

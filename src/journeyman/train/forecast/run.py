@@ -1,4 +1,4 @@
-"""The run to forecast: its recipe, its rows and steps, and the work of each micro-batch.
+"""A run before it starts: its recipe, its rows and steps, and the work of each micro-batch.
 
 Work is counted in tokens and in operations; nothing is computed.
 """
@@ -6,6 +6,7 @@ Work is counted in tokens and in operations; nothing is computed.
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct
@@ -47,9 +48,10 @@ class MicroBatchWork(Struct, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class IntendedRun:
-    """What `train` would do.
+    """What `train` does, or would do.
 
-    steps: those that are left, at least one. exact: False if tokens are estimated from characters.
+    steps: at least one; in a forecast only those that are left. exact: False if tokens are
+    estimated from characters.
     """
 
     recipe: Recipe
@@ -64,11 +66,25 @@ class IntendedRun:
         return self.recipe.settings
 
     @property
-    def validations(self) -> int:
+    def rows(self) -> tuple[TokenRow, ...]:
+        """The rows of the training split that are used."""
+        return self.train.used
+
+    @property
+    def val_rows(self) -> tuple[TokenRow, ...]:
+        """The rows of the validation split that are used."""
+        return self.val.used
+
+    @cached_property
+    def validations(self) -> frozenset[int]:
+        """The steps that a validation follows; 0 is the base model."""
+        return validated_steps(self.settings, self.steps) if self.val_rows else frozenset()
+
+    @property
+    def validation_count(self) -> int:
         """How many validations there are; a resumed run has already validated the base model."""
-        due = validated_steps(self.settings, self.steps) if self.val.used else ()
         done = self.steps[0].number - 1
-        return sum(number >= done for number in due)
+        return sum(number >= done for number in self.validations)
 
     @property
     def checkpoints(self) -> int:
@@ -83,7 +99,7 @@ class IntendedRun:
 
     def work(self, *, padded: bool | None = None) -> list[list[MicroBatchWork]]:
         """The micro-batches of each step. padded: by default as the engine computes them."""
-        rows = self.train.used
+        rows = self.rows
         padded = self.recipe.pads_rows if padded is None else padded
         return [
             [
@@ -105,7 +121,7 @@ class IntendedRun:
 
     def validation_work(self) -> list[MicroBatchWork]:
         """The micro-batches of one validation."""
-        rows, padded = self.val.used, self.recipe.pads_rows
+        rows, padded = self.val_rows, self.recipe.pads_rows
         batches = batcher_for(rows, self.settings)(range(len(rows)))
         return [work_of([rows[index] for index in batch], padded=padded) for batch in batches]
 

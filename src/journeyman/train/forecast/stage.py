@@ -146,12 +146,12 @@ def with_throughput_limit(machine: Machine, run: IntendedRun, shape: ModelShape)
 
 def _tokens_of(run: IntendedRun, shape: ModelShape) -> Tokens:
     """What the run computes, compared with the seed recipe for the same rows and epochs."""
-    rows = run.train.used
+    rows = run.rows
     work = run.total_work()
     seed = seed_work(rows[index] for step in run.steps for index in step.rows)
     return Tokens(
         rows=len(rows),
-        val_rows=len(run.val.used),
+        val_rows=len(run.val_rows),
         left_out=len(run.train.left_out),
         exact=run.exact,
         longest=max(len(row.ids) for row in rows),
@@ -172,5 +172,5 @@ def _steps_of(run: IntendedRun) -> Steps:
         rows_a_step=run.rows_a_step,
         warmup=warmup_steps(len(run.steps), run.settings.warmup_share),
         checkpoints=run.checkpoints,
-        validations=run.validations,
+        validations=run.validation_count,
     )

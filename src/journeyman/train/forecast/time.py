@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from journeyman.train.engine.fast.memory import ActivationBudget
+from journeyman.train.forecast.memory_and_disk import ELEMENT_BYTES, checkpoint_bytes
 from journeyman.train.forecast.probe import DepthTimes, ProbeResult
 from journeyman.train.forecast.probe_parts import VOCABULARY
-from journeyman.train.forecast.records import TimeForecast
+from journeyman.train.forecast.records import Machine, TimeForecast
 from journeyman.train.forecast.run import IntendedRun, MicroBatchWork, layer_operations
 from journeyman.train.forecast.shape import ModelShape
 
@@ -122,24 +123,11 @@ def _cost(
     )
 
 
-class DiskTraffic(Struct, frozen=True):
-    """What is written and read besides the steps, in bytes and bytes a second."""
-
-    checkpoint_bytes: int
-    weight_bytes: int
-    disk_rate: float
-    memory_rate: float
-
-
 def time_of(
-    run: IntendedRun,
-    shape: ModelShape,
-    costs: MicroBatchCosts,
-    *,
-    traffic: DiskTraffic,
-    slowdown: float,
+    run: IntendedRun, shape: ModelShape, costs: MicroBatchCosts, machine: Machine
 ) -> TimeForecast:
-    """The time of a run. slowdown: the machine's usual time over its best."""
+    """The time of a run on a machine."""
+    slowdown = machine.slowdown
     fast = run.recipe.fast
     budget = None if fast is None else fast.memory.activation_budget
     steps = [
@@ -148,13 +136,14 @@ def time_of(
     ]
     steps_s = slowdown * sum(steps)
     one_validation_s = sum(costs.forward.seconds(shape, work) for work in run.validation_work())
-    validation_s = slowdown * one_validation_s * run.validations
-    one_checkpoint_s = _FILES_S + traffic.checkpoint_bytes / traffic.disk_rate
+    validation_s = slowdown * one_validation_s * run.validation_count
+    one_checkpoint_s = _FILES_S + checkpoint_bytes(run, shape) / machine.disk_rate
     checkpoints_s = one_checkpoint_s * run.checkpoints
-    start_s = _START_S + 2 * traffic.weight_bytes / traffic.memory_rate
+    weight_bytes = ELEMENT_BYTES[run.settings.precision] * shape.parameters
+    start_s = _START_S + 2 * weight_bytes / machine.memory_rate
     total_s = start_s + steps_s + validation_s + checkpoints_s + _END_S
     width = _LEAST_RANGE + (slowdown - 1)
-    rows = run.train.used
+    rows = run.rows
     real = sum(len(rows[index].ids) for step in run.steps for index in step.rows)
     return TimeForecast(
         total_s=total_s,

@@ -1,7 +1,7 @@
 """The processes of a data parallel run as a group: they sum, broadcast and stop together, by gloo.
 
 Each process holds the whole base model and the same adapter, and computes some micro-batches of
-each step. `SingleProcess` is the group of a run of one process, in which nothing is exchanged.
+each step.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import datetime
 import importlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from journeyman.errors import Interrupted, UsageError
 from journeyman.settings import TrainSettings
@@ -36,68 +36,45 @@ class PeerLost(Interrupted):
         )
 
 
-class ProcessGroup(Protocol):
-    """The processes of a run. All of them must make the same calls in the same order."""
+class ProcessGroup:
+    """The processes of a run, which must all make the same calls in the same order.
 
-    rank: int
-    size: int
+    This class is the group of a single process, in which nothing is exchanged.
+    """
+
+    rank = 0
+    size = 1
 
     @property
     def is_first(self) -> bool:
         """Whether this process is rank 0, which writes for all of them."""
+        return self.rank == 0
 
     def sum_(self, tensors: Sequence["Tensor"]) -> None:
         """Replace each tensor by its sum over all processes, with the same bits in each of them."""
 
     def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
         """The sum of each number over all processes, in double precision."""
+        return list(numbers)
 
     def any_stop(self, requested: bool) -> bool:
         """Whether a stop was requested of any process."""
+        return self.sum_numbers([float(requested)])[0] > 0
 
     def broadcast_(self, tensors: Sequence["Tensor"]) -> None:
         """Replace each tensor by that of rank 0."""
 
     def broadcast_text(self, text: str) -> str:
         """The text of rank 0."""
-
-
-class SingleProcess:
-    """The group of a run of one process."""
-
-    rank = 0
-    size = 1
-    is_first = True
-
-    def sum_(self, tensors: Sequence["Tensor"]) -> None:
-        """Nothing to add."""
-
-    def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
-        """The same numbers."""
-        return list(numbers)
-
-    def any_stop(self, requested: bool) -> bool:
-        """Whether a stop was requested of the only process."""
-        return requested
-
-    def broadcast_(self, tensors: Sequence["Tensor"]) -> None:
-        """Nothing to receive."""
-
-    def broadcast_text(self, text: str) -> str:
-        """The same text."""
         return text
 
 
-ALONE = SingleProcess()
-
-
-class GlooProcessGroup:
+class GlooProcessGroup(ProcessGroup):
     """Several processes on one or more machines. Raises PeerLost if one of them is gone."""
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank = rank
         self.size = size
-        self.is_first = rank == 0
 
     def sum_(self, tensors: Sequence["Tensor"]) -> None:
         """Replace each tensor by its sum, in one message over all of them, which is fastest.
@@ -126,10 +103,6 @@ class GlooProcessGroup:
             distributed.all_reduce(values)
         summed: list[float] = values.tolist()
         return summed
-
-    def any_stop(self, requested: bool) -> bool:
-        """Whether a stop was requested of any process."""
-        return self.sum_numbers([float(requested)])[0] > 0
 
     def broadcast_(self, tensors: Sequence["Tensor"]) -> None:
         """Replace each tensor by that of rank 0."""
@@ -184,7 +157,7 @@ def process_group() -> Iterator[ProcessGroup]:
     """The group that this process's environment names, connected while the block runs."""
     rank, size = environment_rank(), environment_size()
     if size == 1:
-        yield ALONE
+        yield ProcessGroup()
         return
     from torch import distributed
 

@@ -8,7 +8,7 @@ from journeyman.train.batching.rows import Rows, TokenRow
 from journeyman.train.engine.recipe import Recipe
 from journeyman.train.forecast.probe import DepthTimes, ProbeResult, depths_for
 from journeyman.train.forecast.probe_parts import VOCABULARY
-from journeyman.train.forecast.records import TimeForecast
+from journeyman.train.forecast.records import Machine, TimeForecast
 from journeyman.train.forecast.run import (
     IntendedRun,
     MicroBatchWork,
@@ -19,7 +19,7 @@ from journeyman.train.forecast.run import (
     work_of,
 )
 from journeyman.train.forecast.shape import ModelShape
-from journeyman.train.forecast.time import DiskTraffic, costs_of, fit_line, time_of
+from journeyman.train.forecast.time import costs_of, fit_line, time_of
 
 SHAPE = ModelShape(1000, 30, 100, 8, 49152, 8, 32, True, (("q_proj", 8, 8),))
 
@@ -29,7 +29,8 @@ def row(tokens: int, trained: int = 1) -> TokenRow:
 
 
 def some_run(**changes: object) -> IntendedRun:
-    settings = TrainSettings(batch_size=2, accumulation=2, epochs=2.0, **changes)  # type: ignore[arg-type]
+    given = {"batch_size": 2, "accumulation": 2, "epochs": 2.0, "precision": "fp32"} | changes
+    settings = TrainSettings(**given)  # type: ignore[arg-type]
     train = Rows(tuple(row(10 * (n + 1), 5) for n in range(8)), ())
     recipe = Recipe(settings=settings, config=None, fast=None)
     return run_of(recipe, train, Rows((row(50, 5), row(60, 5)), ()))
@@ -90,8 +91,8 @@ def test_layers_in_full_precision_cost_every_token_more() -> None:
 
 def hours(run: IntendedRun, slowdown: float = 1.0) -> TimeForecast:
     costs = costs_of(measured_from(2e-6, 1e-4, 0.02), SHAPE)
-    traffic = DiskTraffic(1_000_000, 4000, 1e8, 1e10)
-    return time_of(run, SHAPE, costs, traffic=traffic, slowdown=slowdown)
+    machine = Machine(1, 1e9, 1e10, 1e8, 1.0, slowdown)
+    return time_of(run, SHAPE, costs, machine)
 
 
 def test_the_parts_of_the_time_add_up_and_lie_in_the_range() -> None:
@@ -113,8 +114,8 @@ def test_half_the_epochs_take_half_the_steps_time() -> None:
     assert half is not None
     # Order differs from epoch to epoch, so padding may too.
     assert hours(half).steps_s == pytest.approx(hours(whole).steps_s / 2, rel=0.1)
-    assert whole.validations == 3
-    assert half.validations == 2
+    assert whole.validation_count == 3
+    assert half.validation_count == 2
 
 
 def test_a_shorter_limit_leaves_longer_rows_out() -> None:

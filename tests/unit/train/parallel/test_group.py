@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.train.parallel.group import RENDEZVOUS, SingleProcess
+from journeyman.train.parallel.group import RENDEZVOUS, ProcessGroup
 from tests.waiting import HANG_S
 
 CODE = """
@@ -96,7 +96,7 @@ def test_no_thread_of_the_group_outlives_the_run(outputs: list[list[str]]) -> No
 
 
 def test_a_run_of_one_process_is_a_group_that_changes_nothing() -> None:
-    group = SingleProcess()
+    group = ProcessGroup()
     assert (group.rank, group.size) == (0, 1)
     assert group.sum_numbers((1.5, 2.0)) == [1.5, 2.0]
     assert group.any_stop(True)

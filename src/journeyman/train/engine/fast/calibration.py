@@ -94,7 +94,7 @@ class Calibration:
             for name, int8 in parts.items():
                 full = recorded.pop(name)
                 errors[name] = full.error_of(int8)
-                full_precision_bytes[name] = full.stored_bytes()
+                full_precision_bytes[name] = full.stored_bytes
 
         full_states = int8_states = self._outer.embed(self._pack)
         for number in range(self._shape.layers):
@@ -179,6 +179,7 @@ class _RecordingLinear:
         self._full = full
         self._states = self._output = torch.empty(0)
         self.out_size = full.out_size
+        self.stored_bytes = full.stored_bytes
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See FrozenLinear."""
@@ -190,10 +191,6 @@ class _RecordingLinear:
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See FrozenLinear."""
         return self._full.input_gradient(gradient)
-
-    def stored_bytes(self) -> int:
-        """See FrozenLinear."""
-        return self._full.stored_bytes()
 
     def largest_inputs(self) -> Tensor:
         """The largest magnitude of each input channel."""

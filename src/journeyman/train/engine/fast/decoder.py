@@ -151,7 +151,7 @@ class Decoder:
     def stored_bytes(self) -> int:
         """Memory of the frozen weights."""
         layers = sum(layer.stored_bytes() for layer in self._layers)
-        return layers + self._outer.stored_bytes() + self._head.stored_bytes()
+        return layers + self._outer.stored_bytes() + self._head.stored_bytes
 
 
 def added_at(onto: Tensor, places: Tensor, values: Tensor) -> Tensor:

@@ -25,8 +25,6 @@ from journeyman.train.engine.interface import Tally
 class FastEngine:
     """A model of the Llama family with a LoRA adapter; implements `TrainingEngine`."""
 
-    name = "fast"
-
     def __init__(
         self, config: Any, source: WeightSource, settings: TrainSettings, *, plan: DecoderPlan
     ) -> None:
@@ -60,7 +58,7 @@ class FastEngine:
             return _tally(packed, self._decoder.loss(packed))
 
     def enable_gradient_checkpointing(self) -> None:
-        """From now on recompute the activations of every layer in the backward pass."""
+        """From now on recompute activations in the backward pass."""
         self._decoder.enable_gradient_checkpointing()
 
     def stored_bytes(self) -> int:

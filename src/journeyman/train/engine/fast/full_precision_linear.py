@@ -20,6 +20,7 @@ class FullPrecisionLinear:
         self._weight = weight
         self._bias = None if bias is None else bias.to(weight.dtype)
         self.out_size = weight.shape[0]
+        self.stored_bytes = weight.nbytes
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See FrozenLinear."""
@@ -33,10 +34,6 @@ class FullPrecisionLinear:
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See FrozenLinear."""
         return gradient.to(self._weight.dtype) @ self._weight
-
-    def stored_bytes(self) -> int:
-        """See FrozenLinear."""
-        return self._weight.nbytes
 
 
 class UpcastLinear:
@@ -54,7 +51,7 @@ class UpcastLinear:
             self._inverse = weights.inverse
         else:
             self._weight = weights
-        self._stored_bytes = weights.nbytes
+        self.stored_bytes = weights.nbytes
         self._bias = None if bias is None else bias.float()
         self.out_size = self._weight.shape[0]
         self._step = max(1, _BLOCK_VALUES // self._weight.shape[1])
@@ -84,10 +81,6 @@ class UpcastLinear:
         if self._inverse is not None:
             product.mul_(self._inverse)
         return product.to(gradient.dtype)
-
-    def stored_bytes(self) -> int:
-        """See FrozenLinear."""
-        return self._stored_bytes
 
     def _blocks(self) -> list[slice]:
         starts = range(0, self.out_size, self._step)

@@ -23,6 +23,7 @@ class TorchInt8Linear:
         self._bias = bias
         self._do = elementwise
         self.out_size = len(weights.values)
+        self.stored_bytes = weights.nbytes
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See FrozenLinear."""
@@ -51,10 +52,6 @@ class TorchInt8Linear:
             by_input = self._do.row_rescaled(product, row_scale, gradient.dtype)
         return by_input
 
-    def stored_bytes(self) -> int:
-        """See FrozenLinear."""
-        return self._weights.nbytes
-
 
 class KernelInt8Linear:
     """INT8 weights with the project's kernel; activations have 15 bits (AVX2) or 7 (VNNI)."""
@@ -64,6 +61,7 @@ class KernelInt8Linear:
         self._bias = bias
         self._kernel = kernel
         self.out_size = len(weights.values)
+        self.stored_bytes = weights.nbytes
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See FrozenLinear."""
@@ -83,7 +81,3 @@ class KernelInt8Linear:
         return self._kernel.backward(
             gradient, weights.values, weights.scale, input_scale=weights.inverse
         )
-
-    def stored_bytes(self) -> int:
-        """See FrozenLinear."""
-        return self._weights.nbytes

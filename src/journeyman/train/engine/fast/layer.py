@@ -128,7 +128,7 @@ class Layer:
 
     def stored_bytes(self) -> int:
         """Memory of the frozen weights of its linear layers."""
-        return sum(part.product.stored_bytes() for part in self.parts.values())
+        return sum(part.product.stored_bytes for part in self.parts.values())
 
     def forward(self, states: Tensor, context: ForwardContext) -> tuple[Tensor, LayerActivations]:
         """(T, H) float32 to the same, and what the backward pass needs."""

@@ -29,9 +29,10 @@ _LARGEST_INT8 = 127
 
 
 class FrozenLinear(Protocol):
-    """A frozen linear layer."""
+    """A frozen linear layer. stored_bytes: memory of its weights."""
 
     out_size: int
+    stored_bytes: int
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """(T, K) to (T, N), in the dtype of the states.
@@ -43,9 +44,6 @@ class FrozenLinear(Protocol):
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """(T, N) to (T, K), in the dtype of the gradient."""
 
-    def stored_bytes(self) -> int:
-        """Memory of the weights."""
-
 
 class MixedPrecisionLinear:
     """One arithmetic forward and another backward; each has its own weights."""
@@ -54,6 +52,7 @@ class MixedPrecisionLinear:
         self._forward = forward
         self._backward = backward
         self.out_size = forward.out_size
+        self.stored_bytes = forward.stored_bytes + backward.stored_bytes
 
     def forward(self, states: Tensor, onto: Tensor | None = None) -> Tensor:
         """See FrozenLinear."""
@@ -62,10 +61,6 @@ class MixedPrecisionLinear:
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """See FrozenLinear."""
         return self._backward.input_gradient(gradient)
-
-    def stored_bytes(self) -> int:
-        """See FrozenLinear."""
-        return self._forward.stored_bytes() + self._backward.stored_bytes()
 
 
 class Arithmetic(Struct, frozen=True):

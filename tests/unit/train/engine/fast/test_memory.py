@@ -131,7 +131,7 @@ def test_upcast_blocks_give_what_fp32_gives() -> None:
     torch.testing.assert_close(upcast.forward(states), fp32.forward(states), rtol=1e-6, atol=1e-4)
     one, other = upcast.input_gradient(gradient), fp32.input_gradient(gradient)
     assert float((one - other).norm() / other.norm()) < 1e-6
-    assert upcast.stored_bytes() * 2 == fp32.stored_bytes()
+    assert upcast.stored_bytes * 2 == fp32.stored_bytes
 
 
 def test_no_file_stays_mapped_after_a_weight_was_read(tmp_path: Path) -> None:
