@@ -1,10 +1,10 @@
-"""How often a run that is killed at a random moment ends as if nothing had been.
+"""How often a run that is killed at random moments has the same result as one that is not.
 
     venv/bin/python benchmarks/faults.py [--kills 200] [--seed 3] [--processes 2]
 
-Runs of a model with two layers are killed with SIGKILL, one process of each, and given again until
-each has ended; its adapter and moments are then compared, byte for byte, with those of a run that
-nobody killed. The last line is one JSON document.
+Runs of a model with two layers are killed, one process of each with SIGKILL, and started again
+until they finish. The adapter and moments are then compared, byte for byte, with those of a run
+that was not killed. The last line is one JSON document.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The int8 kernel against float32 and torch's int8: rate at real models' shapes, and accuracy.
+"""The INT8 kernel compared with float32 and torch's INT8: rates at real models' shapes, accuracy.
 
-Caveats first. Every repetition runs the four products of a shape in turns, in one process: a ratio
-holds when the machine's speed drifts, and one absolute number does not. Each rate is the
-best of its repetitions, each ratio the median of the repetitions' own. Two operations a
-multiplication; the kernel's time includes the rounding of its activations and the packing of the
-weights, and all products allocate their result. Where the processor has VNNI or AMX, torch's int8
-product takes its turn, with the rounding and scaling around it compiled. The last line is JSON.
+Caveats first. All products of a shape take turns in one process: ratios hold even if the machine's
+speed drifts, but absolute numbers do not. A rate is the best of its repetitions, a ratio the median
+over the repetitions. A multiplication counts as two operations. The kernel's time includes rounding
+its activations and packing the weights, and all products allocate their result. On a processor with
+VNNI or AMX, torch's INT8 product takes turns as well, with the rounding and scaling around it
+compiled. The last line is JSON.
 
     venv/bin/python benchmarks/integer_product.py [--repetitions N] [--threads 1 2] [--cpu]
 """
@@ -29,7 +29,8 @@ from journeyman.train.engine.fast.int8_linear import TorchInt8Linear
 from journeyman.train.engine.fast.int8_weights import Int8Weights
 from journeyman.train.engine.product_rates import INT8_FLAGS
 
-# Tokens, inputs and outputs: a 7B model's attention and MLP; SmolLM2-135M's, and its output layer.
+# Tokens, inputs and outputs: attention and MLP of a 7B model, those of SmolLM2-135M, and its output
+# layer.
 SHAPES = {
     "short": [(512, 576, 960), (512, 1536, 576), (512, 3584, 3584)],
     "attention": [(1024, 3584, 3584)],
@@ -83,11 +84,11 @@ def rates(
 
 
 def errors(kernel: IntegerProduct, *, outliers: bool) -> dict[str, float]:
-    """Relative error (Frobenius) against float64 with the same int8 weights: ours and W8A8's."""
+    """Relative error (Frobenius) against float64 with the same INT8 weights: ours and W8A8's."""
     chance = torch.Generator().manual_seed(1)
     x, weight = torch.randn(512, 3584, generator=chance), torch.randn(1024, 3584, generator=chance)
     if outliers:
-        x[:, ::97] *= 60.0  # as in the wide inputs of o_proj and down_proj
+        x[:, ::97] *= 60.0  # as in the inputs of o_proj and down_proj
     scale = weight.abs().amax(1) / 127
     rounded = (weight / scale[:, None]).round().to(torch.int8)
     wide = rounded.double() * scale.double()[:, None]

@@ -1,11 +1,11 @@
-"""How many damaged logs are read wrongly, out of very many: none may be.
+"""How many of very many damaged logs are read wrongly; there must be none.
 
     venv/bin/python benchmarks/mutations.py [--count 100000] [--seed 5]
 
-Nine in ten are logs of the project's own format, each row of which is held against Python's own
-strict reader; the others are files of every format that `collect log` knows, which must be read or
-refused in words. The first that is not ends the run with its seed and bytes. The last line is one
-JSON document.
+Nine in ten are logs in the project's own format, and each of their rows is compared with Python's
+own strict reader. The others are files in every format that `collect log` reads; they must be read
+or refused with a message. The first failure ends the run and shows its seed and bytes. The last
+line is one JSON document.
 """
 
 import argparse
@@ -53,12 +53,12 @@ def main() -> None:
 
 
 def _memory() -> str | None:
-    """A folder in memory, where there is one: nothing of this needs to last."""
+    """A folder in memory, if there is one: the files are temporary."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def _as_file(path: Path, folder: Path) -> bytes:
-    """The bytes of a fixture; those of a database, where it is written as SQL."""
+    """The bytes of a fixture; if it is SQL, the bytes of the database that it makes."""
     if path.suffix != ".sql":
         return path.read_bytes()
     database = folder / path.stem

@@ -1,13 +1,13 @@
-"""A training step of the seed recipe or of an engine of ours, told what to do by lines of JSON.
+"""A training step of the seed recipe or of one of our engines, controlled by lines of JSON.
 
-Caveats first. The seconds are those of the step alone, forward and backward of all its
-micro-batches, no optimiser; the peak is the kernel's VmHWM since the process began, so loading
-counts. An engine of ours has the allocator and the precision that `train` would give it in the room
-that is left when it starts; the seed recipe and the `hf` engine have the allocator as it comes, and
-give back after a step what they can, for the process waits while others are measured.
+Caveats first. The seconds are of the step only: forward and backward of all its micro-batches, no
+optimiser. The peak is the kernel's VmHWM since the process started, so loading counts. Our fast
+engine gets the allocator settings and the precision that `train` would give it with the memory that
+is free at the start. The seed recipe and the `hf` engine have the default allocator, and return
+what memory they can after a step, because the process waits while others are measured.
 
-Answers the first line with `{"ready": true, ..}`; reads `{"ids": [[..]], "trained": [[..]]}` a
-line and answers with seconds, loss and peak memory. `peers/trl_step.py` does the same for TRL.
+The first output is `{"ready": true, ..}`. Each input line `{"ids": [[..]], "trained": [[..]]}` is
+answered with seconds, loss and peak memory. `peers/trl_step.py` does the same for TRL.
 
     venv/bin/python benchmarks/own_step.py --model FOLDER --recipe "fast int8" --threads 2
 """
@@ -52,7 +52,7 @@ def say(event: Event) -> None:
 
 
 def seed_step(base: BaseModel) -> Step:
-    """The forerunner's step: padded to the full length, every position trained, FP32."""
+    """The forerunner's step: FP32, padded to the full length, with a loss on every position."""
     from peft import LoraConfig, get_peft_model
 
     settings = TrainSettings()
@@ -80,7 +80,7 @@ def seed_step(base: BaseModel) -> Step:
 
 
 def engine_step(base: BaseModel, recipe: Recipe) -> Step:
-    """This project's own engine, in micro-batches as a run has them."""
+    """One of this project's engines, with the micro-batches of a run."""
     engine = open_engine(base, recipe, say)
     initialise(engine.parameters(), seed=1)
 
@@ -98,7 +98,7 @@ def engine_step(base: BaseModel, recipe: Recipe) -> Step:
 
 @contextlib.contextmanager
 def opened(name: str, base: BaseModel, *, compiled: bool) -> Iterator[tuple[Step, bool]]:
-    """The step of a recipe, and whether freed memory is kept while it is open."""
+    """The step of a recipe, and whether the process keeps freed memory."""
     if name == "seed":
         yield seed_step(base), False
         return
@@ -112,7 +112,7 @@ def opened(name: str, base: BaseModel, *, compiled: bool) -> Iterator[tuple[Step
 
 
 def rows_in(line: str) -> list[TokenRow]:
-    """The rows of one line of the protocol."""
+    """The rows of one input line."""
     asked = json.loads(line)
     both = zip(asked["ids"], asked["trained"], strict=True)
     return [
@@ -134,8 +134,8 @@ def serve(arguments: argparse.Namespace, answers: TextIO) -> None:
             seconds = time.perf_counter() - begin
             if not kept:
                 library.malloc_trim(0)
-            told = {"seconds": seconds, "loss": loss, "peak_rss_bytes": peak_rss_bytes()}
-            print(json.dumps(told), file=answers, flush=True)
+            answer = {"seconds": seconds, "loss": loss, "peak_rss_bytes": peak_rss_bytes()}
+            print(json.dumps(answer), file=answers, flush=True)
 
 
 def main() -> None:
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    # What a library prints must not stand between the answers.
+    # What libraries print must not get between the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     try:
         serve(arguments, answers)

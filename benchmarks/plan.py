@@ -1,11 +1,10 @@
-"""The forecast of `journeyman plan` beside what the run then takes, for three settings.
+"""The forecast of `journeyman plan` compared with the time that the run takes, for three settings.
 
-Caveats first. Each setting is planned, run, and planned again, in a process of its own, with
-`--max-steps`; the forecast is the mean of both plans, so that a machine whose speed drifts is
-judged by its speed around the run. Taken is `train` from its own forecast (which repeats the probe
-and is not counted) to the final model: load, steps, validations, checkpoints, result. On a shared
-machine `--cpu` counts processor time of one thread in both, and nothing else. Goal: each within
-15 %.
+Caveats first. Each setting is planned, run and planned again in its own process, with
+`--max-steps`. The forecast is the mean of both plans, so that it is for the machine's speed around
+the run, even if that drifts. The time taken is that of `train` after its own forecast, up to the
+final model: loading, steps, validations, checkpoints, result. On a shared machine, `--cpu` counts
+only the processor time of one thread for both. The goal is 15 % for each.
 
     venv/bin/python benchmarks/plan.py --data FOLDER [--base smollm2-135m] [--cpu] [--only NAME]
 
@@ -60,7 +59,7 @@ def settings_of(name: str, arguments: argparse.Namespace, output_dir: Path) -> T
 
 
 def one(name: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """Plan, run, plan: what was said and what came."""
+    """Plan, run and plan again: the forecast and the time taken."""
     from journeyman.train.forecast.estimate import TASK as PROBE
     from journeyman.train.forecast.stage import plan
     from journeyman.train.stage import train

@@ -1,9 +1,8 @@
-"""How long `prepare` takes and how much memory, by the size of the log; the last line is JSON.
+"""The time and memory that `prepare` takes, by the size of the log; the last line is JSON.
 
-The log is made by chance: 2 KB a row, every tenth prompt a near-duplicate of another, two rows in
-three without a finish reason. `--full` adds a million rows (about 2 GB of log, 10 GB of disk);
-`--only ROWS` measures one size. A folder as the last argument is used instead of the system's
-temporary one.
+The log is random: 2 KB a row, every tenth prompt a near-duplicate of another, two of three rows
+without a finish reason. `--full` adds a million rows (about 2 GB of log, 10 GB of disk);
+`--only ROWS` measures one size. If the last argument is a folder, it is used for temporary files.
 """
 
 import itertools
@@ -71,17 +70,17 @@ def _row(
 
 
 class Memory:
-    """The most that a process and its workers had in RAM, looked at five times a second, in KiB.
+    """The most memory (RSS) of a process and its workers, sampled five times a second, in KiB.
 
-    `together` is the sum at one moment. What the system says of ended children is of no use: a
-    process starts with the peak of the one that started it. (getrusage(2) after fork and exec.)
+    together: the largest sum at one moment. The system's own peak of ended children is of no use,
+    because a process starts with the peak of its parent. (getrusage(2) after fork and exec.)
     """
 
     def __init__(self) -> None:
         self.own = self.worker = self.together = 0
 
     def look(self, process: int) -> None:
-        """Take what /proc says now."""
+        """Sample /proc now."""
         own = _rss_kib(process)
         workers = [_rss_kib(child) for child in _children(process)]
         self.own = max(self.own, own)
@@ -108,7 +107,7 @@ def _children(process: int) -> list[int]:
 
 
 def measure(rows: int) -> dict[str, float]:
-    """One run in a process of its own; `cpu_s` is user and system time, the workers' included."""
+    """One run in its own process. cpu_s: user and system time, workers included."""
     with tempfile.TemporaryDirectory(dir=sys.argv[-1] if _has_folder() else None) as name:
         log = Path(name) / "log.jsonl"
         write_log(log, rows)
@@ -149,9 +148,9 @@ def _has_folder() -> bool:
 
 
 def _growth(runs: list[dict[str, float]]) -> dict[str, object]:
-    """The power of the rows that the seconds grow with, from size to size and over all sizes.
+    """With which power of the rows the seconds grow, from size to size and over all sizes.
 
-    `n_log_n` is what n log n would give over all sizes. Least squares on logarithms.
+    n_log_n: the power that n log n would give over all sizes. Least squares on logarithms.
     """
     points = [(math.log(run["rows"]), math.log(run["seconds"])) for run in runs]
     steps = [round((y - b) / (x - a), 3) for (a, b), (x, y) in itertools.pairwise(points)]

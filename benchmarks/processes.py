@@ -1,8 +1,8 @@
-"""One training process with all threads against one process a core, in turns, with their losses.
+"""One training process with all threads compared with one process a core: throughput and losses.
 
-Caveats first. Rates are real tokens a second of the steps alone, without loading; the two kinds
-of run take turns, so a ratio holds when the machine's speed drifts, and one absolute number
-does not. Losses of the two kinds differ only by the order in which gradients are added.
+Caveats first. Throughput is in real tokens a second of the steps only, without loading. The two
+kinds of run take turns: ratios hold even if the machine's speed drifts, but absolute numbers do
+not. The losses of both differ only by the order in which gradients are summed.
 
     venv/bin/python benchmarks/processes.py [--data FOLDER] [--base NAME] [--steps N] [--pairs N]
 
@@ -28,7 +28,7 @@ from journeyman.train.checkpoint.read import STATE
 from journeyman.train.state import State
 
 
-class Taken(Struct, frozen=True):
+class MeasuredRun(Struct, frozen=True):
     """One run: real tokens a second of its steps, losses by step, processor seconds."""
 
     tokens_per_s: float
@@ -37,8 +37,10 @@ class Taken(Struct, frozen=True):
     processor_s: float
 
 
-def trained(arguments: argparse.Namespace, folder: Path, *, processes: int, threads: int) -> Taken:
-    """A run of its own, in a new folder."""
+def trained(
+    arguments: argparse.Namespace, folder: Path, *, processes: int, threads: int
+) -> MeasuredRun:
+    """Train in a new folder, in another process."""
     command = [sys.executable, "-m", "journeyman", "train"]
     command += ["--base", arguments.base, "--data-dir", str(arguments.data)]
     command += ["--output-dir", str(folder), "--max-steps", str(arguments.steps)]
@@ -49,7 +51,7 @@ def trained(arguments: argparse.Namespace, folder: Path, *, processes: int, thre
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = (folder / f"checkpoint-{arguments.steps}" / STATE).read_bytes()
     state = msgspec.json.decode(text, type=State)
-    return Taken(
+    return MeasuredRun(
         tokens_per_s=state.real_tokens / state.seconds,
         losses=tuple(one.loss for one in state.taken),
         validation_losses=tuple(one.loss for one in state.validations),
@@ -66,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     kinds = {"one_process": (1, cores), "one_a_core": (cores, 1)}
-    runs: dict[str, list[Taken]] = {name: [] for name in kinds}
+    runs: dict[str, list[MeasuredRun]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory(dir=arguments.data) as scratch:
         for pair in range(arguments.pairs):
             for name, (processes, threads) in kinds.items():

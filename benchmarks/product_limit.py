@@ -1,8 +1,8 @@
-"""The machine's limit for a step: the time that its products alone would take at their own rate.
+"""The machine's limit for a step: the time of its matrix products at their own rate.
 
-4 operations a frozen weight and token, forward and backward, the output layer's only where an
-answer stands; attention left out. Each recipe is held against the rate of the arithmetic that it
-multiplies in, TRL against BF16's where the processor has it.
+4 operations a frozen weight and token, forward and backward; those of the output layer only for
+trained tokens; attention is left out. Each recipe is compared with the rate of its own arithmetic,
+TRL with that of BF16 if the processor supports it.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from journeyman.train.engine.product_rates import Rates
 
 @dataclass(frozen=True)
 class ProductLimit:
-    """For rows on a model of one shape. rates: of one large product, measured in the same run."""
+    """The limit for some rows on a model. rates: of one large product, measured in the same run."""
 
     shape: DecoderShape
     trained_share: float
     rates: Rates
 
     def seconds(self, recipe: str) -> float:
-        """The least time of a real token by the products alone."""
+        """The least time of a real token, in seconds."""
         forward, backward, head = self._rates_of(recipe)
         weights = self.shape.layer_parameters * self.shape.layers
         products = 2.0 * weights * (1 / forward + 1 / backward)
@@ -47,7 +47,7 @@ class ProductLimit:
 
 
 def best_of(one: Rates, other: Rates) -> Rates:
-    """The higher rate of each arithmetic: what the machine was seen to do."""
+    """The higher rate of each arithmetic."""
     found: dict[str, Any] = {}
     for name in Rates.__struct_fields__:
         measured = [x for x in (getattr(one, name), getattr(other, name)) if x is not None]
@@ -56,5 +56,5 @@ def best_of(one: Rates, other: Rates) -> Rates:
 
 
 def trained_share(rows: Sequence[TokenRow]) -> float:
-    """Trained tokens of all."""
+    """Trained tokens as a share of all."""
     return sum(row.trained_tokens for row in rows) / sum(len(row.ids) for row in rows)

@@ -1,7 +1,7 @@
-"""Arithmetic of units that this processor lacks: rounded as they would round, multiplied in FP32.
+"""Arithmetic of units that this processor lacks: rounded as they would, but multiplied in FP32.
 
-The losses count, the time does not. Real units may add up in another order, which this does not
-show; what the kernels of this project compute in FP32 anyway is computed by them.
+Only the losses are of interest, not the time. Real units may sum in another order, which this does
+not show. What this project's kernels always compute in FP32 is still computed by them.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from journeyman.events import Reporter, ignore
 from journeyman.train.engine.arithmetic import arithmetic_of
 from journeyman.train.engine.fast.linear import Arithmetic, Method
 
-# Of the integer kernel's form for VNNI: source/product.h.
+# As in the integer kernel for VNNI: source/product.h.
 _LARGEST, _BLOCK, _UNIT = 127, 256, 16
 
 
@@ -33,16 +33,16 @@ def bf16_rounded(report: Reporter = ignore) -> Arithmetic:
 
 
 def int8_rounded(report: Reporter = ignore) -> Arithmetic:
-    """INT8 products as AVX-512 VNNI has them, activations and the output layer in BF16."""
-    wide = bf16_rounded(report)
+    """INT8 products as with AVX-512 VNNI; activations and the output layer in BF16."""
+    full = bf16_rounded(report)
     return _ByVnni(
         forward="int8 kernel",
         backward="int8 kernel",
         activations=torch.bfloat16,
         kernel=_VnniProduct(),  # type: ignore[arg-type]
-        adapters=wide.adapters,
-        attention=wide.attention,
-        rows=wide.rows,
+        adapters=full.adapters,
+        attention=full.attention,
+        rows=full.rows,
     )
 
 
@@ -53,7 +53,7 @@ ROUNDED: dict[str, Callable[[Reporter], Arithmetic]] = {
 
 
 class _ByVnni(Arithmetic, frozen=True):
-    """Its output layer is BF16, and that is widened here."""
+    """Its output layer is BF16, which is upcast here."""
 
     @property
     def full_precision_method(self) -> Method:
@@ -62,7 +62,7 @@ class _ByVnni(Arithmetic, frozen=True):
 
 @dataclass(frozen=True)
 class _VnniProduct:
-    """What `IntegerProduct` gives in its form for VNNI, up to the order of float32 sums."""
+    """What `IntegerProduct` gives with VNNI, except for the order of float32 sums."""
 
     largest: int = _LARGEST
     block: int = _BLOCK
@@ -96,13 +96,13 @@ class _VnniProduct:
         return _scaled(found, input_scale).to(dy.dtype)
 
 
-def _scaled(wide: Tensor, scale: Tensor | None) -> Tensor:
+def _scaled(values: Tensor, scale: Tensor | None) -> Tensor:
     """In place."""
-    return wide if scale is None else wide.mul_(scale)
+    return values if scale is None else values.mul_(scale)
 
 
 def _rounded(rows: Tensor) -> Tensor:
-    """In whole steps of a 127th of the largest of each row and block, in place: (T, K) float32."""
+    """Round to 1/127 of the largest value of each row and block, in place. rows: (T, K) float32."""
     count = -(-rows.shape[1] // _BLOCK)
     length = -(-rows.shape[1] // count)
     length += -length % _UNIT

@@ -1,7 +1,7 @@
-"""Random weights in the exact shape of a known model, written to disk layer by layer.
+"""Writes random weights in the exact shape of a known model to the disk, layer by layer.
 
-For what a model costs and not for what it says. bfloat16, one file a layer, so that no more than a
-layer is ever in memory.
+To measure what a model costs, not what it answers. bfloat16 with one file a layer, so that only one
+layer is in memory at a time.
 
     venv/bin/python benchmarks/shapes.py Qwen/Qwen2.5-Coder-7B-Instruct FOLDER [--layers N]
 """
@@ -26,7 +26,7 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 def write_shape(name: str, folder: Path, *, layers: int | None = None) -> BaseModel:
-    """A folder in the hub's layout, without tokenizer; nothing is written where it is there."""
+    """A folder in the hub's layout, without a tokenizer; written only if it does not exist."""
     config = known_shape(name).config
     if layers is not None:
         config.num_hidden_layers = layers
@@ -39,15 +39,15 @@ def write_shape(name: str, folder: Path, *, layers: int | None = None) -> BaseMo
     folder.mkdir(parents=True, exist_ok=True)
     shape = shape_of(config)
     source = RandomWeights(shape, biases=shape.family == "qwen2")
-    where: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     for file, names in _files(shape):
         present = [one for one in names if one in source]
         save_file(
             {one: source.tensor(one) for one in present}, folder / file, metadata={"format": "pt"}
         )
-        where |= dict.fromkeys(present, file)
+        weight_map |= dict.fromkeys(present, file)
         print(f"{file}: {len(present)} tensors", file=sys.stderr)
-    index = {"metadata": {}, "weight_map": where}
+    index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     config.architectures = [type_name(shape)]
     config.save_pretrained(folder)
@@ -55,12 +55,12 @@ def write_shape(name: str, folder: Path, *, layers: int | None = None) -> BaseMo
 
 
 def base_in(name: str, folder: Path) -> BaseModel:
-    """The base in that folder, for an engine; its hashes are made up."""
+    """The base model in a folder, for an engine; its hashes are made up."""
     return BaseModel(name, folder, "a" * 64, "b" * 64, "folder")
 
 
 def folder_name(name: str, layers: int | None) -> str:
-    """Where a shape lies by default, in `build/`."""
+    """The default folder of a shape in `build/`."""
     return name.rsplit("/", 1)[-1] + (f"-{layers}-layers" if layers else "")
 
 

@@ -1,9 +1,9 @@
-"""What a common prefix costs: 16 rows of 4,000 shared and 500 own tokens, once shared, once not.
+"""What a shared prefix saves: 16 rows with 4,000 common and 500 own tokens, shared or not.
 
 Forward and backward of the fast engine on layers of SmolLM2-135M's shape with random weights; the
-two packs take turns in one process. Loss and gradients are compared as well as the time. Both packs
-compute the output layer for the same tokens: with few layers it weighs more than in a model, and
-the share is higher. All 30 fit into 24 GiB where every layer keeps its input alone (--recompute).
+two packs take turns in one process. Loss and gradients are compared, too. Both packs compute the
+output layer for the same tokens, which with few layers takes a larger part than in a whole model.
+All 30 layers fit into 24 GiB only with gradient checkpointing (--recompute).
 
     venv/bin/python benchmarks/shared_prefix.py --layers 30 --recompute --no-warm-up --repetitions 1
     venv/bin/python benchmarks/shared_prefix.py --layers 4 [--precision fp32|bf16|int8]
@@ -33,7 +33,7 @@ from journeyman.train.forecast.base_model import known_shape
 
 
 def rows_of(count: int, prefix: int, own: int, vocabulary: int) -> list[TokenRow]:
-    """Rows that begin alike; what is their own is trained."""
+    """Rows with a common prefix; their own tokens are trained."""
     generator = torch.Generator().manual_seed(0)
 
     def drawn(size: int) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "int8"))
     parser.add_argument(
-        "--recompute", action="store_true", help="every layer runs twice, so that all 30 fit"
+        "--recompute", action="store_true", help="gradient checkpointing, so that all 30 fit"
     )
     parser.add_argument("--warm-up", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--repetitions", type=int, default=3)

@@ -1,7 +1,7 @@
-"""Whether the processes of a comparison fit into memory together: an estimate before they start.
+"""Estimates whether all processes of a comparison fit into memory together, before they start.
 
-While one recipe is measured, the others hold their weights, and those that keep freed memory hold
-what their step needed, too.
+While one recipe is measured, the others keep their weights in memory; those that keep freed memory
+also keep what their step needed.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from journeyman.train.engine.fast.shape import DecoderShape, shape_of
 # torch, transformers and what they import.
 _PROGRAM_BYTES = 500 * 2**20
 _TRL_PROGRAM_BYTES = 800 * 2**20
-# Logits, their shares, and the gradients of both.
+# Logits, their softmax, and the gradients of both.
 _LOGITS = 4
 
 
 def warning_of(names: Sequence[str], config: Any, rows: Sequence[TokenRow]) -> str | None:
-    """What to say where they do not fit; None where they do."""
+    """The warning if they do not fit, else None."""
     needs = [_need(name, config, rows) for name in names]
     most = sum(held for held, _ in needs) + max(step for _, step in needs)
     available = memory_room().available_bytes
@@ -38,7 +38,7 @@ def warning_of(names: Sequence[str], config: Any, rows: Sequence[TokenRow]) -> s
 
 
 def _need(name: str, config: Any, rows: Sequence[TokenRow]) -> tuple[float, float]:
-    """Bytes that a recipe holds while it waits, and those that its step takes beside them."""
+    """Bytes that a recipe keeps while it waits, and how many more its step needs."""
     shape = shape_of(config)
     tokens = sum(len(row.ids) for row in rows)
     kind, _, precision = name.partition(" ")
@@ -51,9 +51,9 @@ def _need(name: str, config: Any, rows: Sequence[TokenRow]) -> tuple[float, floa
             + tokens * found.activation_budget.working_bytes
         )
         return _PROGRAM_BYTES + found.weight_bytes + working, 0.0
-    narrow = precision == "bf16" or (kind == "trl" and trl_has_bf16())
+    is_bf16 = precision == "bf16" or (kind == "trl" and trl_has_bf16())
     tables = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
-    weights = (shape.layer_parameters * shape.layers + tables) * (2.0 if narrow else 4.0)
+    weights = (shape.layer_parameters * shape.layers + tables) * (2.0 if is_bf16 else 4.0)
     program = _TRL_PROGRAM_BYTES if kind == "trl" else _PROGRAM_BYTES
     longest = max(len(row.ids) for row in rows)
     return program + weights, _step_bytes(shape, PADDED_TOKENS if kind == "seed" else 2 * longest)

@@ -1,23 +1,23 @@
-"""Real tokens a second of training: the seed recipe, TRL and this project's engines, side by side.
+"""Training throughput in real tokens a second: the seed recipe, TRL and this project's engines.
 
-Caveats first. Forward and backward of micro-batches, no optimiser and no checkpoints; the recipes
-take turns on the same rows, so a ratio holds while the machine's speed drifts, and one absolute
-number does not. Real tokens are those of the rows: padding counts nothing, and a prefix that two
-rows share counts twice although the fast engine computes it once. Every recipe runs in a process of
-its own, which waits while others are measured, and is timed inside of it around the step alone.
-With --one-at-a-time it lives for its turn alone, loads and warms up in each, and needs no room
-beside another. The project's engines have the allocator that `train` gives them (freed memory kept
-where there is room, said in the result); all others have it as it comes, and a variant of TRL with
-the suffix `+malloc` as ours have it, by its environment.
-`seed` is what the forerunner ran, without its trainer's own overhead: FP32, every row padded to
-2,048 tokens, loss on every position. A padded row costs it the same whatever it holds, so it is
-given one of the rows, and its rate is the mean length of all of them over that time. The rows are
-spread evenly over the lengths of the training split. `trl` runs in its own environment (`make
-peers`, or --peer PYTHON) by its own `training_step`; its collator is not timed, which favours it.
-The share of the machine's limit is the time that the real tokens' products alone would take at the
-rate of one large product over the time of the step (`product_limit.py`). The rates are measured in
-the run, before and after the repetitions, and the better ones count.
-A peak of memory is that of the recipe's process since it began, loading included.
+Caveats first. Forward and backward of micro-batches are timed, without optimiser and checkpoints.
+The recipes take turns on the same rows: ratios hold even if the machine's speed drifts, but
+absolute numbers do not. Real tokens are those of the rows: padding does not count, and a prefix
+that two rows share counts twice although the fast engine computes it once. Every recipe runs in its
+own process, which waits while others are measured and times only the step. With --one-at-a-time the
+process exists only during its turn, loads and warms up each time, and needs no memory besides
+others. The project's engines have the allocator settings that `train` gives them (freed memory is
+kept if there is plenty; the result says so); all others have the default, and a variant of TRL with
+the suffix `+malloc` has the same settings as ours, by its environment.
+`seed` is what the forerunner ran, without the overhead of its trainer: FP32, every row padded to
+2,048 tokens, a loss on every position. Every padded row costs the same, so it gets only one row,
+and its throughput is the mean length of all rows over that time. The rows are spread evenly over
+the lengths of the training split. `trl` runs in its own environment (`make peers`, or --peer
+PYTHON) with its own `training_step`; its collator is not timed, which favours it.
+The share of the machine's limit is the time that the matrix products of the real tokens would take
+at the rate of one large product, over the time of the step (`product_limit.py`). The rates are
+measured before and after the repetitions, and the better ones count.
+Peak memory is that of the recipe's process since it started, loading included.
 
     venv/bin/python benchmarks/train_step.py [--data FOLDER] [--repetitions N] [--peer PYTHON]
     venv/bin/python benchmarks/train_step.py --shape Qwen/Qwen2.5-Coder-7B-Instruct --layers 2
@@ -58,7 +58,7 @@ Answers = dict[str, list[Answer]]
 
 @dataclass(frozen=True)
 class Measured:
-    """By recipe: answers, what the process said when it was ready, and why there are no answers."""
+    """By recipe: its answers, its first output, and why it ended if there are no answers."""
 
     answers: Answers
     ready: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Measured:
 
 
 def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> list[Recipe]:
-    """All that were asked for, those first that keep memory only where they find room for it."""
+    """The chosen recipes, first those that keep freed memory only if there is plenty."""
     threads = arguments.threads
     names = [f"fast {precision}" for precision in arguments.precisions.split(",")]
     names += ["hf fp32"] if arguments.hf else []
@@ -84,7 +84,7 @@ def recipes_of(base: BaseModel, arguments: argparse.Namespace) -> list[Recipe]:
 def warm_worker(
     recipe: Recipe, waiting: dict[str, Worker], rows: Sequence[TokenRow]
 ) -> Iterator[Worker]:
-    """The recipe's process that waits; without one, its own for this turn, warmed up."""
+    """The recipe's waiting process; without one, a new process for this turn, warmed up."""
     if recipe.name in waiting:
         yield waiting[recipe.name]
         return
@@ -96,12 +96,12 @@ def warm_worker(
 def measured(
     recipes: Sequence[Recipe], rows: list[TokenRow], arguments: argparse.Namespace
 ) -> Measured:
-    """Every repetition's answers, recipes in turns. Raises WorkerEnded where one cannot wait."""
+    """The answers of every repetition, in turns. Raises WorkerEnded if one does not start."""
     found = Measured({recipe.name: [] for recipe in recipes})
     apart = arguments.one_at_a_time
     with contextlib.ExitStack() as stack:
         waiting = {} if apart else {x.name: stack.enter_context(started(x)) for x in recipes}
-        # Those that wait have a round that warms up.
+        # Waiting processes have one round to warm up.
         for repetition in range(1 if apart else 0, arguments.repetitions + 1):
             for recipe in [x for x in recipes if x.name not in found.ended]:
                 given = rows[:1] if recipe.padded else rows
@@ -123,13 +123,13 @@ def measured(
 
 
 def rate_of(padded: bool, answer: Answer, rows: Sequence[TokenRow]) -> float:
-    """Real tokens a second; a recipe that pads was given one row."""
+    """Real tokens a second; a recipe that pads got one row."""
     row_s = answer.seconds / (1 if padded else len(rows))
     return sum(len(row.ids) for row in rows) / len(rows) / row_s
 
 
 def ratios(rates: dict[str, list[float]], against: list[list[float]]) -> dict[str, list[float]]:
-    """Each repetition's rates to the best of those in the same repetition; empty without any."""
+    """Each rate over the best rate of `against` in the same repetition; empty without any."""
     if not against:
         return {}
     best = [max(found) for found in zip(*against, strict=True)]
@@ -142,7 +142,7 @@ def ratios(rates: dict[str, list[float]], against: list[list[float]]) -> dict[st
 def result_of(
     answers: Answers, rows: list[TokenRow], limit: ProductLimit, padded: set[str]
 ) -> dict[str, Any]:
-    """What was measured, by recipe."""
+    """The measurements by recipe."""
     rates = {
         name: [rate_of(name in padded, one, rows) for one in found]
         for name, found in answers.items()
@@ -176,7 +176,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--peer",
         default=str(PEER) if PEER.exists() else "",
-        help="a Python that has trl; that of `make peers` where it is there, '' for none",
+        help="a Python with trl; by default that of `make peers` if there is one, '' for none",
     )
     parser.add_argument(
         "--peer-env", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="for TRL"
@@ -184,7 +184,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--one-at-a-time",
         action="store_true",
-        help="a process only for its turn, where all do not fit into memory together",
+        help="start each process only for its turn, if all do not fit into memory together",
     )
     parser.add_argument("--hf", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
@@ -196,8 +196,8 @@ def parsed() -> argparse.Namespace:
     return arguments
 
 
-def compared(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The whole comparison. Raises WorkerEnded where a recipe does not start."""
+def compare(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The whole comparison. Raises WorkerEnded if a recipe does not start."""
     base = find_base(arguments.base)
     rows = token_rows(arguments.data, load_chat(base), arguments.rows)
     if arguments.shape:
@@ -238,7 +238,7 @@ def compared(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     try:
-        print(json.dumps(compared(parsed())))
+        print(json.dumps(compare(parsed())))
     except (JourneymanError, WorkerEnded) as error:
         raise SystemExit(f"error: {error}") from error
 

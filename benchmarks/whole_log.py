@@ -1,16 +1,16 @@
-"""A whole dataset, trained for some epochs by `train`: wall time, memory and the final losses.
+"""Trains a whole dataset for some epochs with `train`: wall time, memory and final losses.
 
-Caveats first. The time is that of `train` from its start to the final model: load, forecast,
-steps, validations, checkpoints. Beside it stands the time that the seed recipe needs for the same
-rows as often by its time a row, measured before and after each run (every row is padded to 2,048
-tokens, so all cost the same); its trainer's own overhead and validations are left out, which
-favours it. One precision after the
-other has the same rows, order, seeds and steps. The final loss is given twice: as the run measured
-it, in its own arithmetic, and of the same adapter by the fast engine in FP32.
+Caveats first. The time is that of `train` from its start to the final model: loading, forecast,
+steps, validations, checkpoints. It is compared with the time that the seed recipe needs for the
+same rows and epochs, by its time a row, measured before and after each run (every row is padded to
+2,048 tokens, so all take equally long). Its trainer's overhead and validations are left out, which
+favours it. All precisions train the same rows, order, seeds and steps. The final loss is given
+twice: as the run measured it in its own arithmetic, and for the same adapter by the fast engine in
+FP32.
 `bf16-rounded` and `int8-rounded` are for processors without BF16 and VNNI units: weights and
-activations are rounded as such units would have them, and multiplied in FP32, so the losses count
-and the time does not; the shares inside attention stay in FP32. INT8 is calibrated as in a run;
-`--no-calibrate` leaves its products as they are.
+activations are rounded as with such units but multiplied in FP32, so that only the losses count and
+not the time; the softmax in attention stays in FP32. INT8 is calibrated as in a run, or not with
+`--no-calibrate`.
 
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 3
     venv/bin/python benchmarks/whole_log.py --data FOLDER --epochs 1 \
@@ -83,7 +83,7 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
         _compute_by(ROUNDED[precision](say))
     with tempfile.TemporaryDirectory() as folder:
         if precision in ROUNDED:
-            # What is found out about units that are not here must not be taken for theirs.
+            # The calibration of a simulated arithmetic must not get into the real cache.
             int8_accuracy.cache_folder = lambda: Path(folder) / "cache"  # type: ignore[attr-defined]
         settings = TrainSettings(
             base=arguments.base,
@@ -116,12 +116,12 @@ def run(precision: str, arguments: argparse.Namespace) -> Measured:
 
 
 def _compute_by(found: Arithmetic) -> None:
-    """In place of what a precision is on this machine."""
+    """Use this arithmetic instead of this machine's."""
     arithmetic.arithmetic_of = lambda *_, **__: found
 
 
 def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
-    """The loss of an adapter over the validation split, all products in FP32."""
+    """The loss of an adapter over the validation split, in FP32."""
     arithmetic.arithmetic_of = arithmetic_of
     base = find_base(arguments.base)
     rows = read_rows(arguments.data / "val.jsonl", load_chat(base), max_tokens=2048).used
@@ -137,9 +137,9 @@ def loss_by_fp32(adapter: Path, arguments: argparse.Namespace) -> float:
 
 @contextlib.contextmanager
 def seed_seconds(arguments: argparse.Namespace) -> Iterator[Callable[[], list[float]]]:
-    """The seed recipe, warmed up, in a process of its own; a call gives its seconds a row now.
+    """The seed recipe, warmed up in its own process; a call measures its seconds a row.
 
-    No seconds where the seed recipe is left out.
+    A call gives no seconds if the seed recipe is left out.
     """
     if not arguments.seed_recipe:
         yield list
@@ -158,7 +158,7 @@ def seed_seconds(arguments: argparse.Namespace) -> Iterator[Callable[[], list[fl
 
 
 def in_its_own_process(precision: str) -> Measured:
-    """So that its peak of memory is its own."""
+    """Measure in another process, whose peak memory is then only that of the run."""
     words = [sys.executable, __file__, *sys.argv[1:], "--only", precision]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     return Measured(**json.loads(done.stdout.splitlines()[-1]))

@@ -1,10 +1,10 @@
-"""One whole training step of a large model: its peak memory, and where its time goes.
+"""One whole training step of a large model: its peak memory, and the time of its parts.
 
-Caveats first. The weights are random, in the exact shape of the known model, and lie on the disk as
-bfloat16 (15 GB for a 7B; written once, layer by layer, by a process of its own, and used again).
-The rows are random tokens, the second half of each trained. One step is one optimiser update over
-all the rows, in micro-batches; a first one that would warm up is not taken, because memory is what
-this measures. The peak is the kernel's VmHWM of this process, file pages included.
+Caveats first. The weights are random, in the exact shape of a known model, and on the disk in
+bfloat16 (15 GB for a 7B; written once, layer by layer, by another process, and used again). The
+rows are random tokens, and the second half of each is trained. A step is one optimiser update over
+all rows, in micro-batches; there is no step to warm up, because memory is what this measures. The
+peak is the kernel's VmHWM of this process, file pages included.
 
     venv/bin/python benchmarks/whole_step.py --shape Qwen/Qwen2.5-Coder-7B-Instruct --precision bf16
     venv/bin/python benchmarks/whole_step.py --precision int8 --row-tokens 512 --rows 4
@@ -46,7 +46,7 @@ def say(event: Event) -> None:
 
 
 def written(name: str, folder: Path, layers: int | None) -> BaseModel:
-    """The weights on the disk; another process writes them, so that its memory does not count."""
+    """Write the weights to the disk in another process, whose memory does not count."""
     script = Path(__file__).with_name("shapes.py")
     command = [sys.executable, str(script), name, str(folder)]
     subprocess.run([*command, *(["--layers", str(layers)] if layers else [])], check=True)
@@ -54,7 +54,7 @@ def written(name: str, folder: Path, layers: int | None) -> BaseModel:
 
 
 def random_rows(count: int, tokens: int, vocabulary: int) -> list[TokenRow]:
-    """Rows without a common beginning; of each the second half is trained."""
+    """Rows without a common prefix; the second half of each is trained."""
     generator = torch.Generator().manual_seed(0)
     untrained = tokens // 2
     trained = (False,) * untrained + (True,) * (tokens - untrained)
@@ -63,7 +63,7 @@ def random_rows(count: int, tokens: int, vocabulary: int) -> list[TokenRow]:
 
 
 def step(base: BaseModel, recipe: Recipe, rows: Sequence[TokenRow]) -> dict[str, object]:
-    """Load, all micro-batches, the update; seconds and peaks of each."""
+    """Load, compute all micro-batches and update; the seconds and peaks of each."""
     settings = recipe.settings
     started = time.perf_counter()
     engine = open_engine(base, recipe, say)
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--row-tokens", type=int, default=512)
     parser.add_argument("--micro-batch-tokens", type=int, default=2048)
-    parser.add_argument("--memory-gib", type=float, help="gradient checkpointing keeps to it")
+    parser.add_argument("--memory-gib", type=float, help="limit for gradient checkpointing")
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=False)
     arguments = parser.parse_args()
     folder = arguments.folder or Path("build") / folder_name(arguments.shape, arguments.layers)

@@ -1,8 +1,7 @@
-"""Recipes in processes of their own, which take turns: a line of JSON in, a line of JSON out.
+"""Recipes that take turns, each in its own process: a line of JSON in, a line of JSON out.
 
-No recipe has another's heap, peak or settings of the allocator; a process waits in a read while
-others are measured. What a process writes to stderr is kept apart, and its last line is told where
-the process ends before it answers.
+So no recipe shares another's heap, peak memory or allocator settings. A process waits for input
+while others are measured. If it ends without an answer, the last line of its stderr is reported.
 """
 
 import contextlib
@@ -22,19 +21,19 @@ from journeyman.train.batching.rows import TokenRow
 
 FOLDER = Path(__file__).parent
 PEER = FOLDER.parent / "build" / "peers" / "venv" / "bin" / "python3"
-# What `journeyman.machine.torch_runtime` does to the allocator, by the environment.
+# The allocator settings of `journeyman.machine.torch_runtime`, as environment variables.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
 ALLOCATOR_SUFFIX = "+malloc"
 _ENDING_S = 20.0
 
 
 class WorkerEnded(Exception):
-    """The process ended before it answered; says how."""
+    """The process ended before it answered."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Seconds of one step, its loss a trained token, and the most memory until then."""
+    """Seconds of one step, its loss a trained token, and the peak memory until then."""
 
     seconds: float
     loss: float
@@ -43,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a recipe's process is started. padded: every row costs it the same."""
+    """How a recipe's process is started. padded: every row takes it equally long."""
 
     name: str
     command: Sequence[str]
@@ -52,7 +51,7 @@ class Recipe:
 
 
 class Worker:
-    """One started process; it has loaded its model when this object is there."""
+    """One started process, which has loaded its model."""
 
     def __init__(self, recipe: Recipe, errors: IO[str]) -> None:
         self.recipe = recipe
@@ -79,14 +78,14 @@ class Worker:
             "trained": [[int(one) for one in row.trained] for row in rows],
         }
         assert self._process.stdin is not None
-        # A process that has ended is told by what is read.
+        # `_read` reports a process that has ended.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
         return Answer(**self._read())
 
     def close(self) -> None:
-        """End the process: by the end of its input, else by a signal."""
+        """End the process by closing its input; kill it if it does not end."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -111,7 +110,7 @@ class Worker:
 
 @contextlib.contextmanager
 def started(recipe: Recipe) -> Iterator[Worker]:
-    """The process of a recipe while the block runs. Raises WorkerEnded where it does not start."""
+    """The process of a recipe while the block runs. Raises WorkerEnded if it does not start."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         worker = Worker(recipe, errors)
         try:
@@ -131,7 +130,7 @@ def own_recipe(name: str, base: BaseModel, *, threads: int, compiled: bool = Tru
 def trl_recipe(
     variant: str, base: BaseModel, *, python: str, threads: int, environment: Mapping[str, str]
 ) -> Recipe:
-    """TRL in its own environment; a variant's suffix `+malloc` keeps its freed memory."""
+    """TRL in its own environment; with the suffix `+malloc` it keeps freed memory."""
     plain = variant.removesuffix(ALLOCATOR_SUFFIX)
     command = [python, str(FOLDER / "peers" / "trl_step.py"), "--model", str(base.folder)]
     command += ["--variant", plain, "--threads", str(threads)]
@@ -141,5 +140,5 @@ def trl_recipe(
 
 
 def trl_has_bf16() -> bool:
-    """Whether TRL's weights are BF16 here: where the processor multiplies them itself."""
+    """Whether TRL gets BF16 weights here: only if the processor supports them."""
     return any(flag in processor_flags() for flag in BF16_FLAGS)

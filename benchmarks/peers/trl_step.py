@@ -1,13 +1,13 @@
-"""A training step of TRL, run in TRL's own environment, told what to do by lines of JSON.
+"""A training step of TRL in TRL's own environment, controlled by lines of JSON.
 
-Caveats first. The seconds are those of `SFTTrainer.training_step` alone, forward and backward by
-its own loss, summed over micro-batches of two rows (four where the variant says so): no optimiser,
-and not its own collator, which favours it. The allocator is left as it comes or as the environment
-has it, and nothing is given back between steps. The peak is the kernel's VmHWM since the process
-began, so loading counts. Nothing of journeyman is imported.
+Caveats first. The seconds are of `SFTTrainer.training_step` only: forward and backward with its own
+loss, summed over micro-batches of two rows (four if the variant says so), without optimiser and
+without its collator, which favours it. The allocator has its default settings or those of the
+environment, and no memory is returned between steps. The peak is the kernel's VmHWM since the
+process started, so loading counts. Nothing of journeyman is imported.
 
-Answers the first line with `{"ready": true}`; reads `{"ids": [[..]], "trained": [[..]]}` a line and
-answers with seconds, loss a trained token and peak memory, as `own_step.py` does for this project.
+The first output is `{"ready": true}`. Each input line `{"ids": [[..]], "trained": [[..]]}` is
+answered with seconds, loss a trained token and peak memory, as `own_step.py` does for this project.
 
     PEER_PYTHON benchmarks/peers/trl_step.py --model FOLDER --variant best --threads 2
 """
@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 
 VARIANTS = {
-    # As it comes: mixed precision where the processor has it, and checkpointing.
+    # The defaults: mixed precision if the processor supports it, and gradient checkpointing.
     "as-it-comes": {},
     "best": {"gradient_checkpointing": False},
     "best-compiled": {"gradient_checkpointing": False},
-    # Without packing, TRL refuses a longest length here.
+    # Without packing, TRL refuses a maximum length here.
     "best-padding-free": {
         "gradient_checkpointing": False,
         "padding_free": True,
@@ -50,9 +50,9 @@ def trainer_of(model_folder: str, variant: str, *, bf16: bool) -> object:
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
 
-    wide = not bf16 or variant == "as-it-comes"
+    is_fp32 = not bf16 or variant == "as-it-comes"
     model = AutoModelForCausalLM.from_pretrained(
-        model_folder, dtype=torch.float32 if wide else torch.bfloat16, local_files_only=True
+        model_folder, dtype=torch.float32 if is_fp32 else torch.bfloat16, local_files_only=True
     )
     words = {"<pad>": 0, "<eos>": 1, "<unk>": 2}
     tokenizer = PreTrainedTokenizerFast(
@@ -87,27 +87,27 @@ def trainer_of(model_folder: str, variant: str, *, bf16: bool) -> object:
 
 
 def peak_rss_bytes() -> int:
-    """VmHWM; `ru_maxrss` would keep the peak of the process that started this one."""
+    """VmHWM, because `ru_maxrss` would include the peak of the parent process."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def stepped(trainer: object, asked: dict[str, list[list[int]]]) -> dict[str, float]:
-    """All rows in micro-batches; the loss is the mean over all trained tokens."""
-    # As its preparation of a dataset folds a completion mask in; its collator knows labels alone.
+def step(trainer: object, given: dict[str, list[list[int]]]) -> dict[str, float]:
+    """Compute all rows in micro-batches; the loss is the mean over all trained tokens."""
+    # TRL's dataset preparation applies the completion mask like this; its collator has only labels.
     rows = [
         {"input_ids": ids, "labels": [x if one else -100 for x, one in zip(ids, mask, strict=True)]}
-        for ids, mask in zip(asked["ids"], asked["trained"], strict=True)
+        for ids, mask in zip(given["ids"], given["trained"], strict=True)
     ]
     count = trainer.args.per_device_train_batch_size
     seconds, losses, tokens = 0.0, 0.0, 0
     for start in range(0, len(rows), count):
-        given = rows[start : start + count]
-        batch = trainer.data_collator(given)
+        micro_batch = rows[start : start + count]
+        batch = trainer.data_collator(micro_batch)
         begin = time.perf_counter()
         loss = trainer.training_step(trainer.model_wrapped, batch)
         seconds += time.perf_counter() - begin
-        trained = sum(label != -100 for row in given for label in row["labels"][1:])
+        trained = sum(label != -100 for row in micro_batch for label in row["labels"][1:])
         losses, tokens = losses + float(loss) * trained, tokens + trained
     trainer.model.zero_grad(set_to_none=True)
     return {"seconds": seconds, "loss": losses / tokens, "peak_rss_bytes": peak_rss_bytes()}
@@ -123,7 +123,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     answers, sys.stdout = sys.stdout, sys.stderr
     trainer = trainer_of(arguments.model, arguments.variant, bf16=arguments.bf16)
-    # What `torch_compile` does once a whole training starts.
+    # What `torch_compile` does when a whole training starts.
     compiled = arguments.variant == "best-compiled"
     trainer.model_wrapped = torch.compile(trainer.model) if compiled else trainer.model
     trainer.current_gradient_accumulation_steps = 1
@@ -131,7 +131,7 @@ def main() -> None:
     trainer.model.train()
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps(stepped(trainer, json.loads(line))), file=answers, flush=True)
+        print(json.dumps(step(trainer, json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":
