@@ -38,20 +38,26 @@ def answers(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_worker_answers_every_line_with_the_same_loss(model: Path) -> None:
-    ready, first, second = answers(run_worker(model, "fast fp32", STEP, STEP))
+@pytest.fixture(scope="module")
+def fast(model: Path) -> list[dict[str, Any]]:
+    return answers(run_worker(model, "fast fp32", STEP, STEP))
+
+
+def test_a_worker_answers_every_line_with_the_same_loss(fast: list[dict[str, Any]]) -> None:
+    ready, first, second = fast
     assert ready == {"ready": True, "freed_memory_kept": True}
     assert first["loss"] == second["loss"] > 0
     assert first["seconds"] > 0
     assert 0 < first["peak_rss_bytes"] <= second["peak_rss_bytes"]
 
 
-def test_the_hf_engine_keeps_no_memory_and_has_the_same_loss(model: Path) -> None:
+def test_the_hf_engine_keeps_no_memory_and_has_the_same_loss(
+    model: Path, fast: list[dict[str, Any]]
+) -> None:
     ready, slow = answers(run_worker(model, "hf fp32", STEP))
     assert ready == {"ready": True, "freed_memory_kept": False}
-    fast = answers(run_worker(model, "fast fp32", STEP))[1]
     # Dropout differs, but an adapter starts at zero.
-    assert slow["loss"] == pytest.approx(fast["loss"], rel=1e-4)
+    assert slow["loss"] == pytest.approx(fast[1]["loss"], rel=1e-4)
 
 
 def test_an_unknown_recipe_ends_with_an_error_line(model: Path) -> None:

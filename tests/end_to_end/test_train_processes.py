@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from journeyman.cli import run
 from journeyman.settings import TrainSettings
 from journeyman.train.checkpoint.result import TrainingResult
 from journeyman.train.parallel.affinity import assign_cpus
@@ -105,20 +106,17 @@ def test_two_processes_have_the_losses_of_one(alone: Path, together: Path) -> No
     ]
 
 
-def test_two_processes_have_the_same_int8_plan(base: Path, data: Path, tmp_path: Path) -> None:
+def test_two_processes_have_the_same_int8_plan(
+    base: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     found = []
     for processes in (1, 2):
         one = settings(base, data, tmp_path / str(processes))
         flags = [*command(one, processes=processes), "--precision", "int8"]
-        done = subprocess.run(
-            [sys.executable, "-m", "journeyman", "train", *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        assert done.stdout.count("the base's answers diverge") == 1
+        code = run(["train", *flags])
+        output = capfd.readouterr()
+        assert code == 0, output.err
+        assert output.err.count("the base's answers diverge") == 1
         found.append(losses_of(one.output_dir))
     # A value between two steps of 8 bits may be rounded up or down.
     assert found[1] == pytest.approx(found[0], rel=2e-3)

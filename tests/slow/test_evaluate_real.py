@@ -21,7 +21,7 @@ def test_a_gguf_is_compared_with_its_base_in_the_same_quantisation(tmp_path: Pat
         base=NAME,
         test_data=write_dataset(tmp_path / "data", rows),
         output=tmp_path / "evaluation.json",
-        max_tokens=24,
+        max_tokens=8,
     )
     result = evaluate(settings)
     assert [arm.arm.quantization for arm in result.arms] == ["Q4_1", "Q4_1"]

@@ -7,6 +7,7 @@ keeps its arithmetic.
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,7 @@ from journeyman.events import Note, Reporter, ignore
 from journeyman.files import atomic_file, content_id
 from journeyman.machine.processor import BF16_FLAGS, processor_flags, processor_has
 from journeyman.machine.torch_runtime import using_threads
-from journeyman.runs import cache_folder, versions
+from journeyman.runs import cache_folder, versions, wait_for_folder_lock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,16 +76,26 @@ def measured_rates(size: tuple[int, int], report: Reporter = ignore, *, threads:
     units = (*sorted(processor_flags()), versions().get("torch", ""))
     facts = (_VERSION, *units, str(threads), f"{inputs} x {outputs}")
     path = cache_folder() / "rates" / f"{content_id(*facts)}.json"
-    if path.is_file():
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Rates)
-        except msgspec.DecodeError:
-            report(Note(f"cannot read `{path}`, so the machine is measured again"))
-    rates = measured_now((inputs, outputs), report, threads=threads)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        file.write(msgspec.json.encode(rates))
+    if (known := _stored(path, report)) is not None:
+        return known
+    # Two processes of a run that both measured could decide for two precisions.
+    with wait_for_folder_lock(path.parent, "measuring this machine", report):
+        if (known := _stored(path, ignore)) is not None:
+            return known
+        rates = measured_now((inputs, outputs), report, threads=threads)
+        with atomic_file(path) as file:
+            file.write(msgspec.json.encode(rates))
     return rates
+
+
+def _stored(path: Path, report: Reporter) -> Rates | None:
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Rates)
+    except msgspec.DecodeError:
+        report(Note(f"cannot read `{path}`, so the machine is measured again"))
+        return None
 
 
 def measured_now(

@@ -142,19 +142,19 @@ def _save_forever(folder: Path, step: int) -> NoReturn:
         os._exit(1)
 
 
-def test_killed_at_any_moment_of_a_save_the_newest_is_good(tmp_path: Path) -> None:
+def test_killed_at_any_moment_of_a_save_the_newest_is_good(folder_in_memory: Path) -> None:
     chance = random.Random(7)
-    saved(tmp_path, 1)
+    saved(folder_in_memory, 1)
     last = 1
     for _ in range(25):
         child = os.fork()
         if child == 0:
-            _save_forever(tmp_path, last)
+            _save_forever(folder_in_memory, last)
         time.sleep(chance.uniform(0.0, 0.12))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         events: list[Event] = []
-        found = newest_good(tmp_path, events.append)
+        found = newest_good(folder_in_memory, events.append)
         assert found is not None
         # Nothing under a final name is ever half written, so nothing was quarantined.
         assert events == []

@@ -16,16 +16,16 @@ from tests.fail_points import killed_at
 
 @pytest.mark.parametrize("micro_batch", [0, 2])
 def test_killed_at_every_fail_point_of_a_save_the_newest_is_good(
-    tmp_path: Path, micro_batch: int
+    folder_in_memory: Path, micro_batch: int
 ) -> None:
     """Faults 2 and 3: at every file operation of a save, and of the rotation after it."""
-    before = tmp_path / "before"
+    before = folder_in_memory / "before"
     for step in (1, 2):
         saved(before, step)
     point, newest = 0, set()
     while True:
         point += 1
-        folder = copied(before, tmp_path / "killed")
+        folder = copied(before, folder_in_memory / "killed")
         if not killed_at(point, lambda: saved(folder, 3, micro_batch)):  # noqa: B023
             break
         events: list[Event] = []

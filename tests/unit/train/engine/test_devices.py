@@ -157,7 +157,7 @@ def test_rows_add_up_at_their_places_on_every_device() -> None:
     assert torch.equal(put, expected)
 
 
-@pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
+@pytest.mark.skipif(not HAS_GPU, reason=this_machine("has no GPU"))
 def test_a_gpu_gives_what_the_processor_gives() -> None:
     source = WeightsInMemory()
     loss, parameters = trained(source, DecoderPlan(FP32), dropout=0.2)

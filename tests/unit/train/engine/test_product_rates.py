@@ -1,5 +1,7 @@
 """Rates of products: each size is measured once, and they decide the precision."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,13 +72,29 @@ def test_a_size_is_measured_once_and_those_above_the_largest_count_as_it(
     for size in ((64, 80), (64, 80), (80, 64), (9000, 80_000), LARGE, (64, 80)):
         assert measured_rates(size) == GOOD
     assert sizes == [(64, 80), (80, 64), LARGE]
-    (newest, *_) = cache.iterdir()
+    (newest, *_) = cache.glob("*.json")
     newest.write_bytes(b"{")
     events: list[Event] = []
     for size in sizes[:]:
         measured_rates(size, events.append)
     assert len(sizes) == 4
     assert ["measured again" in x.text for x in events if isinstance(x, Note)] == [True]
+
+
+def test_processes_that_need_a_rate_at_once_get_the_same(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ranks that measured apart could decide for two precisions."""
+    measured = iter((GOOD, POOR))
+
+    def slowly(*_: object, **__: object) -> Rates:
+        time.sleep(0.2)
+        return next(measured)
+
+    monkeypatch.setattr(product_rates, "measured_now", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(measured_rates, [(64, 80)] * 2))
+    assert found == [GOOD, GOOD]
 
 
 def test_the_kernel_is_fast_if_torch_is_hardly_faster() -> None:
