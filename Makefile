@@ -6,7 +6,7 @@ TORCH_ARGS ?=
 DATA ?= demo/dataset
 # Processes that run tests at the same time, of one thread each.
 WORKERS ?= 2
-SPREAD := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SPREAD := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The browser that opens the pages, the emulation of AVX-512, and what the kernels and sandbox need.
 DEBIAN := chromium g++ libseccomp2 libsimde-dev util-linux
 VENV := venv

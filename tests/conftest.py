@@ -38,15 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one worker: they share what takes long to make."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.location[0]))
-    order = {prefix: number for number, prefix in enumerate(_FIRST)}
+    """Put the slowest files first."""
+    places = {prefix: place for place, prefix in enumerate(_FIRST)}
 
     def place(item: pytest.Item) -> int:
-        return next((order[x] for x in _FIRST if item.nodeid.startswith(x)), len(_FIRST))
+        return next((at for x, at in places.items() if item.nodeid.startswith(x)), len(places))
 
     items.sort(key=place)
 
