@@ -4,10 +4,20 @@ import itertools
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from journeyman.machine.load import ProcessorUsage
 from tests.needs import forbidden, reason_of, summary
+
+# The same examples every time, and no verdict on speed: a busy machine is no fault of the code.
+hypothesis.settings.register_profile(
+    "journeyman",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("journeyman")
 
 
 @pytest.fixture(autouse=True)

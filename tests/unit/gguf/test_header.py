@@ -44,7 +44,10 @@ def test_every_cut_is_refused(tmp_path: Path) -> None:
             read_gguf_header(path)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     changes=st.lists(st.tuples(st.integers(0, len(SOUND) - 49), st.integers(0, 255)), max_size=6)
 )
@@ -60,7 +63,10 @@ def test_a_changed_header_is_read_or_refused_but_never_crashes(
         assert header.size_bytes == len(SOUND)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(tail=st.binary(max_size=200))
 def test_any_bytes_after_the_magic_are_read_or_refused(tmp_path: Path, tail: bytes) -> None:
     with pytest.raises(IntegrityError):
