@@ -23,7 +23,9 @@ _NOT_NEEDED = shutil.ignore_patterns("site-packages", "test", "tests", "__pycach
 
 def open_to_all(path: Path) -> bool:
     """Whether every user can reach a path and start the file or list the folder."""
-    return all(part.stat().st_mode & 0o001 for part in (path, *path.resolve().parents))
+    # A link in a closed folder cannot be followed, whatever it leads to.
+    parts = {path, *path.absolute().parents, *path.resolve().parents}
+    return all(part.stat().st_mode & 0o001 for part in parts)
 
 
 def copy_folders(
